@@ -1,0 +1,1 @@
+"""The pipeline: one public module per DVC stage, run as ``python -m stages.NAME``."""

@@ -1,0 +1,64 @@
+"""What every stage's ``main`` shares: signs of life, and errors as one line."""
+
+import contextlib
+import errno
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stages._errors import UserError
+
+_REMEDIES = {
+    errno.ENOSPC: "no space left on the disk; free some and run `dvc repro` again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run `dvc repro` again",
+    errno.EACCES: "permission denied; change the file's or folder's permissions",
+    errno.EPERM: "permission denied; change the file's or folder's permissions",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def log(message: str) -> None:
+    """Print one sign of life for the person who waits."""
+    logging.getLogger("stages").info(message)
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say that `what` begins, and how many seconds it took."""
+    log(f"{what} ...")
+    start = time.perf_counter()
+    yield
+    log(f"{what}: done in {time.perf_counter() - start:.1f} s")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main`; a user's mistake becomes one line on stderr and exit status 1."""
+    module = sys.modules[main.__module__].__spec__
+    stage = module.name.rpartition(".")[2] if module else main.__module__
+    logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
+    logging.getLogger("stages").setLevel(logging.INFO)
+    try:
+        main()
+    except UserError as error:
+        _fail(stage, str(error))
+    except MemoryError:
+        _fail(stage, "not enough memory for this table; use fewer rows or a larger machine")
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        _fail(stage, f"{_relative(error.filename)}: {remedy}")
+
+
+def _fail(stage: str, message: str) -> None:
+    print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _relative(filename: object) -> str:
+    if not isinstance(filename, (str, bytes)):
+        return "writing"
+    path = Path(filename.decode() if isinstance(filename, bytes) else filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

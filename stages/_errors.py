@@ -1,0 +1,8 @@
+"""The one error that a user is meant to read."""
+
+
+class UserError(Exception):
+    """A mistake in the user's input, told in one line: what is wrong, where, and what to do.
+
+    Anything else that escapes a stage is a defect of this project and keeps its traceback.
+    """
