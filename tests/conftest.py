@@ -1,0 +1,56 @@
+"""What every test may rely on: fixed seeds, a home of its own, no tool that calls home."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("project", derandomize=True, deadline=None)
+settings.load_profile("project")
+
+ROOT = Path(__file__).parent.parent
+
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "Agg",
+    "GIT_AUTHOR_NAME": "Test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "Test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+_FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "DASK_", "OTEL_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the tests an empty home, and none of the settings of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(_FOREIGN):
+                patch.delenv(name)
+        for name, value in _ENVIRONMENT.items():
+            patch.setenv(name, value)
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("DVC_SITE_CACHE_DIR", str(home / "site"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # libraries draw from the legacy generator
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Give the repository's root."""
+    return ROOT
