@@ -16,7 +16,6 @@ ModelName = Literal[
     "gradient_boosting",
     "logistic_regression",
     "ridge",
-    "dummy",
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -55,7 +54,7 @@ class ValidateParams(_Section):
 class EvaluateParams(_Section):
     """How the exported model is scored."""
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"]
+    threshold: Annotated[float, Field(ge=0, le=1)]
     bootstrap: Annotated[int, Field(ge=20, le=10_000)]
 
 
