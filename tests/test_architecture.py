@@ -1,0 +1,134 @@
+"""The rules of the house that neither a linter nor a type checker holds."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+KEYS = ["desc", "cmd", "deps", "params", "metrics", "outs"]
+
+
+def read_yaml(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8"))
+
+
+STAGES: dict[str, dict[str, Any]] = read_yaml("dvc.yaml")["stages"]
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("stages", "service", cache_dir=None)
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def file_of(module: str) -> str:
+    path = module.replace(".", "/")
+    return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
+
+
+def stage_lines(stage: str) -> list[str]:
+    """Give a stage's lines in dvc.yaml, from its name to the next one's."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    found = re.search(rf"^  {stage}:\n(?:    .*\n)+", text, re.MULTILINE)
+    assert found
+    return found.group().splitlines()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_modules_it_imports(stage: str, imports: grimp.ImportGraph) -> None:
+    imported = {f"stages.{stage}", *imports.find_upstream_modules(f"stages.{stage}")}
+
+    modules = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+
+    assert modules == {file_of(module) for module in imported}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_described_in_at_most_15_lines_with_keys_in_one_order(stage: str) -> None:
+    keys = list(STAGES[stage])
+
+    assert keys[:2] == ["desc", "cmd"]
+    assert keys == sorted(keys, key=KEYS.index)
+    assert len(stage_lines(stage)) <= 15
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_lock_holds_the_parameters_that_the_stage_names(stage: str) -> None:
+    # DVC does not notice a parameter that was taken out of dvc.yaml (dvc#9913).
+    locked = read_yaml("dvc.lock")["stages"][stage].get("params", {}).get("params.yaml", {})
+
+    assert sorted(locked) == sorted(STAGES[stage].get("params", []))
+
+
+def test_importing_a_package_runs_no_code() -> None:
+    # DVC need not watch these files, since nothing in them can change a result.
+    for package in ("stages", "service"):
+        statements = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8")).body
+        assert [type(statement) for statement in statements[1:]] == []
+
+
+def test_every_parameter_says_what_it_means() -> None:
+    lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
+
+    silent = [line for line in lines if re.match(r"\s*\w+:\s*\S", line) and " # " not in line]
+
+    assert silent == []
+
+
+def test_no_file_names_the_host_of_a_package_index() -> None:
+    index = re.compile(
+        r"(?<!no-emit-)\b(extra-)?index[-_]url|find-links|trusted[-_]host|\bpypi\.[a-z]+/|python" + r"hosted\.org",
+        re.IGNORECASE,
+    )
+    here = Path(__file__)
+
+    naming = [path for path in tracked() if path != here and index.search(path.read_text("utf-8", errors="replace"))]
+
+    assert naming == []
+
+
+@pytest.mark.parametrize("group", ["service", "pipeline", "dev"])
+def test_lock_files_hold_one_version_and_hashes_for_each_package(group: str) -> None:
+    lines = (ROOT / f"requirements/{group}.txt").read_text(encoding="utf-8").splitlines()
+    required = [line for line in lines if line and not line.startswith((" ", "#"))]
+
+    assert [line for line in required if not re.match(r"[\w.-]+(\[[\w,-]+\])?==\S+ (; .* )?\\$", line)] == []
+    assert not any("://" in line for line in lines)
+
+
+@pytest.mark.parametrize(("part", "whole"), [("service", "pipeline"), ("pipeline", "dev")])
+def test_lock_files_agree(part: str, whole: str) -> None:
+    pins = {
+        name: set(
+            re.findall(r"^\S+==.*?(?= \\$)", (ROOT / f"requirements/{name}.txt").read_text("utf-8"), re.MULTILINE)
+        )
+        for name in (part, whole)
+    }
+
+    assert pins[part] <= pins[whole]
+
+
+def test_make_has_at_most_15_targets_and_explains_each() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):(?!=)(.*)$", makefile, re.MULTILINE)
+
+    assert len(targets) <= 15
+    assert [name for name, rest in targets if " ## " not in rest] == ["help"]
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_no_python_file_is_longer_than_300_lines() -> None:
+    assert [path for path in tracked("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300] == []
