@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check sweep mlflow lock
+.PHONY: help setup repro test check verify sweep mlflow lock
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ check: $(VENV)/.dev ## run what CI runs: format, lint, types, import contracts, 
 	@mypy
 	@lint-imports --no-cache
 	@pytest -n auto --dist loadgroup
+
+verify: $(VENV)/.pipeline ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
+	@tests/verify.sh
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port 5000

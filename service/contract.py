@@ -5,14 +5,13 @@ which features a row has, what values they take, and how they become numbers. Tr
 evaluation and serving all encode through this one module, so they cannot drift apart.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION: Literal[1] = 1
 METADATA_KEY = "contract"
 
 MISSING = -1.0
@@ -22,6 +21,15 @@ UNSEEN = -2.0
 
 Matrix = npt.NDArray[np.float32]
 """Encoded rows, float32, shape (rows, len(contract.columns)), C order; NaN where a number is missing."""
+
+
+class Columns(Protocol):
+    """A mapping of arrays or lists of equal length by column name, or a DataFrame."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Give the values of the column `name`."""
+
+
 Label = StrictBool | StrictInt | StrictStr
 DatePart = Literal["days", "month", "day", "weekday", "hour"]
 
@@ -80,7 +88,7 @@ class CategoryFeature(_Feature):
     type: Literal["category"] = "category"
     categories: tuple[str, ...]
     bin_shares: tuple[float, ...]
-    """Share of the training rows in each category, then of those with no value; sums to 1 unless rare ones were left out."""
+    """Share of the training rows in each category, then of those with no value."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -140,8 +148,8 @@ class Contract(_Frozen):
         """Names of the matrix's columns."""
         return tuple(column for feature in self.features for column in feature.columns)
 
-    def encode(self, table: Mapping[str, Sequence[Any] | npt.NDArray[Any]]) -> Matrix:
-        """Encode columns of equal length (a mapping of arrays or lists, or a DataFrame) as the model's matrix.
+    def encode(self, table: Columns) -> Matrix:
+        """Encode columns of equal length as the model's matrix.
 
         Raises KeyError for a column that is not there and ValueError for values that
         are no numbers or dates.
@@ -149,11 +157,11 @@ class Contract(_Frozen):
         return np.ascontiguousarray(np.hstack([feature.encode(table[feature.name]) for feature in self.features]))
 
 
-def _date_part(moments: npt.NDArray[np.datetime64], part: DatePart) -> npt.NDArray[np.float64]:
+def _date_part(moments: npt.NDArray[np.datetime64], part: DatePart) -> Any:
     days = moments.astype("datetime64[D]")
     match part:
         case "days":
-            return moments.astype(np.int64) / 86_400_000_000
+            return moments.astype(np.int64) / np.float64(86_400_000_000)
         case "month":
             return moments.astype("datetime64[M]").astype(np.int64) % 12 + 1.0
         case "day":

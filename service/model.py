@@ -31,7 +31,8 @@ class Model:
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         """Probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
         scores: npt.NDArray[np.float32] = self.session.run(None, {"X": matrix})[0]
-        return scores if self.contract.classes else scores.reshape(-1)
+        # A sum of float32 probabilities can end a rounding above 1.
+        return np.clip(scores, 0.0, 1.0) if self.contract.classes else scores.reshape(-1)
 
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
         """The class of each row.

@@ -39,6 +39,7 @@ def run(main: Callable[[], None]) -> None:
     stage = module.name.rpartition(".")[2] if module else main.__module__
     logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
     logging.getLogger("stages").setLevel(logging.INFO)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     try:
         main()
     except UserError as error:

@@ -61,11 +61,11 @@ class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, contract: str) -> None:
         self.contract = contract
 
-    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
         """Learn nothing; the contract was decided by `prepare`."""
         return self
 
-    def transform(self, X: pd.DataFrame) -> Matrix:  # noqa: N803
+    def transform(self, X: pd.DataFrame) -> Matrix:
         """Encode the contract's columns of `X`, whatever else it holds."""
         return Contract.model_validate_json(self.contract).encode(X)
 
@@ -113,8 +113,7 @@ def _between(model: str, contract: Contract) -> list[tuple[str, Any]]:
     if model == "hist_gradient_boosting":
         return []  # handles missing values itself
     if model in ("logistic_regression", "ridge"):
-        fill = SimpleImputer(strategy="median", keep_empty_features=True)
-        return [("fill", fill), ("expand", _one_hot_and_scale(contract))]
+        return [("expand", _one_hot_and_scale(contract))]
     return [("fill", SimpleImputer(strategy="constant", fill_value=FAR_BELOW, keep_empty_features=True))]
 
 
@@ -123,5 +122,7 @@ def _one_hot_and_scale(contract: Contract) -> ColumnTransformer:
     categories = [index for index, column in enumerate(contract.columns) if column in names]
     numbers = [index for index, column in enumerate(contract.columns) if column not in names]
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-    steps = [("categories", one_hot, categories), ("numbers", StandardScaler(), numbers)]
+    fill = SimpleImputer(strategy="median", keep_empty_features=True)
+    scale = Pipeline([("fill", fill), ("scale", StandardScaler())])
+    steps = [("categories", one_hot, categories), ("numbers", scale, numbers)]
     return ColumnTransformer([step for step in steps if step[2]])

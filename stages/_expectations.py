@@ -160,7 +160,8 @@ def _error(info: Mapping[str, Any]) -> str | None:
     messages = sorted({str(each["exception_message"]) for each in infos if each["raised_exception"]})
     if not messages:
         return None
-    return re.sub(r"^Error: | in BatchData| at 0x[0-9a-f]+", "", " ".join(messages[0].split()))[:_LONGEST_ERROR]
+    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(messages[0].split()))
+    return text[:_LONGEST_ERROR]
 
 
 def _sentence(built: Any) -> str:

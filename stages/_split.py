@@ -43,7 +43,7 @@ def _column(table: pd.DataFrame, name: str | None, key: str) -> pd.Series:
 def _by_time(moments: pd.Series, test_size: float) -> Mask:
     if not (pd.api.types.is_datetime64_any_dtype(moments) or pd.api.types.is_numeric_dtype(moments)):
         raise UserError(
-            f"params.yaml: split.time_column: {moments.name!r} holds text ({moments.iloc[0]!r}), expected dates or numbers"
+            f"params.yaml: split.time_column: {moments.name!r} holds text ({moments.iloc[0]!r}), expected dates or numbers"  # noqa: E501
         )
     values = moments.to_numpy()
     cut = np.sort(values)[int(len(values) * (1 - test_size))]

@@ -5,6 +5,7 @@ import gzip
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,16 +125,20 @@ def _check_names(names: list[str], data: DataParams) -> None:
         if not name.strip():
             raise UserError(f"{data.path}: column {position} has no name; give it one")
         if any(ord(letter) < ord(" ") for letter in name):
-            raise UserError(f"{data.path}: the name of column {position} holds a control character: {name!r}; rename it")
+            raise UserError(
+                f"{data.path}: the name of column {position} holds a control character: {name!r}; rename it"
+            )
     if len(set(names)) < len(names):
         raise UserError(f"{data.path}: a column name stands twice: {Counter(names).most_common(1)[0][0]!r}; rename one")
     for key, wanted in (("target", [data.target]), ("ignore", data.ignore), ("categorical", data.categorical)):
         for name in wanted:
             if name not in names:
-                raise UserError(f"params.yaml: data.{key}: no column {name!r} in {data.path}; it has {', '.join(names[:20])}")
+                raise UserError(
+                    f"params.yaml: data.{key}: no column {name!r} in {data.path}; it has {', '.join(names[:20])}"
+                )
 
 
-def _typed(path: Path, name: str, column: pa.ChunkedArray, data: DataParams) -> pd.Series:
+def _typed(path: Path, name: str, column: Any, data: DataParams) -> Any:
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise UserError(f"{path}: column {name!r} holds {column.type}; add it to data.ignore or flatten it")
     if pa.types.is_dictionary(column.type):
@@ -145,7 +150,7 @@ def _typed(path: Path, name: str, column: pa.ChunkedArray, data: DataParams) -> 
     return _checked(path, _from_native(column).rename(name))
 
 
-def _from_native(column: pa.ChunkedArray) -> pd.Series:
+def _from_native(column: Any) -> Any:
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return column.cast(pa.timestamp("us"), safe=False).to_pandas().astype("datetime64[us]")
     if pa.types.is_boolean(column.type):

@@ -29,7 +29,7 @@ def ingest(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) -
     planes = planes.rename(columns={"year": "plane_year"})[["tailnum", "plane_year", "seats"]]
     table = flights.merge(weather, on=["origin", "time_hour"], how="left", validate="m:1")
     table = table.merge(planes, on="tailnum", how="left", validate="m:1")
-    table["weekday"] = pd.to_datetime(table[["year", "month", "day"]]).dt.dayofweek + 1
+    table["weekday"] = pd.to_datetime(table[["year", "month", "day"]]).dt.day_of_week + 1
     late = table["arr_delay"].gt(LATE_MINUTES).map({True: "late", False: "on_time"})
     table["arrival"] = late.where(table["arr_delay"].notna())
     table["time_hour"] = pd.to_datetime(table["time_hour"], utc=True).dt.tz_localize(None)

@@ -1,6 +1,6 @@
 """Turn the table into training rows, test rows and a schema that says what was decided."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,19 +29,20 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
     rows_read = len(table)
     table = table[table[name].notna()]
     if len(table) < MIN_ROWS:
-        raise UserError(f"{params.data.path}: {len(table)} rows have a value in {name!r}; at least {MIN_ROWS} are needed")
+        raise UserError(
+            f"{params.data.path}: {len(table)} rows have a value in {name!r}; at least {MIN_ROWS} are needed"
+        )
     classification = _is_classification(table[name], params.data.task)
     target = _labels(table[name], params) if classification else _values(table[name], params)
-    test_rows = split_rows(
-        table, target, params.split, stratify=classification, seed=params.random_state
-    )
+    test_rows = split_rows(table, target, params.split, stratify=classification, seed=params.random_state)
     train, test = table[~test_rows], table[test_rows]
     classes = _classes(target[~test_rows], params) if classification else ()
-    features, left_out = find_features(
-        train, Roles(name, params.split.time_column, params.split.group_column)
-    )
+    features, left_out = find_features(train, Roles(name, params.split.time_column, params.split.group_column))
     if not features:
-        raise UserError(f"{params.data.path}: no column is left as a feature: " + "; ".join(f"{c.name}: {c.reason}" for c in left_out))
+        raise UserError(
+            f"{params.data.path}: no column is left as a feature: "
+            + "; ".join(f"{c.name}: {c.reason}" for c in left_out)
+        )
     contract = Contract(task=_task(classes), target=name, classes=classes, features=tuple(features))
     schema = Schema(
         rows=Rows(read=rows_read, without_target=rows_read - len(table), train=len(train), test=len(test)),
@@ -66,18 +67,24 @@ def _labels(target: pd.Series, params: Params) -> pd.Series:
     if types.is_datetime64_any_dtype(target.dtype):
         raise UserError(f"{params.data.path}: the target {target.name!r} holds dates; expected classes or numbers")
     if types.is_bool_dtype(target.dtype):
-        labels = target.astype(bool)
+        labels: pd.Series[Any] = target.astype(bool)
     elif types.is_numeric_dtype(target.dtype):
         if (target % 1 != 0).any():
-            raise UserError(f"params.yaml: data.task: classification, but the target {target.name!r} holds fractions; say regression")
+            raise UserError(
+                f"params.yaml: data.task: classification, but the target {target.name!r} holds fractions; say regression"  # noqa: E501
+            )
         labels = target.astype("int64")
     else:
         labels = target.astype(str)
     counts = labels.value_counts()
     if len(counts) < 2:  # noqa: PLR2004
-        raise UserError(f"{params.data.path}: the target {target.name!r} has the one class {counts.index[0]!r}; two are needed")
+        raise UserError(
+            f"{params.data.path}: the target {target.name!r} has the one class {counts.index[0]!r}; two are needed"
+        )
     if len(counts) > _MAX_CLASSES:
-        raise UserError(f"{params.data.path}: the target {target.name!r} has {len(counts):,} classes; at most {_MAX_CLASSES} are allowed")
+        raise UserError(
+            f"{params.data.path}: the target {target.name!r} has {len(counts):,} classes; at most {_MAX_CLASSES} are allowed"  # noqa: E501
+        )
     if counts.min() < 2:  # noqa: PLR2004
         raise UserError(
             f"{params.data.path}: the target {target.name!r} has a class with one row: {counts.idxmin()!r}; "
@@ -88,10 +95,14 @@ def _labels(target: pd.Series, params: Params) -> pd.Series:
 
 def _values(target: pd.Series, params: Params) -> pd.Series:
     if types.is_bool_dtype(target.dtype) or not types.is_numeric_dtype(target.dtype):
-        raise UserError(f"params.yaml: data.task: regression, but the target {target.name!r} holds {target.iloc[0]!r}, not numbers")
+        raise UserError(
+            f"params.yaml: data.task: regression, but the target {target.name!r} holds {target.iloc[0]!r}, not numbers"
+        )
     values = target.astype("float64")
-    if values.nunique() == 1:
-        raise UserError(f"{params.data.path}: the target {target.name!r} is {values.iloc[0]:g} in every row; nothing to learn")
+    if values.min() == values.max():
+        raise UserError(
+            f"{params.data.path}: the target {target.name!r} is {values.iloc[0]:g} in every row; nothing to learn"
+        )
     return values
 
 

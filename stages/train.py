@@ -3,7 +3,7 @@
 import joblib
 import pandas as pd
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages import _estimators, _files, _params, _tracking
@@ -15,12 +15,13 @@ from stages._schema import Schema
 def train(rows: pd.DataFrame, contract: Contract, params: Params) -> Pipeline:
     """Fit `params.model` on `rows`; the same bytes whatever the number of cores."""
     pipeline = _estimators.build(contract, params)
-    if "n_jobs" in pipeline["estimator"].get_params():
+    forest = params.model in ("random_forest", "extra_trees")
+    if forest:
         pipeline.set_params(estimator__n_jobs=-1)
     # A sum over threads depends on their number, so BLAS and OpenMP get one; trees are fitted apart.
     with threadpool_limits(1):
         pipeline.fit(rows[[feature.name for feature in contract.features]], rows[contract.target])
-    if "n_jobs" in pipeline["estimator"].get_params():
+    if forest:
         pipeline.set_params(estimator__n_jobs=None)
     return pipeline
 

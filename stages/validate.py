@@ -1,22 +1,19 @@
 """The gate on data: Great Expectations over the raw table, before anything learns from it."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from stages import _expectations, _files, _params, _report, _suite, _tables
+from stages import _expectations, _files, _outcomes, _params, _report, _suite, _tables
 from stages._entry import log, run, timed
 from stages._errors import UserError
-from stages._outcomes import Outcome, as_json, failures, found, shortened
+from stages._outcomes import Outcome
 from stages._params import Params
 from stages._suite import Expectation
 
 MIN_ROWS = 20
 _NUMBERS = ["int64", "float64"]
-_LONGEST = 200
 
 
 def validate(table: pd.DataFrame, params: Params, suite: tuple[Expectation, ...]) -> list[Outcome]:
@@ -26,51 +23,59 @@ def validate(table: pd.DataFrame, params: Params, suite: tuple[Expectation, ...]
 
 def structural(rows: int, params: Params) -> list[Expectation]:
     """What every table must fulfil so that something can be learnt from its `rows` rows."""
-    target, split = params.data.target, params.split
-    of_target = {"column": target}
-    labelled = {**of_target, "min_value": min(1.0, MIN_ROWS / max(rows, 1))}
-    exists, is_distinct = "expect_column_to_exist", "expect_column_unique_value_count_to_be_between"
-    has_values, is_typed = (
-        "expect_column_proportion_of_non_null_values_to_be_between",
-        "expect_column_values_to_be_in_type_list",
-    )
-    claims: list[tuple[str, dict[str, Any], str]] = [
-        ("expect_table_row_count_to_be_between", {"min_value": MIN_ROWS}, f"The table has at least {MIN_ROWS} rows"),
-        ("expect_table_column_count_to_be_between", {"min_value": 2}, "The table has a column beside the target"),
-        (exists, of_target, f"The target {target} is a column of the table"),
-        (has_values, labelled, f"At least {MIN_ROWS} rows have a value in the target {target}"),
-        (is_distinct, {**of_target, "min_value": 2}, f"The target {target} has at least two different values"),
+    target = params.data.target
+    split = {"time": params.split.time_column, "group": params.split.group_column}.get(params.split.method)
+    labelled = min(1.0, MIN_ROWS / max(rows, 1))
+    claims = [
+        Expectation(
+            "expect_table_row_count_to_be_between",
+            {"min_value": MIN_ROWS},
+            f"The table has at least {MIN_ROWS} rows.",
+        ),
+        Expectation(
+            "expect_table_column_count_to_be_between",
+            {"min_value": 2},
+            "The table has a column beside the target.",
+        ),
+        Expectation("expect_column_to_exist", {"column": target}, "The target is a column of the table."),
+        Expectation(
+            "expect_column_proportion_of_non_null_values_to_be_between",
+            {"column": target, "min_value": labelled},
+            f"At least {MIN_ROWS} rows have a target.",
+        ),
+        Expectation(
+            "expect_column_unique_value_count_to_be_between",
+            {"column": target, "min_value": 2},
+            "The target has at least two different values.",
+        ),
     ]
     if params.data.task == "regression":
-        claims.append((is_typed, {**of_target, "type_list": _NUMBERS}, f"The target {target} holds numbers"))
-    column = {"time": split.time_column, "group": split.group_column}.get(split.method)
-    if column is not None:
-        claims.append(
-            (exists, {"column": column}, f"{column}, the column of the {split.method} split, is in the table")
-        )
-    return [Expectation(*claim) for claim in claims]
+        kwargs = {"column": target, "type_list": _NUMBERS}
+        claims.append(Expectation("expect_column_values_to_be_in_type_list", kwargs, "The target holds numbers."))
+    if split is not None:
+        words = f"The column of the {params.split.method} split is in the table."
+        claims.append(Expectation("expect_column_to_exist", {"column": split}, words))
+    return claims
 
 
-def verdict(outcomes: Sequence[Outcome], table: pd.DataFrame, params: Params) -> str | None:
-    """The one line that stops the pipeline, None if nothing does: what failed first, and what to do."""
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    if not failed:
-        return None
-    first = shortened(f"{failed[0].sentence.rstrip('.')}: {found(failed[0])}", _LONGEST)
-    remedy = _remedy(failed, table, params.validation.suite)
-    how_many = f"{len(failed):,} of {len(outcomes):,} expectations failed"
-    return f"{params.data.path}: {how_many}, first: {first}; {remedy}; all in {_files.VALIDATION_REPORT}"
+def verdict(failed: list[Outcome], table: pd.DataFrame, params: Params) -> str:
+    """The one line that stops the pipeline: what failed first, and what to do."""
+    more = f" and {len(failed) - 1:,} more expectations failed" if len(failed) > 1 else ""
+    remedy = f"correct the table; {_files.VALIDATION_REPORT} shows all"
+    if failed[0].expectation.origin != _suite.STRUCTURAL:
+        remedy = f"correct the table, or review {params.validation.suite}; {_files.VALIDATION_REPORT} shows all"
+        named = {name: None for each in failed for name in each.expectation.columns}
+        absent = [name for name in named if name not in table.columns]
+        if absent:
+            remedy = (
+                f"{params.validation.suite} describes another table, with {absent[0]!r}{_others(absent)}; "
+                "say validate.suite: null, or the path of a new file and `make suite`"
+            )
+    return f"{params.data.path}: expected: {failed[0].sentence.rstrip('.')}{more}; {remedy}"
 
 
-def _remedy(failed: list[Outcome], table: pd.DataFrame, suite: str | None) -> str:
-    if suite is None or all(each.expectation.origin == _suite.STRUCTURAL for each in failed):
-        return "correct the table or params.yaml"
-    named = {name for each in failed for name in each.expectation.columns}
-    absent = sorted(named - set(table.columns))
-    if not absent:
-        return f"correct the table or review {suite}"
-    others = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-    return f"{suite} names columns that the table has not: {absent[0]}{others}; review it, or say validate.suite: null"
+def _others(names: list[str]) -> str:
+    return f" and {len(names) - 1:,} more columns" if len(names) > 1 else ""
 
 
 def main() -> None:
@@ -78,17 +83,16 @@ def main() -> None:
     params = _params.load(_files.PARAMS)
     suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else ()
     table = _tables.read(params.data)
-    with timed("holding the expectations against the table"):
+    with timed(f"holding the table against {len(suite) or 'the structural'} expectations"):
         outcomes = validate(table, params, suite)
-    size = f"{len(table):,} rows, {len(table.columns):,} columns"
-    _files.write_json(_files.VALIDATION, as_json(outcomes, rows=len(table), columns=len(table.columns)))
-    facts = [params.data.path, size, f"suite: {params.validation.suite or 'none, structural expectations alone'}"]
-    _files.write_text(_files.VALIDATION_REPORT, _report.html(outcomes, facts))
-    stop = verdict(outcomes, table, params)
-    if stop:
-        print(*failures(outcomes), sep="\n", file=sys.stderr)
-        raise UserError(stop)
-    log(f"{len(outcomes):,} expectations hold; {_files.VALIDATION_REPORT} shows them")
+    report = _outcomes.as_json(outcomes, rows=len(table), columns=len(table.columns))
+    _files.write_json(_files.VALIDATION, report)
+    _files.write_text(_files.VALIDATION_REPORT, _report.html(outcomes, params.data.path, report))
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    if failed:
+        print(*_outcomes.table(failed), sep="\n", file=sys.stderr)
+        raise UserError(verdict(failed, table, params))
+    log(f"{len(outcomes)} expectations hold; {_files.VALIDATION_REPORT} shows them")
 
 
 if __name__ == "__main__":
