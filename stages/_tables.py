@@ -1,207 +1,181 @@
 """Read any CSV or Parquet table into typed columns, or say in one line why not."""
 
-import csv
-import gzip
-import zlib
+import difflib
+import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
-from charset_normalizer import from_bytes
+import pyarrow.compute as pc
 
+from stages._cells import FIRST_ROW, Cells, find_missing, looks_decorated, read_booleans, read_text
+from stages._csv import read_csv
+from stages._dates import read_dates
 from stages._entry import log
 from stages._errors import UserError
+from stages._formats import PARQUET, head_of
+from stages._numbers import read_numbers
 from stages._params import DataParams
+from stages._parquet import ParquetFile, read_native
 
-_SAMPLE = 65_536
-_LARGEST_EXACT = 2**53
-_STRAY_SHARE = 0.9
-"""A text column with this share of numbers is a number column with stray text."""
-_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?$"
+_SHOWN_NAMES = 20
+_LONGEST_NAME = 60
+_MOST_CLASSES = 200
 
 
 def read(data: DataParams) -> pd.DataFrame:
     """Read `data.path` without the ignored columns.
 
-    Returns float64/int64 numbers, booleans, datetime64[us] (naive, UTC) and text; what is
-    missing is NaN, NaT or NA. Raises UserError for what is no such table.
+    Returns float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) and text, in the
+    file's order; what is missing is NaN, NaT or NA. A CSV file's columns are of the type that
+    all their cells can be read as, a Parquet file's of their own.
+
+    Raises UserError for what is no such table: one line with the file, the place and the remedy.
     """
     path = Path(data.path)
-    table = _read_parquet(path) if _head(path)[:4] == b"PAR1" else _read_csv(path, data.missing)
-    _check_names(table.column_names, data)
-    if table.num_rows == 0:
-        raise UserError(f"{path}: has a header and no rows")
-    table = table.select([name for name in table.column_names if name not in data.ignore])
-    frame = pd.DataFrame({name: _typed(path, name, table[name], data) for name in table.column_names})
+    head = head_of(path)
+    if path.suffix == ".parquet" and not head.startswith(PARQUET):
+        raise UserError(f"{path}: is named .parquet but is no Parquet file; write it anew or rename it")
+    columns = _from_parquet(path, data) if head.startswith(PARQUET) else _from_csv(path, data)
+    frame = pd.DataFrame({series.name: series for series in columns})
     log(f"{len(frame):,} rows and {len(frame.columns):,} columns read from {path}")
     return frame
 
 
-def _head(path: Path) -> bytes:
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; params.yaml: data.path must name a CSV or Parquet file")
-    if not path.exists():
-        raise UserError(f"{path}: not found; params.yaml: data.path must name a CSV or Parquet file")
-    with path.open("rb") as file:
-        head = file.read(_SAMPLE)
-    if not head.strip():
-        raise UserError(f"{path}: is empty")
-    if path.suffix == ".parquet" and head[:4] != b"PAR1":
-        raise UserError(f"{path}: is named .parquet but is no Parquet file; write it anew or rename it")
-    return head
+def _from_parquet(path: Path, data: DataParams) -> Iterator[pd.Series]:
+    file = ParquetFile(path)
+    names = _checked_names(file.names, data)
+    original = dict(zip(names, file.names, strict=True))
+    kept = [name for name in names if name not in data.ignore]
+    columns = file.columns([original[name] for name in kept])
+    for cells in _each(path, kept, columns, _row_of_parquet):
+        text = cells.name in data.categorical
+        yield _read_codes(cells) if text else read_native(cells)
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _row_of_parquet(row: int) -> str:
+    return f"row {row + FIRST_ROW}"
+
+
+def _from_csv(path: Path, data: DataParams) -> Iterator[pd.Series]:
+    file, header, columns = read_csv(path)
+    names = _checked_names(header, data)
+    _refuse_repeated_header(path, header, columns, file.where)
+    kept = [place for place, name in enumerate(names) if name not in data.ignore]
+    columns = [columns[place] for place in kept]
+    for cells in _each(path, [names[place] for place in kept], columns, file.where):
+        known = Cells(cells.path, cells.name, find_missing(cells.column, data.missing), cells.where)
+        yield _read_column(known, file.delimiter, data)
+
+
+def _each(path: Path, names: Sequence[str], columns: list[Any], where: Callable[[int], str]) -> Iterator[Cells]:
+    """Give the columns one by one, each let go before the next: text takes more memory than what is made of it."""
+    columns.reverse()
+    for name in names:
+        yield Cells(str(path), name, columns.pop(), where)
+
+
+def _read_column(cells: Cells, delimiter: str, data: DataParams) -> pd.Series:
+    """Find out what a column of text holds: numbers, truth values, dates, or text."""
+    if cells.name in data.categorical:
+        return read_text(cells)
     try:
-        return pyarrow.parquet.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: is a damaged Parquet file ({error}); write it anew") from None
+        series = _read_numbers_booleans_dates(cells, delimiter)
+    except UserError:
+        if not _holds_labels(cells, data):
+            raise
+        series = None
+    if series is not None:
+        return series
+    if cells.name != data.target and looks_decorated(cells):
+        log(f"column {cells.name!r} is read as text: its numbers have units or separators, such as {cells.first()}")
+    return read_text(cells)
 
 
-def _read_csv(path: Path, missing: list[str]) -> pa.Table:
-    content = _decompressed(path)
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError(f"{path}: is UTF-16; convert it with: iconv -f UTF-16 -t UTF-8")
-    if b"\0" in content:
-        raise UserError(f"{path}: holds NUL bytes; it is no CSV file or is damaged")
-    encoding = _encoding(path, content)
-    sample = content[:_SAMPLE].decode(encoding, errors="replace").removeprefix("\ufeff")
-    delimiter = _delimiter(sample)
-    names = [name.strip() for name in next(csv.reader(sample.splitlines(), delimiter=delimiter))]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise UserError(f"{path}: line 1: the column name {repeated[0]!r} stands twice; rename one")
+def _read_numbers_booleans_dates(cells: Cells, delimiter: str) -> pd.Series | None:
+    numbers = read_numbers(cells, delimiter)
+    if numbers is not None:
+        return numbers
+    flags = read_booleans(cells)
+    return read_dates(cells) if flags is None else flags
+
+
+def _holds_labels(cells: Cells, data: DataParams) -> bool:
+    """Tell whether a column of mixed cells is the target and its cells recur: then they are classes (``1 2 N/A``)."""
+    if cells.name != data.target or data.task == "regression":
+        return False
+    distinct = pc.count_distinct(cells.column).as_py()
+    return bool(data.task == "classification" or distinct <= min(_MOST_CLASSES, cells.known // 2))
+
+
+def _read_codes(cells: Cells) -> pd.Series:
+    """Turn a Parquet column that is listed under `data.categorical` into text."""
     try:
-        return pyarrow.csv.read_csv(
-            pa.BufferReader(content),
-            read_options=pyarrow.csv.ReadOptions(encoding=encoding, column_names=names, skip_rows=1, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=missing, strings_can_be_null=True
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            raise UserError(f"{path}: has a header and no rows") from None
-        raise UserError(f"{path}: {error}; the header names {len(names)} columns") from None
+        return read_text(Cells(cells.path, cells.name, cells.column.cast(pa.large_string()), cells.where))
+    except pa.ArrowException:
+        raise UserError(
+            f"{cells.path}: column {cells.name!r} holds {cells.column.type!s:.80}, which is no category; "
+            "take it out of data.categorical"
+        ) from None
 
 
-def _decompressed(path: Path) -> bytes:
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: is a damaged gzip file ({error}); copy it anew") from None
+def _refuse_repeated_header(
+    path: Path, header: Sequence[str], columns: Sequence[pa.ChunkedArray], where: Callable[[int], str]
+) -> None:
+    repeats = pc.equal(columns[0], header[0])
+    for name, column in zip(header[1:], columns[1:], strict=False):
+        if not pc.any(repeats).as_py():
+            return
+        repeats = pc.and_(repeats, pc.equal(column, name))
+    if pc.any(repeats).as_py():
+        row = pc.index(repeats, value=True).as_py()
+        raise UserError(f"{path}: {where(row)} repeats the header; remove it")
 
 
-def _encoding(path: Path, content: bytes) -> str:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        best = from_bytes(content[: _SAMPLE * 4]).best()
-        if best is None:
-            raise UserError(f"{path}: is no text; data.path must name a CSV or Parquet file") from None
-        log(f"{path} is read as {best.encoding}")
-        return best.encoding
-    return "utf-8"
+def _checked_names(header: Sequence[str], data: DataParams) -> list[str]:
+    """Give the columns' names without blanks around them and without line breaks.
 
-
-def _delimiter(sample: str) -> str:
-    header = sample.splitlines()[0]
-    counts = {delimiter: header.count(delimiter) for delimiter in ",;\t|"}
-    best = max(counts, key=lambda delimiter: counts[delimiter])
-    return best if counts[best] else ","
-
-
-def _check_names(names: list[str], data: DataParams) -> None:
-    for position, name in enumerate(names, start=1):
-        if not name.strip():
-            raise UserError(f"{data.path}: column {position} has no name; give it one")
-        if any(ord(letter) < ord(" ") for letter in name):
-            raise UserError(
-                f"{data.path}: the name of column {position} holds a control character: {name!r}; rename it"
-            )
-    if len(set(names)) < len(names):
-        raise UserError(f"{data.path}: a column name stands twice: {Counter(names).most_common(1)[0][0]!r}; rename one")
-    for key, wanted in (("target", [data.target]), ("ignore", data.ignore), ("categorical", data.categorical)):
-        for name in wanted:
+    Raises UserError for a name that is missing, stands twice or cannot be shown, and for one
+    that params.yaml says and the table has not.
+    """
+    names = [re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip()) for name in header]
+    for place, name in enumerate(names, start=1):
+        if not name:
+            raise UserError(f"{data.path}: column {place} has no name; give it one in the header, or remove it")
+        if not name.isprintable() and re.search(r"[\x00-\x1f\x7f]", name):
+            raise UserError(f"{data.path}: the name of column {place} holds a control character: {name!r}; rename it")
+    _refuse_twice(names, data)
+    for key in ("target", "ignore", "categorical", "strict"):
+        value = getattr(data, key)
+        for name in [value] if isinstance(value, str) else value:
             if name not in names:
-                raise UserError(
-                    f"params.yaml: data.{key}: no column {name!r} in {data.path}; it has {', '.join(names[:20])}"
-                )
+                raise UserError(f"params.yaml: data.{key}: no column {name!r} in {data.path}; {_nearest(name, names)}")
+    return names
 
 
-def _typed(path: Path, name: str, column: Any, data: DataParams) -> Any:
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        raise UserError(f"{path}: column {name!r} holds {column.type}; add it to data.ignore or flatten it")
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if name in data.categorical:
-        return column.cast(pa.string()).to_pandas().astype("str").rename(name)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return _from_text(path, column.to_pandas().astype("str").rename(name), data)
-    return _checked(path, _from_native(column).rename(name))
+def _refuse_twice(names: Sequence[str], data: DataParams) -> None:
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        first = names.index(name) + 1
+        second = names.index(name, first) + 1
+        raise UserError(
+            f"{data.path}: the column name {_shortened(name)} stands twice, in columns {first} and {second}; rename one"
+        )
 
 
-def _from_native(column: Any) -> Any:
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        return column.cast(pa.timestamp("us"), safe=False).to_pandas().astype("datetime64[us]")
-    if pa.types.is_boolean(column.type):
-        return column.to_pandas() if column.null_count == 0 else column.to_pandas().astype("boolean")
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-    return column.to_pandas()
+def _nearest(name: str, names: Sequence[str]) -> str:
+    folded = {each.casefold(): each for each in reversed(names)}
+    near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)
+    shown = ", ".join(_shortened(each) for each in names[:_SHOWN_NAMES])
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    has = f"it has {shown}{more}"
+    if near:
+        return f"did you mean {folded[near[0]]!r}? {has}"
+    return f"{has}; line 1 must be a header" if len(names) == 1 else has
 
 
-def _from_text(path: Path, text: pd.Series, data: DataParams) -> pd.Series:
-    text = text.str.strip()
-    known = text.dropna()
-    numbers = pd.to_numeric(known, errors="coerce")
-    share = numbers.notna().mean() if len(known) else 0.0
-    if share == 1:
-        return _checked(path, numbers.reindex(text.index))
-    if share >= _STRAY_SHARE and text.name != data.target:
-        _refuse_stray(path, text, numbers.index[numbers.isna()][0], "a number", data)
-    if len(known) and known.str.lower().isin(["true", "false"]).all():
-        flags = text.str.lower().map({"true": True, "false": False})
-        return flags.astype("boolean" if flags.isna().any() else "bool")
-    dated = known.str.match(_DATE)
-    if len(known) and dated.mean() >= _STRAY_SHARE:
-        moments = pd.to_datetime(known, errors="coerce", format="ISO8601", utc=True)
-        if moments.isna().any():
-            _refuse_stray(path, text, moments.index[moments.isna()][0], "a date", data)
-        return moments.dt.tz_localize(None).astype("datetime64[us]").reindex(text.index)
-    return text
-
-
-def _refuse_stray(path: Path, text: pd.Series, row: int, expected: str, data: DataParams) -> None:
-    raise UserError(
-        f"{path}: row {row + 2}, column {text.name!r}: expected {expected}, got {text[row]!r}; correct it, "
-        f"or add it to data.missing if it means that there is no value (now {data.missing}), "
-        "or list the column under data.categorical"
-    )
-
-
-def _checked(path: Path, values: pd.Series) -> pd.Series:
-    if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
-        return values
-    plain = values.to_numpy(np.float64, na_value=np.nan)
-    for bad, what in (
-        (np.isinf(plain), "an infinite or too large number"),
-        (np.abs(plain) > np.finfo(np.float32).max, "a number beyond 3.4e38"),
-        ((np.abs(plain) > _LARGEST_EXACT) & pd.api.types.is_integer_dtype(values.dtype), "a whole number beyond 2^53"),
-    ):
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise UserError(
-                f"{path}: row {row + 2}, column {values.name!r}: {what}; correct it, "
-                "list the column under data.categorical, or ignore it"
-            )
-    return values
+def _shortened(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")

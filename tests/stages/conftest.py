@@ -45,8 +45,24 @@ def params(root: Path) -> Callable[..., Params]:
 
     def make(path: Path | str = "table.csv", data: dict[str, Any] | None = None, **changes: Any) -> Params:
         changed = copy.deepcopy(raw)
-        changed["data"] |= {"path": str(path), "target": "y"} | (data or {})
+        changed["data"] |= {"path": str(path), "target": "y", "positive": None} | (data or {})
         changed["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
         return Params.model_validate(changed | {"n_estimators": 10} | changes)
 
     return make
+
+
+@pytest.fixture
+def hard_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the table with numbers from end to end of float32, large offsets, and a third of all values missing."""
+    rng = np.random.default_rng(1)
+    table["huge"] = rng.normal(size=ROWS) * 1e30
+    table["tiny"] = rng.normal(size=ROWS) * 1e-30
+    table["ends"] = rng.choice([3.4e38, -3.4e38, 0.0], ROWS)
+    table["offset"] = 1e9 + rng.normal(size=ROWS) * 100
+    table["skewed"] = np.exp(rng.normal(size=ROWS) * 10)
+    # Half of these occur once: the test rows have categories that the training rows don't.
+    table["rare"] = [f"k{number}" for number in rng.integers(0, ROWS // 2, ROWS)]
+    for name in table.columns.difference(["y", "flag", "row", "constant"]):
+        table.loc[rng.random(ROWS) < 1 / 3, name] = pd.NaT if name == "when" else None
+    return table

@@ -1,0 +1,209 @@
+"""Broken tables: each is told in one line with the file, the place and what to do."""
+
+import datetime as dt
+import gzip
+import io
+import pickle
+import sqlite3
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages import _formats, _tables
+from stages._errors import UserError
+from stages._params import Params
+
+Make = Callable[..., Params]
+
+
+def rows(value: str, others: str = "1.5", places: int = 30) -> bytes:
+    """Give a table whose column `a` has `value` in line 12, among `others`."""
+    lines = [f"{others},{place % 2}" for place in range(places)]
+    lines[10] = f"{value},1"
+    return ("a,y\n" + "\n".join(lines) + "\n").encode()
+
+
+def zipped(name: str) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(name, "a,y\n1,2\n")
+        return file.getvalue()
+
+
+PACKED = gzip.compress(b"a,y\n" + b"1,2\n" * 999)
+FILES = {
+    "empty": (b"", "is empty"),
+    "blank": (b" \n\t\n  \n", "holds only blanks"),
+    "header alone": (b"a,y\n", "no rows"),
+    "header alone without a newline": (b"a,y", "no rows"),
+    "random bytes": (bytes(range(1, 256)) * 40, "binary data"),
+    "a PNG image": (b"\x89PNG\r\n\x1a\n\0\0", "an image"),
+    "a ZIP archive": (zipped("a.txt"), "a ZIP archive"),
+    "a truncated ZIP archive": (zipped("a.txt")[:20], "a damaged ZIP archive"),
+    "an Excel workbook": (zipped("xl/workbook.xml"), "an Excel workbook"),
+    "a pickle": (pickle.dumps([1, 2]), "a Python pickle"),
+    "a PDF": (b"%PDF-1.7\n", "a PDF document"),
+    "a web page": (b"\n<!DOCTYPE html><html>", "a web page"),
+    "JSON": (b'[{"a": 1}]', "a JSON document"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+    "a DVC file": (b"outs:\n- md5: 1\n", "dvc pull"),
+    "gzip, cut off": (PACKED[:-12], "damaged gzip"),
+    "gzip, damaged within": (PACKED[:20] + b"\xff\xff" + PACKED[22:], "damaged gzip"),
+    "gzip in gzip": (gzip.compress(PACKED), "packed twice"),
+    "gzip and more": (PACKED + b"more", "other bytes follow"),
+    "UTF-16": ("a,y\n1,2\n".encode("utf-16"), "is UTF-16, expected UTF-8"),
+    "UTF-16 without a mark": ("a,y\n1,2\n".encode("utf-16-le"), "is UTF-16LE"),
+    "UTF-32": ("a,y\n1,2\n".encode("utf-32"), "is UTF-32, expected UTF-8"),
+    "a NUL byte": (b"a,y\n1,2\n1\x00,2\n", "line 3 holds a NUL byte"),
+    "too many fields": (b"a,y\n1,2\n1,2,3\n", "line 3 has 3 fields, the header names 2"),
+    "too few fields": (b"a,b,y\n1,2,3\n\n1,2\n", "line 4 has 2 fields, the header names 3"),
+    "too many after a cell of two lines": (b'a,y\n"1\n1",2\n1,2,3\n', "line 4 has 3 fields"),
+    "a comment": (b"a,y\n1,2\n# more\n1,2\n", "line 3 has 1 fields, the header names 2 (delimiter: comma); comment"),
+    "a comment first": (b"# my table\na,y\n1,2\n1,2\n", "names 1"),
+    "an open quote": (b'a,y\n1,2\n"1,2\n1,2\n', "runs over lines 3 to 4"),
+    "an open quote that a later one closes": (b'a,y\n"x,1\n"y",2\nz,1\n', "a quote opened in line 2"),
+    "an open quote in the last column": (b'a,y\n1,2\n1,"2\n1,2\n', "a quote opened in line 3"),
+    "an open quote in the header": (b'"a,y\n1,2\n' + b"1,2\n" * 200, "a quote opened in line 1"),
+    "a name twice": (b"a,a,y\n1,2,3\n", "'a' stands twice, in columns 1 and 2"),
+    "a name twice but for blanks": (b"a, a ,y\n1,2,3\n", "'a' stands twice"),
+    "no name": (b"a,,y\n1,2,3\n", "column 2 has no name"),
+    "no last name": (b"a,y,\n1,2,3\n", "column 3 has no name"),
+    "a control character in a name": (b"a\x07,y\n" + b"1,2\n" * 50, "control character"),
+    "no target": (b"a,b\n1,2\n", "data.target: no column 'y'"),
+    "another case of the target": (b"a,Y\n1,2\n", "did you mean 'Y'"),
+    "the header twice": (b"a,y\nx,p\na,y\nz,q\n", "line 3 repeats the header"),
+}
+CELLS = {
+    "12,5": ('"12,5"', "1.5", "'12,5' is not a number"),
+    "N/A": ("N/A", "1.5", "'N/A' is not a number"),
+    "?": ("?", "1.5", "'?' is not a number"),
+    "1 234": ("1 234", "1.5", "'1 234' is not a number"),
+    "$5": ("$5", "1.5", "'$5' is not a number"),
+    "a word": ("soon", "1.5", "'soon' is not a number"),
+    "infinity": ("inf", "1.5", "'inf' is infinite"),
+    "minus infinity": ("-Infinity", "1.5", "'-Infinity' is infinite"),
+    "1e400": ("1e400", "1.5", "'1e400' is infinite or too large"),
+    "1e39": ("1e39", "1.5", "'1e39' is beyond 3.4e38"),
+    "2^53 + 1": ("9007199254740993", "1", "beyond 2^53"),
+    "-(2^53 + 1)": ("-9007199254740993", "1", "beyond 2^53"),
+    "a date in words": ("soon", "2020-01-05", "'soon' is not a date written as the other values are"),
+    "a date of another form": ("05/31/2020", "2020-01-05", "'05/31/2020' is not a date written as"),
+    "no such day": ("2021-02-30", "2020-01-05", "'2021-02-30' is no date of the calendar"),
+    "a five-digit year": ("10000-01-01", "2020-01-05", "'10000-01-01' is not a date"),
+    "the year 0": ("0000-01-01", "2020-01-05", "beyond the years 1 to 9999"),
+    "a zone once": ("2020-01-05T10:00:00Z", "2020-01-05T10:00:00", "has a time zone, unlike"),
+    "neither true nor false": ("?", "true", "'?' is neither true nor false"),
+}
+
+
+def problem(params: Make, path: Path, **data: object) -> str:
+    with pytest.raises(UserError) as caught:
+        _tables.read(params(path, data=data).data)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert "; " in told or ": is empty" in told
+    assert str(path) in told
+    return told
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_table_is_told_in_one_line(tmp_path: Path, params: Make, name: str) -> None:
+    content, expected = FILES[name]
+    (tmp_path / "t.csv").write_bytes(content)
+
+    assert expected in problem(params, tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_stray_cell_is_told_with_its_line_and_column(tmp_path: Path, params: Make, name: str) -> None:
+    value, others, expected = CELLS[name]
+    (tmp_path / "t.csv").write_bytes(rows(value, others))
+
+    told = problem(params, tmp_path / "t.csv")
+
+    assert "line 12, column 'a': " in told
+    assert expected in told
+
+
+def test_the_line_told_counts_lines_within_cells_and_empty_ones(tmp_path: Path, params: Make) -> None:
+    (tmp_path / "t.csv").write_bytes(b'a,b,y\n"x\ny",1,2\n\n' + b"z,1,2\n" * 20 + b"z,?,2\n")
+
+    assert "line 25, column 'b'" in problem(params, tmp_path / "t.csv")
+
+
+def test_a_missing_file_is_told_with_the_key_to_change(tmp_path: Path, params: Make) -> None:
+    assert "not found; params.yaml: data.path" in problem(params, tmp_path / "none.csv")
+
+
+def test_a_folder_is_refused(tmp_path: Path, params: Make) -> None:
+    assert "is a folder" in problem(params, tmp_path)
+
+
+def test_a_database_is_refused(tmp_path: Path, params: Make) -> None:
+    with sqlite3.connect(tmp_path / "t.csv") as connection:
+        connection.execute("CREATE TABLE t (a, y)")
+    connection.close()
+
+    assert "an SQLite database" in problem(params, tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("key", ["ignore", "categorical", "strict"])
+def test_a_column_that_params_name_and_the_table_has_not_is_told(tmp_path: Path, params: Make, key: str) -> None:
+    (tmp_path / "t.csv").write_bytes(b"colour,y\n1,2\n")
+
+    told = problem(params, tmp_path / "t.csv", **{key: ["color"]})
+
+    assert f"data.{key}: no column 'color'" in told
+    assert "did you mean 'colour'?" in told
+
+
+def test_a_small_file_cannot_fill_the_memory(tmp_path: Path, params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_formats, "_limit", lambda: 10_000_000)
+    (tmp_path / "t.csv").write_bytes(gzip.compress(b"a" * 50_000_000))
+
+    assert "too much for this machine's memory" in problem(params, tmp_path / "t.csv")
+
+
+def test_text_named_parquet_is_refused(tmp_path: Path, params: Make) -> None:
+    (tmp_path / "t.parquet").write_text("a,y\n1,2\n")
+
+    assert "no Parquet file" in problem(params, tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("length", [4, 12, 300, -1])
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path, params: Make, length: int) -> None:
+    pd.DataFrame({"a": [1.5] * 50, "y": ["p"] * 50}).to_parquet(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:length])
+
+    assert "a damaged Parquet file" in problem(params, tmp_path / "t.parquet")
+
+
+PARQUET = {
+    "infinity": (pa.array([1.0, np.inf]), "row 3, column 'a': 'inf' is infinite"),
+    "a wide integer": (pa.array([1, 2**53 + 1]), "row 3, column 'a': '9007199254740993' is a whole number beyond 2^53"),
+    "a wide unsigned one": (pa.array([1, 2**64 - 1], pa.uint64()), "beyond 2^53"),
+    "lists": (pa.array([[1], [2]]), "column 'a' holds list<"),
+    "bytes": (pa.array([b"1", b"2"]), "column 'a' holds binary"),
+    "durations": (pa.array([dt.timedelta(1), None]), "column 'a' holds duration[us]"),
+    "a date beyond the calendar": (pa.array([0, 10**12], pa.timestamp("s")), "beyond the years 1 to 9999"),
+}
+
+
+@pytest.mark.parametrize("name", PARQUET)
+def test_a_parquet_column_that_cannot_be_a_feature_is_told(tmp_path: Path, params: Make, name: str) -> None:
+    column, expected = PARQUET[name]
+    pq.write_table(pa.table({"a": column, "y": ["p", "q"]}), tmp_path / "t.parquet")
+
+    assert expected in problem(params, tmp_path / "t.parquet")
+
+
+def test_a_parquet_file_without_rows_is_refused(tmp_path: Path, params: Make) -> None:
+    pq.write_table(pa.table({"a": pa.array([], pa.int64()), "y": pa.array([], pa.string())}), tmp_path / "t.parquet")
+
+    assert "has columns and no rows" in problem(params, tmp_path / "t.parquet")
