@@ -1,11 +1,12 @@
 """``params.yaml`` as frozen typed values; whatever is not allowed is refused before any work."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages._errors import UserError
 
@@ -16,9 +17,11 @@ ModelName = Literal[
     "gradient_boosting",
     "logistic_regression",
     "ridge",
+    "dummy",
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+_LONGEST_VALUE = 60
 
 
 class _Section(BaseModel):
@@ -30,10 +33,12 @@ class DataParams(_Section):
 
     path: Annotated[str, Field(min_length=1)]
     target: ColumnName
-    task: Literal["auto", "classification", "regression"]
-    ignore: list[ColumnName]
-    categorical: list[ColumnName]
-    missing: list[str]
+    task: Literal["auto", "classification", "regression"] = "auto"
+    ignore: list[ColumnName] = []
+    positive: bool | int | str | None = None
+    categorical: list[ColumnName] = []
+    strict: list[ColumnName] = []
+    missing: list[str] = ["", "NA", "NaN", "nan", "null", "NULL", "None"]
 
 
 class SplitParams(_Section):
@@ -41,21 +46,21 @@ class SplitParams(_Section):
 
     method: Literal["random", "time", "group"]
     test_size: Annotated[float, Field(ge=0.05, le=0.5)]
-    time_column: ColumnName | None
-    group_column: ColumnName | None
+    time_column: ColumnName | None = None
+    group_column: ColumnName | None = None
 
 
 class ValidateParams(_Section):
     """The gate on data: a Great Expectations suite beside the structural expectations."""
 
-    suite: Annotated[str, Field(min_length=1)] | None
+    suite: Annotated[str, Field(min_length=1)] | None = None
 
 
 class EvaluateParams(_Section):
     """How the exported model is scored."""
 
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    bootstrap: Annotated[int, Field(ge=20, le=10_000)]
+    threshold: Share | Literal["auto"]
+    bootstrap: Annotated[int, Field(ge=20, le=10_000)] = 200
 
 
 class RegisterParams(_Section):
@@ -72,9 +77,9 @@ class Params(_Section):
 
     model: ModelName
     n_estimators: Annotated[int, Field(ge=1, le=10_000)]
-    max_depth: Annotated[int, Field(ge=1, le=64)] | None
-    min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)]
-    max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] | None
+    max_depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None
+    min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
+    max_features: Literal["auto", "sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] | None
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
     class_weight: Literal["balanced"] | None
@@ -91,11 +96,22 @@ class Params(_Section):
         needed = {"time": "split.time_column", "group": "split.group_column"}.get(self.split.method)
         if needed and roles[needed] is None:
             raise ValueError(f"{needed}: got null; split.method {self.split.method} needs the name of a column")
-        if self.data.target in self.data.ignore:
-            raise ValueError(f"data.ignore: names the target {self.data.target!r}; take it out of the list")
+        for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
+            if self.data.target in names:
+                raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
         for key, column in roles.items():
             if column == self.data.target:
                 raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
+            if key == needed and column in self.data.ignore:
+                raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
+        return self
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> Self:
+        if (self.data.task, self.model) in (("classification", "ridge"), ("regression", "logistic_regression")):
+            raise ValueError(f"model: got {self.model!r}, which is not for data.task {self.data.task}")
+        if self.data.task == "regression" and self.class_weight:
+            raise ValueError(f"class_weight: got {self.class_weight!r}; data.task regression needs null")
         return self
 
 
@@ -107,38 +123,91 @@ def load(path: Path) -> Params:
     UserError
         One line that names the key, the value and what is allowed.
     """
-    try:
-        # DVC's own parser (YAML 1.2): PyYAML would read 1e-5 as text and `no` as false.
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; run this in the repository's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {error}") from None
+    raw = _read(path)
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: expected keys and values, got {type(raw).__name__}")
+        what = "is empty" if raw is None else f"holds {_shown(raw)}"
+        raise UserError(f"{path}: {what}; expected the keys {', '.join(_keys(Params))}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_line, error.errors())))) from None
 
 
+def _read(path: Path) -> Any:
+    try:
+        # DVC's own parser (YAML 1.2): PyYAML would read 1e-5 as text and `no` as false.
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: not found; run this in the repository's root") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: {line}is not YAML: {error.problem}; correct it") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: is not YAML: {error}; correct it") from None
+
+
 def _line(error: Any) -> str:
-    # A union's members appear in `loc` after the key; only names that stand in the file are told.
-    keys = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "literal["))]
-    key = ".".join(keys).removesuffix(".float").removesuffix(".int").removesuffix(".str")
-    match error["type"]:
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "extra_forbidden":
-            return f"{key}: unknown key (value {error['input']!r}); allowed: {', '.join(_allowed_keys(keys[:-1]))}"
-        case "missing":
-            return f"{key}: missing"
-        case _:
-            return f"{key}: got {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    annotation, keys = _field(error["loc"])
+    name = ".".join(keys)
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        unknown = ".".join(map(str, error["loc"])).removesuffix(".[key]")
+        section = "" if len(error["loc"]) == 1 else f" under {keys[0]}"
+        return f"{unknown}: unknown key; allowed{section}: {', '.join(_keys(annotation))}"
+    expected = _expected(annotation)
+    if error["type"] == "missing":
+        return f"{name}: missing; expected {expected}"
+    return f"{name}: got {_shown(error['input'])}; expected {expected}"
 
 
-def _allowed_keys(section: list[str]) -> list[str]:
-    model: Any = Params
-    for name in section:
-        model = next(f.annotation for n, f in model.model_fields.items() if name in (n, f.alias))
+def _field(location: tuple[int | str, ...]) -> tuple[Any, list[str]]:
+    """Give the section or JSON schema that the keys of `location` lead to, and these keys.
+
+    Behind the keys, pydantic names a union's members and places in a list.
+    """
+    section: type[BaseModel] = Params
+    keys: list[str] = []
+    for part in map(str, location):
+        if part not in _keys(section):
+            break
+        keys.append(part)
+        inner = next(f.annotation for name, f in section.model_fields.items() if part == (f.alias or name))
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            # The schema has the bounds, which the annotation alone has lost.
+            return section.model_json_schema()["properties"][part], keys
+        section = inner
+    return section, keys
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _expected(schema: Any) -> str:
+    """Say in words what a JSON schema allows."""
+    if not isinstance(schema, dict):
+        return f"the keys {', '.join(_keys(schema))}"
+    if "anyOf" in schema:
+        return " or ".join(_expected(each) for each in schema["anyOf"])
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if values:
+        return ", ".join(values)
+    if schema["type"] == "array":
+        return f"a list, each {_expected(schema['items'])}"
+    if "pattern" in schema:
+        return "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores"
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+    kind = kinds.get(schema["type"], "text (in quotes if it looks like a number)")
+    bounds = [f"above {schema['exclusiveMinimum']:g}"] if "exclusiveMinimum" in schema else []
+    bounds += [f"from {schema['minimum']}"] if "minimum" in schema else []
+    bounds += [f"to {schema['maximum']}"] if "maximum" in schema else []
+    return " ".join([kind, *bounds])
+
+
+def _shown(value: Any) -> str:
+    """Give the value as it stands in YAML, on one line and not too long."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
