@@ -5,6 +5,9 @@ which features a row has, what values they take, and how they become numbers. Tr
 evaluation and serving all encode through this one module, so they cannot drift apart.
 """
 
+import re
+from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -13,11 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 CONTRACT_VERSION: Literal[1] = 1
 METADATA_KEY = "contract"
+SCORE_BINS_KEY = "score_bins"
 
 MISSING = -1.0
 """Code of a category that is missing; known categories count from 0."""
 UNSEEN = -2.0
 """Code of a category that training did not know."""
+
+# What NumPy reads by itself, many times as fast as one by one.
+_PLAIN_MOMENT = re.compile(r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?")
 
 Matrix = npt.NDArray[np.float32]
 """Encoded rows, float32, shape (rows, len(contract.columns)), C order; NaN where a number is missing."""
@@ -42,6 +49,8 @@ class _Feature(_Frozen):
     name: str
     nullable: bool
     """True if training rows had missing values here."""
+    strict: bool = False
+    """True if values beyond those of training are refused instead of reported."""
 
 
 class NumberFeature(_Feature):
@@ -61,8 +70,8 @@ class NumberFeature(_Feature):
         return (self.name,)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1); None and NaN become NaN."""
-        return np.asarray(values, dtype=np.float32).reshape(-1, 1)
+        """Give shape (rows, 1); None, NA and NaN become NaN."""
+        return _floats(values)
 
 
 class BooleanFeature(_Feature):
@@ -78,8 +87,8 @@ class BooleanFeature(_Feature):
         return (self.name,)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1); None and NaN become NaN."""
-        return np.asarray(values, dtype=np.float32).reshape(-1, 1)
+        """Give shape (rows, 1); None, NA and NaN become NaN."""
+        return _floats(values)
 
 
 class CategoryFeature(_Feature):
@@ -95,13 +104,22 @@ class CategoryFeature(_Feature):
         """Names of the encoded columns."""
         return (self.name,)
 
+    @cached_property
+    def _codes(self) -> dict[Any, float]:
+        return {name: float(code) for code, name in enumerate(self.categories)} | {None: MISSING}
+
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1)."""
-        codes: dict[Any, float] = {name: float(code) for code, name in enumerate(self.categories)}
-        codes[None] = MISSING
+        """Give shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
+        codes = self._codes
+        if hasattr(values, "factorize"):  # a pandas column: each different value is looked up once
+            places, different = values.factorize()
+            known = [codes.get(value, UNSEEN) for value in different]
+            by_place: Matrix = np.asarray([*known, MISSING], dtype=np.float32)[places]  # the place -1 means missing
+            return by_place.reshape(-1, 1)
         # A missing value is None or a NaN, the only value that differs from itself.
         encoded = [codes.get(value, UNSEEN) if value == value else MISSING for value in values]  # noqa: PLR0124
-        return np.asarray(encoded, dtype=np.float32).reshape(-1, 1)
+        one_by_one: Matrix = np.asarray(encoded, dtype=np.float32)
+        return one_by_one.reshape(-1, 1)
 
 
 class DateFeature(_Feature):
@@ -122,8 +140,11 @@ class DateFeature(_Feature):
         return tuple(f"{self.name}.{part}" for part in self.parts)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, len(parts)); a missing date is NaN in every part."""
-        moments = np.asarray(values, dtype="datetime64[us]")
+        """Give shape (rows, len(parts)); a missing date is NaN in every part.
+
+        Values are datetime64, dates, datetimes, or text in ISO 8601; one with a zone counts in UTC.
+        """
+        moments = _moments(values)
         missing = np.isnat(moments)
         encoded = np.stack([_date_part(moments, part) for part in self.parts], axis=1).astype(np.float32)
         encoded[missing] = np.nan
@@ -133,6 +154,19 @@ class DateFeature(_Feature):
 Feature = Annotated[NumberFeature | BooleanFeature | CategoryFeature | DateFeature, Field(discriminator="type")]
 
 
+class ScoreBins(_Frozen):
+    """How the model's scores are spread over the test rows, to hold live ones against.
+
+    A score is the positive class's probability (binary), the predicted class's
+    (multiclass) or the value (regression).
+    """
+
+    edges: tuple[float, ...]
+    """Inner edges of the quantile bins, rising; bin i holds edge[i-1] < x <= edge[i]."""
+    shares: tuple[float, ...]
+    """Share of the test rows in each bin, len(edges) + 1 of them; sums to 1."""
+
+
 class Contract(_Frozen):
     """What a model was trained on: the task, the target and every feature, in the order of the matrix."""
 
@@ -140,10 +174,12 @@ class Contract(_Frozen):
     task: Literal["binary", "multiclass", "regression"]
     target: str
     classes: tuple[Label, ...]
-    """Class labels in the order of the probabilities (binary: the second is the positive one); empty for regression."""
+    """Class labels in the order of the probabilities; empty for regression."""
+    positive: Label | None = None
+    """Binary: the class that the decision threshold is about, one of `classes`; else None."""
     features: tuple[Feature, ...]
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the matrix's columns."""
         return tuple(column for feature in self.features for column in feature.columns)
@@ -154,7 +190,48 @@ class Contract(_Frozen):
         Raises KeyError for a column that is not there and ValueError for values that
         are no numbers or dates.
         """
-        return np.ascontiguousarray(np.hstack([feature.encode(table[feature.name]) for feature in self.features]))
+        matrix: Matrix = np.empty((0, len(self.columns)), np.float32)
+        start = 0
+        for feature in self.features:
+            encoded = feature.encode(table[feature.name])
+            if start == 0:
+                # Filled column by column, so that a wide table is never held twice.
+                matrix = np.empty((len(encoded), len(self.columns)), np.float32)
+            matrix[:, start : start + encoded.shape[1]] = encoded
+            start += encoded.shape[1]
+        return matrix
+
+
+def _floats(values: Any) -> Matrix:
+    if hasattr(values, "to_numpy"):  # a pandas column, whose NA NumPy alone cannot convert
+        values = values.to_numpy(dtype=np.float32, na_value=np.nan)
+    return np.asarray(values, dtype=np.float32).reshape(-1, 1)
+
+
+def _moments(values: Any) -> npt.NDArray[np.datetime64]:
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind == "M":
+        return np.asarray(values, dtype="datetime64[us]")
+    if not all(value is None or (isinstance(value, str) and _PLAIN_MOMENT.fullmatch(value)) for value in values):
+        values = [_moment(value) for value in values]
+    return np.asarray(values, dtype="datetime64[us]")
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        # `value != value` holds for a missing one of pandas alone, which is a datetime by its class.
+        return None if value != value else _in_utc(value)  # noqa: PLR0124
+    if value is None or isinstance(value, date | np.datetime64):
+        return value
+    if value != value:  # noqa: PLR0124  # NaN, the only value that differs from itself
+        return None
+    raise ValueError(f"expected a date in ISO 8601, got {value!r}")
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
 
 
 def _date_part(moments: npt.NDArray[np.datetime64], part: DatePart) -> Any:

@@ -1,6 +1,7 @@
 """Which columns become features, and of which kind: decided from the training rows alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,15 @@ MAX_CATEGORIES = 1000
 _TEXT_WORDS = 4
 _TEXT_LENGTH = 40
 _UNIQUE_SHARE = 0.9
+_REPEATING_SHARE = 0.5
+"""Long values are free text if more than this share of them differs, else long names of categories."""
 _MIN_ROWS_FOR_IDENTIFIER = 20
+_RUNNING_DENSITY = 0.25
+"""Of the numbers that a running number passes, at least this share is still there after the split."""
+_IDENTIFIER_WORDS = {"id", "ids", "uid", "uuid", "guid", "key", "index", "idx", "rowid", "userid", "rownum", "serial"}
+_YEARS = (1500, 2200)
+_ROWS_OF_A_CATEGORY = 10
+"""A category of fewer training rows says too little about a target of numbers to be ordered by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +37,65 @@ class Roles:
     group_column: str | None
 
 
-def find_features(train: pd.DataFrame, roles: Roles) -> tuple[list[Feature], list[LeftOut]]:
-    """Decide about every column of `train` but the target, in the table's order."""
+def find_features(
+    train: pd.DataFrame, roles: Roles, numbers: pd.Series | None = None
+) -> tuple[list[Feature], list[LeftOut]]:
+    """Decide about every column of `train` but the target, in the table's order.
+
+    `numbers` is the target of a regression, a value for each row of `train`: categories are
+    ordered by it, so that a tree parts the cheap ones from the dear ones by one split (Fisher 1958).
+    """
     features: list[Feature] = []
     left_out: list[LeftOut] = []
     for name in train.columns:
         if name == roles.target:
             continue
-        decided = LeftOut(name=name, reason="names the group of the split") if name == roles.group_column else None
-        decided_or_feature = decided or _decide(train[name], by_time=name == roles.time_column)
-        if isinstance(decided_or_feature, LeftOut):
-            left_out.append(decided_or_feature)
+        decided = _decide(train[name], name, roles)
+        if isinstance(decided, LeftOut):
+            left_out.append(decided)
+        elif isinstance(decided, CategoryFeature) and numbers is not None:
+            features.append(_ordered(decided, train[name], numbers))
         else:
-            features.append(decided_or_feature)
+            features.append(decided)
     return features, left_out
 
 
-def _decide(column: pd.Series, *, by_time: bool) -> Feature | LeftOut:
+def in_words(features: Iterable[Feature], left_out: Iterable[LeftOut]) -> dict[str, str]:
+    """Say in a few words what each column became."""
+    return {each.name: _words(each) for each in features} | {each.name: f"left out: {each.reason}" for each in left_out}
+
+
+def _words(feature: Feature) -> str:
+    missing = f"; {feature.bin_shares[-1]:.2%} missing" if feature.nullable else ""
+    strict = "; others are refused" if feature.strict else ""
+    match feature:
+        case NumberFeature():
+            what = f"number from {feature.minimum:g} to {feature.maximum:g}"
+        case BooleanFeature():
+            what = f"boolean, true in {feature.bin_shares[1]:.2%}"
+        case CategoryFeature():
+            what = f"category, one of {len(feature.categories):,}"
+            what += " most frequent" if len(feature.categories) == MAX_CATEGORIES else ""
+        case DateFeature():
+            what = f"date from {feature.minimum} to {feature.maximum}, by {', '.join(feature.parts)}"
+    return what + missing + strict
+
+
+def _decide(column: pd.Series, name: str, roles: Roles) -> Feature | LeftOut:
+    by_time = name == roles.time_column
+    is_date = types.is_datetime64_any_dtype(column.dtype)
+    if name == roles.group_column:
+        return LeftOut(name=name, reason="names the group of the split; every test row has another")
+    if by_time and not is_date:
+        return LeftOut(name=name, reason="orders the rows of the split; every test row is beyond it")
     reason = _reason_to_leave_out(column)
     if reason:
-        return LeftOut(name=str(column.name), reason=reason)
+        return LeftOut(name=name, reason=reason)
     if types.is_bool_dtype(column.dtype):
         return _boolean(column)
-    if types.is_datetime64_any_dtype(column.dtype):
+    if is_date:
         return _date(column, by_time=by_time)
-    if types.is_numeric_dtype(column.dtype):
-        if by_time:
-            return LeftOut(name=str(column.name), reason="orders the rows of the split; every new row is beyond it")
-        return _number(column)
-    return _category(column)
+    return _number(column) if types.is_numeric_dtype(column.dtype) else _category(column)
 
 
 def _reason_to_leave_out(column: pd.Series) -> str | None:
@@ -66,29 +105,46 @@ def _reason_to_leave_out(column: pd.Series) -> str | None:
     distinct = known.nunique()
     if distinct == 1 and len(known) == len(column):
         return f"constant: {known.iloc[0]!s:.40}"
-    if types.is_integer_dtype(known.dtype) and _is_numbering(known, distinct):
-        return "identifier: whole numbers that differ in every row and count through"
-    if types.is_object_dtype(known.dtype) or types.is_string_dtype(known.dtype):
-        return _reason_against_text(known.astype(str), distinct)
-    return None
+    if types.is_bool_dtype(known.dtype) or types.is_datetime64_any_dtype(known.dtype):
+        return None
+    if types.is_numeric_dtype(known.dtype):
+        return _reason_against_number(known, distinct)
+    return _reason_against_text(known.astype("str"), distinct)
 
 
-def _is_numbering(known: pd.Series, distinct: int) -> bool:
+def _reason_against_number(known: pd.Series, distinct: int) -> str | None:
+    """Measurements may differ in every row as well: an identifier is whole, and named so or a running number."""
     if distinct < len(known) or len(known) < _MIN_ROWS_FOR_IDENTIFIER:
-        return False
-    named = str(known.name).lower().replace("-", "_").split("_")[-1] in {"id", "key", "uuid", "index", "rowid"}
-    counts_through = int(known.max()) - int(known.min()) < 2 * len(known)
-    return named or bool(counts_through and (known.is_monotonic_increasing or known.is_monotonic_decreasing))
+        return None
+    values = known.to_numpy(np.float64)
+    if not np.all(values % 1 == 0):
+        return None
+    if _is_named_identifier(str(known.name)):
+        return "identifier: whole numbers that differ in every row, and the name says so"
+    steps = np.diff(values)
+    running = np.all(steps > 0) or np.all(steps < 0)
+    dense = len(values) >= _RUNNING_DENSITY * (np.ptp(values) + 1)
+    are_years = values.min() >= _YEARS[0] and values.max() <= _YEARS[1]
+    return "identifier: a running number" if running and dense and not are_years else None
+
+
+def _is_named_identifier(name: str) -> bool:
+    """Tell whether a word of a name such as ``customer_id``, ``PassengerId`` or ``row key`` means an identifier."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
+    return any(word.lower() in _IDENTIFIER_WORDS for word in words)
 
 
 def _reason_against_text(known: pd.Series, distinct: int) -> str | None:
+    is_long = known.str.len().mean() > _TEXT_LENGTH
     if distinct < _UNIQUE_SHARE * len(known) and distinct <= max(MAX_CATEGORIES, len(known) // 2):
-        long = known.str.len().mean() > _TEXT_LENGTH and distinct > BINS * 2
-        return "free text: long values" if long else None
-    if known.str.count(r"\s").mean() >= _TEXT_WORDS - 1 or known.str.len().mean() > _TEXT_LENGTH:
-        return "free text: nearly every value is a different text of several words"
+        is_text = is_long and distinct > max(BINS * 2, _REPEATING_SHARE * len(known))
+        return f"free text: long values, {distinct:,} different ones in {len(known):,} rows" if is_text else None
     if len(known) < _MIN_ROWS_FOR_IDENTIFIER:
         return None
+    if known.str.count(r"\s").mean() >= _TEXT_WORDS - 1 or (
+        is_long and known.str.contains(r"\s").mean() > _UNIQUE_SHARE
+    ):
+        return f"free text: {distinct:,} different texts of several words in {len(known):,} rows"
     return f"identifier: {distinct:,} different values in {len(known):,} rows"
 
 
@@ -115,10 +171,9 @@ def _boolean(column: pd.Series) -> BooleanFeature:
 
 
 def _category(column: pd.Series) -> CategoryFeature:
-    counts = column.dropna().astype(str).value_counts()
+    counts = {str(name): count for name, count in column.dropna().astype("str").value_counts().items()}
     # Most frequent first, then by name: the same order whatever the order of the rows.
-    kept = sorted(sorted(counts.index), key=lambda name: -counts[name])[:MAX_CATEGORIES]
-    categories = sorted(kept)
+    categories = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CATEGORIES])
     missing = column.isna().to_numpy()
     return CategoryFeature(
         name=str(column.name),
@@ -126,6 +181,18 @@ def _category(column: pd.Series) -> CategoryFeature:
         categories=tuple(categories),
         bin_shares=(*(_digits(counts[name] / len(column)) for name in categories), _share(missing)),
     )
+
+
+def _ordered(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) -> CategoryFeature:
+    """Order the categories by the mean of `numbers`, then by name; those of few rows stand at the mean of all."""
+    known = column.notna().to_numpy()
+    names = column[known].astype("str").to_numpy()
+    about = numbers[known].groupby(names).agg(["mean", "count"])
+    means = about["mean"].where(about["count"] >= _ROWS_OF_A_CATEGORY, numbers.mean())
+    shares = dict(zip(feature.categories, feature.bin_shares, strict=False))
+    categories = sorted(feature.categories, key=lambda name: (means[name], name))
+    bin_shares = (*(shares[name] for name in categories), feature.bin_shares[-1])
+    return feature.model_copy(update={"categories": tuple(categories), "bin_shares": bin_shares})
 
 
 def _date(column: pd.Series, *, by_time: bool) -> DateFeature | LeftOut:

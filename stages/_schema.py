@@ -25,6 +25,8 @@ class Rows(_Frozen):
     without_target: int
     train: int
     test: int
+    test_of_unlearnt_class: int = 0
+    """Rows of classes that no training row has; in neither part (splits by time and group)."""
 
 
 class Split(_Frozen):
@@ -44,5 +46,7 @@ class Schema(_Frozen):
 
     rows: Rows
     split: Split
+    columns: dict[str, str] = {}
+    """What became of each column but the target, in words, in the table's order."""
     contract: Contract
     left_out: tuple[LeftOut, ...]

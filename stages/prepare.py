@@ -1,23 +1,18 @@
 """Turn the table into training rows, test rows and a schema that says what was decided."""
 
-from typing import Any, Literal
-
 import numpy as np
 import pandas as pd
-from pandas.api import types
 
-from service.contract import Contract, Label
-from stages import _files, _params, _tables
-from stages._columns import Roles, find_features
+from service.contract import Contract, Feature
+from stages import _files, _params, _tables, _target
+from stages._columns import Roles, find_features, in_words
 from stages._entry import log, run
 from stages._errors import UserError
 from stages._params import Params
-from stages._schema import Rows, Schema, Split
+from stages._schema import LeftOut, Rows, Schema, Split
 from stages._split import split_rows
 
 MIN_ROWS = 20
-_MAX_NUMBER_CLASSES = 20
-_MAX_CLASSES = 200
 
 
 def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
@@ -25,101 +20,78 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
 
     Raises UserError where the target cannot be learnt or a named column is not there.
     """
-    name = params.data.target
     rows_read = len(table)
-    table = table[table[name].notna()]
-    if len(table) < MIN_ROWS:
-        raise UserError(
-            f"{params.data.path}: {len(table)} rows have a value in {name!r}; at least {MIN_ROWS} are needed"
-        )
-    classification = _is_classification(table[name], params.data.task)
-    target = _labels(table[name], params) if classification else _values(table[name], params)
+    table = _with_target(table, params)
+    classification = _target.is_classification(table[params.data.target], params.data.task)
+    read = _target.labels if classification else _target.values
+    target = read(table[params.data.target], params)
     test_rows = split_rows(table, target, params.split, stratify=classification, seed=params.random_state)
-    train, test = table[~test_rows], table[test_rows]
-    classes = _classes(target[~test_rows], params) if classification else ()
-    features, left_out = find_features(train, Roles(name, params.split.time_column, params.split.group_column))
-    if not features:
+    classes = _target.classes(target[~test_rows], params) if classification else ()
+    unlearnt = test_rows & ~target.isin(classes).to_numpy() if classification else np.zeros_like(test_rows)
+    train, test = table[~test_rows], table[test_rows & ~unlearnt]
+    if test.empty:
         raise UserError(
-            f"{params.data.path}: no column is left as a feature: "
-            + "; ".join(f"{c.name}: {c.reason}" for c in left_out)
+            f"{params.data.path}: no test row has a class that a training row has; "
+            "change split.method or split.test_size"
         )
-    contract = Contract(task=_task(classes), target=name, classes=classes, features=tuple(features))
+    features, left_out = _decided(train, None if classification else target[~test_rows], params)
+    contract = Contract(
+        task=_target.task(classes),
+        target=params.data.target,
+        classes=classes,
+        positive=_target.positive(target[~test_rows], classes, params),
+        features=features,
+    )
+    rows = Rows(
+        read=rows_read,
+        without_target=rows_read - len(table),
+        train=len(train),
+        test=len(test),
+        test_of_unlearnt_class=int(unlearnt.sum()),
+    )
+    words = in_words(features, left_out)
     schema = Schema(
-        rows=Rows(read=rows_read, without_target=rows_read - len(table), train=len(train), test=len(test)),
+        rows=rows,
         split=_describe_split(train, test, params),
+        columns={name: words[name] for name in table.columns if name in words},
         contract=contract,
-        left_out=tuple(left_out),
+        left_out=left_out,
     )
     keep = _columns_of_split(params, contract)
     return _typed(train, target, contract, keep), _typed(test, target, contract, keep), schema
 
 
-def _is_classification(target: pd.Series, task: str) -> bool:
-    if task != "auto":
-        return task == "classification"
-    if types.is_bool_dtype(target.dtype) or not types.is_numeric_dtype(target.dtype):
-        return True
-    distinct = target.nunique()
-    return bool(np.all(target % 1 == 0)) and distinct <= min(_MAX_NUMBER_CLASSES, max(2, len(target) // 10))
-
-
-def _labels(target: pd.Series, params: Params) -> pd.Series:
-    if types.is_datetime64_any_dtype(target.dtype):
-        raise UserError(f"{params.data.path}: the target {target.name!r} holds dates; expected classes or numbers")
-    if types.is_bool_dtype(target.dtype):
-        labels: pd.Series[Any] = target.astype(bool)
-    elif types.is_numeric_dtype(target.dtype):
-        if (target % 1 != 0).any():
-            raise UserError(
-                f"params.yaml: data.task: classification, but the target {target.name!r} holds fractions; say regression"  # noqa: E501
-            )
-        labels = target.astype("int64")
-    else:
-        labels = target.astype(str)
-    counts = labels.value_counts()
-    if len(counts) < 2:  # noqa: PLR2004
+def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
+    known = table[params.data.target].notna()
+    if known.sum() < MIN_ROWS:
         raise UserError(
-            f"{params.data.path}: the target {target.name!r} has the one class {counts.index[0]!r}; two are needed"
+            f"{params.data.path}: {known.sum()} of {len(table)} rows have a value in {params.data.target!r}; "
+            f"at least {MIN_ROWS} are needed"
         )
-    if len(counts) > _MAX_CLASSES:
-        raise UserError(
-            f"{params.data.path}: the target {target.name!r} has {len(counts):,} classes; at most {_MAX_CLASSES} are allowed"  # noqa: E501
-        )
-    if counts.min() < 2:  # noqa: PLR2004
-        raise UserError(
-            f"{params.data.path}: the target {target.name!r} has a class with one row: {counts.idxmin()!r}; "
-            "two are needed, to train and to test: add rows or merge the class with another"
-        )
-    return labels
+    return table if known.all() else table[known]
 
 
-def _values(target: pd.Series, params: Params) -> pd.Series:
-    if types.is_bool_dtype(target.dtype) or not types.is_numeric_dtype(target.dtype):
-        raise UserError(
-            f"params.yaml: data.task: regression, but the target {target.name!r} holds {target.iloc[0]!r}, not numbers"
-        )
-    values = target.astype("float64")
-    if values.min() == values.max():
-        raise UserError(
-            f"{params.data.path}: the target {target.name!r} is {values.iloc[0]:g} in every row; nothing to learn"
-        )
-    return values
-
-
-def _classes(train_target: pd.Series, params: Params) -> tuple[Label, ...]:
-    classes: list[Label] = sorted(train_target.unique().tolist())
-    if len(classes) < 2:  # noqa: PLR2004
-        raise UserError(
-            f"{params.data.path}: the training rows hold the one class {classes[0]!r} of {params.data.target!r}; "
-            "change split.method or split.test_size"
-        )
-    return tuple(classes)
-
-
-def _task(classes: tuple[Label, ...]) -> Literal["binary", "multiclass", "regression"]:
-    if not classes:
-        return "regression"
-    return "binary" if len(classes) == 2 else "multiclass"  # noqa: PLR2004
+def _decided(
+    train: pd.DataFrame, numbers: pd.Series | None, params: Params
+) -> tuple[tuple[Feature, ...], tuple[LeftOut, ...]]:
+    split_column = _split_column(params)
+    roles = Roles(
+        target=params.data.target,
+        time_column=split_column if params.split.method == "time" else None,
+        group_column=split_column if params.split.method == "group" else None,
+    )
+    for name in params.data.strict:
+        if name not in train.columns:
+            raise UserError(f"params.yaml: data.strict: the table has no column {name!r}, or data.ignore names it")
+    features, left_out = find_features(train, roles, numbers)
+    if not features:
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out) or "the target is the only column"
+        raise UserError(f"{params.data.path}: no column is left as a feature: {reasons}")
+    strict = [
+        feature.model_copy(update={"strict": True}) if feature.name in params.data.strict else feature
+        for feature in features
+    ]
+    return tuple(strict), tuple(left_out)
 
 
 def _columns_of_split(params: Params, contract: Contract) -> list[str]:
@@ -169,6 +141,8 @@ def main() -> None:
             rows.to_parquet(beside, index=False)
     _files.write_json(_files.SCHEMA, schema.model_dump(mode="json"))
     log(f"{schema.rows.without_target:,} rows without a target dropped; {len(train):,} train, {len(test):,} test")
+    if schema.rows.test_of_unlearnt_class:
+        log(f"{schema.rows.test_of_unlearnt_class:,} test rows left out: no training row has their class")
     log(f"{schema.contract.task}: {len(schema.contract.features)} features")
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")

@@ -1,0 +1,146 @@
+"""What is said about a column: a feature of which kind, or left out for which reason."""
+
+import uuid
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from service.contract import BooleanFeature, CategoryFeature, DateFeature, NumberFeature
+from stages._columns import BINS, MAX_CATEGORIES, Roles, find_features
+
+ROWS = 100
+RNG = np.random.default_rng(0)
+NO_ROLES = Roles(target="y", time_column=None, group_column=None)
+
+LEFT_OUT = {
+    "constant": ([3] * ROWS, "constant: 3"),
+    "missing": ([np.nan] * ROWS, "all values are missing"),
+    "row": (range(1, ROWS + 1), "identifier: a running number"),
+    "falling": (range(ROWS, 0, -1), "identifier: a running number"),
+    "with gaps": (sorted(RNG.choice(3 * ROWS, ROWS, replace=False)), "identifier: a running number"),
+    "as floats": (np.arange(ROWS, dtype=float), "identifier: a running number"),
+    "PassengerId": (RNG.permutation(10 * ROWS)[:ROWS], "identifier: whole numbers that differ in every row"),
+    "customer_id": (RNG.permutation(10 * ROWS)[:ROWS], "identifier: whole numbers that differ in every row"),
+    "uuid": ([str(uuid.UUID(int=row**5)) for row in range(ROWS)], "identifier: 100 different values in 100 rows"),
+    "name": ([f"Smith, John {row}" for row in range(ROWS)], "identifier: 100 different values"),
+    "review": ([f"it was a good film {row}" for row in range(ROWS)], "free text: 100 different texts"),
+    "comment": ([f"{'so long ' * 9}{row % 60}" for row in range(ROWS)], "free text: long values, 60 different ones"),
+}
+FEATURES: dict[str, tuple[Any, type]] = {
+    "measured": (RNG.normal(size=ROWS), NumberFeature),
+    "sorted": (np.sort(RNG.normal(size=ROWS)), NumberFeature),
+    "income": (RNG.permutation(np.arange(ROWS) * 317 + 20_000), NumberFeature),
+    "sorted price": (np.sort(RNG.choice(10**6, ROWS, replace=False)), NumberFeature),
+    "rank": (RNG.permutation(ROWS), NumberFeature),
+    "year": (range(1920, 1920 + ROWS), NumberFeature),
+    "humid": (RNG.permutation(10 * ROWS)[:ROWS], NumberFeature),
+    "customer_id": (np.arange(ROWS) % 50, NumberFeature),
+    "known once": ([1.0] + [np.nan] * (ROWS - 1), NumberFeature),
+    "flag": ([True, False] * (ROWS // 2), BooleanFeature),
+    "class": (["é", "x|y"] * (ROWS // 2), CategoryFeature),
+    "long names": ([f"{'a long name ' * 5}{row % 25}" for row in range(ROWS)], CategoryFeature),
+    "when": (pd.date_range("2020-01-01", periods=ROWS, freq="7h"), DateFeature),
+}
+
+
+def column(values: Any) -> pd.DataFrame:
+    made = pd.Series(values)
+    return pd.DataFrame({"x": made.astype("str") if made.dtype == object else made})
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_column_that_says_nothing_is_left_out_with_the_reason(name: str) -> None:
+    values, expected = LEFT_OUT[name]
+
+    features, left_out = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
+
+    assert features == []
+    assert left_out[0].reason.startswith(expected)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_column_that_may_say_something_is_a_feature(name: str) -> None:
+    values, kind = FEATURES[name]
+
+    features, _ = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
+
+    assert [type(feature) for feature in features] == [kind]
+
+
+def test_the_group_and_a_number_that_orders_the_rows_are_no_features() -> None:
+    table = pd.DataFrame({"team": [1, 2, 1], "round": [1, 5, 9], "x": [0.1, 0.2, 0.3]})
+
+    features, left_out = find_features(table, Roles(target="y", time_column="round", group_column="team"))
+
+    assert [feature.name for feature in features] == ["x"]
+    assert [each.reason.split(";")[0] for each in left_out] == [
+        "names the group of the split",
+        "orders the rows of the split",
+    ]
+
+
+def test_a_date_that_orders_the_rows_keeps_its_calendar_but_not_the_running_day() -> None:
+    table = column(pd.date_range("2020-01-01", periods=ROWS, freq="31h"))
+
+    (feature,), _ = find_features(table, Roles(target="y", time_column="x", group_column=None))
+
+    assert isinstance(feature, DateFeature)
+    assert feature.parts == ("month", "day", "weekday", "hour")
+
+
+def test_of_more_than_a_thousand_categories_the_most_frequent_are_kept() -> None:
+    names = [f"k{number:04}" for number in range(1500)]
+
+    (feature,), _ = find_features(column([*names, *names, *names[500:]]), NO_ROLES)
+
+    assert isinstance(feature, CategoryFeature)
+    assert feature.categories == tuple(names[500:])
+    assert len(feature.categories) == MAX_CATEGORIES
+
+
+@pytest.mark.parametrize(
+    "values", [RNG.normal(size=ROWS), [1.0, np.nan] * 50, [0.0] * 90 + [5.0] * 10, [1e30, -1e30] * 50]
+)
+def test_the_bins_of_a_number_hold_all_rows(values: Any) -> None:
+    (feature,), _ = find_features(column(values), NO_ROLES)
+
+    assert isinstance(feature, NumberFeature)
+    assert sum(feature.bin_shares) == pytest.approx(1)
+    assert len(feature.bin_shares) == len(feature.bin_edges) + 2 <= BINS + 1
+
+
+@pytest.mark.parametrize("name", ["le", "__name__", "<script>", "a b", "1.x", "é", "class", "数"])
+def test_any_name_stays_as_it_is(name: str) -> None:
+    features, _ = find_features(column(RNG.normal(size=ROWS)).rename(columns={"x": name}), NO_ROLES)
+
+    assert features[0].name == name
+
+
+def test_the_order_of_the_rows_decides_nothing_about_categories() -> None:
+    table = column(["b", "a", "c", "a"] * 25)
+
+    assert find_features(table, NO_ROLES) == find_features(table.iloc[::-1], NO_ROLES)
+
+
+def test_categories_are_ordered_by_the_mean_of_a_target_of_numbers() -> None:
+    train = pd.DataFrame({"place": ["dear", "cheap", "mean", None] * 12, "y": [9.0, 1.0, 5.0, 5.0] * 12})
+
+    features, _ = find_features(train, NO_ROLES, train["y"])
+
+    assert isinstance(features[0], CategoryFeature)
+    assert features[0].categories == ("cheap", "mean", "dear")
+    assert features[0].bin_shares == (0.25, 0.25, 0.25, 0.25)
+
+
+def test_a_category_of_few_rows_is_not_ordered_by_their_target() -> None:
+    train = pd.DataFrame({"place": ["a"] * 20 + ["b"] * 20 + ["c"] * 3, "y": [1.0] * 20 + [3.0] * 20 + [99.0] * 3})
+
+    features, _ = find_features(train, NO_ROLES, train["y"].clip(upper=3))
+    few, _ = find_features(train, NO_ROLES, train["y"])
+
+    assert [each.categories for each in (*features, *few) if isinstance(each, CategoryFeature)] == [
+        ("a", "c", "b"),
+        ("a", "b", "c"),
+    ]

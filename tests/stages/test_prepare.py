@@ -1,0 +1,165 @@
+"""From a table to rows that train, rows that test, and a schema that tells what was decided."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import prepare
+from stages._errors import UserError
+from stages._params import Params
+from stages._schema import Schema
+
+Make = Callable[..., Params]
+
+
+def by_time(column: str) -> dict[str, Any]:
+    return {"method": "time", "test_size": 0.25, "time_column": column, "group_column": None}
+
+
+def test_columns_that_say_nothing_are_left_out_with_the_reason(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table, params())
+
+    assert {each.name: each.reason for each in schema.left_out} == {
+        "row": "identifier: a running number",
+        "constant": "constant: 1",
+    }
+
+
+def test_rows_without_a_target_are_dropped_and_counted(table: pd.DataFrame, params: Make) -> None:
+    table.loc[:4, "y"] = None
+
+    _, _, schema = prepare.prepare(table, params())
+
+    assert schema.rows.without_target == 5
+    assert schema.rows.train + schema.rows.test == len(table) - 5
+
+
+def test_fewer_than_20_rows_are_told(table: pd.DataFrame, params: Make) -> None:
+    table.loc[19:, "y"] = None
+
+    with pytest.raises(UserError, match="19 of 200 rows have a value in 'y'; at least 20 are needed"):
+        prepare.prepare(table, params())
+
+
+def test_twenty_rows_are_enough(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table.iloc[:20], params())
+
+    assert (schema.rows.train, schema.rows.test) == (14, 6)
+
+
+def test_a_target_alone_is_told(table: pd.DataFrame, params: Make) -> None:
+    with pytest.raises(UserError, match="no column is left as a feature: the target is the only column"):
+        prepare.prepare(table[["y"]], params())
+
+
+def test_features_are_float32_text_and_moments_as_the_schema_says(table: pd.DataFrame, params: Make) -> None:
+    rows, _, schema = prepare.prepare(table, params())
+
+    kinds = {"number": "float32", "boolean": "float32", "category": "str", "date": "datetime64[us]"}
+    assert {feature.name: str(rows[feature.name].dtype) for feature in schema.contract.features} == {
+        feature.name: kinds[feature.type] for feature in schema.contract.features
+    }
+    assert list(rows) == [*(feature.name for feature in schema.contract.features), "y"]
+
+
+def test_the_schema_says_in_words_what_became_of_each_column(table: pd.DataFrame, params: Make) -> None:
+    table["flag"] = [True, False] * 100
+    table["1.x"] = [0, 4] * 100
+
+    _, _, schema = prepare.prepare(table[["row", "1.x", "flag", "class", "y"]], params(data={"strict": ["class"]}))
+
+    assert {name: text.split(";")[0] for name, text in schema.columns.items()} == {
+        "row": "left out: identifier: a running number",
+        "1.x": "number from 0 to 4",
+        "flag": schema.columns["flag"],
+        "class": "category, one of 3",
+    }
+    assert schema.columns["flag"].startswith("boolean, true in ")
+    assert schema.columns["class"].endswith("% missing; others are refused")
+
+
+def test_the_schema_reads_back_from_its_file(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table, params())
+
+    assert Schema.model_validate_json(json.dumps(schema.model_dump(mode="json"), allow_nan=False)) == schema
+
+
+def test_the_order_in_the_table_is_the_order_of_the_features(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table, params())
+
+    assert [feature.name for feature in schema.contract.features] == ["a b", "1.x", "class", "flag", "when", "le"]
+
+
+def test_a_split_by_time_says_from_when_to_when(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table.dropna(subset=["when"]), params(split=by_time("when")))
+
+    assert str(schema.split.train_to) < str(schema.split.test_from)
+
+
+def test_a_column_of_another_split_is_a_feature(table: pd.DataFrame, params: Make) -> None:
+    split = {"method": "random", "test_size": 0.3, "time_column": "le", "group_column": "class"}
+
+    _, _, schema = prepare.prepare(table, params(split=split))
+
+    assert {"le", "class"} <= {feature.name for feature in schema.contract.features}
+
+
+def test_test_rows_of_a_class_that_training_lacks_are_left_out_and_counted(table: pd.DataFrame, params: Make) -> None:
+    table.loc[195:, "y"] = "new"
+
+    _, test, schema = prepare.prepare(table, params(split=by_time("row")))
+
+    assert "new" not in set(test["y"])
+    assert (schema.rows.test, schema.rows.test_of_unlearnt_class) == (45, 5)
+
+
+def test_test_rows_of_unlearnt_classes_alone_are_told(table: pd.DataFrame, params: Make) -> None:
+    table.loc[150:, "y"] = "new"
+
+    with pytest.raises(UserError, match="no test row has a class that a training row has"):
+        prepare.prepare(table, params(split=by_time("row")))
+
+
+def test_training_rows_of_one_class_are_told(table: pd.DataFrame, params: Make) -> None:
+    table["y"] = table["row"] >= 170
+
+    with pytest.raises(UserError, match="the training rows hold the one class false"):
+        prepare.prepare(table, params(split=by_time("row")))
+
+
+def test_strict_columns_are_marked_in_the_contract(table: pd.DataFrame, params: Make) -> None:
+    _, _, schema = prepare.prepare(table, params(data={"strict": ["class", "flag"]}))
+
+    assert [feature.name for feature in schema.contract.features if feature.strict] == ["class", "flag"]
+
+
+def test_a_strict_column_that_is_not_there_is_told(table: pd.DataFrame, params: Make) -> None:
+    with pytest.raises(UserError, match=r"data\.strict: the table has no column 'clas'"):
+        prepare.prepare(table, params(data={"strict": ["clas"]}))
+
+
+@pytest.mark.parametrize(
+    ("target", "task"),
+    [(lambda t: t["flag"], "binary"), (lambda t: t["1.x"], "multiclass"), (lambda t: t["le"], "regression")],
+)
+def test_the_task_is_found_out(
+    table: pd.DataFrame, params: Make, target: Callable[[pd.DataFrame], pd.Series], task: str
+) -> None:
+    table["y"] = target(table)
+
+    _, _, schema = prepare.prepare(table, params())
+
+    assert schema.contract.task == task
+
+
+def test_two_thousand_columns_are_prepared(params: Make) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(100, 2000)), columns=[f"c{number}" for number in range(2000)])
+
+    _, _, schema = prepare.prepare(table.assign(y=["a", "b"] * 50), params())
+
+    assert len(schema.contract.features) == 2000

@@ -1,0 +1,128 @@
+"""Classes or numbers, and whether they can be learnt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import _target
+from stages._errors import UserError
+from stages._params import Params
+
+Make = Callable[..., Params]
+RNG = np.random.default_rng(0)
+
+CLASSES = {
+    "text": ["a", "b"] * 100,
+    "booleans": [True, False] * 100,
+    "0 and 1": [0, 1] * 100,
+    "-1 and 1": [-1.0, 1.0] * 100,
+    "whole floats": [1.0, 2.0, 3.0, 3.0] * 50,
+    "grades": RNG.integers(1, 7, 200),
+    "three classes in 24 rows": [1, 2, 3] * 8,
+    "a class that stands alone": [0] * 199 + [1],
+}
+NUMBERS = {
+    "fractions": RNG.normal(size=200),
+    "halves": [0.5, 1.5] * 100,
+    "prices": RNG.integers(10_000, 90_000, 200),
+    "counts": RNG.poisson(8, 200),
+    "ages": RNG.integers(0, 90, 1000),
+    "large": 1e9 + RNG.integers(0, 10**6, 200),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_few_names_are_classes(name: str) -> None:
+    assert _target.is_classification(pd.Series(CLASSES[name]), "auto")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_many_or_fractional_numbers_are_a_regression(name: str) -> None:
+    assert not _target.is_classification(pd.Series(NUMBERS[name]), "auto")
+
+
+@pytest.mark.parametrize(("stated", "expected"), [("classification", True), ("regression", False)])
+def test_a_stated_task_is_taken(stated: str, expected: bool) -> None:
+    assert _target.is_classification(pd.Series([0, 1] * 20), stated) is expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["yes"] * 30, "has the one class 'yes'; two are needed"),
+        ([True] * 30, "has the one class true; two are needed"),
+        (["a"] * 29 + ["b"], "has a class with one row: 'b'"),
+        ([f"k{row // 2}" for row in range(600)], "has 300 classes, and at most 200 are allowed"),
+        (pd.to_datetime(["2020-01-01", "2020-01-02"] * 10), "holds dates; expected classes or numbers"),
+        ([0.5, 1.0] * 20, "data.task: got 'classification', but the target 'y' holds fractions"),
+    ],
+)
+def test_classes_that_cannot_be_learnt_are_refused(params: Make, values: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        _target.labels(pd.Series(values, name="y"), params())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["a", "b"], "data.task: got 'regression', but the target 'y' holds 'a', no number"),
+        ([True, False], "data.task: got 'regression', but the target 'y' holds true, no number"),
+        ([7.0, 7.0], "is 7 in every row; nothing to learn"),
+    ],
+)
+def test_numbers_that_cannot_be_learnt_are_refused(params: Make, values: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        _target.values(pd.Series(values, name="y"), params())
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted", "expected"),
+    [
+        (("no", "yes"), None, "yes"),
+        (("late", "on time"), "late", "late"),
+        ((False, True), True, True),
+        ((False, True), 1, True),
+        ((False, True), "True", True),
+        ((0, 1), False, 0),
+        ((0, 1), "0", 0),
+        (("0", "1"), 1, "1"),
+        (("False", "True"), True, "True"),
+        (("Yes", "yes"), "yes", "yes"),
+    ],
+)
+def test_the_positive_class_is_found_in_whatever_form_it_is_named(
+    params: Make, classes: tuple[Any, ...], wanted: Any, expected: Any
+) -> None:
+    found = _target.positive(pd.Series(classes), classes, params(data={"positive": wanted}))
+
+    assert (type(found), found) == (type(expected), expected)
+
+
+def test_a_positive_class_that_is_none_is_told_with_those_that_are(params: Make) -> None:
+    with pytest.raises(UserError, match=r"data\.positive: got 'late'; the classes are 0 and 1"):
+        _target.positive(pd.Series([0, 1]), (0, 1), params(data={"positive": "late"}))
+
+
+def test_training_rows_of_one_class_are_told(params: Make) -> None:
+    with pytest.raises(UserError, match="the training rows hold the one class 1 of 'y'; change split"):
+        _target.classes(pd.Series([1, 1]), params())
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (["late", "on_time", "on_time"], "late"),
+        (["no", "no", "yes"], "yes"),
+        (["no", "yes"], "yes"),
+        ([0, 1, 1], 1),
+        ([False, True, True], True),
+    ],
+)
+def test_without_a_word_the_positive_class_is_1_or_true_or_the_rarer_name(
+    params: Make, target: list[Any], expected: Any
+) -> None:
+    classes = tuple(sorted(set(target)))
+    assert _target.positive(pd.Series(target), classes, params(data={"positive": None})) == expected
