@@ -1,0 +1,220 @@
+"""The fit: the same bytes everywhere, for every model, and what params ask of it."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.pipeline import Pipeline
+
+from stages import _estimators, _progress, prepare, train
+from stages._errors import UserError
+from stages._estimators import FillBelow
+from stages._params import Params
+
+Make = Callable[..., Params]
+CLASSIFIERS = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "logistic_regression"]
+# Fits and exports every model on the table in argv[1], and writes one MD5 a line.
+PRINT_MD5 = """
+import hashlib, io, json, sys
+import joblib, pandas as pd
+from stages import export, prepare, train
+from stages._params import Params
+for raw in json.loads(sys.argv[2]):
+    params = Params.model_validate(raw)
+    rows, test, schema = prepare.prepare(pd.read_parquet(sys.argv[1]), params)
+    pipeline = train.train(rows, schema.contract, params)
+    joblib.dump(pipeline, file := io.BytesIO(), compress=3)
+    for content in (schema.model_dump_json().encode(), file.getvalue(), export.export(pipeline, schema.contract)):
+        print(params.model, hashlib.md5(content).hexdigest())
+"""
+
+
+def fit(table: pd.DataFrame, wanted: Params) -> tuple[Pipeline, pd.DataFrame]:
+    rows, test, schema = prepare.prepare(table, wanted)
+    return train.train(rows, schema.contract, wanted), test
+
+
+@pytest.mark.slow
+def test_bytes_depend_neither_on_cores_nor_on_hash_seed_nor_on_folder(
+    hard_table: pd.DataFrame, params: Make, tmp_path: Path, root: Path
+) -> None:
+    hard_table.to_parquet(tmp_path / "table.parquet")
+    wanted = [params(model=model, n_estimators=4).model_dump_json(by_alias=True) for model in [*CLASSIFIERS, "dummy"]]
+    cores = sorted(os.sched_getaffinity(0))
+    running = []
+    for seed, allowed in (("1", cores[:1]), ("2", cores)):
+        (tmp_path / seed).mkdir()
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            PRINT_MD5,
+            str(tmp_path / "table.parquet"),
+            f"[{','.join(wanted)}]",
+        ]
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        os.sched_setaffinity(0, allowed)  # a child has its parent's
+        running.append(subprocess.Popen(command, cwd=tmp_path / seed, env=environment, stdout=subprocess.PIPE))
+        os.sched_setaffinity(0, cores)
+    printed = [process.communicate(timeout=120)[0].splitlines() for process in running]
+
+    assert len(printed[0]) == 3 * len(wanted)
+    assert printed[0] == printed[1]
+
+
+def test_another_seed_is_another_forest(table: pd.DataFrame, params: Make, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        rows, _, schema = prepare.prepare(table, params())
+        joblib.dump(train.train(rows, schema.contract, params(random_state=seed)), tmp_path / str(seed))
+
+    assert (tmp_path / "1").read_bytes() != (tmp_path / "2").read_bytes()
+
+
+@pytest.mark.parametrize("model", CLASSIFIERS)
+def test_balanced_classes_make_the_rare_one_likelier(table: pd.DataFrame, params: Make, model: str) -> None:
+    table["y"] = np.where(table["le"] > 1.2, "rare", "usual")
+
+    shares = []
+    for class_weight in (None, "balanced"):
+        pipeline, test = fit(table, params(model=model, class_weight=class_weight, min_samples_leaf=20))
+        shares.append(pipeline.predict_proba(test)[:, 0].mean())
+
+    assert shares[1] > shares[0] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("model", "regression", "expected"),
+    [
+        ("logistic_regression", True, "model: 'logistic_regression' is not for regression; use random_forest"),
+        ("ridge", False, "model: 'ridge' is not for binary; use random_forest"),
+    ],
+)
+def test_a_model_of_another_task_is_refused(
+    table: pd.DataFrame, params: Make, model: str, regression: bool, expected: str
+) -> None:
+    if regression:
+        table["y"] = table["le"]
+    with pytest.raises(UserError, match=expected):
+        fit(table, params(model=model))
+
+
+def test_balanced_classes_are_refused_for_a_regression(table: pd.DataFrame, params: Make) -> None:
+    table["y"] = table["le"]
+    with pytest.raises(UserError, match="class_weight: 'balanced' is not for regression; use null"):
+        fit(table, params(class_weight="balanced"))
+
+
+@pytest.mark.parametrize(("regression", "tried"), [(False, "sqrt"), (True, 1.0)])
+def test_features_tried_at_a_split_suit_the_task(
+    table: pd.DataFrame, params: Make, regression: bool, tried: object
+) -> None:
+    if regression:
+        table["y"] = table["le"]
+
+    pipeline, _ = fit(table, params(max_features="auto"))
+
+    assert pipeline["estimator"].max_features == tried
+
+
+@pytest.mark.parametrize(
+    ("model", "regression", "size"),
+    [
+        ("random_forest", False, (None, 2)),
+        ("extra_trees", True, (None, 1)),
+        ("gradient_boosting", True, (3, 1)),
+        ("hist_gradient_boosting", False, (None, 20)),
+    ],
+)
+def test_trees_are_of_the_size_that_suits_model_and_task(
+    table: pd.DataFrame, params: Make, model: str, regression: bool, size: tuple[int | None, int]
+) -> None:
+    if regression:
+        table["y"] = table["le"]
+
+    pipeline, _ = fit(table, params(model=model, max_depth="auto", min_samples_leaf="auto"))
+
+    assert (pipeline["estimator"].max_depth, pipeline["estimator"].min_samples_leaf) == size
+
+
+def test_a_forest_of_very_many_rows_is_held_to_a_depth(table: pd.DataFrame, params: Make) -> None:
+    contract = prepare.prepare(table, params())[2].contract
+    most = _estimators.FULL_DEPTH_ROWS
+
+    depths = [_estimators.build(contract, params(), rows)["estimator"].max_depth for rows in (most, most + 1)]
+
+    assert depths == [None, _estimators.DEPTH_BEYOND]
+
+
+def test_a_depth_that_params_give_is_the_forests(table: pd.DataFrame, params: Make) -> None:
+    pipeline, _ = fit(table, params(max_depth=4, min_samples_leaf=9))
+
+    assert (pipeline["estimator"].max_depth, pipeline["estimator"].min_samples_leaf) == (4, 9)
+
+
+@pytest.mark.parametrize("change", [lambda y: y + 1e9, lambda y: y * 1e-12], ids=["far from zero", "tiny"])
+def test_a_target_of_any_size_is_learnt_as_well(
+    table: pd.DataFrame, params: Make, change: Callable[[pd.Series], pd.Series]
+) -> None:
+    table["y"] = change(table["le"])
+
+    pipeline, test = fit(table, params(max_features=None))
+
+    assert isinstance(pipeline["estimator"], TransformedTargetRegressor)
+    assert pipeline.score(test, test["y"]) > 0.9
+
+
+def test_a_missing_number_stands_below_the_others_as_far_as_they_spread() -> None:
+    X = np.array([[1, np.nan, 5, np.nan], [3, 2, np.nan, np.nan], [np.nan, 2, 5, np.nan]], dtype=np.float32)
+
+    filled = FillBelow().fit_transform(X)
+
+    assert filled[2, 0] == -1
+    assert filled[0, 1] < 2
+    assert filled[1, 2] < 5
+    assert not np.isnan(filled).any()
+
+
+def test_the_trees_that_stand_are_counted(table: pd.DataFrame, params: Make) -> None:
+    for model in ("random_forest", "gradient_boosting"):
+        rows, _, schema = prepare.prepare(table, params())
+        count = _progress.Counter()
+        train.train(rows, schema.contract, params(model=model, n_estimators=7), count)
+        assert count.done == 7
+
+
+def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "stages")
+    count = _progress.Counter()
+    count.add()
+
+    with _progress.told("fitting", count, 9, seconds=0.01):
+        while not caplog.messages:
+            time.sleep(0.01)
+
+    assert caplog.messages[0] == "fitting: 1 of 9 trees, 0 s"
+
+
+def test_a_fit_that_does_not_converge_is_noticed(
+    table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages._estimators.MAX_ITERATIONS", 2)
+
+    pipeline, _ = fit(table, params(model="logistic_regression", l2_penalty=1e-9))
+
+    assert train.unconverged(pipeline)
+
+
+def test_a_forest_is_kept_without_the_number_of_cores(table: pd.DataFrame, params: Make) -> None:
+    pipeline, _ = fit(table, params())
+
+    assert pipeline["estimator"].n_jobs is None
