@@ -1,0 +1,106 @@
+"""The arrays of fitted trees, whichever scikit-learn model they grew in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+
+Ints = npt.NDArray[np.int64]
+Double = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The nodes of one tree, each array of shape (nodes,), and what its leaves add to which target."""
+
+    feature: Ints
+    threshold: Double
+    """To the left goes what is at most this."""
+    left: Ints
+    """-1 for a leaf."""
+    right: Ints
+    missing_left: npt.NDArray[np.bool_]
+    values: Double
+    """Shape (nodes, targets)."""
+    first_target: int
+
+    @property
+    def is_leaf(self) -> npt.NDArray[np.bool_]:
+        """Shape (nodes,)."""
+        leaf: npt.NDArray[np.bool_] = self.left < 0
+        return leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Trees whose leaves are added to `base`."""
+
+    trees: list[Tree]
+    base: Double
+    """Shape (targets,)."""
+    raw: bool
+    """True if the sum is a raw score of classes, or a value in double precision, still to be activated."""
+
+    @property
+    def nodes(self) -> int:
+        """Count of the nodes of all trees."""
+        return sum(len(tree.left) for tree in self.trees)
+
+
+def of(estimator: Any, columns: int) -> Ensemble:
+    """Take the trees out of a fitted forest or boosting model of `columns` features."""
+    match estimator:
+        case HistGradientBoostingClassifier() | HistGradientBoostingRegressor():
+            base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001  # nowhere public
+            rounds = estimator._predictors  # noqa: SLF001
+            trees = [_hist_tree(each.nodes, target) for trees in rounds for target, each in enumerate(trees)]
+            return Ensemble(trees, base, raw=True)
+        case GradientBoostingClassifier() | GradientBoostingRegressor():
+            # The same for every row: `init_` is a dummy.
+            base = estimator._raw_predict_init(np.zeros((1, columns), np.float32)).reshape(-1)  # noqa: SLF001
+            rate = estimator.learning_rate
+            trees = [
+                _tree(each.tree_, rate, target) for trees in estimator.estimators_ for target, each in enumerate(trees)
+            ]
+            return Ensemble(trees, base, raw=True)
+        case _:
+            share = 1 / len(estimator.estimators_)
+            trees = [_tree(each.tree_, share, 0) for each in estimator.estimators_]
+            return Ensemble(trees, np.zeros(trees[0].values.shape[1]), raw=False)
+
+
+def _tree(tree: Any, factor: float, target: int) -> Tree:
+    return Tree(
+        feature=tree.feature,
+        threshold=tree.threshold,
+        left=tree.children_left,
+        right=tree.children_right,
+        missing_left=np.zeros(tree.node_count, dtype=bool),
+        values=_one_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
+        first_target=target,
+    )
+
+
+def _one_of_two(values: Double) -> Double:
+    """Of two classes' shares the second alone: the first is what is left of 1."""
+    return values[:, 1:] if values.shape[1] == 2 else values  # noqa: PLR2004
+
+
+def _hist_tree(nodes: Any, target: int) -> Tree:
+    leaf = nodes["is_leaf"].astype(bool)
+    return Tree(
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=nodes["num_threshold"].astype(np.float64),
+        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
+        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+        values=nodes["value"].astype(np.float64).reshape(-1, 1),
+        first_target=target,
+    )

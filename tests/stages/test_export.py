@@ -1,0 +1,236 @@
+"""The ONNX file answers as scikit-learn does, on every row, or there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn.pipeline import Pipeline
+
+import service.model
+from service.contract import SCORE_BINS_KEY, Contract, NumberFeature, ScoreBins
+from stages import _ensembles, export, prepare, train
+from stages._errors import UserError
+from stages._params import Params
+
+Make = Callable[..., Params]
+TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting"]
+TARGETS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "binary": lambda table: table["y"],
+    "boolean": lambda table: table["flag"],
+    "multiclass": lambda table: table["1.x"].fillna(0).astype(int),
+    "regression": lambda table: table["huge"].rank() - 50,
+    "many zeros": lambda table: (table["huge"].rank() - 100).clip(lower=0),
+    "prices": lambda table: table["skewed"].rank() ** 3 * 100,
+    "far from zero": lambda table: 1e9 + table["huge"].rank(),
+    "tiny": lambda table: table["huge"].rank() * 1e-12 - 1e-10,
+}
+CLASSES = ("binary", "boolean", "multiclass")
+CASES = [
+    (target, model)
+    for target in TARGETS
+    for model in [*TREES, "logistic_regression" if target in CLASSES else "ridge", "dummy"]
+]
+Fitted = tuple[Pipeline, service.model.Model, pd.DataFrame]
+
+
+@pytest.fixture
+def fitted(params: Make, tmp_path: Path) -> Callable[..., Fitted]:
+    """Give a function that fits and exports a table: pipeline, served model, test rows."""
+
+    def fit(table: pd.DataFrame, **changes: object) -> Fitted:
+        wanted = params(**changes)
+        rows, test, schema = prepare.prepare(table, wanted)
+        pipeline = train.train(rows, schema.contract, wanted)
+        (tmp_path / "m.onnx").write_bytes(export.export(pipeline, schema.contract))
+        return pipeline, service.model.load(tmp_path / "m.onnx"), test
+
+    return fit
+
+
+@pytest.mark.parametrize(("target", "model"), CASES)
+def test_the_exported_file_agrees_with_scikit_learn(
+    hard_table: pd.DataFrame, fitted: Callable[..., Fitted], target: str, model: str
+) -> None:
+    hard_table["y"] = TARGETS[target](hard_table)
+    hard_table = hard_table.dropna(subset=["y"])
+
+    assert export.check_parity(*fitted(hard_table, model=model)) < 1e-6
+
+
+@pytest.mark.parametrize("model", [*TREES, "logistic_regression"])
+def test_a_row_without_any_value_is_answered_alike(
+    hard_table: pd.DataFrame, fitted: Callable[..., Fitted], model: str
+) -> None:
+    pipeline, served, test = fitted(hard_table, model=model)
+    empty = test.reindex([-1]).assign(rare="never seen")
+
+    assert export.check_parity(pipeline, served, empty) < 1e-6
+
+
+def test_a_single_leaf_is_a_tree(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
+    for model in TREES:
+        pipeline, served, test = fitted(table, model=model, min_samples_leaf=1000)
+        assert export.check_parity(pipeline, served, test) < 1e-6
+
+
+def test_an_export_is_the_same_bytes_twice(table: pd.DataFrame, params: Make) -> None:
+    rows, _, schema = prepare.prepare(table, params())
+    pipeline = train.train(rows, schema.contract, params())
+
+    assert export.export(pipeline, schema.contract) == export.export(pipeline, schema.contract)
+
+
+def test_classes_in_another_order_are_refused(table: pd.DataFrame, params: Make) -> None:
+    rows, _, schema = prepare.prepare(table, params())
+    pipeline = train.train(rows, schema.contract, params())
+    turned = schema.contract.model_copy(update={"classes": schema.contract.classes[::-1]})
+
+    with pytest.raises(ValueError, match="the model knows the classes"):
+        export.export(pipeline, turned)
+
+
+def test_one_row_is_answered_as_in_a_batch_to_the_last_digit(
+    table: pd.DataFrame, fitted: Callable[..., Fitted]
+) -> None:
+    _, served, test = fitted(table)
+    matrix = served.contract.encode(test)
+
+    alone = np.vstack([served.scores(matrix[row : row + 1]) for row in range(len(test))])
+
+    np.testing.assert_array_equal(alone, served.scores(matrix))
+
+
+def test_pieces_are_scored_as_the_whole(
+    table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, served, test = fitted(table)
+    whole = export.score(served, test)
+    monkeypatch.setattr(export, "_ROWS_AT_ONCE", 7)
+
+    np.testing.assert_array_equal(export.score(served, test), whole)
+
+
+@pytest.mark.parametrize("target", ["binary", "regression"])
+def test_a_score_that_differs_is_told_with_its_row_and_both_answers(
+    hard_table: pd.DataFrame, fitted: Callable[..., Fitted], target: str
+) -> None:
+    hard_table["y"] = TARGETS[target](hard_table)
+    pipeline, served, test = fitted(hard_table.dropna(subset=["y"]))
+    scores = export.score(served, test)
+    scores[3] = scores[3] * (1 + 2e-5)
+
+    with pytest.raises(UserError, match=r"test.parquet: row 4: ONNX gives \[?[-\d.]+.*, scikit-learn \[?[-\d.]+"):
+        export.compare(pipeline, served, test, scores)
+
+
+def test_a_score_that_is_no_number_is_refused(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
+    pipeline, served, test = fitted(table)
+    scores = export.score(served, test)
+    scores[5] = np.nan
+
+    with pytest.raises(UserError, match=r"row 6: ONNX gives \[nan, nan\]"):
+        export.compare(pipeline, served, test, scores)
+
+
+def test_equally_probable_classes_are_counted_and_either_label_is_right(
+    table: pd.DataFrame, fitted: Callable[..., Fitted]
+) -> None:
+    table["y"] = [0, 1] * 100
+    pipeline, served, test = fitted(table, model="dummy")
+    scores = export.score(served, test)
+
+    parity = export.compare(pipeline, served, test, np.nextafter(scores, np.array([[0, 1]], np.float32)))
+
+    assert parity.ties == len(test)
+
+
+def test_a_label_that_differs_is_refused(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
+    table["y"] = [0, 1] * 100
+    pipeline, served, test = fitted(table, model="dummy")
+    pipeline["estimator"].class_prior_ = np.array([0.500002, 0.499998])
+
+    with pytest.raises(UserError, match="row 1: ONNX gives 1, scikit-learn 0"):
+        export.compare(pipeline, served, test, np.full((len(test), 2), [0.499999, 0.500001], np.float32))
+
+
+def test_ensembles_beyond_what_a_file_holds_are_refused_with_the_remedy(
+    table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_ensembles, "_FILE_LIMIT", 1000)
+
+    with pytest.raises(UserError, match=r"nodes in 10 trees, .* lower n_estimators or max_depth"):
+        fitted(table)
+
+
+def test_no_file_is_larger_than_was_estimated(
+    table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, _, schema = prepare.prepare(table, params())
+    pipeline = train.train(rows, schema.contract, params(n_estimators=200))
+    size = len(export.export(pipeline, schema.contract))
+    monkeypatch.setattr(_ensembles, "_FILE_LIMIT", size * 0.9)
+
+    with pytest.raises(UserError, match="a file holds 2 GB"):
+        export.export(pipeline, schema.contract)
+
+
+CONTRACT = Contract(
+    task="regression",
+    target="y",
+    classes=(),
+    features=(NumberFeature(name="x", nullable=False, minimum=0, maximum=1, bin_edges=(), bin_shares=(1, 0)),),
+)
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32)))
+def test_score_bins_hold_all_rows(scores: export.Scores) -> None:
+    bins = export.score_bins(CONTRACT, scores)
+
+    assert sum(bins.shares) == pytest.approx(1)
+    assert len(bins.shares) == len(bins.edges) + 1
+    assert list(bins.edges) == sorted(set(bins.edges))
+    assert all(np.float32(edge) == edge for edge in bins.edges)
+
+
+def test_scores_that_all_differ_fill_ten_equal_bins() -> None:
+    bins = export.score_bins(CONTRACT, np.arange(1000, dtype=np.float32))
+
+    assert bins.shares == (0.1,) * 10
+
+
+def test_scores_that_are_all_the_same_are_one_bin() -> None:
+    bins = export.score_bins(CONTRACT, np.full(30, 0.7, dtype=np.float32))
+
+    assert (bins.edges, bins.shares) == ((), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"), [("binary", [0.25, 0.5]), ("multiclass", [0.75, 0.5])], ids=["positive", "predicted"]
+)
+def test_a_score_is_the_probability_of_the_positive_or_the_predicted_class(task: str, expected: list[float]) -> None:
+    labels = {"classes": ("a", "b"), "positive": "a", "task": task}
+    contract = CONTRACT.model_copy(update=labels)
+
+    bins = export.score_bins(contract, np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
+
+    assert bins.edges == (min(expected),)
+
+
+def test_bins_go_into_the_file_and_change_nothing_else(
+    table: pd.DataFrame, fitted: Callable[..., Fitted], tmp_path: Path
+) -> None:
+    _, served, test = fitted(table)
+    bins = export.score_bins(served.contract, export.score(served, test))
+    (tmp_path / "b.onnx").write_bytes(export.with_score_bins((tmp_path / "m.onnx").read_bytes(), bins))
+
+    again = service.model.load(tmp_path / "b.onnx")
+
+    stored = again.session.get_modelmeta().custom_metadata_map[SCORE_BINS_KEY]
+    assert ScoreBins.model_validate_json(stored) == bins
+    assert again.contract == served.contract
+    np.testing.assert_array_equal(export.score(again, test), export.score(served, test))
