@@ -1,0 +1,132 @@
+"""The model card: what people have to know, drawn from the files, and names out of a table as plain text."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import service.model
+from stages import _card, evaluate, export, prepare, train
+from stages._card import Facts
+from stages._params import Params
+
+HOSTILE = "<script>alert(1)</script> | `x` [a](b)\n# c"
+Make = Callable[..., Facts]
+
+
+@pytest.fixture
+def facts(params: Callable[..., Params]) -> Make:
+    """Give a function from a table to what its card is drawn from."""
+
+    def gather(table: pd.DataFrame, **changes: object) -> Facts:
+        wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "bootstrap": 20}} | changes))
+        rows, test, schema = prepare.prepare(table, wanted)
+        content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
+        found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, wanted)
+        return Facts(schema, wanted, found, tables.slices, tables.importance, rows["y"], test)
+
+    return gather
+
+
+def section(card: str, name: str) -> str:
+    return card.split(f"\n## {name}\n")[1].split("\n## ", maxsplit=1)[0]
+
+
+def test_it_says_what_it_was_trained_on(table: pd.DataFrame, facts: Make) -> None:
+    said = section(_card.card(facts(table)), "What it was trained on")
+    for fact in ("`table.csv`, 200 rows", "140 to train, 60 to test", "Split: random", "y (binary)", "| да", "| нет"):
+        assert fact in said
+
+
+def test_it_says_how_well_it_does_beside_no_model(table: pd.DataFrame, facts: Make) -> None:
+    given_facts = facts(table)
+    found = given_facts.metrics
+    said = section(_card.card(given_facts), "How well it does")
+    bounds = f"[{found['roc_auc_low']:.4g}, {found['roc_auc_high']:.4g}]"
+    assert f"| roc_auc | {found['roc_auc']:.4g} | {bounds} | 0.5 |" in said
+    assert "above a probability of 0.5" in said
+
+
+def test_it_names_where_it_does_badly(facts: Make) -> None:
+    rng = np.random.default_rng(0)
+    a, group = rng.normal(size=600), rng.choice([*"xyz"], 600)
+    noise = np.where(group == "x", rng.normal(size=600) * 30, 0)
+    card = _card.card(facts(pd.DataFrame({"a": a, "g": group, "y": a * 5 + noise}), model="ridge"))
+    assert re.search(r"^\| g \| x \|", section(card, "Where it does badly"), re.MULTILINE)
+
+
+def test_it_says_so_if_no_slice_is_worse(table: pd.DataFrame, facts: Make) -> None:
+    assert "by more than chance" in section(_card.card(facts(table)), "Where it does badly")
+
+
+def test_it_warns_of_few_rows_missing_values_and_columns_that_it_does_not_see(table: pd.DataFrame, facts: Make) -> None:
+    said = section(_card.card(facts(table)), "What it must not be used for")
+    assert "60 test rows tell little" in said
+    assert "Missing values are known only of these columns" in said
+    assert "constant (" in said
+
+
+def test_it_warns_of_a_model_that_is_no_better_than_none(table: pd.DataFrame, facts: Make) -> None:
+    said = section(_card.card(facts(table, model="dummy")), "What it must not be used for")
+    assert "roc\\_auc" in said or "roc_auc" in said
+    assert "not surely better than without a model" in said
+
+
+def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(table: pd.DataFrame, facts: Make) -> None:
+    table["y"] = np.where(np.arange(200) % 20 == 0, "rare", "usual")
+    known = facts(table)
+    strange = replace(known, test=known.test.assign(y="<new>"))
+    said = section(_card.card(strange), "What it must not be used for")
+    assert "Rare classes by accuracy alone: rare 5.0 %" in said
+    assert "Classes without a test row: rare, usual." in said
+    assert "Classes that training did not know: &lt;new&gt;." in said
+
+
+def test_it_warns_of_test_rows_beyond_what_training_knew(table: pd.DataFrame, facts: Make) -> None:
+    known = facts(table)
+    moved = replace(known, test=known.test.assign(le=np.float32(1e6)))
+    assert "le as in the test rows: 100.0 % are beyond" in _card.card(moved)
+
+
+def test_the_card_of_a_split_by_time_says_the_moments(table: pd.DataFrame, facts: Make) -> None:
+    split = {"method": "time", "test_size": 0.3, "time_column": "row", "group_column": None}
+    card = _card.card(facts(table, split=split))
+    assert "by time (row): trained on 0 to 139, tested on 140 to 199" in card
+    assert "later than 139 the more so" in card
+
+
+def test_equal_facts_give_equal_cards_and_no_path(table: pd.DataFrame, facts: Make) -> None:
+    first, second = (_card.card(facts(table, data={"path": "/home/someone/table.csv"})) for _ in range(2))
+    assert first == second
+    assert "/home/" not in first
+
+
+def test_hostile_names_of_columns_classes_and_values_stay_text(table: pd.DataFrame, facts: Make) -> None:
+    table = table.rename(columns={"le": HOSTILE}).assign(y=np.where(table["le"] > 0, HOSTILE, "no"))
+    card = _card.card(facts(table))
+    assert "<" not in card
+    assert [line for line in card.splitlines() if line.startswith("# ")] == ["# Model card: y"]
+    assert len(set(re.findall(r"^## .*$", card, re.MULTILINE))) == 7
+    assert r"\[a\](b)" in card
+
+
+@given(st.text())
+def test_no_name_breaks_out_of_its_cell_or_makes_html(name: str) -> None:
+    shown = _card.escaped(name)
+    assert len(shown.splitlines()) == 1
+    assert not set(shown) & {"<", ">"}
+    assert not re.search(r"(?<!\\)(\\\\)*[|`*_\[\]]", re.sub(r"\\[^\\]", "", shown.replace("\\\\", "")))
+
+
+def test_a_long_name_is_cut() -> None:
+    assert len(_card.escaped("x" * 10_000)) < 100
+
+
+@pytest.mark.parametrize(("name", "shown"), [("0.1", "0.1"), ("1. a", r"1\. a"), ("- a", r"\- a"), ("", "(empty)")])
+def test_what_would_begin_a_list_is_escaped_and_a_number_is_not(name: str, shown: str) -> None:
+    assert _card.escaped(name) == shown

@@ -1,0 +1,100 @@
+"""Permutation importance through the served file: what matters comes first, whatever the model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import service.model
+from stages import _importance, export, prepare, train
+from stages._params import Params
+
+CLASSIFIERS = ["random_forest", "extra_trees", "hist_gradient_boosting", "gradient_boosting", "logistic_regression"]
+REGRESSIONS = [*CLASSIFIERS[:-1], "ridge"]
+Make = Callable[..., tuple[service.model.Model, pd.DataFrame]]
+
+
+def ruled(task: str, rows: int = 200) -> pd.DataFrame:
+    """Give a table whose target is told by the column `rules` alone."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"noise": rng.normal(size=rows), "rules": rng.normal(size=rows)})
+    table["when"] = pd.date_range("2020-01-01", periods=rows, freq="37h")
+    if task == "regression":
+        return table.assign(y=table["rules"] * 10)
+    return table.assign(y=pd.qcut(table["rules"], 2 if task == "binary" else 3, labels=False))
+
+
+@pytest.fixture
+def served(params: Callable[..., Params], tmp_path: Path) -> Make:
+    """Give a function that fits a table and gives the served model with the test rows."""
+
+    def fit(table: pd.DataFrame, model: str) -> tuple[service.model.Model, pd.DataFrame]:
+        task = "regression" if table["y"].dtype == float else "classification"
+        wanted = params(model=model, data={"task": task})
+        rows, test, schema = prepare.prepare(table, wanted)
+        content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
+        return service.model.from_bytes(content, "m.onnx"), test
+
+    return fit
+
+
+def found(model: service.model.Model, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    return _importance.importance(model, model.contract.encode(rows), rows["y"].to_numpy(), seed)
+
+
+CASES = [
+    *(("binary", model) for model in CLASSIFIERS),
+    *(("multiclass", model) for model in CLASSIFIERS),
+    *(("regression", model) for model in REGRESSIONS),
+]
+
+
+@pytest.mark.parametrize(("task", "model"), CASES)
+def test_the_column_that_tells_the_target_comes_first(served: Make, task: str, model: str) -> None:
+    table = found(*served(ruled(task), model))
+    assert sorted(table["feature"]) == ["noise", "rules", "when"]
+    assert table.loc[0, "feature"] == "rules"
+    first, second, _ = table["importance"].to_numpy(float)
+    assert first > 5 * abs(second)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_nothing_matters_to_a_dummy(served: Make, task: str) -> None:
+    assert found(*served(ruled(task), "dummy"))["importance"].to_numpy() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_same_seed_shuffles_alike(served: Make) -> None:
+    model, rows = served(ruled("binary"), "random_forest")
+    assert found(model, rows).equals(found(model, rows))
+    assert not found(model, rows).equals(found(model, rows, seed=1))
+
+
+def test_the_rows_that_were_given_stay_as_they_are(served: Make) -> None:
+    model, rows = served(ruled("binary"), "random_forest")
+    matrix = model.contract.encode(rows)
+    before = matrix.copy()
+    _importance.importance(model, matrix, rows["y"].to_numpy(), 0)
+    assert np.array_equal(matrix, before, equal_nan=True)
+
+
+def test_six_rows_are_enough(served: Make) -> None:
+    model, rows = served(ruled("binary"), "random_forest")
+    assert np.isfinite(found(model, rows.head(6))["importance"]).all()
+
+
+def test_a_small_budget_scores_fewer_rows(served: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = served(ruled("binary"), "random_forest")
+    scored: list[int] = []
+    plain = _importance._loss
+
+    def counted(model: service.model.Model, matrix: Any, truth: Any) -> float:
+        scored.append(len(matrix))
+        return plain(model, matrix, truth)
+
+    monkeypatch.setattr(_importance, "_BUDGET", 1)
+    monkeypatch.setattr(_importance, "_loss", counted)
+    found(model, rows)
+    assert scored == [_importance._FEWEST_ROWS] * 4  # once as they are, once for each column
