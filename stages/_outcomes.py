@@ -11,7 +11,7 @@ from stages._suite import Expectation
 _LONGEST_LIST = 20
 _DIGITS = 12
 _SHOWN = 20
-_WIDTHS = (44, 20, 34, 22, 60)
+_WIDTHS = (70, 50, 70)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Outcome:
     error: str | None = None
 
 
-def as_json(outcomes: Sequence[Outcome], *, rows: int, columns: int) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome], rows: int, columns: int) -> dict[str, Any]:
     """The content of ``validation.json``: the same for the same table and suite, whenever and wherever."""
     return {
         "success": all(outcome.success for outcome in outcomes),
@@ -100,46 +100,55 @@ def _text(value: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def columns(outcome: Outcome) -> str:
+def column_names(outcome: Outcome) -> str:
     """The names of the outcome's columns, for people; empty for an expectation about the whole table."""
     return ", ".join(outcome.expectation.columns)
 
 
-def observation(outcome: Outcome) -> str:
+def found(outcome: Outcome) -> str:
     """What was seen, in a few words."""
     if outcome.error:
-        return f"not evaluated: {outcome.error}"
-    return "" if outcome.observed is None else _word(outcome.observed)
-
-
-def unexpected(outcome: Outcome) -> str:
-    """How many rows were against the expectation, as ``12 (0.4 %)``."""
+        return f"could not be evaluated: {outcome.error}"
+    if outcome.observed is not None:
+        return f"observed {word(outcome.observed)}"
     if outcome.unexpected_count is None:
-        return ""
-    return f"{outcome.unexpected_count:,} ({(outcome.unexpected_share or 0) * 100:.3g} %)"
+        return "" if outcome.success else "does not hold"
+    if outcome.unexpected_share is None:
+        return f"{outcome.unexpected_count:,} unexpected values"
+    return f"{outcome.unexpected_count:,} unexpected rows ({outcome.unexpected_share * 100:.3g} %)"
 
 
-def examples(outcome: Outcome) -> str:
-    """The examples as ``row 12: 'XX'; row 40: 'YY'``."""
-    return "; ".join((f"row {e.row:,}: " if e.row is not None else "") + _word(e.value) for e in outcome.examples)
+def word(value: Any) -> str:
+    """A value for people, without the control characters that a terminal would obey."""
+    if value is None:
+        return "missing"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {word(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(word, value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return value if isinstance(value, str) and value.isprintable() and value == value.strip() != "" else repr(value)
 
 
-def _word(value: Any) -> str:
-    # repr() escapes control characters, which a terminal would obey.
-    return value if isinstance(value, str) and value.isprintable() and value == value.strip() else repr(value)
-
-
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """The lines of a table for the terminal, one an outcome, long cells cut."""
-    rows = [("expectation", "column", "observed", "unexpected rows", "examples")]
-    rows += [(o.sentence, columns(o), observation(o), unexpected(o), examples(o)) for o in outcomes[:_SHOWN]]
-    cells = [[_cut(cell, width) for cell, width in zip(row, _WIDTHS, strict=True)] for row in rows]
+def failures(outcomes: Sequence[Outcome]) -> list[str]:
+    """The lines of a table of what failed, for the terminal, long cells cut."""
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    rows = [("expectation", "found", "examples")]
+    rows += [(each.sentence, found(each), _examples(each)) for each in failed[:_SHOWN]]
+    cells = [[shortened(cell, width) for cell, width in zip(row, _WIDTHS, strict=True)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    rest = len(outcomes) - _SHOWN
+    rest = len(failed) - _SHOWN
     return lines if rest <= 0 else [*lines, f"and {rest:,} more"]
 
 
-def _cut(text: str, width: int) -> str:
+def _examples(outcome: Outcome) -> str:
+    rows = [(f"row {each.row}: " if each.row is not None else "", word(each.value)) for each in outcome.examples]
+    return "; ".join(row + value for row, value in rows)
+
+
+def shortened(text: str, width: int) -> str:
+    """At most `width` characters, none of which a terminal would obey."""
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -10,6 +10,8 @@ from stages._errors import UserError
 
 STRUCTURAL = "structural"
 """The origin of the expectations that every table gets."""
+NUMBERS = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"]
+"""The types of a column of numbers; which of them, the file's writer chose."""
 _KEYS = {"type", "kwargs", "description", "meta", "notes", "severity", "id", "rendered_content", "success_on_last_run"}
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
 """What a run adds to `kwargs` when a suite is saved from one; how to run is not the suite's to say."""
@@ -37,7 +39,15 @@ class Expectation:
         return tuple(name for name in [*named, *(listed if isinstance(listed, list) else [])] if isinstance(name, str))
 
 
-def read(path: Path) -> tuple[Expectation, ...]:
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A reviewed suite, and the path of the table that its ``meta`` says it was reviewed for, if it says so."""
+
+    expectations: tuple[Expectation, ...] = ()
+    table: str | None = None
+
+
+def read(path: Path) -> Suite:
     """Read the suite file.
 
     Raises UserError, one line that names the file and the entry, for whatever is no suite.
@@ -48,7 +58,16 @@ def read(path: Path) -> tuple[Expectation, ...]:
         raise UserError(f"{path}: is no Great Expectations suite: expected an object with a list of `expectations`")
     if not suite["expectations"]:
         raise UserError(f"{path}: holds no expectation; draft some with `make suite`, or say validate.suite: null")
-    return tuple(_entry(f"{path}: expectation {place}", each) for place, each in enumerate(suite["expectations"], 1))
+    entries = enumerate(suite["expectations"], 1)
+    expectations = tuple(_entry(f"{path}, expectation {place}", each) for place, each in entries)
+    return Suite(expectations, _table(path, suite.get("meta")))
+
+
+def _table(path: Path, meta: Any) -> str | None:
+    table = meta.get("table") if isinstance(meta, dict) else None
+    if table is not None and not isinstance(table, str):
+        raise UserError(f"{path}: meta.table: expected the path of a table, got {table!r:.60}")
+    return table
 
 
 def write(name: str, expectations: Iterable[Expectation]) -> str:
@@ -79,10 +98,10 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _entry(where: str, entry: Any) -> Expectation:
+def _entry(origin: str, entry: Any) -> Expectation:
     if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-        raise UserError(f"{where}: expected an object with a `type` such as expect_column_values_to_not_be_null")
-    where = f"{where} ({entry['type']})"
+        raise UserError(f"{origin}: expected an object with a `type` such as expect_column_values_to_not_be_null")
+    where = f"{origin} ({entry['type']})"
     unknown = sorted(entry.keys() - _KEYS)
     if unknown:
         raise UserError(f"{where}: unknown key {unknown[0]!r}; an expectation's arguments stand under `kwargs`")
@@ -91,7 +110,7 @@ def _entry(where: str, entry: Any) -> Expectation:
         raise UserError(f"{where}: `kwargs` must be an object of arguments, got {kwargs!r:.60}")
     if description is not None and not isinstance(description, str):
         raise UserError(f"{where}: `description` must be text, got {description!r:.60}")
-    if '"$PARAMETER"' in json.dumps(kwargs):
+    if '"$PARAMETER":' in json.dumps(kwargs):
         raise UserError(f"{where}: asks for a $PARAMETER; write the value itself, so that Git keeps it")
     lasting = {key: value for key, value in kwargs.items() if key not in _OF_A_RUN}
-    return Expectation(entry["type"], lasting, description or None, where)
+    return Expectation(entry["type"], lasting, description or None, origin)

@@ -1,98 +1,127 @@
 """The gate on data: Great Expectations over the raw table, before anything learns from it."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from stages import _expectations, _files, _outcomes, _params, _report, _suite, _tables
+from stages import _expectations, _files, _params, _report, _suite, _tables
 from stages._entry import log, run, timed
 from stages._errors import UserError
-from stages._outcomes import Outcome
+from stages._outcomes import Outcome, as_json, failures, found, shortened
 from stages._params import Params
-from stages._suite import Expectation
+from stages._suite import Expectation, Suite
 
 MIN_ROWS = 20
-_NUMBERS = ["int64", "float64"]
+_LONGEST = 200
 
 
-def validate(table: pd.DataFrame, params: Params, suite: tuple[Expectation, ...]) -> list[Outcome]:
-    """Hold the structural expectations and then the suite's against the table."""
-    return _expectations.evaluate(table, [*structural(len(table), params), *suite])
+def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Outcome]:
+    """Hold the structural expectations and then the suite's, unless it gives way, against the table."""
+    reviewed = () if gives_way(suite, table, params) else suite.expectations
+    return _expectations.evaluate(table, [*structural(len(table), params), *reviewed])
+
+
+def gives_way(suite: Suite, table: pd.DataFrame, params: Params) -> bool:
+    """Whether the suite was reviewed for a table of another kind: another path, and most columns are not there.
+
+    So the suite of the demo table stands in nobody's way. A suite that names no table never gives way.
+    """
+    if suite.table in (None, params.data.path):
+        return False
+    named = {name for each in suite.expectations for name in each.columns}
+    return 2 * len(named & set(table.columns)) < len(named)
 
 
 def structural(rows: int, params: Params) -> list[Expectation]:
     """What every table must fulfil so that something can be learnt from its `rows` rows."""
-    target = params.data.target
-    split = {"time": params.split.time_column, "group": params.split.group_column}.get(params.split.method)
-    labelled = min(1.0, MIN_ROWS / max(rows, 1))
-    claims = [
-        Expectation(
-            "expect_table_row_count_to_be_between",
-            {"min_value": MIN_ROWS},
-            f"The table has at least {MIN_ROWS} rows.",
-        ),
-        Expectation(
-            "expect_table_column_count_to_be_between",
-            {"min_value": 2},
-            "The table has a column beside the target.",
-        ),
-        Expectation("expect_column_to_exist", {"column": target}, "The target is a column of the table."),
-        Expectation(
-            "expect_column_proportion_of_non_null_values_to_be_between",
-            {"column": target, "min_value": labelled},
-            f"At least {MIN_ROWS} rows have a target.",
-        ),
-        Expectation(
-            "expect_column_unique_value_count_to_be_between",
-            {"column": target, "min_value": 2},
-            "The target has at least two different values.",
-        ),
+    target, split = params.data.target, params.split
+    of_target = {"column": target}
+    labelled = {**of_target, "min_value": min(1.0, MIN_ROWS / max(rows, 1))}
+    exists, is_distinct = "expect_column_to_exist", "expect_column_unique_value_count_to_be_between"
+    has_values, is_typed = (
+        "expect_column_proportion_of_non_null_values_to_be_between",
+        "expect_column_values_to_be_in_type_list",
+    )
+    claims: list[tuple[str, dict[str, Any], str]] = [
+        ("expect_table_row_count_to_be_between", {"min_value": MIN_ROWS}, f"The table has at least {MIN_ROWS} rows"),
+        ("expect_table_column_count_to_be_between", {"min_value": 2}, "The table has a column beside the target"),
+        (exists, of_target, f"The target {target} is a column of the table"),
+        (has_values, labelled, f"At least {MIN_ROWS} rows have a value in the target {target}"),
+        (is_distinct, {**of_target, "min_value": 2}, f"The target {target} has at least two different values"),
     ]
     if params.data.task == "regression":
-        kwargs = {"column": target, "type_list": _NUMBERS}
-        claims.append(Expectation("expect_column_values_to_be_in_type_list", kwargs, "The target holds numbers."))
-    if split is not None:
-        words = f"The column of the {params.split.method} split is in the table."
-        claims.append(Expectation("expect_column_to_exist", {"column": split}, words))
-    return claims
+        claims.append((is_typed, {**of_target, "type_list": _suite.NUMBERS}, f"The target {target} holds numbers"))
+    column = {"time": split.time_column, "group": split.group_column}.get(split.method)
+    if column is not None:
+        claims.append(
+            (exists, {"column": column}, f"{column}, the column of the {split.method} split, is in the table")
+        )
+    return [Expectation(*claim) for claim in claims]
 
 
-def verdict(failed: list[Outcome], table: pd.DataFrame, params: Params) -> str:
-    """The one line that stops the pipeline: what failed first, and what to do."""
-    more = f" and {len(failed) - 1:,} more expectations failed" if len(failed) > 1 else ""
-    remedy = f"correct the table; {_files.VALIDATION_REPORT} shows all"
-    if failed[0].expectation.origin != _suite.STRUCTURAL:
-        remedy = f"correct the table, or review {params.validation.suite}; {_files.VALIDATION_REPORT} shows all"
-        named = {name: None for each in failed for name in each.expectation.columns}
-        absent = [name for name in named if name not in table.columns]
-        if absent:
-            remedy = (
-                f"{params.validation.suite} describes another table, with {absent[0]!r}{_others(absent)}; "
-                "say validate.suite: null, or the path of a new file and `make suite`"
-            )
-    return f"{params.data.path}: expected: {failed[0].sentence.rstrip('.')}{more}; {remedy}"
+def about_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
+    """Which suite was held against the table, or why none was."""
+    path = params.validation.suite
+    if path is None:
+        return "none, the structural expectations alone"
+    if gives_way(suite, table, params):
+        return (
+            f"none, the structural expectations alone: {path} was reviewed for {suite.table}, and {params.data.path} "
+            "has few of its columns; draft a suite with `make suite`, or say validate.suite: null in params.yaml"
+        )
+    return path
 
 
-def _others(names: list[str]) -> str:
-    return f" and {len(names) - 1:,} more columns" if len(names) > 1 else ""
+def verdict(outcomes: Sequence[Outcome], table: pd.DataFrame, params: Params) -> str | None:
+    """The one line that stops the pipeline, None if nothing does: what failed first, and what to do."""
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    if not failed:
+        return None
+    first = shortened(f"{failed[0].sentence.rstrip('.')}: {found(failed[0])}", _LONGEST)
+    remedy = _remedy(failed, table, params.validation.suite)
+    how_many = f"{len(failed):,} of {len(outcomes):,} expectations failed"
+    return f"{params.data.path}: {how_many}, first: {first}; {remedy}; all in {_files.VALIDATION_REPORT}"
+
+
+def _remedy(failed: list[Outcome], table: pd.DataFrame, suite: str | None) -> str:
+    if suite is None or all(each.expectation.origin == _suite.STRUCTURAL for each in failed):
+        return "correct the table or params.yaml"
+    named = {name for each in failed for name in each.expectation.columns}
+    absent = sorted(named - set(table.columns))
+    if not absent:
+        return f"correct the table or review {suite}"
+    others = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
+    return f"{suite} names columns that the table has not: {absent[0]}{others}; review it, or say validate.suite: null"
+
+
+def _unwatched(suite: str | None) -> str:
+    if suite is None or Path(suite).parent == _files.SUITES:
+        return ""
+    return (
+        f"; DVC sees edits of suites in {_files.SUITES} alone: after an edit of this one, `dvc repro --force validate`"
+    )
 
 
 def main() -> None:
     """Validate the raw table, write what came out, and stop the pipeline if an expectation failed."""
     params = _params.load(_files.PARAMS)
-    suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else ()
+    suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else Suite()
     table = _tables.read(params.data)
-    with timed(f"holding the table against {len(suite) or 'the structural'} expectations"):
+    with timed("holding the expectations against the table"):
         outcomes = validate(table, params, suite)
-    report = _outcomes.as_json(outcomes, rows=len(table), columns=len(table.columns))
-    _files.write_json(_files.VALIDATION, report)
-    _files.write_text(_files.VALIDATION_REPORT, _report.html(outcomes, params.data.path, report))
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    if failed:
-        print(*_outcomes.table(failed), sep="\n", file=sys.stderr)
-        raise UserError(verdict(failed, table, params))
-    log(f"{len(outcomes)} expectations hold; {_files.VALIDATION_REPORT} shows them")
+    size = f"{len(table):,} rows, {len(table.columns):,} columns"
+    about = about_suite(suite, table, params)
+    _files.write_json(_files.VALIDATION, {"suite": about} | as_json(outcomes, len(table), len(table.columns)))
+    _files.write_text(_files.VALIDATION_REPORT, _report.html(outcomes, [params.data.path, size, f"suite: {about}"]))
+    log(f"suite: {about}{_unwatched(params.validation.suite)}")
+    stop = verdict(outcomes, table, params)
+    if stop:
+        print(*failures(outcomes), sep="\n", file=sys.stderr)
+        raise UserError(stop)
+    log(f"{len(outcomes):,} expectations hold; {_files.VALIDATION_REPORT} shows them")
 
 
 if __name__ == "__main__":
