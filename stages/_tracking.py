@@ -1,63 +1,171 @@
-"""The mirror in MLflow: one run a model, found again by the model's MD5."""
+"""The mirror in MLflow: which store, which run, and one clear line when the store does not answer.
+
+A run is found by the MD5 of its model and the DVC experiment that made it. It bears that
+MD5 only once everything of the fit is in it, so that half a run is never taken for one.
+"""
 
 import contextlib
+import fcntl
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import mlflow
-import mlflow.sklearn
-import pandas as pd
+import requests
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
-from sklearn.pipeline import Pipeline
+from sqlalchemy.exc import SQLAlchemyError
 
 from stages import _files
 from stages._entry import log
 from stages._errors import UserError
-from stages._params import Params
 
 MODEL_MD5 = "dvc.md5"
-_PACKAGES = ("scikit-learn", "numpy", "pandas", "pydantic", "pyarrow", "joblib", "cloudpickle")
+ONNX_MD5 = "dvc.onnx_md5"
+DATA_MD5 = "dvc.data_md5"
+EXPERIMENT = "DVC_EXP_NAME"
+REVISION = "git.revision"
+NONE = "-"
+"""The value of a tag that has none: MLflow cannot search for a tag that is not there."""
+
+_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""The first question must be answered soon: 13 s until a server that is silent is given up."""
+_WORK = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+}
+"""Once it has answered, storing a large model may take it a while."""
+
+
+def root() -> Path:
+    """The repository's real root: DVC runs experiments in temporary copies and says where they came from."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def store() -> str:
+    """URI of the tracking store: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the real root.
+
+    A relative SQLite path is taken from the real root too; a run in a temporary copy would be lost with it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    relative = re.fullmatch(r"sqlite:///(?!/)(.+)", uri)
+    return f"sqlite:///{root() / (relative[1] if relative else 'mlflow.db')}" if relative or not uri else uri
 
 
 def connect(name: str) -> str:
-    """Open the tracking store and the experiment `name`; give the experiment's id.
+    """Open the store and the experiment `name`, made if it is not there; give the experiment's id.
 
-    The store is `MLFLOW_TRACKING_URI`, else a file in the repository's real root: DVC runs
-    experiments in temporary copies, and says in `DVC_ROOT` where they came from.
+    Raises UserError if the store does not answer within 15 s, or answers with an error.
     """
-    for quiet in ("alembic", "mlflow"):
+    for quiet in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
-    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri or f"sqlite:///{root / 'mlflow.db'}")
+    mlflow.set_tracking_uri(store())
+    # Two processes that both find no tables both make them, and one fails: MLflow's own lock does not prevent it.
+    with told(), alone("store"):
+        _tell_if_new()
+        with _patience(_CONTACT):
+            experiment = mlflow.get_experiment_by_name(name)
+        os.environ.update({key: value for key, value in _WORK.items() if key not in os.environ})
+        return str(experiment.experiment_id) if experiment else _create(name)
+
+
+@contextlib.contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Wait until no other process of this repository, its temporary copies included, is inside the same block.
+
+    Holds apart the processes of one machine, not those of two that share a server.
+    """
+    folder = root() / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"mlflow-{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
+        yield
+
+
+def _tell_if_new() -> None:
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith("sqlite:///"):
+        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        if not file.parent.is_dir():
+            raise UserError(
+                f"MLflow at {uri}: there is no folder {file.parent}; make it, or change MLFLOW_TRACKING_URI"
+            )
+        if not file.exists():
+            log(f"there is no MLflow store at {uri} yet: beginning an empty one, without runs and champion")
+
+
+@contextlib.contextmanager
+def _patience(settings: dict[str, str]) -> Iterator[None]:
+    """Set what the user has not set, for a while."""
+    ours = {key: value for key, value in settings.items() if key not in os.environ}
+    os.environ.update(ours)
     try:
-        experiment = mlflow.get_experiment_by_name(name)
-        if experiment:
-            return str(experiment.experiment_id)
-        location = None if uri else (root / "mlartifacts").as_uri()
+        yield
+    finally:
+        for key in ours:
+            del os.environ[key]
+
+
+def _create(name: str) -> str:
+    location = (root() / "mlartifacts").as_uri() if mlflow.get_tracking_uri().startswith("sqlite:") else None
+    try:
         return str(mlflow.create_experiment(name, artifact_location=location))
-    except MlflowException as error:
-        raise UserError(
-            f"MLflow at {mlflow.get_tracking_uri()}: {error}; start it, or unset MLFLOW_TRACKING_URI"
-        ) from None
+    except MlflowException:
+        # Another worker of the queue was faster, or there is a reason that the second question tells.
+        experiment = mlflow.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return str(experiment.experiment_id)
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Turn what the store, or the way to it, has against us into one line."""
+    try:
+        yield
+    except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
+        remedy = "start it or repair it, or unset MLFLOW_TRACKING_URI"
+        line = f"MLflow at {mlflow.get_tracking_uri()}: {_reason(error)[:300]}; {remedy}"
+        raise UserError(_without_password(line)) from None
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).partition("Stack trace:")[0].strip() or type(error).__name__
+    if "Max retries exceeded" not in text:
+        return text
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    status = re.search(r"too many (\d+) error", text)
+    if status:
+        return f"it answers with the error {status[1]}"
+    return f"it does not answer: {system[1] if system else 'no answer in time'}"
+
+
+def shown() -> str:
+    """The store's URI, fit to be read by anyone."""
+    return _without_password(mlflow.get_tracking_uri())
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(?<=//)([^/:@\s]*):[^/@\s]+@", r"\1:***@", text)
+
+
+def experiment_name() -> str:
+    """The DVC experiment that this process runs for, or `NONE`."""
+    return os.environ.get(EXPERIMENT) or NONE
 
 
 def find_run(experiment_id: str, model_md5: str) -> Run | None:
     """The newest run of the model with this MD5 in this DVC experiment, if there is one."""
-    name = os.environ.get("DVC_EXP_NAME", "")
     runs = mlflow.search_runs(
         [experiment_id],
-        filter_string=f"tags.`{MODEL_MD5}` = '{model_md5}' and tags.`DVC_EXP_NAME` = '{name or '-'}'",
+        filter_string=f"tags.`{MODEL_MD5}` = '{model_md5}' and tags.`{EXPERIMENT}` = '{experiment_name()}'",
         max_results=1,
         output_format="list",
     )
@@ -65,50 +173,17 @@ def find_run(experiment_id: str, model_md5: str) -> Run | None:
 
 
 def tags() -> dict[str, str]:
-    """What leads from a run back to the files: MD5s, Git revision, DVC experiment."""
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """What leads from a run back to the files: MD5 of the training rows, Git revision, DVC experiment."""
     return {
-        "dvc.data_md5": _files.md5(_files.TRAIN),
-        "git.revision": head.stdout.strip() or "-",
-        "DVC_EXP_NAME": os.environ.get("DVC_EXP_NAME") or "-",
+        DATA_MD5: _files.md5(_files.TRAIN),
+        REVISION: os.environ.get("DVC_EXP_BASELINE_REV") or _head(),
+        EXPERIMENT: experiment_name(),
     }
 
 
-class Mirror:
-    """A run under way."""
-
-    def __init__(self, params: Params) -> None:
-        mlflow.log_params(flat(params))
-        mlflow.set_tags(tags())
-
-    def log_model(self, pipeline: Pipeline, rows: pd.DataFrame) -> None:
-        """Log the model with signature, input example and pinned requirements."""
-        example = rows.head(5)
-        mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            serialization_format="cloudpickle",
-            signature=infer_signature(example, pipeline.predict(example)),
-            input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in _PACKAGES],
-            code_paths=["service", "stages"],
-        )
-        mlflow.set_tag(MODEL_MD5, _files.md5(_files.MODEL))
-
-
-@contextlib.contextmanager
-def training_run(params: Params) -> Iterator[Mirror]:
-    """Open a run with autologging on around a fit."""
-    experiment_id = connect(params.registration.name)
-    mlflow.sklearn.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
-    with mlflow.start_run(experiment_id=experiment_id) as active:
-        yield Mirror(params)
-        log(f"MLflow run {active.info.run_id} in {mlflow.get_tracking_uri()}")
-
-
-def flat(params: Params) -> dict[str, object]:
-    """All parameters, nested ones by their dotted names."""
-    found: dict[str, object] = {}
-    for key, value in params.model_dump(by_alias=True).items():
-        found |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
-    return found
+def _head() -> str:
+    try:
+        head = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return NONE
+    return head.stdout.strip() or NONE

@@ -1,0 +1,77 @@
+"""The candidate against the champion, on the same rows: the difference and its paired bootstrap interval."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from service.contract import Contract
+from service.model import Model
+from stages import _bootstrap, _metrics
+from stages._metrics import Classified, Predicted, Scores
+
+RESAMPLES = 200
+
+
+class NotComparableError(Exception):
+    """The champion cannot score these rows: says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Main metrics on the same rows; `low` and `high` bound the difference, candidate less champion, with 95 %."""
+
+    candidate: float
+    champion: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """Positive if the candidate is better; rounded, so that a tolerance is reached by what it says."""
+        return round(self.candidate - self.champion, _metrics.DIGITS)
+
+
+def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
+    """Score both models on `rows`, then on `RESAMPLES` resamples of them, each drawn for both alike.
+
+    Raises NotComparableError if the champion has another target or other classes, or wants
+    columns that `rows` has not.
+    """
+    contract = candidate.contract
+    _check(contract, champion.contract, rows)
+    scores = candidate.scores(contract.encode(rows)), _scores(champion, rows, contract)
+    ours, theirs = (_outcome(contract, rows, each) for each in scores)
+    points = [_bootstrap.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
+    if points[0] is None or points[1] is None:
+        raise NotComparableError(f"these rows give no {_metrics.main_metric(contract.task)}")
+    low, high = _bootstrap.paired_interval(ours, theirs, RESAMPLES, seed)
+    return Comparison(points[0], points[1], low, high)
+
+
+def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
+    if theirs.target != ours.target:
+        raise NotComparableError(f"it predicts {theirs.target!r}, this model {ours.target!r}")
+    if (theirs.task == "regression", set(theirs.classes)) != (ours.task == "regression", set(ours.classes)):
+        raise NotComparableError(f"it knows other classes: {', '.join(map(str, theirs.classes)) or 'none'}")
+    missing = [feature.name for feature in theirs.features if feature.name not in rows]
+    if missing:
+        raise NotComparableError(f"the test rows have no column {missing[0]!r}, which it needs")
+
+
+def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
+    """The champion's scores, classes in the candidate's order."""
+    try:
+        scores: Scores = champion.scores(champion.contract.encode(rows))
+    except (ValueError, TypeError) as error:
+        raise NotComparableError(f"it cannot read the test rows: {error}") from None
+    if not contract.classes:
+        return scores
+    return scores[:, [champion.contract.classes.index(label) for label in contract.classes]]
+
+
+def _outcome(contract: Contract, rows: pd.DataFrame, scores: Scores) -> Classified | Predicted:
+    y_true = rows[contract.target].to_numpy()
+    if contract.classes:
+        return _metrics.classified(contract, y_true, scores, [])
+    return Predicted(y_true.astype(np.float64), scores.astype(np.float64))

@@ -1,0 +1,107 @@
+"""Who was champion when: every move of an alias, kept as a tag of the registered model.
+
+``python -m stages._history`` prints all moves, ``python -m stages._history 2026-03-01`` who
+was champion on that day (UTC), ``2026-03-01T12:00`` at that moment.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mlflow.tracking import MlflowClient
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages import _files, _params, _tracking
+from stages._entry import run
+from stages._errors import UserError
+
+_PREFIX = "alias.moved."
+_REASON = 1_000
+"""Characters; a tag's value holds 5,000."""
+
+
+class Move(BaseModel):
+    """One move of one alias; a version is None where there was none, or is none any more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    when: datetime
+    alias: str
+    before: str | None
+    after: str | None
+    why: str
+
+
+def append(client: MlflowClient, name: str, move: Move) -> None:
+    """Keep a move. Each has a tag of its own, so that two writers cannot lose one another's."""
+    kept = move.model_copy(update={"why": move.why[:_REASON]})
+    key = f"{_PREFIX}{move.when.astimezone(UTC):%Y-%m-%dT%H.%M.%S.%f}.{move.alias}"
+    client.set_registered_model_tag(name, key, kept.model_dump_json())
+
+
+def read(tags: dict[str, str]) -> list[Move]:
+    """The moves among a registered model's tags, oldest first; tags of others are passed over."""
+    moves = []
+    for key in sorted(tags):
+        if key.startswith(_PREFIX):
+            try:
+                moves.append(Move.model_validate_json(tags[key]))
+            except ValidationError:
+                continue
+    return moves
+
+
+def holder(moves: Iterable[Move], alias: str = "champion") -> str | None:
+    """The version that has the alias after these moves, the oldest first."""
+    found = None
+    for move in moves:
+        found = move.after if move.alias == alias else found
+    return found
+
+
+def champions(moves: list[Move], begin: datetime, end: datetime) -> list[str]:
+    """Every version that was champion at some moment from `begin` on and before `end`, in their order."""
+    first = holder(move for move in moves if move.when <= begin)
+    later = [move.after for move in moves if move.alias == "champion" and begin < move.when < end]
+    return list(dict.fromkeys(version for version in [first, *later] if version))
+
+
+def period(text: str) -> tuple[datetime, datetime]:
+    """Read a day or a moment (ISO 8601, UTC unless it says otherwise) as its begin and end.
+
+    Raises UserError if it is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text!r} is no date; write it like 2026-03-01 or 2026-03-01T12:00") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    day = len(text) == len("2026-03-01")
+    return moment, moment + (timedelta(days=1) if day else timedelta(microseconds=1))
+
+
+def _line(move: Move) -> str:
+    what = f"{move.alias} {move.before or 'none'} -> {move.after or 'none'}"
+    return f"{move.when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  {what}  {move.why}"
+
+
+def main() -> None:
+    """Print all moves, or who was champion on the day named."""
+    name = _params.load(_files.PARAMS).registration.name
+    _tracking.connect(name)
+    with _tracking.told():
+        found: list[Any] = list(MlflowClient().search_registered_models(filter_string=f"name = '{name}'"))
+    moves = read(found[0].tags) if found else []
+    if not moves:
+        raise UserError(f"{name} has had no champion yet in {_tracking.shown()}; run `dvc repro`")
+    if len(sys.argv) == 1:
+        print("\n".join(map(_line, moves)))
+        return
+    versions = champions(moves, *period(sys.argv[1]))
+    print(json.dumps({"name": name, "on": sys.argv[1], "champion": versions}))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,93 @@
+"""The difference of two models on the same rows, and what may be compared at all."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from service.contract import Contract, NumberFeature
+from service.model import Model
+from stages import _champion
+from stages._champion import NotComparableError
+
+FEATURE = NumberFeature(name="a", nullable=False, minimum=0, maximum=1, bin_edges=(), bin_shares=(1.0, 0.0))
+BINARY = Contract(task="binary", target="y", classes=("no", "yes"), positive="yes", features=(FEATURE,))
+VALUES = Contract(task="regression", target="y", classes=(), features=(FEATURE,))
+
+
+class Scorer(Model):
+    """A model without a session: its scores are the first column, or what that leaves of 1."""
+
+    def scores(self, matrix: Any) -> Any:
+        column = matrix[:, 0] if self.version == "straight" else 1 - matrix[:, 0]
+        return column if self.contract.task == "regression" else np.stack([1 - column, column], axis=1)
+
+
+def scorer(contract: Contract, version: str = "straight") -> Model:
+    return Scorer(contract, version, session=None)
+
+
+def rows(seed: int = 0) -> pd.DataFrame:
+    a = np.random.default_rng(seed).random(200)
+    return pd.DataFrame({"a": a, "y": np.where(a > 0.5, "yes", "no")})
+
+
+def test_rows_of_one_class_compare_nothing() -> None:
+    with pytest.raises(NotComparableError, match="these rows give no roc_auc"):
+        _champion.compare(scorer(BINARY), scorer(BINARY), rows().assign(y="yes"), seed=0)
+
+
+def test_numbers_are_compared_by_r2() -> None:
+    numbers = rows().assign(y=lambda table: table["a"] + 0.1)
+
+    found = _champion.compare(scorer(VALUES), scorer(VALUES, "turned"), numbers, seed=0)
+
+    assert found.candidate == pytest.approx(metrics.r2_score(numbers["y"], numbers["a"]))
+    assert found.champion == pytest.approx(metrics.r2_score(numbers["y"], 1 - numbers["a"]))
+
+
+def test_a_model_compared_with_itself_differs_by_nothing() -> None:
+    found = _champion.compare(scorer(BINARY), scorer(BINARY), rows(), seed=0)
+
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+
+
+def test_the_interval_holds_the_difference_and_is_the_same_twice() -> None:
+    noisy = rows()
+    noisy["y"] = np.where(np.random.default_rng(1).random(200) < 0.3, "no", noisy["y"])
+    found, again = (_champion.compare(scorer(BINARY), scorer(BINARY, "turned"), noisy, seed=3) for _ in range(2))
+
+    assert found.low < found.difference < found.high
+    assert found == again
+
+
+def test_classes_in_another_order_are_the_same_classes() -> None:
+    turned = BINARY.model_copy(update={"classes": ("yes", "no")})
+
+    found = _champion.compare(scorer(BINARY), scorer(turned, "turned"), rows(), seed=0)
+
+    assert found.difference == 0
+
+
+@pytest.mark.parametrize(
+    ("champion", "reason"),
+    [
+        (BINARY.model_copy(update={"target": "z"}), "it predicts 'z', this model 'y'"),
+        (BINARY.model_copy(update={"classes": ("no", "maybe")}), "it knows other classes: no, maybe"),
+        (VALUES, "it knows other classes: none"),
+        (BINARY.model_copy(update={"features": (FEATURE.model_copy(update={"name": "x"}),)}), "no column 'x'"),
+    ],
+)
+def test_a_champion_of_another_kind_is_not_compared(champion: Contract, reason: str) -> None:
+    with pytest.raises(NotComparableError, match=reason):
+        _champion.compare(scorer(BINARY), scorer(champion), rows(), seed=0)
+
+
+def test_a_champion_that_wants_numbers_cannot_read_words() -> None:
+    words = rows().assign(b="word")
+    other = BINARY.model_copy(update={"features": (FEATURE.model_copy(update={"name": "b"}),)})
+
+    with pytest.raises(NotComparableError, match="it cannot read the test rows"):
+        _champion.compare(scorer(BINARY), scorer(other), words, seed=0)
