@@ -13,6 +13,7 @@ from stages._errors import UserError
 _REMEDIES = {
     errno.ENOSPC: "no space left on the disk; free some and run `dvc repro` again",
     errno.EDQUOT: "the disk quota is used up; free some space and run `dvc repro` again",
+    errno.EFBIG: "the file grows beyond what this process or file system allows; raise `ulimit -f`, or write elsewhere",
     errno.EACCES: "permission denied; change the file's or folder's permissions",
     errno.EPERM: "permission denied; change the file's or folder's permissions",
     errno.EROFS: "the file system is read-only",

@@ -1,6 +1,7 @@
 """Where the pipeline's files lie, and how they are written: whole or not at all."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -16,22 +17,50 @@ MODEL = Path("models/model.joblib")
 ONNX = Path("models/model.onnx")
 METRICS = Path("metrics/metrics.json")
 PLOTS = Path("metrics/plots")
+SLICES = Path("metrics/slices.csv")
 CARD = Path("metrics/model_card.md")
+SUITES = Path("data/suites")
+"""Where DVC watches for edits of suites."""
+SUITE_DRAFT = Path("build/expectations-draft.json")
 VALIDATION = Path("metrics/validation.json")
 VALIDATION_REPORT = Path("metrics/validation.html")
 REGISTRATION = Path("metrics/registration.json")
+REGISTRY = Path("metrics/registry.prom")
+"""What the service shows of the registry; as `DECISION`, nothing that DVC knows of."""
+DECISION = Path("build/registry-decision.txt")
+"""What became of the model in the registry; it depends on the registry's past, so DVC doesn't know of it."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, renamed to `path` once the block ends well."""
+    """Give a path beside `path` to write to, renamed to `path` once the block ends well.
+
+    What killed processes left beside `path` is removed. An OSError of the writing names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _runs(left.suffixes[-2].removeprefix(".")):
+            left.unlink(missing_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield beside
         beside.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
+        raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

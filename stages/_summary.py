@@ -1,0 +1,52 @@
+"""What a person wants to know after `make repro`: ``python -m stages._summary``."""
+
+import json
+from typing import Any
+
+from stages import _files, _params
+from stages._entry import run
+from stages._params import Params
+
+_DIGITS = 4
+
+
+def summary(found: dict[str, float], registration: dict[str, Any], decision: str | None, params: Params) -> list[str]:
+    """The lines of the summary.
+
+    `found` is the content of metrics.json, `registration` that of registration.json and
+    `decision` what became of the model in this machine's registry, None if that isn't known here.
+    """
+    gate = registration["gate"]
+    name = gate["metric"]
+    passed = "passed" if gate["passed"] else "not passed"
+    rows = {
+        params.model: f"{name} {_figures(found, name)}, the dummy baseline {_figures(found, f'baseline_{name}')}",
+        "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
+        "registry": decision or f"{params.registration.name}, see `make mlflow`",
+        "model": f"{_files.ONNX} for production, {_files.MODEL} for people",
+        "reports": f"{_files.CARD}, {_files.VALIDATION_REPORT}, {_files.METRICS}",
+        "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
+    }
+    width = max(map(len, rows))
+    return [f"{label:<{width}}  {text}" for label, text in rows.items()]
+
+
+def _figures(found: dict[str, float], name: str) -> str:
+    if name not in found:
+        return "unknown"
+    value, low, high = (found.get(key) for key in (name, f"{name}_low", f"{name}_high"))
+    interval = f" ({low:.{_DIGITS}f} to {high:.{_DIGITS}f})" if low is not None and high is not None else ""
+    return f"{value:.{_DIGITS}f}{interval}"
+
+
+def main() -> None:
+    """Print the summary."""
+    params = _params.load(_files.PARAMS)
+    found = json.loads(_files.METRICS.read_text(encoding="utf-8"))
+    registration = json.loads(_files.REGISTRATION.read_text(encoding="utf-8"))
+    decision = _files.DECISION.read_text(encoding="utf-8").strip() if _files.DECISION.exists() else None
+    print("", *summary(found, registration, decision, params), sep="\n")
+
+
+if __name__ == "__main__":
+    run(main)

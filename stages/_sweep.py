@@ -1,0 +1,80 @@
+"""Run experiments one after another: ``make sweep SET='n_estimators=50,100 max_depth=8,12'``.
+
+Beside `dvc exp run --queue` and `dvc queue start`: no background worker, so nothing stops
+half way unseen. Each runs in a temporary copy; params.yaml stays as it is.
+"""
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from stages._entry import log, run
+from stages._errors import UserError
+
+_USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
+
+
+def combinations(settings: list[str]) -> Iterator[list[str]]:
+    """Every combination of values; ``a=1,2`` and ``b=3`` give ``[a=1, b=3]`` and ``[a=2, b=3]``.
+
+    Raises UserError for a setting without a key or a value.
+    """
+    choices = []
+    for setting in settings:
+        key, equals, values = setting.partition("=")
+        if not (key and equals and all(values.split(","))):
+            raise UserError(f"{setting!r} is no key=value,value; {_USAGE}")
+        choices.append([f"{key}={value}" for value in values.split(",")])
+    return map(list, itertools.product(*choices))
+
+
+def sweep(wanted: list[list[str]]) -> list[str]:
+    """Run each combination as an experiment; give those that failed."""
+    failed = []
+    for number, combination in enumerate(wanted, 1):
+        name = " ".join(combination)
+        log(f"{number} of {len(wanted)}: {name}")
+        start = time.monotonic()
+        arguments = [part for setting in combination for part in ("--set-param", setting)]
+        if _experiment(arguments):
+            failed.append(name)
+        log(f"{name}: {'failed' if name in failed else 'done'} in {time.monotonic() - start:.0f} s")
+    return failed
+
+
+def _experiment(arguments: list[str]) -> int:
+    """Give DVC's exit status; on Ctrl-C wait until DVC, which is told as well, has tidied up.
+
+    An exception could come before there is a process to wait for, so the signal is only noted.
+    """
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        status = subprocess.run(["dvc", "exp", "run", "--temp", *arguments], check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
+    return status
+
+
+def main() -> None:
+    """Run what the command line asks for; Ctrl-C ends the sweep, what is done stays."""
+    if len(sys.argv) == 1:
+        raise UserError(f"nothing to sweep over; {_USAGE}")
+    wanted = list(combinations(sys.argv[1:]))
+    try:
+        failed = sweep(wanted)
+    except KeyboardInterrupt:
+        log("stopped; what is done stands in `dvc exp show`")
+        raise SystemExit(130) from None
+    if failed:
+        raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
+    log("all done; `dvc exp show` compares them")
+
+
+if __name__ == "__main__":
+    run(main)
