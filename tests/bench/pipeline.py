@@ -1,0 +1,136 @@
+"""What the pipeline costs, each figure as a ratio to a floor measured in the same run: ``make bench``.
+
+Works in a clone of HEAD in a temporary folder and writes build/bench-pipeline.md and .json.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # run as a program, from wherever
+
+from tests.bench.report import Row, write  # noqa: E402
+
+STAGES = ("ingest", "validate", "prepare", "train", "export", "evaluate", "register")
+_TRIALS = 3
+_MIB = 1024.0
+_PLAIN_FIT = """
+import time, pandas as pd
+from sklearn.base import clone
+import joblib
+fitted = joblib.load("models/model.joblib")
+rows = pd.read_parquet("data/prepared/train.parquet")
+encoded = fitted[:-1].transform(rows)
+forest = clone(fitted[-1]).set_params(n_jobs=-1)
+start = time.perf_counter()
+forest.fit(encoded, rows.iloc[:, -1])
+print(time.perf_counter() - start)
+"""
+_TEN_TIMES = """
+import pyarrow as pa, pyarrow.parquet as pq
+table = pq.read_table("data/raw/flights.parquet")
+pq.write_table(pa.concat_tables([table] * 10), "data/raw/flights.parquet")
+"""
+_SIZE = """
+import pandas as pd
+print(pd.read_parquet("data/raw/flights.parquet").memory_usage(deep=True).sum() / 2**20)
+"""
+_IMPORT = "import time; start = time.perf_counter(); import stages.{}; print(time.perf_counter() - start)"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall-clock seconds and the largest resident memory of a command and its children, in MiB."""
+
+    seconds: float
+    peak: float
+
+
+def run(folder: Path, *command: str) -> Cost:
+    """Run `command` in `folder` and measure it; a failure ends the bench with its output."""
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{' '.join(command)}:\n{output.read().decode()[-3000:]}")
+    return Cost(seconds, usage.ru_maxrss / _MIB)
+
+
+def printed(folder: Path, program: str) -> float:
+    """Run a Python program that prints one number."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def idle_repro(folder: Path, clone: Path) -> Row:
+    """A repro with nothing to do against DVC's own time for seven stages of ``true``."""
+    floor = folder / "floor"
+    floor.mkdir()
+    stages = "".join(f"  s{i}:\n    cmd: 'true'\n    deps: [d{i}]\n" for i in range(len(STAGES)))
+    (floor / "dvc.yaml").write_text(f"stages:\n{stages}", encoding="utf-8")
+    for i in range(len(STAGES)):
+        (floor / f"d{i}").touch()
+    run(floor, "git", "init", "--quiet")
+    run(floor, "dvc", "init", "--quiet")
+    run(floor, "dvc", "repro", "--quiet")
+    pairs = [(run(clone, "dvc", "repro").seconds, run(floor, "dvc", "repro").seconds) for _ in range(_TRIALS)]
+    ours, theirs = (min(column) for column in zip(*pairs, strict=True))
+    return Row("`dvc repro` with nothing to do / seven stages of `true`", ours, theirs, "s", 1.5)
+
+
+def growth(clone: Path) -> list[Row]:
+    """Each stage on ten times the rows against the stage on the table as it is, with a forest of five trees."""
+    params = clone / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("n_estimators: 100 ", "n_estimators: 5 "), encoding="utf-8")
+    measured = ("validate", "prepare", "train", "export", "evaluate")
+    once = {stage: run(clone, sys.executable, "-m", f"stages.{stage}") for stage in measured}
+    run(clone, sys.executable, "-c", _TEN_TIMES)
+    rows = []
+    for stage in measured:
+        tenfold = run(clone, sys.executable, "-m", f"stages.{stage}")
+        bound = None if stage == "train" else 12.0
+        rows.append(Row(f"{stage}: time on 10 x the rows", tenfold.seconds, once[stage].seconds, "s", bound))
+        rows.append(Row(f"{stage}: peak memory on 10 x the rows", tenfold.peak, once[stage].peak, "MiB", bound))
+    return rows
+
+
+def measure(folder: Path) -> list[Row]:
+    """All rows of the report."""
+    clone = folder / "clone"
+    run(folder, "git", "clone", "--quiet", str(ROOT), str(clone))
+    whole = run(clone, "dvc", "repro", "--force", "--no-run-cache")
+    fit = printed(clone, _PLAIN_FIT)
+    size = printed(clone, _SIZE)
+    rows = [
+        Row("`dvc repro --force` / plain fit of the same forest", whole.seconds, fit, "s", 3.0),
+        Row("peak memory of `dvc repro --force` / table in memory", whole.peak, size, "MiB", 6.0),
+        idle_repro(folder, clone),
+    ]
+    start = min(run(clone, sys.executable, "-c", "import pandas").seconds for _ in range(_TRIALS))
+    for stage in STAGES:
+        seconds = min(printed(clone, _IMPORT.format(stage)) for _ in range(_TRIALS))
+        rows.append(Row(f"import of stages.{stage} / import of pandas", seconds, start, "s", None))
+    return rows + growth(clone)
+
+
+def main() -> None:
+    """Measure, print and keep the report."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        rows = measure(Path(folder))
+    write(rows, "pipeline")
+
+
+if __name__ == "__main__":
+    main()

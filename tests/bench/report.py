@@ -1,0 +1,50 @@
+"""What a bench found: each figure as a ratio to a floor measured in the same run, as a table and as JSON."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BUILD = Path(__file__).parents[2] / "build"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the report; `ratio` is `value` over `floor`, and `bound` the most that it may be, or the `least`."""
+
+    what: str
+    value: float
+    floor: float
+    unit: str
+    bound: float | None
+    least: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """How many times the floor."""
+        return self.value / self.floor
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the ratio is beyond its bound."""
+        return self.bound is not None and (self.ratio < self.bound if self.least else self.ratio > self.bound)
+
+
+def markdown(rows: list[Row]) -> str:
+    """The report as a table."""
+    lines = ["| what | value | floor | ratio | bound |", "|---|---|---|---|---|"]
+    for row in rows:
+        side = "≥ " if row.least else ""
+        bound = "" if row.bound is None else f"{side}{row.bound:g}{' **missed**' if row.is_missed else ''}"
+        lines.append(
+            f"| {row.what} | {row.value:,.2f} {row.unit} | {row.floor:,.2f} {row.unit} | {row.ratio:.2f} | {bound} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write(rows: list[Row], name: str) -> None:
+    """Print the table, and keep it as build/bench-NAME.md and .json."""
+    BUILD.mkdir(exist_ok=True)
+    found = [asdict(row) | {"ratio": row.ratio} for row in rows]
+    (BUILD / f"bench-{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (BUILD / f"bench-{name}.md").write_text(markdown(rows), encoding="utf-8")
+    print(markdown(rows), end="")

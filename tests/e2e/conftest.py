@@ -1,0 +1,112 @@
+"""A project of its own for a test: this working tree in a new Git repository, with a small table."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+TABLE = "data/small.csv"
+_YAML = YAML()  # keeps the comments
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder under Git and DVC, and the environment that its commands run in: an empty home, no settings."""
+
+    path: Path
+    environment: dict[str, str]
+
+    def run(self, *args: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project's root, `environment` added; it may fail."""
+        return subprocess.run(
+            args,
+            cwd=self.path,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def ok(self, *args: str, timeout: float = 300, **environment: str) -> str:
+        """Run a command that has to succeed; give its standard output."""
+        done = self.run(*args, timeout=timeout, **environment)
+        assert done.returncode == 0, f"{' '.join(args)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def set(self, **params: Any) -> None:
+        """Change ``params.yaml``: values by key, a dictionary changes keys within its section."""
+        path = self.path / "params.yaml"
+        document = _YAML.load(path.read_text(encoding="utf-8"))
+        for key, value in params.items():
+            if isinstance(value, dict):
+                document[key].update(value)
+            else:
+                document[key] = value
+        with path.open("w", encoding="utf-8") as file:
+            _YAML.dump(document, file)
+
+    def commit(self, message: str) -> None:
+        """Commit whatever changed."""
+        self.ok("git", "add", "--all")
+        self.ok("git", "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
+    """Give numbers `a` and `b`, a category `c`, some missing, and the target `y`: no or yes, told by `a` and `c`."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {"a": rng.normal(size=rows).round(4), "b": rng.normal(size=rows).round(4), "c": rng.choice([*"xyz"], rows)}
+    )
+    signal = table["a"] + (table["c"] == "x") + rng.normal(size=rows)
+    table["y"] = np.where(signal > 0.3, "yes", "no")
+    table.loc[::17, "b"] = np.nan
+    return table
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..., Project]:
+    """Give a function that makes a project with 300 rows and 5 trees; `params` are changed as by `Project.set`.
+
+    Without a ``dvc.lock``: nothing has run there yet. Everything is committed.
+    """
+
+    def make(table: pd.DataFrame | None = None, **params: Any) -> Project:
+        base = tmp_path_factory.mktemp("project")
+        made = Project(base / "clone", _environment(base / "home"))
+        _copy(root, made.path)
+        (small_table() if table is None else table).to_csv(made.path / TABLE, index=False)
+        data = {"path": TABLE, "target": "y", "positive": None}
+        split = {"method": "random", "time_column": None}
+        made.set(data=data, split=split, n_estimators=5, evaluate={"bootstrap": 20}, validate={"suite": None})
+        made.set(**params)
+        made.ok("git", "init", "--quiet", "--initial-branch=main")
+        made.commit("Start")
+        return made
+
+    return make
+
+
+def _environment(home: Path) -> dict[str, str]:
+    home.mkdir()
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return dict(os.environ) | {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home / "site"), "PATH": programs}
+
+
+def _copy(root: Path, to: Path) -> None:
+    """Copy what Git knows or would take, as it stands in the working tree."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if name != "dvc.lock" and (root / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, to / name)

@@ -1,0 +1,148 @@
+"""Experiments as people type them: in the workspace, in temporary copies, queued, swept; one MLflow run each."""
+
+import contextlib
+import csv
+import io
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("experiments"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+PATIENCE = 240
+"""Seconds that two queued experiments may take on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def fresh(project: Callable[..., Any]) -> Iterator[Any]:
+    """Give a fresh clone in which a queue of two ran first: it has to make the MLflow store, twice at once."""
+    made = project()
+    made.ok("dvc", "exp", "run", "--queue", "-S", "n_estimators=5,10", "register")
+    try:
+        start_queue(made)
+        yield made
+    finally:
+        end_workers(made)
+
+
+def start_queue(project: Any) -> None:
+    """Start two workers and wait until nothing is queued or running."""
+    # Workers outlive this command and would hold its pipes open.
+    command = ["dvc", "queue", "start", "-j", "2"]
+    subprocess.run(
+        command,
+        cwd=project.path,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    deadline = time.monotonic() + PATIENCE
+    while any(state in project.ok("dvc", "queue", "status") for state in ("Queued", "Running")):
+        assert time.monotonic() < deadline, project.ok("dvc", "queue", "status")
+        time.sleep(1)
+
+
+def end_workers(project: Any) -> None:
+    """End the workers, which wait a minute for more."""
+    for file in (project.path / ".dvc/tmp/exps/celery").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(file.read_text(encoding="utf-8")), signal.SIGTERM)
+
+
+def runs(project: Any) -> dict[str, Run]:
+    """The runs in the one store of the real root, by the DVC experiment's name."""
+    mlflow.set_tracking_uri(f"sqlite:///{project.path}/mlflow.db")
+    experiment = mlflow.get_experiment_by_name("flights")
+    assert experiment
+    found = MlflowClient().search_runs([experiment.experiment_id])
+    names = [run.data.tags["DVC_EXP_NAME"] for run in found]
+    assert len(names) == len(set(names)), "more than one run for an experiment"
+    return dict(zip(names, found, strict=True))
+
+
+def shown(project: Any) -> dict[str, dict[str, Any]]:
+    """What `dvc exp show` has, by experiment."""
+    table = csv.DictReader(io.StringIO(project.ok("dvc", "exp", "show", "--csv")))
+    return {row["Experiment"]: row for row in table if row["Experiment"]}
+
+
+def test_a_queue_with_two_workers_finishes_on_a_fresh_clone(fresh: Any) -> None:
+    status = fresh.ok("dvc", "queue", "status")
+
+    assert status.count("Success") == 2, status
+    assert {run.data.params["n_estimators"] for run in runs(fresh).values()} >= {"5", "10"}
+
+
+def test_an_experiment_in_the_workspace_has_one_run(fresh: Any) -> None:
+    fresh.ok("dvc", "exp", "run", "-n", "in-workspace", "-S", "n_estimators=20", "register")
+    run = runs(fresh)["in-workspace"]
+
+    assert run.data.params["n_estimators"] == "20"
+    assert run.data.tags["git.revision"] == fresh.ok("git", "rev-parse", "HEAD").strip()
+    assert run.data.tags["dvc.md5"] in (fresh.path / "dvc.lock").read_text(encoding="utf-8")
+    assert run.data.tags["dvc.data_md5"] in (fresh.path / "dvc.lock").read_text(encoding="utf-8")
+
+
+def test_an_experiment_in_a_temporary_copy_has_its_run_in_the_real_root(fresh: Any) -> None:
+    fresh.ok("dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "max_depth=8", "register")
+    run = runs(fresh)["elsewhere"]
+
+    assert run.data.params["max_depth"] == "8"
+    assert run.info.run_name == "elsewhere"
+    assert not list((fresh.path / ".dvc/tmp/exps").glob("**/mlflow.db"))
+    assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(fresh.path / "mlartifacts")
+
+
+def test_the_same_model_in_another_experiment_has_a_run_of_its_own(fresh: Any) -> None:
+    fresh.ok(
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "-n",
+        "lenient",
+        "-S",
+        "register.tolerance=0.9",
+        "-S",
+        "n_estimators=5",
+        "register",
+    )
+    known = runs(fresh)
+    first = next(run for name, run in known.items() if run.data.params["n_estimators"] == "5" and name != "lenient")
+
+    assert known["lenient"].data.tags["dvc.md5"] == first.data.tags["dvc.md5"]
+    assert known["lenient"].data.metrics["roc_auc"] == first.data.metrics["roc_auc"]
+
+
+def test_every_run_has_the_metrics_of_metrics_json_and_latencies(fresh: Any) -> None:
+    rows = shown(fresh)
+    for name, run in runs(fresh).items():
+        assert run.data.metrics["roc_auc"] == pytest.approx(float(rows[name]["roc_auc"]), abs=1e-4)
+        assert {"accuracy", "baseline_roc_auc", "predict_one_row_p99_seconds"} <= set(run.data.metrics)
+        assert run.info.status == "FINISHED"
+
+
+def test_dvc_compares_metrics_and_params(fresh: Any) -> None:
+    assert "n_estimators" in fresh.ok("dvc", "params", "diff", "HEAD")
+    assert "roc_auc" in fresh.ok("dvc", "metrics", "diff", "HEAD")
+
+
+def test_a_sweep_runs_every_combination_and_tells_what_failed(fresh: Any) -> None:
+    done = fresh.run("python", "-m", "stages._sweep", "n_estimators=7,0")
+
+    assert done.returncode == 1
+    assert "1 of 2 failed: n_estimators=0" in done.stderr.splitlines()[-1]
+    assert "7" in {run.data.params["n_estimators"] for run in runs(fresh).values()}

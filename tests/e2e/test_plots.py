@@ -1,0 +1,96 @@
+"""`dvc plots`, `dvc metrics diff` and `dvc params diff` on two models of each task, as people type them."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+import service.model
+from stages import _card, _files, _params, evaluate, export, prepare, train
+
+pytestmark = pytest.mark.slow
+OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance"}
+OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance"}
+TASKS = {"binary": OF_CLASSES, "multiclass": OF_CLASSES, "regression": OF_VALUES}
+
+
+def small(task: str, rows: int = 120) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=rows), "<b>": rng.normal(size=rows)})
+    signal = table["a"] * 5 + rng.normal(size=rows)
+    if task == "regression":
+        return table.assign(y=signal)
+    names = np.array(["</script>", "no", "sí"] if task == "multiclass" else ["</script>", "no"])
+    return table.assign(y=names[pd.qcut(signal, len(names), labels=False)])
+
+
+def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
+    """Do what the stages up to evaluate do, without starting each as a process, and let DVC take the outputs."""
+    params = _params.load(_files.PARAMS)
+    rows, test, schema = prepare.prepare(table, params)
+    pipeline = train.train(rows, schema.contract, params)
+    for path in (_files.TRAIN, _files.ONNX):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_parquet(_files.TRAIN)
+    test.to_parquet(_files.TEST)
+    _files.write_text(_files.SCHEMA, schema.model_dump_json())
+    joblib.dump(pipeline, _files.MODEL)
+    _files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+    found, tables = evaluate.evaluate(service.model.load(_files.ONNX), rows["y"], test, params)
+    facts = _card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test)
+    evaluate._write(found, tables, facts)
+    project.ok("dvc", "commit", "--quiet", "--force", "evaluate")
+    project.commit(message)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def compared(project: Callable[..., Any], request: pytest.FixtureRequest) -> tuple[Any, str]:
+    """Give a project with a model of one tree and one of four, each committed, and its task."""
+    table = small(request.param)
+    made = project(table, n_estimators=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.path)
+        evaluated(made, table, "One tree")
+        made.set(n_estimators=4)
+        evaluated(made, table, "Four trees")
+    return made, request.param
+
+
+def drawn(project: Any, *command: str) -> dict[str, list[dict[str, Any]]]:
+    """Give the rows of each plot that the page shows, by the plot's name."""
+    plots = json.loads(project.ok("dvc", "plots", *command, "--json"))["data"]
+    rows = {name: [row for each in shown for row in each["content"]["data"]["values"]] for name, shown in plots.items()}
+    return {name: each for name, each in rows.items() if each}
+
+
+def test_every_plot_of_the_task_is_shown_and_no_other(compared: tuple[Any, str]) -> None:
+    project, task = compared
+    assert set(drawn(project, "show")) == TASKS[task]
+
+
+def test_every_plot_is_compared_between_revisions(compared: tuple[Any, str]) -> None:
+    project, task = compared
+    found = drawn(project, "diff", "HEAD~1", "HEAD")
+    assert set(found) == TASKS[task]
+    assert {(name, row["rev"]) for name, rows in found.items() for row in rows} == {
+        (name, rev) for name in found for rev in ("HEAD~1", "HEAD")
+    }
+
+
+def test_names_out_of_the_table_end_no_script_of_the_page(compared: tuple[Any, str]) -> None:
+    project, _ = compared
+    project.ok("dvc", "plots", "show")
+    page = (project.path / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert page.count("<script") == page.count("</script>")
+
+
+def test_metrics_and_parameters_are_compared_between_revisions(compared: tuple[Any, str]) -> None:
+    project, task = compared
+    metrics = json.loads(project.ok("dvc", "metrics", "diff", "HEAD~1", "HEAD", "--json"))["metrics/metrics.json"]
+    assert {"old", "new", "diff"} <= set(metrics["r2" if task == "regression" else "roc_auc"])
+    params = json.loads(project.ok("dvc", "params", "diff", "HEAD~1", "HEAD", "--json"))
+    assert params["params.yaml"]["n_estimators"] == {"old": 1, "new": 4, "diff": 3}

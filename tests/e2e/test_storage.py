@@ -1,0 +1,186 @@
+"""Models shared through a real S3 server: what is pushed comes back byte for byte, what keeps it from it is told."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import botocore.exceptions
+import botocore.session
+import pytest
+from ruamel.yaml import YAML
+
+from stages import _files
+from tests.e2e.conftest import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
+KEY, SECRET, BUCKET = "someone", "a-secret-of-this-test", "models"
+PORTS = ("-s3.port", "-master.port", "-master.port.grpc", "-volume.port", "-volume.port.grpc", "-filer.port")
+
+
+@dataclass(frozen=True)
+class Server:
+    """An S3 server with one bucket, and the variables that a client needs."""
+
+    variables: dict[str, str]
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    identity = {"name": "a", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+    ports = free_ports(len(PORTS))
+    options = [f"{name}={port}" for name, port in zip(PORTS, ports, strict=True)]
+    command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=10"]
+    command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=64", *options]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        variables = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[0]}",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "eu-north-1",
+        }
+        try:
+            make_bucket(variables, folder / "log")
+            yield Server(variables)
+        finally:
+            process.kill()
+
+
+def make_bucket(variables: dict[str, str], log: Path) -> None:
+    client = botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name=variables["AWS_DEFAULT_REGION"],
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket=BUCKET)
+        except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ClientError):
+            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")[-2000:]
+            time.sleep(0.2)
+        else:
+            client.close()
+            return
+
+
+@pytest.fixture(scope="module")
+def trained(project: Callable[..., Project], server: Server) -> Project:
+    """Give a project with two commits: a model of 5 trees, pushed by its name alone, then one of 6."""
+    made = project()
+    made.ok("dvc", "remote", "modify", "storage", "url", f"s3://{BUCKET}/dvc")
+    made.ok("dvc", "repro", "evaluate")
+    made.commit("Five trees")
+    assert "1 file pushed" in on(made, server.variables).ok("dvc", "push", str(_files.MODEL))
+    made.set(n_estimators=6)
+    made.ok("dvc", "repro", "evaluate")
+    made.commit("Six trees")
+    return made
+
+
+def on(made: Project, variables: dict[str, str]) -> Project:
+    """Give the project with these variables in its environment."""
+    return Project(made.path, made.environment | variables)
+
+
+def locked_md5(made: Project, output: Path) -> str:
+    lock = YAML(typ="safe", pure=True).load((made.path / "dvc.lock").read_text(encoding="utf-8"))
+    outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    return str(next(out["md5"] for out in outs if out["path"] == str(output)))
+
+
+def lose(made: Project) -> None:
+    """Lose the cache and the outputs, as a fresh clone has none."""
+    shutil.rmtree(made.path / ".dvc/cache", ignore_errors=True)
+    for output in (_files.MODEL, _files.ONNX, _files.TRAIN, _files.TEST):
+        (made.path / output).unlink(missing_ok=True)
+
+
+def test_what_was_pushed_comes_back_with_the_md5_of_the_lock(trained: Project, server: Server) -> None:
+    (trained.path / ".env").write_text("".join(f"{k}={v}\n" for k, v in server.variables.items()), encoding="utf-8")
+    try:
+        pushed = trained.run("python", "-m", "stages._remote", "push")
+        assert pushed.returncode == 0, pushed.stderr
+        lose(trained)
+        pulled = trained.run("python", "-m", "stages._remote", "pull")
+        assert pulled.returncode == 0, pulled.stderr
+    finally:
+        (trained.path / ".env").unlink()
+    for output in (_files.MODEL, _files.ONNX):
+        assert _files.md5(trained.path / output) == locked_md5(trained, output)
+
+
+def test_any_commit_s_model_is_restored(trained: Project, server: Server) -> None:
+    on(trained, server.variables).ok("dvc", "push")
+    lose(trained)
+    trained.ok("git", "checkout", "--quiet", "HEAD~1")
+    try:
+        on(trained, server.variables).ok("dvc", "pull", str(_files.MODEL))
+        assert _files.md5(trained.path / _files.MODEL) == locked_md5(trained, _files.MODEL)
+    finally:
+        trained.ok("git", "checkout", "--quiet", "main")
+    on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
+
+
+BROKEN = {
+    "no credentials": ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials; set AWS_ACCESS_KEY_ID"),
+    "another key": ({"AWS_ACCESS_KEY_ID": "nobody"}, "the server doesn't know the access key"),
+    "another secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret doesn't belong to the access key"),
+    "a server that is down": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "look at AWS_ENDPOINT_URL"),
+}
+
+
+@pytest.mark.parametrize("command", ["push", "pull"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_keeps_it_from_moving_files_is_told_in_one_line(
+    trained: Project, server: Server, name: str, command: str
+) -> None:
+    changed, expected = BROKEN[name]
+    variables = {key: value for key, value in (server.variables | changed).items() if value}
+
+    done = on(trained, variables).run("python", "-m", "stages._remote", command, timeout=60)
+
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bucket_that_is_not_there_is_told(trained: Project, server: Server) -> None:
+    trained.ok("dvc", "remote", "modify", "--local", "storage", "url", "s3://elsewhere/dvc")
+    try:
+        done = on(trained, server.variables).run("python", "-m", "stages._remote", "push")
+    finally:
+        trained.ok("dvc", "remote", "modify", "--local", "--unset", "storage", "url")
+
+    assert "there is no such bucket" in done.stderr
+
+
+def test_a_pull_from_a_remote_without_the_files_is_told(trained: Project, server: Server) -> None:
+    trained.ok("dvc", "remote", "modify", "--local", "storage", "url", f"s3://{BUCKET}/empty")
+    kept = trained.path / ".dvc/kept"
+    (trained.path / ".dvc/cache").rename(kept)
+    try:
+        done = on(trained, server.variables).run("python", "-m", "stages._remote", "pull")
+    finally:
+        shutil.rmtree(trained.path / ".dvc/cache", ignore_errors=True)
+        kept.rename(trained.path / ".dvc/cache")
+        trained.ok("dvc", "remote", "modify", "--local", "--unset", "storage", "url")
+
+    assert done.returncode == 1
+    assert "whoever has them must push" in done.stderr
