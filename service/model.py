@@ -11,12 +11,42 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
+from pydantic import BaseModel, ValidationError
 
-from service.contract import METADATA_KEY, Contract, Label, Matrix
+from service import onnx_file
+from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label, Matrix
+
+REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
+_PICKLE = b"\x80"
+_FATAL = 4
+# Its own, and those that C++'s exceptions become.
+_ONNXRUNTIME_ERRORS = (
+    _state.EPFail,
+    _state.Fail,
+    _state.InvalidArgument,
+    _state.InvalidGraph,
+    _state.InvalidProtobuf,
+    _state.NoModel,
+    _state.NotFound,
+    _state.NotImplemented,
+    _state.RuntimeException,
+    IndexError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class ArtifactError(Exception):
     """The file is not a model that may be served: says which file, why, and what to do."""
+
+
+class _Version(BaseModel):
+    """The one thing of a contract that is read whatever its version."""
+
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +62,94 @@ class Model:
         """Probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
         scores: npt.NDArray[np.float32] = self.session.run(None, {"X": matrix})[0]
         # A sum of float32 probabilities can end a rounding above 1.
-        return np.clip(scores, 0.0, 1.0) if self.contract.classes else scores.reshape(-1)
+        # (np.clip does the same, but takes 1.5 µs longer about one row.)
+        return np.minimum(np.maximum(scores, 0.0), 1.0) if self.contract.classes else scores.reshape(-1)
 
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
         """The class of each row.
 
-        Binary: the second class where its probability is above `threshold` (so that 0.5
-        decides as scikit-learn does). Multiclass: the most probable, the first of equals.
+        Binary: the positive class where its probability is above `threshold`. Multiclass: the
+        most probable, the first of equals.
         """
         classes = self.contract.classes
         if self.contract.task == "binary":
-            return [classes[1] if above else classes[0] for above in (probabilities[:, 1] > threshold).tolist()]
+            positive = classes.index(self.contract.positive)
+            above = probabilities[:, positive] > threshold
+            return [classes[positive] if each else classes[1 - positive] for each in above.tolist()]
         return [classes[index] for index in probabilities.argmax(axis=1).tolist()]
 
 
 def load(path: Path) -> Model:
-    """Load the artifact at `path`.
+    """Load the artifact at `path`. Raises ArtifactError as `from_bytes`, and if it is missing."""
+    try:
+        return from_bytes(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}") from error
 
-    Raises ArtifactError if it is missing, is not ONNX, or carries no contract that fits.
+
+def from_bytes(content: bytes, name: str) -> Model:
+    """Make the model out of the bytes of the file `name`.
+
+    Raises ArtifactError if they are no ONNX, ask for what the pipeline's exports never do
+    (see `service.onnx_file`), or carry no contract that fits the graph.
     """
+    if content[:1] == _PICKLE:
+        raise ArtifactError(f"{name}: is a pickle, which can run any code; the service loads ONNX only: {REMEDY}")
+    try:
+        onnx_file.check(content)
+        model = _build(content)
+        _check_fit(model)
+    except onnx_file.RefusedGraph as error:
+        raise ArtifactError(f"{name}: {error}; {REMEDY}") from error
+    except _ONNXRUNTIME_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise ArtifactError(f"{name}: ONNX Runtime refuses it: {reason[:200]}; {REMEDY}") from error
+    return model
+
+
+def _build(content: bytes) -> Model:
     # One thread: rows are summed in one fixed order whatever the batch, so an answer is the same to the last digit.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    content = path.read_bytes()
+    options.log_severity_level = _FATAL  # what is wrong is raised; ONNX Runtime would write it on stderr as well
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    metadata = session.get_modelmeta().custom_metadata_map
+    session._model_bytes = None  # noqa: SLF001  # a copy for providers to fall back on, of which there is one
     return Model(
-        contract=Contract.model_validate_json(metadata[METADATA_KEY]),
+        contract=_contract(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)),
         version=md5(content, usedforsecurity=False).hexdigest(),
         session=session,
     )
+
+
+def _contract(text: str | None) -> Contract:
+    if text is None:
+        raise onnx_file.RefusedGraph("it carries no contract, so nobody knows what its columns mean")
+    try:
+        version = _Version.model_validate_json(text).version
+        if version > CONTRACT_VERSION:
+            raise onnx_file.RefusedGraph(
+                f"its contract has version {version}, this service knows {CONTRACT_VERSION}: update the service, or"
+            )
+        return Contract.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "contract"
+        raise onnx_file.RefusedGraph(f"its contract does not hold: {where}: {first['msg']}") from error
+
+
+def _check_fit(model: Model) -> None:
+    """Run one row. Raises RefusedGraph unless its shape is what the contract says."""
+    contract = model.contract
+    inputs = [(each.name, each.type, each.shape[1:]) for each in model.session.get_inputs()]
+    wanted = ("X", "tensor(float)", [len(contract.columns)])
+    if inputs != [wanted]:
+        raise onnx_file.RefusedGraph(f"its contract does not fit the graph: it wants the input {wanted}, got {inputs}")
+    outputs = model.session.run(None, {"X": np.zeros((1, len(contract.columns)), np.float32)})
+    found = [(str(output.dtype), output.shape) for output in outputs]
+    # Values of regressions whose target lies far from zero need the digits of a double.
+    kinds = ("float32",) if contract.classes else ("float32", "float64")
+    if found not in [[(kind, (1, max(1, len(contract.classes))))] for kind in kinds]:
+        raise onnx_file.RefusedGraph(
+            f"its contract does not fit the graph: {len(contract.classes)} classes, but the graph gives {found}"
+        )

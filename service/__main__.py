@@ -1,0 +1,24 @@
+"""``python -m service``: serve the artifact that dvc.lock names, as the environment and .env say."""
+
+import os
+import sys
+
+from service import env_file, workers
+from service.channel import StartError
+from service.settings import Settings, SettingsError
+
+
+def main() -> int:
+    """Serve until a signal; give the exit status."""
+    try:
+        workers.run(Settings.from_environment(env_file.read(os.environ)))
+    except (SettingsError, StartError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
+        return 1
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""What can be done with a user: the rules, the same for the command line, the API and the first start."""
+
+import logging
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import time_ns
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from service.database import Database, DatabaseDownError, Revision, User
+from service.passwords import Passwords, encode
+
+SCOPES = ("predict", "admin")
+MAX_NAME = 64
+"""Longest user name, in characters."""
+MIN_PASSWORD = 8
+"""Shortest password, in characters: NIST SP 800-63B's floor."""
+
+_log = logging.getLogger(__name__)
+
+
+class AccountError(ValueError):
+    """What was asked breaks a rule; one line that says which and what to do."""
+
+
+class UnknownUserError(AccountError):
+    """There is no user of that name."""
+
+
+class UserExistsError(AccountError):
+    """There is a user of that name already."""
+
+
+class LastAdminError(AccountError):
+    """Without this user nobody could administer the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as the world may see one: no password, no hash.
+
+    `revision` is the one that tokens given now must carry.
+    """
+
+    username: str
+    scopes: frozenset[str]
+    disabled: bool
+    created_at: datetime
+    revision: int
+
+
+class Accounts:
+    """The users; every method may wait for the database and raises DatabaseDownError when there is none."""
+
+    def __init__(self, database: Database, passwords: Passwords) -> None:
+        self._database = database
+        self._passwords = passwords
+
+    @property
+    def where(self) -> str:
+        """The database's URL without its password."""
+        return self._database.where
+
+    def prepare(self, admin_username: str, admin_password: str) -> bool:
+        """Bring the tables up to date and, if there is no user at all, add the first admin.
+
+        Several processes may do so at once: one goes first, the others find everything done.
+        Returns whether the admin was added; raises AccountError for a name or password against the rules.
+        """
+        with self._database.migrating() as session:
+            if not admin_username or session.scalar(select(func.count()).select_from(User)):
+                return False
+            self._insert(session, admin_username, admin_password, SCOPES)
+            return True
+
+    def migrate(self) -> None:
+        """Bring the tables up to date."""
+        with self._database.migrating():
+            pass
+
+    def add(self, username: str, password: str, scopes: Iterable[str] = ("predict",)) -> Account:
+        """Add a user who may ask for tokens of these scopes."""
+        with self._database.writing() as session:
+            return self._insert(session, username, password, scopes)
+
+    def list(self) -> list[Account]:
+        """Give every user, by name."""
+        with self._database.reading() as session:
+            return [_account(user) for user in session.scalars(select(User).order_by(User.username))]
+
+    def disable(self, username: str, *, force: bool = False) -> None:
+        """End the user's tokens and give no new ones; the last admin only with `force`."""
+        with self._database.writing() as session:
+            revision = _next_revision(session)
+            user = _find(session, username)
+            _keep_an_admin(session, user, force=force)
+            user.disabled, user.revision = True, revision
+
+    def enable(self, username: str) -> None:
+        """Let the user ask for tokens again; those from before stay ended."""
+        with self._database.writing() as session:
+            revision = _next_revision(session)
+            user = _find(session, username)
+            user.disabled, user.revision = False, revision
+
+    def set_password(self, username: str, password: str) -> None:
+        """Change the password and end the tokens that were given for the old one."""
+        with self._database.writing() as session:
+            revision = _next_revision(session)
+            user = _find(session, username)
+            check_password(password, user.username)
+            user.password_hash, user.revision = self._passwords.hash(password), revision
+
+    def remove(self, username: str, *, force: bool = False) -> None:
+        """Remove the user and end the tokens; the last admin only with `force`."""
+        with self._database.writing() as session:
+            _next_revision(session)
+            user = _find(session, username)
+            _keep_an_admin(session, user, force=force)
+            session.delete(user)
+
+    def login(self, username: str, password: str) -> Account | None:
+        """Give the account if the password is the user's and the user isn't disabled.
+
+        Unknown user, wrong password and disabled user take the same steps: one look-up, one hash.
+        """
+        with self._database.reading() as session:
+            user = session.get(User, lookup_name(username))
+            account = _account(user) if user else None
+            stored = user.password_hash if user else self._passwords.decoy
+        matches = self._passwords.verify(stored, password)
+        if account is None or not matches or account.disabled:
+            return None
+        if self._passwords.is_outdated(stored):
+            self._renew(account.username, stored, password)
+        return account
+
+    def changes(self, since: int) -> tuple[int, dict[str, int]] | None:
+        """Give the newest revision and that of each user who isn't disabled; None if it is still `since`."""
+        with self._database.reading() as session:
+            newest = session.scalar(select(Revision.value))
+            if newest is None or newest == since:
+                return None
+            rows = session.execute(select(User.username, User.revision).where(User.disabled.is_(False)))
+            return newest, {row.username: row.revision for row in rows}
+
+    def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
+        name, revision = normalise(username), _next_revision(session)
+        if session.get(User, name):
+            raise UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
+        check_password(password, name)
+        user = User(
+            username=name,
+            password_hash=self._passwords.hash(password),
+            scopes=" ".join(check_scopes(scopes)),
+            disabled=False,
+            revision=revision,
+            created_at=datetime.now(UTC),
+        )
+        session.add(user)
+        return _account(user)
+
+    def _renew(self, username: str, stored: str, password: str) -> None:
+        """Hash anew with today's parameters, unless the password was changed meanwhile; tokens go on."""
+        statement = update(User).where(User.username == username, User.password_hash == stored)
+        try:
+            with self._database.writing() as session:
+                session.execute(statement.values(password_hash=self._passwords.hash(password)))
+        except DatabaseDownError as error:  # a full disk is no reason to refuse a login
+            _log.warning("the password hash of %s was not renewed: %s", username, error)
+
+
+def normalise(username: str) -> str:
+    """Give the one spelling of a user name: NFKC, case folded; AccountError for one that can't be."""
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username[: 4 * MAX_NAME]).casefold())
+    if not name or len(username) > 4 * MAX_NAME or len(name) > MAX_NAME:
+        raise AccountError(f"a user name has 1 to {MAX_NAME} characters, not {len(username)}")
+    if not name.isprintable() or any(character.isspace() for character in name):
+        raise AccountError("a user name has no spaces, control or invisible characters")
+    return name
+
+
+def check_password(password: str, username: str) -> None:
+    """Raise AccountError for a password against the rules."""
+    if len(password) < MIN_PASSWORD:
+        raise AccountError(f"a password has at least {MIN_PASSWORD} characters, not {len(password)}")
+    if encode(password) is None:
+        raise AccountError("a password has at most 1024 bytes of valid Unicode text")
+    if password.casefold() == username or len(set(password)) == 1:
+        raise AccountError("a password is neither the user name nor one character over and over")
+
+
+def check_scopes(scopes: Iterable[str]) -> list[str]:
+    """Give the scopes in their order, each once; AccountError for an unknown one or none."""
+    asked = set(scopes)
+    if not asked or not asked.issubset(SCOPES):
+        raise AccountError(f"scopes are {' and '.join(SCOPES)}, not {' '.join(sorted(asked)) or 'none'}")
+    return [scope for scope in SCOPES if scope in asked]
+
+
+def lookup_name(username: str) -> str:
+    """Give the spelling to look up; a name that cannot be becomes the empty one, which is no user's."""
+    try:
+        return normalise(username)
+    except AccountError:
+        return ""
+
+
+def _account(user: User) -> Account:
+    # SQLite keeps no time zone, PostgreSQL gives the session's.
+    created = user.created_at.astimezone(UTC) if user.created_at.tzinfo else user.created_at.replace(tzinfo=UTC)
+    return Account(user.username, frozenset(user.scopes.split()), user.disabled, created, user.revision)
+
+
+def _find(session: Session, username: str) -> User:
+    user = session.get(User, lookup_name(username))
+    if user is None:
+        raise UnknownUserError(f"there is no user {username!r}; `list` gives those there are")
+    return user
+
+
+def _keep_an_admin(session: Session, user: User, *, force: bool) -> None:
+    others = session.scalars(select(User.scopes).where(User.disabled.is_(False), User.username != user.username))
+    is_admin = "admin" in user.scopes.split() and not user.disabled
+    if is_admin and not force and not any("admin" in scopes.split() for scopes in others):
+        raise LastAdminError(f"{user.username!r} is the last admin; add another one first")
+
+
+def _next_revision(session: Session) -> int:
+    """Draw a new revision; the row's lock makes every other change wait until this one is committed.
+
+    It is never below the clock's microseconds, so that a database made anew doesn't repeat the revisions
+    of the one before, for which tokens may still be about.
+    """
+    row = session.get_one(Revision, 1, with_for_update=True)
+    row.value = max(row.value + 1, time_ns() // 1000)
+    return row.value

@@ -1,0 +1,44 @@
+"""The file .env: what the environment would say, written once with secrets of its own."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from dotenv import dotenv_values
+
+from service.settings import ROOT
+
+ENV_FILE: Final = ROOT / ".env"
+TO_REPLACE: Final = "replace-this"
+"""What a value of the example begins with that everyone draws anew."""
+SECRET_BYTES: Final = 32
+
+
+def read(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give `environ`, completed by the file that its ENV_FILE names, or .env in the repository's root."""
+    values = dotenv_values(environ.get("ENV_FILE", ENV_FILE), interpolate=False)
+    said = {name: value for name, value in environ.items() if value}  # an empty variable counts as not set
+    return {name: value for name, value in values.items() if value is not None} | said
+
+
+def write(path: Path, example: str) -> None:
+    """Write `example` to `path`, readable by its owner alone, with every secret drawn.
+
+    Raises FileExistsError if there is one already.
+    """
+    lines = [_draw(line) for line in example.splitlines()]
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(file, "w", encoding="utf-8") as written:
+            written.write("\n".join([*lines, ""]))
+        os.link(beside, path)  # unlike a rename it replaces nothing
+    finally:
+        beside.unlink()
+
+
+def _draw(line: str) -> str:
+    name, _, value = line.partition("=")
+    return f"{name}={secrets.token_urlsafe(SECRET_BYTES)}" if value.startswith(TO_REPLACE) else line

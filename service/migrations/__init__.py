@@ -1,0 +1,1 @@
+"""The users database's history: each file in `versions` is one step from the tables before to those after."""

@@ -1,0 +1,172 @@
+"""Users over HTTP, for those whose token has the scope `admin`: what the command line does, but for force."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from service.access import access_of
+from service.accounts import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
+from service.database import DatabaseDownError
+from service.problems import Problem
+from service.routes.token import read_small_body
+from service.threads import BusyError
+
+ANSWER_SECONDS: Final = 10.0
+T = TypeVar("T")
+Read = TypeVar("Read", bound="NewUser | NewPassword")
+
+
+class User(BaseModel):
+    """A user as administrators see one."""
+
+    username: str
+    scopes: list[str]
+    disabled: bool
+    created_at: datetime
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """A user to be."""
+
+    username: str
+    password: str
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["predict"])
+
+
+class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
+    """The password to come."""
+
+    password: str
+
+
+async def admin(request: Request) -> None:
+    """Let nobody pass whose token lacks the scope `admin`."""
+    header = request.headers.get("authorization")
+    principal = access_of(request).tokens.authenticate(header.encode("latin-1") if header else None, "admin")
+    request.state.user = principal.username
+
+
+def _body(schema: dict[str, Any], **properties: Any) -> dict[str, Any]:
+    described = {"type": "object", "additionalProperties": False, "properties": properties, **schema}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": described}}},
+        "security": _SECURITY,
+    }
+
+
+_SECURITY: Final = [{"token": ["admin"]}]
+_PASSWORD: Final = {"type": "string", "format": "password", "minLength": 8, "maxLength": 1024}
+_NEW_PASSWORD: Final = _body({"required": ["password"]}, password=_PASSWORD)
+_NEW_USER: Final = _body(
+    {"required": ["username", "password"]},
+    username={"type": "string", "minLength": 1, "maxLength": 64},
+    password=_PASSWORD,
+    scopes={
+        "type": "array",
+        "items": {"type": "string", "enum": ["predict", "admin"]},
+        "minItems": 1,
+        "default": ["predict"],
+    },
+)
+_COMMON: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No token, or one that doesn't count"},
+    403: {"description": "The token lacks the scope admin"},
+    503: {"description": "The users database is down"},
+}
+_UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "There is no such user"}}
+_LAST: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "The user is the last admin"}}
+_TAKES_BODY: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "The body broke off"},
+    408: {"description": "The body was too slow"},
+    413: {"description": "The body is too large"},
+    415: {"description": "The body isn't JSON by its content type"},
+    422: {"description": "The body breaks a rule"},
+}
+_OPEN: Final = {"security": _SECURITY}
+
+router = APIRouter(prefix="/admin/users", tags=["users"], dependencies=[Depends(admin)], responses=_COMMON)
+
+
+@router.get("", openapi_extra=_OPEN)
+async def list_users(request: Request) -> list[User]:
+    """List the users by name."""
+    return [_user(account) for account in await _run(request, access_of(request).accounts.list)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=_NEW_USER,
+    responses={**_TAKES_BODY, 409: {"description": "The name is taken"}},
+)
+async def add_user(request: Request) -> User:
+    """Add a user."""
+    new = await _read(request, NewUser)
+    return _user(await _run(request, access_of(request).accounts.add, new.username, new.password, new.scopes))
+
+
+@router.put("/{username}/password", status_code=204, openapi_extra=_NEW_PASSWORD, responses={**_TAKES_BODY, **_UNKNOWN})
+async def set_password(request: Request, username: str) -> None:
+    """Change a password; tokens given before end."""
+    new = await _read(request, NewPassword)
+    await _run(request, access_of(request).accounts.set_password, username, new.password)
+
+
+@router.post("/{username}/disable", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+async def disable_user(request: Request, username: str) -> None:
+    """End a user's tokens and give no new ones."""
+    await _run(request, access_of(request).accounts.disable, username)
+
+
+@router.post("/{username}/enable", status_code=204, openapi_extra=_OPEN, responses=_UNKNOWN)
+async def enable_user(request: Request, username: str) -> None:
+    """Let a disabled user ask for tokens again."""
+    await _run(request, access_of(request).accounts.enable, username)
+
+
+@router.delete("/{username}", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+async def remove_user(request: Request, username: str) -> None:
+    """Remove a user; tokens given before end."""
+    await _run(request, access_of(request).accounts.remove, username)
+
+
+def _user(account: Account) -> User:
+    return User(
+        username=account.username,
+        scopes=sorted(account.scopes),
+        disabled=account.disabled,
+        created_at=account.created_at,
+    )
+
+
+async def _read(request: Request, form: type[Read]) -> Read:
+    body = await read_small_body(request, b"application/json")
+    try:
+        return msgspec.json.decode(body, type=form)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(422, str(error)) from None  # names the place and the types, not the value
+
+
+async def _run(request: Request, function: Callable[..., T], *arguments: Any) -> T:
+    """Run in the thread for administration; a broken rule becomes a problem."""
+    try:
+        return await access_of(request).administration.run(partial(function, *arguments), ANSWER_SECONDS)
+    except UnknownUserError as error:
+        raise Problem(404, _sentence(error)) from None
+    except (UserExistsError, LastAdminError) as error:
+        raise Problem(409, _sentence(error)) from None
+    except AccountError as error:
+        raise Problem(422, _sentence(error)) from None
+    except (DatabaseDownError, TimeoutError, BusyError):
+        raise Problem(503, "The users database gives no answer", headers={"Retry-After": "2"}) from None
+
+
+def _sentence(error: Exception) -> str:
+    """Begin with a capital; on the command line the same text stands behind a colon."""
+    text = str(error)
+    return text[:1].upper() + text[1:]

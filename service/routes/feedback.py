@@ -1,0 +1,137 @@
+"""POST /feedback: what turned out to be true of a prediction."""
+
+from functools import partial
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from service.access import access_of
+from service.contract import Contract, Label
+from service.database import DatabaseDownError
+from service.feedback import ContradictionError, FeedbackMetrics, FeedbackStore
+from service.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
+from service.problems import FieldError, Problem
+from service.routes.predict import SCOPE
+from service.routes.token import read_small_body
+from service.threads import BusyError
+
+if TYPE_CHECKING:
+    from service.serving import Serving
+
+ANSWER_SECONDS: Final = 10.0
+_BODY: Final[dict[str, Any]] = {
+    "security": [{"token": [SCOPE]}],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["prediction_id", "actual"],
+                    "properties": {
+                        "prediction_id": {"type": "string", "description": "From POST /predict?ids=true"},
+                        "actual": {
+                            "type": ["string", "number", "boolean"],
+                            "description": "The true class, or the true number",
+                        },
+                    },
+                }
+            }
+        },
+    },
+}
+
+router = APIRouter(tags=["model"])
+
+
+class Truth(msgspec.Struct, forbid_unknown_fields=True):
+    """What the caller tells."""
+
+    prediction_id: str
+    actual: bool | int | float | str
+
+
+class Kept(BaseModel):
+    """What became of it."""
+
+    status: Literal["new", "known"]
+
+
+@router.post(
+    "/feedback",
+    openapi_extra=_BODY,
+    responses={
+        400: {"description": "The body broke off"},
+        401: {"description": "No token, or one that does not count"},
+        403: {"description": "The token lacks the scope predict"},
+        408: {"description": "The body was too slow"},
+        409: {"description": "Another truth came for this prediction before"},
+        410: {"description": "The id is too old"},
+        413: {"description": "The body is too large"},
+        415: {"description": "The body is no JSON by its content type"},
+        422: {"description": "The id is not one of this service, or the truth cannot be"},
+        503: {"description": "The database gives no answer"},
+    },
+)
+async def feedback(request: Request) -> Kept:
+    """Take what turned out to be true of a prediction; telling it again changes nothing."""
+    access, serving = access_of(request), request.app.state.serving
+    header = request.headers.get("authorization")
+    request.state.user = access.tokens.authenticate(header.encode("latin-1") if header else None, SCOPE).username
+    truth = await _read(request)
+    prediction = _prediction(request.app.state.prediction_ids, truth.prediction_id)
+    actual = _actual(prediction, truth.actual, serving)
+    store: FeedbackStore = request.app.state.feedback
+    try:
+        new = await access.administration.run(partial(store.keep, prediction, actual), ANSWER_SECONDS)
+    except ContradictionError as error:
+        raise Problem(409, str(error)) from None
+    except (DatabaseDownError, TimeoutError, BusyError):
+        raise Problem(503, "The users database gives no answer", headers={"Retry-After": "2"}) from None
+    if new:
+        metrics: FeedbackMetrics = request.app.state.feedback_metrics
+        metrics.count(prediction, actual)
+    return Kept(status="new" if new else "known")
+
+
+async def _read(request: Request) -> Truth:
+    body = await read_small_body(request, b"application/json")
+    try:
+        return msgspec.json.decode(body, type=Truth)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(422, str(error)) from None
+
+
+def _prediction(ids: PredictionIds, text: str) -> Prediction:
+    try:
+        return ids.read(text)
+    except ExpiredError as error:
+        raise Problem(410, str(error)) from None
+    except PredictionIdError as error:
+        found = FieldError(field="prediction_id", expected="an id of POST /predict?ids=true", got="another text")
+        raise Problem(422, f"The id is not one of this service: {error}", errors=[found]) from None
+
+
+def _actual(prediction: Prediction, actual: Label | float, serving: "Serving") -> Label | float:
+    """Check the truth against what could have been predicted."""
+    if isinstance(prediction.predicted, float):
+        if isinstance(actual, bool) or not isinstance(actual, int | float) or not isfinite(actual):
+            raise _impossible("a number")
+        return float(actual)
+    contract: Contract = serving.current.contract
+    if prediction.version.hex() != serving.current.version:
+        # What classes another version had is not known any more; its label tells at least of which kind they are.
+        if type(actual) is not type(prediction.predicted):
+            raise _impossible(f"a class such as {prediction.predicted!r}")
+    elif (type(actual), actual) not in {(type(each), each) for each in contract.classes}:
+        raise _impossible("one of " + ", ".join(map(repr, contract.classes)))
+    return actual
+
+
+def _impossible(expected: str) -> Problem:
+    error = FieldError(field="actual", expected=expected, got="something else")
+    return Problem(422, f"The truth cannot be: expected {expected}", errors=[error])

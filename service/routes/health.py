@@ -1,0 +1,47 @@
+"""Whether the process lives, and whether it can do all it should."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.access import access_of
+
+router = APIRouter(tags=["operation"], prefix="/health")
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """What is needed, and whether it is there."""
+
+    status: Literal["ready", "degraded", "unready"]
+    """degraded: predictions go on, and new tokens cannot be had."""
+    model: Literal["ok"] = "ok"
+    database: Literal["ok", "down"]
+
+
+@router.get("/live")
+async def live() -> Live:
+    """Answer as long as the process does."""
+    return Live()
+
+
+@router.get("/ready", responses={503: {"model": Ready, "description": "The users database never answered yet"}})
+async def ready(request: Request, response: Response) -> Ready:
+    """Tell whether predictions and tokens can be had.
+
+    All copies of the service share one database. Were they unready without it, a load balancer would take every
+    one away, and predictions with them, which need none: so 503 says that no token can be checked at all.
+    """
+    access = access_of(request)
+    if access.watch.database_is_up:
+        return Ready(status="ready", database="ok")
+    if access.revocations.known:
+        return Ready(status="degraded", database="down")
+    response.status_code = 503
+    return Ready(status="unready", database="down")

@@ -1,0 +1,198 @@
+"""The Open Inference Protocol, version 2, over the model in service: /v2/..."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from service import explain, tensors
+from service.access import access_of
+from service.exchange import media_type, read_body
+from service.explain import Findings, Invalid
+from service.problems import Problem
+from service.routes.predict import SCOPE
+from service.serving import Scored, Served, Serving, check_number
+from service.tensors import Inference, Output, Tensor
+
+_HEADER_LENGTH: Final = "inference-header-content-length"
+_MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")
+_ENCODER: Final = msgspec.json.Encoder()
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": text}
+    for status, text in {
+        400: "The body is not of the protocol",
+        401: "No token, or one that does not count",
+        403: "The token lacks the scope",
+        404: "No such model or version",
+        408: "The body was too slow",
+        413: "The body or the number of rows is too large",
+        415: "The body is of a kind that is not taken",
+        422: "The tensors do not fit the model's contract",
+        503: "The service cannot check tokens yet",
+    }.items()
+}
+_MISSING: Final[dict[int | str, dict[str, Any]]] = {404: _ERRORS[404]}
+_BODY: Final[dict[str, Any]] = {
+    "security": [{"token": ["predict"]}],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+}
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+
+@router.get("")
+async def server() -> dict[str, Any]:
+    """Tell what the server is."""
+    return {"name": "reproducible-ml", "version": "2", "extensions": ["binary_tensor_data"]}
+
+
+@router.get("/health/live")
+async def live() -> dict[str, bool]:
+    """Answer as long as the process does."""
+    return {"live": True}
+
+
+@router.get("/health/ready")
+async def ready() -> dict[str, bool]:
+    """Answer once the model is loaded, as it is before anything is answered."""
+    return {"ready": True}
+
+
+@router.get("/models/{name}", responses=_MISSING)
+@router.get("/models/{name}/versions/{version}", responses=_MISSING)
+async def metadata(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
+    """Describe the model's tensors; -1 stands for the number of rows."""
+    served = _served(request, name, version)
+    inputs = [
+        {"name": feature.name, "datatype": tensors.datatype(feature), "shape": [-1]}
+        for feature in served.contract.features
+    ]
+    outputs: list[dict[str, Any]] = [{"name": "predictions", "datatype": _label_type(served), "shape": [-1]}]
+    if served.class_names:
+        classes = len(served.class_names)
+        outputs.append({"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]})
+    return {
+        "name": name,
+        "versions": [served.version],
+        "platform": "onnx_onnxruntime",
+        "inputs": inputs,
+        "outputs": outputs,
+        "parameters": {"classes": served.class_names},
+    }
+
+
+@router.get("/models/{name}/ready", responses=_MISSING)
+@router.get("/models/{name}/versions/{version}/ready", responses=_MISSING)
+async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
+    """Tell that the model answers."""
+    _served(request, name, version)
+    return {"name": name, "ready": True}
+
+
+@router.post("/models/{name}/infer", openapi_extra=_BODY, responses=_ERRORS)
+@router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY, responses=_ERRORS)
+async def infer(request: Request, name: str, version: str | None = None) -> Response:
+    """Predict from one tensor of shape [n] or [n, 1] per feature; those that may be missing may be left out."""
+    headers = dict(request.headers.raw)
+    principal = access_of(request).tokens.authenticate(headers.get(b"authorization"), SCOPE)
+    request.state.user = principal.username
+    served = _served(request, name, version)
+    request.state.version = served.version
+    if media_type(headers) not in _MEDIA:
+        raise Problem(415, "Content-Type must be application/json, or application/octet-stream with binary tensors")
+    settings = request.app.state.settings
+    body = await read_body(request.receive, headers, settings.max_body_bytes)
+    wanted, binary = _parse(body, request.headers.get(_HEADER_LENGTH))
+    try:
+        rows = tensors.instances(served.contract, wanted, binary)
+        scored = await asyncio.to_thread(_score, served, rows, settings.max_instances)
+    except Invalid as problem:
+        served.metrics.count_errors(problem.kinds)
+        raise
+    served.count(scored)
+    served.metrics.count_request(len(rows))
+    request.state.instances = len(rows)
+    return _answer(served, name, wanted, scored)
+
+
+def _served(request: Request, name: str, version: str | None) -> Served:
+    serving: Serving = request.app.state.serving
+    served = serving.current
+    if name != served.artifact.name or version not in (None, served.version):
+        raise Problem(404, f"The model in service is {served.artifact.name}, version {served.version}")
+    return served
+
+
+def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
+    length = len(body)
+    if header_length is not None:
+        if not header_length.isdecimal() or int(header_length) > len(body):
+            raise Problem(400, "Inference-Header-Content-Length is no length within the body")
+        length = int(header_length)
+    document = explain.read_json(body[:length])
+    try:
+        return msgspec.convert(document, Inference), body[length:]
+    except msgspec.ValidationError as error:
+        raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+
+
+def _score(served: Served, rows: list[dict[str, Any]], limit: int) -> Scored:
+    check_number(len(rows), limit)
+    findings = Findings()
+    for number, row in enumerate(rows):
+        explain.check(served.contract, number, row, findings)
+    if findings.count:
+        raise findings.problem()
+    encoded = served.reader.encode_checked(served.reader.rows(rows))
+    served.find_outside(encoded, lambda row, feature: rows[row][feature.name], findings)
+    if findings.count:
+        raise findings.problem()
+    return served.score(encoded)
+
+
+def _label_type(served: Served) -> str:
+    if not served.contract.classes:
+        return "FP32"
+    return {bool: "BOOL", int: "INT64", str: "BYTES"}[type(served.contract.classes[0])]
+
+
+def _answer(served: Served, name: str, wanted: Inference, scored: Scored) -> Response:
+    outputs, binary = [], []
+    by_name = {output.name: output for output in wanted.outputs or ()}
+    default = bool(wanted.parameters.get("binary_data_output"))
+    for tensor, values in _outputs(served, scored):
+        output = by_name.pop(tensor.name, None) if wanted.outputs else Output(tensor.name)
+        if output is None:
+            continue
+        if output.parameters.get("binary_data", default):
+            content = _packed(tensor.datatype, values)
+            tensor.parameters = {"binary_data_size": len(content)}
+            binary.append(content)
+        else:
+            tensor.data = values
+        outputs.append(tensor)
+    if by_name:
+        raise Problem(422, f"There is no output {next(iter(by_name))[:80]!r}", title="No such output")
+    document = {"model_name": name, "model_version": served.version, "outputs": outputs}
+    if wanted.id is not None:
+        document["id"] = wanted.id
+    header = _ENCODER.encode(document)
+    if not binary:
+        return Response(header, media_type="application/json")
+    lengths = {"Inference-Header-Content-Length": str(len(header))}
+    return Response(b"".join([header, *binary]), headers=lengths, media_type="application/octet-stream")
+
+
+def _outputs(served: Served, scored: Scored) -> Iterator[tuple[Tensor, list[Any]]]:
+    rows = len(scored.numbers)
+    values = list(scored.labels) if served.class_names else scored.values
+    yield Tensor("predictions", [rows], _label_type(served)), values
+    if served.class_names:
+        flat = [value for row in scored.values for value in row]
+        yield Tensor("probabilities", [rows, len(served.class_names)], "FP32"), flat
+
+
+def _packed(datatype: str, values: list[Any]) -> bytes:
+    return tensors.texts_to_bytes(values) if datatype == "BYTES" else tensors.numbers_to_bytes(datatype, values)

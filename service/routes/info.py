@@ -1,0 +1,83 @@
+"""GET /model-info: what is served. GET /metrics: what was counted."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from service.contract import BooleanFeature, CategoryFeature, Label
+from service.contract import Feature as ContractFeature
+
+if TYPE_CHECKING:
+    from service.serving import Serving
+
+router = APIRouter(tags=["model"])
+
+
+class Feature(BaseModel):
+    """What a row's field may hold."""
+
+    name: str
+    type: Literal["number", "boolean", "category", "date"]
+    nullable: bool
+    strict: bool = Field(description="True if values beyond those of training are refused")
+    categories: list[str] | None = None
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+
+
+class ModelInfo(BaseModel):
+    """The model in service."""
+
+    name: str
+    version: str = Field(description="MD5 of the artifact, as dvc.lock has it")
+    task: Literal["binary", "multiclass", "regression"]
+    target: str
+    classes: list[Label]
+    positive: Label | None = None
+    threshold: float | None = Field(None, description="Binary: the positive class is predicted above this probability")
+    features: list[Feature]
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+    data_md5: str = Field(description="MD5 of the table that the model was trained on")
+
+
+@router.get("/model-info", response_model_exclude_none=True)
+async def model_info(request: Request) -> ModelInfo:
+    """Tell what is served: version, fields, parameters, metrics."""
+    serving: Serving = request.app.state.serving
+    artifact = serving.current.artifact
+    contract = artifact.model.contract
+    return ModelInfo(
+        name=artifact.name,
+        version=artifact.model.version,
+        task=contract.task,
+        target=contract.target,
+        classes=list(contract.classes),
+        positive=contract.positive,
+        threshold=artifact.threshold if contract.task == "binary" else None,
+        features=[_feature(feature) for feature in contract.features],
+        params=dict(artifact.params),
+        metrics=dict(artifact.metrics),
+        data_md5=artifact.data_md5,
+    )
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, tags=["operation"])
+async def metrics(request: Request) -> Response:
+    """Give all workers' counts as Prometheus reads them."""
+    request.app.state.serving.flush()
+    # In a thread: it reads every worker's file.
+    text = await asyncio.to_thread(generate_latest, request.app.state.registry)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _feature(feature: ContractFeature) -> Feature:
+    known = {"name": feature.name, "type": feature.type, "nullable": feature.nullable, "strict": feature.strict}
+    if isinstance(feature, CategoryFeature):
+        return Feature(**known, categories=list(feature.categories))
+    if isinstance(feature, BooleanFeature):
+        return Feature(**known)
+    return Feature(**known, minimum=feature.minimum, maximum=feature.maximum)

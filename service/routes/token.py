@@ -1,0 +1,104 @@
+"""POST /token: a name and a password for a token (OAuth2, RFC 6749 section 4.3)."""
+
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from service.access import access_of
+from service.accounts import lookup_name
+from service.exchange import ClientGone, media_type, read_body
+from service.problems import FieldError, Problem
+
+MAX_BODY_BYTES: Final = 8192
+_FORM: Final = "application/x-www-form-urlencoded"
+_FIELDS: Final = ("grant_type", "username", "password", "scope", "client_id", "client_secret")
+
+# The body is read by hand: FastAPI would take any number of megabytes before this code runs, and tell of a
+# wrong field by repeating it, password or not.
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            _FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["username", "password"],
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": ["password"]},
+                        "username": {"type": "string", "minLength": 1},
+                        "password": {"type": "string", "minLength": 1, "format": "password"},
+                        "scope": {"type": "string", "description": "Scopes, separated by spaces; empty for all"},
+                        "client_id": {"type": "string", "description": "Not looked at"},
+                        "client_secret": {"type": "string", "format": "password", "description": "Not looked at"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+router = APIRouter(tags=["users"])
+
+
+class Token(BaseModel):
+    """What a login gives."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the type's name
+    expires_in: Annotated[int, Field(description="Life of the token in seconds")]
+
+
+@router.post(
+    "/token",
+    openapi_extra=_BODY,
+    responses={
+        400: {"description": "A scope that the user lacks, or a body that broke off"},
+        401: {"description": "Wrong name or password"},
+        408: {"description": "The body was too slow"},
+        413: {"description": "The body is too large"},
+        415: {"description": "The body is no form"},
+        422: {"description": "A field is missing or wrong"},
+        429: {"description": "Too many failed logins"},
+        503: {"description": "The users database is down, or too many logins wait"},
+    },
+)
+async def token(request: Request, response: Response) -> Token:
+    """Give a token for a name and a password."""
+    form = _form(await read_small_body(request, _FORM.encode()))
+    address = request.client.host if request.client else None
+    given, seconds = await access_of(request).logins.token(
+        form["username"], form["password"], form.get("scope", ""), address
+    )
+    request.state.user = lookup_name(form["username"])
+    response.headers["Cache-Control"] = "no-store"
+    return Token(access_token=given, expires_in=seconds)
+
+
+async def read_small_body(request: Request, kind: bytes) -> bytes:
+    """Read a body of this media type; Problem for another one, or one that is too large, too slow or cut off."""
+    headers = dict(request.scope["headers"])
+    if media_type(headers) != kind:
+        raise Problem(415, f"Content-Type must be {kind.decode()}")
+    try:
+        return await read_body(request.receive, headers, MAX_BODY_BYTES)
+    except ClientGone:
+        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """Give the fields; Problem 422 for what is missing, repeated or no text."""
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)
+    except ValueError:
+        raise Problem(422, f"The form is not {_FORM} in UTF-8") from None
+    form = dict(pairs)
+    names = [name for name, _ in pairs]
+    errors = [FieldError("one value", "several", field=name) for name in _FIELDS if names.count(name) > 1]
+    errors += [FieldError("a text", "nothing", field=name) for name in ("username", "password") if not form.get(name)]
+    if form.get("grant_type") not in {None, "", "password"}:
+        errors.append(FieldError("password", "another grant type", field="grant_type"))
+    if errors:
+        raise Problem(422, "The form is not that of the OAuth2 password grant", errors=errors)
+    return form

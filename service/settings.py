@@ -1,0 +1,156 @@
+"""What the service is told by its environment, checked before anything starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+ROOT: Final = Path(__file__).parent.parent
+EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # what .env.example says, refused here
+EXAMPLE_PASSWORD: Final = "replace-this-by-a-password"  # noqa: S105  # likewise
+MIN_SECRET_BYTES: Final = 32
+
+
+class SettingsError(Exception):
+    """The environment does not fit: one line that names the variable and says what to do."""
+
+
+def _from_root(value: Any) -> Any:
+    return ROOT / value if isinstance(value, str | Path) else value
+
+
+def _strong(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if text == EXAMPLE_SECRET:
+        raise ValueError("is the one of .env.example; draw your own with `openssl rand -hex 32`")
+    if len(text.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; draw one with `openssl rand -hex 32`")
+    return secret
+
+
+RootPath = Annotated[Path, BeforeValidator(_from_root)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """The service's settings; each field is the environment variable of the same name in capitals.
+
+    A relative path counts from the repository's root.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    secret_key: SecretStr
+    """Signs tokens; at least 32 bytes."""
+    secret_key_previous: SecretStr | None = None
+    """Still accepted while tokens signed with it live."""
+    token_lifetime_seconds: Count = 3600
+    token_issuer: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
+    token_audience: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
+    admin_username: str | None = None
+    admin_password: SecretStr | None = None
+    """With `admin_username`, the first user, made when there is none."""
+    database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
+
+    # OWASP's recommendation for one lane: 25 ms a hash, where RFC 9106's would take 100 ms of a core that predicts.
+    # Its other one, 19 MiB twice over, is small enough for glibc to keep the memory, 19 MiB for each thread.
+    argon2_time_cost: Count = 1
+    argon2_memory_kib: Annotated[int, Field(ge=8)] = 47_104
+    argon2_parallelism: Count = 1
+    login_concurrency: Count = 1
+    """Passwords checked at the same time in one worker; more wait."""
+    login_attempts: Count = 10
+    """Failed logins of one user at one address within the window, and four times as many for one address or for
+    one user name; after these, 429. Several workers share them out."""
+    login_window_seconds: Seconds = 60.0
+
+    model_path: RootPath = ROOT / "models/model.onnx"
+    lock_path: RootPath = ROOT / "dvc.lock"
+    metrics_path: RootPath = ROOT / "metrics/metrics.json"
+    registry_path: RootPath = ROOT / "metrics/registry.prom"
+    """What the pipeline tells of the registry's versions, shown with the metrics; may be missing."""
+    max_artifact_bytes: Count = 1024**3
+    """Size of the artifact's files at most."""
+    reload_seconds: Seconds = 1.0
+    """How often the artifact's files are looked at."""
+
+    feedback_days: Count = 30
+    """How long after a prediction its truth is taken."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    workers: Count = 1
+    """Processes that answer."""
+    shutdown_seconds: Count = 30
+    """How long a stop waits for answers under way."""
+    max_instances: Count = 10_000
+    """Rows of one JSON request; a table in CSV or NDJSON may have any number."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
+    metrics_dir: Path | None = None
+    """Where workers keep their counters; a folder of its own for each start by default."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_lock(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Look for dvc.lock, and metrics beside it, above the artifact, where they are not named."""
+        model = _from_root(values.get("model_path", cls.model_fields["model_path"].default))
+        above = next((folder for folder in Path(model).parents if (folder / "dvc.lock").is_file()), ROOT)
+        lock = values.get("lock_path", above / "dvc.lock")
+        metrics = values.get("metrics_path", Path(_from_root(lock)).parent / "metrics/metrics.json")
+        registry = values.get("registry_path", Path(_from_root(metrics)).with_name("registry.prom"))
+        return values | {"lock_path": lock, "metrics_path": metrics, "registry_path": registry}
+
+    @model_validator(mode="after")
+    def _check_secrets(self) -> "Settings":
+        if self.admin_password is not None and self.admin_password.get_secret_value() == EXAMPLE_PASSWORD:
+            raise SettingsError("ADMIN_PASSWORD is the one of .env.example; choose your own")
+        for name in ("secret_key", "secret_key_previous"):
+            secret = getattr(self, name)
+            if secret is not None:
+                try:
+                    _strong(secret)
+                except ValueError as error:
+                    raise SettingsError(f"{name.upper()} {error}") from None
+        return self
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings; an empty variable counts as not set.
+
+        A secret may stand in a file: ``SECRET_KEY_FILE`` names it, as Docker and Kubernetes mount them.
+        Raises SettingsError with one line that names the variable.
+        """
+        values = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
+        for name in cls.model_fields:
+            path = environ.get(f"{name.upper()}_FILE")
+            if path and _is_secret(cls, name):
+                if name in values:
+                    raise SettingsError(f"{name.upper()} and {name.upper()}_FILE are both set; keep one")
+                values[name] = _read_secret(f"{name.upper()}_FILE", path)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError("; ".join(_explain(each) for each in error.errors())) from None
+
+
+def _is_secret(cls: type[Settings], name: str) -> bool:
+    return cls.model_fields[name].annotation in (SecretStr, SecretStr | None)
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}: cannot read {path}: {error}") from None
+
+
+def _explain(error: Any) -> str:
+    name = str(error["loc"][0]).upper() if error["loc"] else "settings"
+    if error["type"] == "missing":
+        return f"{name} is not set; put it into the environment or .env (`make serve` draws one)"
+    return f"{name}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,184 @@
+"""Access tokens: JSON web tokens, signed here and checked without the database."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from joserfc import jwt
+from joserfc.errors import BadSignatureError, ClaimError, ExpiredTokenError, JoseError
+from joserfc.jwk import OctKey
+
+from service.problems import Problem
+from service.revocations import Revocations
+from service.settings import Settings
+
+ALGORITHM: Final = "HS256"
+MAX_BYTES: Final = 4096
+"""Longest Authorization header; ours are about 400 bytes."""
+MAX_REMEMBERED: Final = 4096
+"""Verified tokens that are remembered, about 1 KiB each."""
+CLOCK_SKEW_SECONDS: Final = 10
+"""How far the clocks of two machines that share a key may be apart. None of it is added to a token's life."""
+
+_LAST_SECOND: Final = 2**40
+
+Count = Callable[[str], None]
+"""Is told what became of a login or of a token that was refused."""
+
+
+def count_nothing(outcome: str) -> None:
+    """Stand in where nobody counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a verified token speaks for, until the monotonic clock's `deadline` in seconds."""
+
+    username: str
+    scopes: frozenset[str]
+    revision: int
+    deadline: float
+
+
+class Tokens:
+    """Gives tokens and checks them.
+
+    A verified token is remembered until it expires or is revoked; checking it again is one look-up. The
+    remembered ones expire by the monotonic clock, so that a clock set back prolongs none of them.
+    """
+
+    def __init__(self, settings: Settings, revocations: Revocations, count: Count = count_nothing) -> None:
+        self._key = _key(settings.secret_key.get_secret_value())
+        previous = settings.secret_key_previous
+        old = [_key(previous.get_secret_value())] if previous else []
+        self._keys = {str(key.kid): key for key in [*old, self._key]}
+        self._lifetime = settings.token_lifetime_seconds
+        self._issuer, self._audience = settings.token_issuer, settings.token_audience
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=CLOCK_SKEW_SECONDS,
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": self._audience},
+            exp={"essential": True},
+            iat={"essential": True},
+            jti={"essential": True},
+            sub={"essential": True},
+            scope={"essential": True},
+            rev={"essential": True},
+        )
+        self._revocations = revocations
+        self._count = count
+        self._remembered: dict[bytes | None, Principal] = {}
+        revocations.on_update(self._forget)
+
+    def issue(self, username: str, scopes: Iterable[str], revision: int | None = None) -> tuple[str, int]:
+        """Give a token and its life in seconds.
+
+        `revision` is the user's, as the database has it. Without one the token counts until the next change
+        of any user.
+        """
+        now = int(time.time())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": username,
+            "scope": " ".join(sorted(scopes)),
+            "iat": now,
+            "exp": now + self._lifetime,
+            "jti": secrets.token_urlsafe(16),
+            "rev": self._revocations.newest + 1 if revision is None else revision,
+        }
+        token = jwt.encode({"alg": ALGORITHM, "kid": self._key.kid}, claims, self._key, algorithms=[ALGORITHM])
+        return token, self._lifetime
+
+    def authenticate(self, authorization: bytes | None, scope: str) -> Principal:
+        """Give who sent this Authorization header, if their token has the scope.
+
+        Neither waits nor reads anything. Raises Problem: 401 for no token or one that doesn't count, 403 for
+        one without the scope, 503 before the database was read for the first time.
+        """
+        principal = self._remembered.get(authorization)
+        if principal is not None and scope in principal.scopes and time.monotonic() < principal.deadline:
+            return principal
+        return self._verify(authorization, scope)
+
+    def _verify(self, authorization: bytes | None, scope: str) -> Principal:
+        if authorization is None:
+            raise self._refusal("missing", "Send the header `Authorization: Bearer TOKEN` with a token of POST /token")
+        if not self._revocations.known:
+            self._count("unready")
+            detail = "The users database hasn't answered since the start"
+            raise Problem(503, detail, headers={"Retry-After": "2"})
+        principal = self._principal(self._decode(self._text(authorization)))
+        if not self._revocations.allow(principal.username, principal.revision):
+            raise self._refusal("revoked", "The token was revoked; ask for a new one")
+        self._remember(authorization, principal)
+        if scope not in principal.scopes:
+            self._count("insufficient_scope")
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            raise Problem(403, f"The token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
+        return principal
+
+    def _text(self, authorization: bytes) -> bytes:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not token or b" " in token:
+            raise self._refusal("malformed", "The Authorization header isn't of the form `Bearer TOKEN`")
+        if len(authorization) > MAX_BYTES:
+            raise self._refusal("malformed", f"The token is longer than {MAX_BYTES} bytes")
+        return token
+
+    def _decode(self, token: bytes) -> dict[str, Any]:
+        try:
+            claims = jwt.decode(token, self._find_key, algorithms=[ALGORITHM]).claims
+            self._claims.validate(claims)
+        except ExpiredTokenError:
+            raise self._refusal("expired", "The token is expired; ask for a new one") from None
+        except ClaimError as error:
+            raise self._refusal("claims", f"The token's claim {error.claim} isn't what this service gives") from None
+        except BadSignatureError:
+            raise self._refusal("signature", "The token wasn't signed by this service") from None
+        except (JoseError, ValueError, TypeError, RecursionError):
+            raise self._refusal("malformed", "The token is no JSON web token of this service") from None
+        if claims["exp"] <= time.time():
+            raise self._refusal("expired", "The token is expired; ask for a new one")
+        return claims
+
+    def _find_key(self, signed: Any) -> OctKey:
+        key = self._keys.get(signed.headers().get("kid"))
+        if key is None:
+            raise BadSignatureError
+        return key
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        scope, revision, expiry = claims["scope"], claims["rev"], claims["exp"]
+        if not isinstance(scope, str) or type(revision) is not int or expiry > _LAST_SECOND:
+            raise self._refusal("claims", "The token's claims aren't what this service gives")
+        deadline = time.monotonic() + expiry - time.time()
+        return Principal(claims["sub"], frozenset(scope.split()), revision, deadline)
+
+    def _remember(self, authorization: bytes, principal: Principal) -> None:
+        self._remembered.pop(authorization, None)
+        while len(self._remembered) >= MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[authorization] = principal
+
+    def _forget(self) -> None:
+        """Drop the tokens that were revoked, and those that expired."""
+        now, allow = time.monotonic(), self._revocations.allow
+        self._remembered = {
+            token: principal
+            for token, principal in self._remembered.items()
+            if now < principal.deadline and allow(principal.username, principal.revision)
+        }
+
+    def _refusal(self, reason: str, detail: str) -> Problem:
+        self._count(f"token_{reason}")
+        challenge = "Bearer" if reason == "missing" else f'Bearer error="invalid_token", error_description="{detail}"'
+        return Problem(401, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _key(secret: str) -> OctKey:
+    """Make a key that is named by its thumbprint (RFC 7638), so that a token says which one signed it."""
+    key = OctKey.import_key(secret)
+    return OctKey.import_key(secret, {"kid": key.thumbprint()})

@@ -1,0 +1,257 @@
+"""Artifacts as the pipeline makes them, and the API over them."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import uvicorn
+import yaml
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from ruamel.yaml import YAML
+
+from service import model
+from service.app import Api, create_app
+from service.contract import Contract
+from service.settings import Settings
+from stages import export, prepare, train
+from stages._params import Params
+
+SECRET = "a-secret-for-tests-of-32-bytes-or-more"
+PASSWORD = "correct horse"
+ROWS = 300
+TARGETS: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "binary": lambda table: np.where(table["size"] + table["flag"] > 1.0, "да", "нет"),
+    "boolean": lambda table: table["size"] > 0.5,
+    "multiclass": lambda table: pd.cut(table["size"], [-9, 0, 0.5, 9], labels=[1, 2, 3]).astype(int),
+    "regression": lambda table: table["size"] * 3 + table["flag"],
+}
+
+
+def make_table() -> pd.DataFrame:
+    """Give rows with each kind of feature; `size` and `flag` have no missing values."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "size": rng.normal(size=ROWS),
+            "a b": rng.normal(size=ROWS) * 100,
+            "shop": rng.choice(["é", "x|y", "<script>"], ROWS),
+            "kind": rng.choice(["one", "two"], ROWS),
+            "flag": rng.random(ROWS) > 0.5,
+            "when": pd.date_range("2020-01-01", periods=ROWS, freq="37h"),
+        }
+    )
+    table.loc[::7, "a b"] = np.nan
+    table.loc[::9, "shop"] = None
+    table.loc[::11, "when"] = pd.NaT
+    return table
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A root of a repository with an artifact in it."""
+
+    root: Path
+    model: model.Model
+
+    @property
+    def contract(self) -> Contract:
+        return self.model.contract
+
+    def settings(self, **changes: Any) -> Settings:
+        cheap = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
+        fixed = {
+            "secret_key": SECRET,
+            "admin_username": "anna",
+            "admin_password": PASSWORD,
+            "model_path": self.root / "models/model.onnx",
+            "log_format": "json",
+        }
+        return Settings.model_validate(fixed | cheap | changes)
+
+
+class Client:
+    """Speaks HTTP to an ASGI application that runs in another thread's event loop."""
+
+    def __init__(self, app: Api, portal: BlockingPortal) -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://test")
+        self._portal = portal
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        content = options.get("content")
+        if content is not None and not isinstance(content, str | bytes):
+            options["content"] = _in_pieces(content)
+        return self._portal.call(partial(self._client.request, method, path, **options))
+
+    def call(self, function: Callable[[], Awaitable[Any]]) -> Any:
+        """Run a coroutine function in the application's event loop."""
+        return self._portal.call(function)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)
+
+
+async def _in_pieces(content: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+@dataclass(frozen=True)
+class Service:
+    """The API in this process, and a token for it."""
+
+    app: Api
+    client: Client
+    artifact: Artifact
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    @property
+    def example(self) -> dict[str, Any]:
+        return dict(self.app.state.serving.current.example)
+
+    def post(self, content: bytes | str, kind: str = "application/json", **headers: str) -> Any:
+        return self.client.post("/predict", content=content, headers={**self.headers, "Content-Type": kind, **headers})
+
+    def predict(self, *instances: Any) -> Any:
+        return self.post(json.dumps({"instances": instances}))
+
+    def changed(self, **values: Any) -> dict[str, Any]:
+        return self.example | values
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Give a sample's value by its name and some of its labels, added up."""
+        self.client.get("/metrics")
+        samples = [each for family in self.app.state.registry.collect() for each in family.samples if each.name == name]
+        return float(sum(each.value for each in samples if labels.items() <= each.labels.items()))
+
+
+def expected_scores(artifact: Artifact, instances: list[dict[str, Any]]) -> npt.NDArray[np.float32]:
+    """Score instances as the pipeline scores a table."""
+    table = pd.DataFrame(instances)
+    for feature in artifact.contract.features:
+        column = table[feature.name] if feature.name in table else pd.Series([None] * len(table))
+        if feature.type == "date":
+            column = pd.to_datetime(pd.Series(column, dtype=object), format="ISO8601").astype("datetime64[us]")
+        table[feature.name] = column if feature.type == "date" else column.astype(object).where(column.notna(), None)
+    return artifact.model.scores(artifact.contract.encode(table))
+
+
+def _params(root: Path) -> Params:
+    raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
+    raw["data"] |= {"path": "table.csv", "target": "y", "positive": None}
+    raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
+    return Params.model_validate(raw | {"n_estimators": 10})
+
+
+@pytest.fixture(scope="session")
+def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
+    """Give a function that trains and exports for a kind of target, once for each."""
+
+    @cache
+    def make(target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5) -> Artifact:
+        table = make_table()
+        table["y"] = TARGETS[target](table)
+        params = _params(root)
+        rows, _, schema = prepare.prepare(table, params)
+        features = tuple(each.model_copy(update={"strict": each.name in strict}) for each in schema.contract.features)
+        contract = schema.contract.model_copy(update={"features": features})
+        content = export.export(train.train(rows, contract, params), contract)
+        folder = tmp_path_factory.mktemp(target)
+        _write(folder, content, json.dumps({"threshold": threshold}).encode())
+        return Artifact(folder, model.load(folder / "models/model.onnx"))
+
+    return make
+
+
+def _write(folder: Path, content: bytes, metrics: bytes) -> None:
+    def entry(path: str, data: bytes) -> dict[str, Any]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+        return {"path": path, "md5": md5(data, usedforsecurity=False).hexdigest()}
+
+    onnx, measured = entry("models/model.onnx", content), entry("metrics/metrics.json", metrics)
+    stages = {
+        "prepare": {"outs": [{"path": "data/prepared/train.parquet", "md5": "d" * 32}]},
+        "export": {"outs": [onnx], "params": {"params.yaml": {"n_estimators": 10}}},
+        "evaluate": {"deps": [onnx], "outs": [measured]},
+        "register": {"params": {"params.yaml": {"register": {"name": "shop"}}}},
+    }
+    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+@contextlib.contextmanager
+def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
+    settings = artifact.settings(
+        database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics", **changes
+    )
+    app = create_app(settings)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
+        client = Client(app, portal)
+        form = {"username": "anna", "password": PASSWORD}
+        yield Service(app, client, artifact, client.post("/token", data=form).json()["access_token"])
+
+
+@pytest.fixture(scope="session")
+def service(make_artifact: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Give the API over a binary classifier, the same for all tests that only ask."""
+    with _run(make_artifact(), tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def start(make_artifact: Callable[..., Artifact], tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Give a function that starts an API of the test's own."""
+    with contextlib.ExitStack() as running:
+
+        def start(
+            target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5, **changes: Any
+        ) -> Service:
+            return running.enter_context(_run(make_artifact(target, strict, threshold), tmp_path, **changes))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def score() -> Callable[..., npt.NDArray[np.float32]]:
+    """Give the function that scores instances as the pipeline does."""
+    return expected_scores
+
+
+@pytest.fixture(scope="session")
+def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Give the address of a server, and a token for it."""
+    folder = tmp_path_factory.mktemp("live")
+    artifact = make_artifact()
+    app = create_app(artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", access_log=False, ws="none"))
+        thread = threading.Thread(target=asyncio.run, args=[server.serve([listener])])
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        token, _ = app.state.access.tokens.issue("anna", ["predict"])
+        yield f"127.0.0.1:{listener.getsockname()[1]}", token, artifact
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,163 @@
+"""The Open Inference Protocol: by hand in this process, and by its reference client over a socket."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+Start = Callable[..., Any]
+DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
+
+
+def tensors(service: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": feature.name,
+            "shape": [len(rows)],
+            "datatype": DATATYPES[feature.type],
+            "data": [row.get(feature.name) for row in rows],
+        }
+        for feature in service.artifact.contract.features
+    ]
+
+
+def infer(service: Any, request: Any, name: str = "shop") -> Any:
+    return service.client.post(f"/v2/models/{name}/infer", content=json.dumps(request), headers=service.headers)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Give headers of the call's own: the client writes its own into them."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_the_server_and_its_model_are_live_and_ready(service: Any) -> None:
+    version = service.artifact.model.version
+    paths = ["/health/live", "/health/ready", "/models/shop/ready", f"/models/shop/versions/{version}/ready"]
+    assert [service.client.get(f"/v2{path}").status_code for path in paths] == [200] * 4
+
+
+def test_metadata_names_a_tensor_for_each_feature(service: Any) -> None:
+    metadata = service.client.get("/v2/models/shop").json()
+    assert (metadata["name"], metadata["versions"]) == ("shop", [service.artifact.model.version])
+    assert metadata["inputs"][0] == {"name": "size", "datatype": "FP64", "shape": [-1]}
+    assert metadata["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 2]}
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/shop/versions/1", "/v2/models/other/ready"])
+def test_another_model_or_version_is_not_found(service: Any, path: str) -> None:
+    answer = service.client.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (404, answer.json()["detail"])
+
+
+@pytest.mark.parametrize(
+    ("target", "datatype"), [("binary", "BYTES"), ("boolean", "BOOL"), ("multiclass", "INT64"), ("regression", "FP32")]
+)
+def test_tensors_are_answered_as_instances_are(start: Start, target: str, datatype: str) -> None:
+    service = start(target)
+    rows = [service.example, service.changed(size=-1.0, **{"a b": None})]
+    answer = infer(service, {"id": "7", "inputs": tensors(service, rows)}).json()
+    alone = service.predict(*rows).json()
+    first, *more = answer["outputs"]
+    assert (answer["id"], answer["model_version"]) == ("7", service.artifact.model.version)
+    assert first == {"name": "predictions", "shape": [2], "datatype": datatype, "data": alone["predictions"]}
+    if more:
+        assert more[0]["data"] == [value for row in alone["probabilities"] for value in row.values()]
+
+
+def test_a_column_may_be_nested_and_its_missing_values_nan_or_left_out(service: Any) -> None:
+    rows = [service.changed(**{"a b": None, "shop": None})]
+    usual = infer(service, {"inputs": tensors(service, rows)}).json()
+    nested = [
+        each | {"shape": [1, 1], "data": [each["data"] if each["name"] != "a b" else [float("nan")]]}
+        for each in tensors(service, rows)
+        if each["name"] != "shop"
+    ]
+    assert infer(service, {"inputs": nested}).json() == usual
+
+
+def test_outputs_may_be_chosen(service: Any) -> None:
+    request = {"inputs": tensors(service, [service.example]), "outputs": [{"name": "probabilities"}]}
+    assert [each["name"] for each in infer(service, request).json()["outputs"]] == ["probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "expected"),
+    [
+        (0, {"name": "y"}, "each feature of the model once"),
+        (0, {"datatype": "BYTES"}, "the datatype one of FP16"),
+        (3, {"datatype": "FP32"}, "the datatype BYTES"),
+        (0, {"shape": [1, 2]}, "a shape of [n] or [n, 1]"),
+        (0, {"shape": [2]}, "data of 2 values"),
+        (0, {"data": None}, "data of 1 values"),
+        (0, {"data": ["x"]}, "a finite number"),
+        (0, {"data": [1e39]}, "a finite number"),
+        (0, {"parameters": {"binary_data_size": 8}}, "binary_data_size within the body"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_named(service: Any, place: int, change: Any, expected: str) -> None:
+    inputs = tensors(service, [service.example])
+    name = service.artifact.contract.features[place].name
+    inputs = [each | change if each["name"] == name else each for each in inputs]
+    answer = infer(service, {"inputs": inputs})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["expected"].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "request_", [[], {}, {"inputs": {}}, {"inputs": []}, {"inputs": [1]}, {"inputs": [{"name": 1}]}]
+)
+def test_what_is_not_of_the_protocol_is_refused(service: Any, request_: Any) -> None:
+    assert infer(service, request_).status_code == 422
+
+
+def test_inference_needs_a_token(service: Any) -> None:
+    assert service.client.post("/v2/models/shop/infer", content="{}").status_code == 401
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("outputs", [True, False])
+def test_the_reference_client_works_unchanged(live: Any, score: Any, binary: bool, outputs: bool) -> None:
+    address, token, artifact = live
+    columns = {
+        "size": ("FP32", np.array([0.5, -1.5, 0.25], dtype=np.float32)),
+        "a b": ("FP64", np.array([1.0, np.nan if binary else 2.0, 3.0])),
+        "shop": ("BYTES", np.array(["é", "", "x|y"], dtype=object)),
+        "kind": ("BYTES", np.array(["one", "two", "one"], dtype=object)),
+        "flag": ("BOOL", np.array([True, False, True])),
+        "when": ("BYTES", np.array(["2020-05-05", "", "2020-06-06T12:00:00"], dtype=object)),
+    }
+    inputs = []
+    for name, (datatype, column) in columns.items():
+        tensor = triton.InferInput(name, [3], datatype)
+        tensor.set_data_from_numpy(column, binary_data=binary)
+        inputs.append(tensor)
+    wanted = [triton.InferRequestedOutput("probabilities", binary_data=binary)] if outputs else None
+    with triton.InferenceServerClient(address) as client:
+        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("shop")  # noqa: PT018
+        metadata = client.get_model_metadata("shop")
+        answer = client.infer("shop", inputs, headers=bearer(token), outputs=wanted)
+    rows = [{name: _plain(column[row]) for name, (_, column) in columns.items()} for row in range(3)]
+    assert metadata["versions"] == [artifact.model.version]
+    np.testing.assert_array_equal(answer.as_numpy("probabilities"), score(artifact, rows))
+    if not outputs:
+        labels = [label.decode() for label in answer.as_numpy("predictions")]
+        assert labels == artifact.model.labels(score(artifact, rows), 0.5)
+
+
+@pytest.mark.slow
+def test_the_reference_client_shows_what_is_wrong(live: Any) -> None:
+    address, token, _ = live
+    tensor = triton.InferInput("size", [1], "FP32")
+    tensor.set_data_from_numpy(np.array([1.0], dtype=np.float32))
+    with triton.InferenceServerClient(address) as client, pytest.raises(triton.InferenceServerException, match="2 err"):
+        client.infer("shop", [tensor], headers=bearer(token))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value or None
+    return None if np.isnan(value) else value.item()

@@ -1,0 +1,189 @@
+"""Users over HTTP: done by admins alone, by the same rules as on the command line."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.settings import Settings
+from tests.service.workers import PASSWORD, Worker, log_in, serving
+
+JSON = {"Content-Type": "application/json"}
+Call = Callable[[Worker], Awaitable[httpx.Response]]
+
+
+async def as_admin(client: Worker) -> None:
+    token = (await log_in(client)).json()["access_token"]
+    client.headers["Authorization"] = f"Bearer {token}"
+
+
+async def add(client: Worker, username: str = "bob", **more: Any) -> httpx.Response:
+    return await client.post("/admin/users", json={"username": username, "password": PASSWORD, **more})
+
+
+def after_adding_bob(settings: Settings, *calls: Call) -> list[httpx.Response]:
+    """Give the answers to what the admin asks for, in a service with the users anna and bob."""
+
+    async def scenario() -> list[httpx.Response]:
+        async with serving(settings) as client:
+            await as_admin(client)
+            await add(client)
+            return [await call(client) for call in calls]
+
+    return asyncio.run(scenario())
+
+
+EVERYTHING: list[Call] = [
+    lambda client: client.get("/admin/users"),
+    lambda client: client.post("/admin/users", json={"username": "bob", "password": PASSWORD}),
+    lambda client: client.put("/admin/users/anna/password", json={"password": PASSWORD}),
+    lambda client: client.post("/admin/users/anna/disable"),
+    lambda client: client.post("/admin/users/anna/enable"),
+    lambda client: client.delete("/admin/users/anna"),
+]
+
+
+@pytest.mark.parametrize("call", EVERYTHING)
+@pytest.mark.parametrize(("scope", "status"), [(None, 401), ("predict", 403)])
+def test_only_a_token_with_the_scope_admin_may(on_sqlite: Settings, call: Call, scope: str | None, status: int) -> None:
+    async def scenario() -> tuple[int, int]:
+        async with serving(on_sqlite) as client:
+            if scope:
+                token = (await log_in(client, scope=scope)).json()["access_token"]
+                client.headers["Authorization"] = f"Bearer {token}"
+            return (await call(client)).status_code, len(client.access.accounts.list())
+
+    assert asyncio.run(scenario()) == (status, 1)
+
+
+def test_a_body_is_not_read_before_the_token_is(on_sqlite: Settings) -> None:
+    read: list[bytes] = []
+
+    async def body() -> Any:
+        read.append(b"x")
+        yield b"x"
+
+    async def scenario() -> int:
+        async with serving(on_sqlite) as client:
+            return (await client.post("/admin/users", content=body(), headers=JSON)).status_code
+
+    assert asyncio.run(scenario()) == 401
+    assert read == []
+
+
+def test_a_user_added_over_http_is_listed_and_may_log_in(settings: Settings) -> None:
+    listed, login = after_adding_bob(
+        settings, lambda client: client.get("/admin/users"), lambda client: log_in(client, username="bob")
+    )
+
+    shown = [(user["username"], user["scopes"], user["disabled"]) for user in listed.json()]
+    assert shown == [("anna", ["admin", "predict"], False), ("bob", ["predict"], False)]
+    assert "hash" not in listed.text
+    assert login.status_code == 200
+
+
+def test_a_disabled_user_may_not_log_in_until_enabled(settings: Settings) -> None:
+    def login(client: Worker) -> Awaitable[httpx.Response]:
+        return log_in(client, username="bob")
+
+    answers = after_adding_bob(
+        settings,
+        lambda client: client.post("/admin/users/bob/disable"),
+        login,
+        lambda client: client.post("/admin/users/bob/enable"),
+        login,
+    )
+
+    assert [answer.status_code for answer in answers] == [204, 401, 204, 200]
+
+
+def test_a_password_set_over_http_is_the_one_that_counts(on_sqlite: Settings) -> None:
+    answers = after_adding_bob(
+        on_sqlite,
+        lambda client: client.put("/admin/users/bob/password", json={"password": "another horse"}),
+        lambda client: log_in(client, username="bob"),
+        lambda client: log_in(client, username="bob", password="another horse"),
+    )
+
+    assert [answer.status_code for answer in answers] == [204, 401, 200]
+
+
+def test_a_removed_user_is_gone(on_sqlite: Settings) -> None:
+    answers = after_adding_bob(
+        on_sqlite, lambda client: client.delete("/admin/users/BOB"), lambda client: client.delete("/admin/users/bob")
+    )
+
+    assert [answer.status_code for answer in answers] == [204, 404]
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "told"),
+    [
+        (add, 409, "exists already"),
+        (lambda client: add(client, "a b"), 422, "has no spaces"),
+        (lambda client: add(client, "carl", password="short"), 422, "at least 8"),
+        (lambda client: add(client, "carl", scopes=["root"]), 422, "Scopes are predict and admin"),
+        (lambda client: add(client, "carl", scope="admin"), 422, "unknown field"),
+        (lambda client: add(client, "carl", password=7), 422, "Expected `str`, got `int` - at `$.password`"),
+        (lambda client: client.post("/admin/users", content=b"{", headers=JSON), 422, "Input data was truncated"),
+        (lambda client: client.post("/admin/users", content=b'{"username": "\xff"}', headers=JSON), 422, ""),
+        (lambda client: client.post("/admin/users", content=b"[" * 8000, headers=JSON), 422, ""),
+        (lambda client: client.post("/admin/users", content=b" " * 9000, headers=JSON), 413, "8,192"),
+        (lambda client: client.post("/admin/users", data={"username": "carl"}), 415, "application/json"),
+        (lambda client: client.delete("/admin/users/nobody"), 404, "There is no user 'nobody'"),
+        (lambda client: client.delete("/admin/users/a%00b"), 404, "There is no user"),
+        (lambda client: client.delete("/admin/users/anna"), 409, "last admin"),
+        (lambda client: client.post("/admin/users/anna/disable"), 409, "last admin"),
+    ],
+)
+def test_what_breaks_a_rule_says_which_and_changes_nothing(
+    on_sqlite: Settings, call: Callable[[Worker], Coroutine[Any, Any, httpx.Response]], status: int, told: str
+) -> None:
+    answer, listed = after_adding_bob(on_sqlite, call, lambda client: client.get("/admin/users"))
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert told in answer.json()["detail"]
+    assert [user["username"] for user in listed.json()] == ["anna", "bob"]
+
+
+def test_without_a_database_administration_is_told_to_come_back(on_sqlite: Settings, tmp_path: Path) -> None:
+    async def scenario() -> httpx.Response:
+        async with serving(on_sqlite) as client:
+            await as_admin(client)
+            (tmp_path / "users.db").unlink()
+            return await client.get("/admin/users")
+
+    answer = asyncio.run(scenario())
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "2"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+_LIKE_A_USER = st.fixed_dictionaries({"username": _JSON, "password": _JSON}, optional={"scopes": _JSON})
+
+
+def test_no_body_whatsoever_is_the_services_fault(on_sqlite: Settings) -> None:
+    sent: list[bytes] = []
+
+    @given(st.binary(max_size=100) | (_JSON | _LIKE_A_USER).map(lambda value: json.dumps(value).encode()))
+    def collect(body: bytes) -> None:
+        sent.append(body)
+
+    collect()
+    answers = after_adding_bob(
+        on_sqlite,
+        *(lambda client, body=body: client.post("/admin/users", content=body, headers=JSON) for body in sent),
+    )
+
+    assert {answer.status_code for answer in answers} <= {201, 409, 422}

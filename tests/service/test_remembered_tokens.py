@@ -1,0 +1,170 @@
+"""Tokens that are remembered: until when, how many, and what one costs."""
+
+import sys
+import time
+import timeit
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from service import tokens as module
+from service.problems import Problem
+from service.revocations import Revocations
+from service.settings import Settings
+from service.tokens import Tokens
+
+SECRET = "a-secret-for-tests-of-32-bytes-or-more"
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+def revocations() -> Revocations:
+    known = Revocations()
+    known.update(5, {"anna": 5})
+    return known
+
+
+@pytest.fixture
+def counted() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def tokens(make_settings: MakeSettings, revocations: Revocations, counted: Counter[str]) -> Tokens:
+    return Tokens(make_settings(), revocations, lambda outcome: counted.update([outcome]))
+
+
+def bearer(token: str) -> bytes:
+    return b"Bearer " + token.encode()
+
+
+def signed(header: dict[str, Any] | None = None, secret: str = SECRET, **changes: Any) -> bytes:
+    """Sign claims like the service's own, but for the changes; None takes a claim out."""
+    now = int(time.time())
+    claims = {
+        "iss": "reproducible-ml",
+        "aud": "reproducible-ml",
+        "sub": "anna",
+        "scope": "predict",
+        "iat": now,
+        "exp": now + 60,
+        "jti": "a",
+        "rev": 5,
+    } | changes
+    key = OctKey.import_key(secret)
+    kept = {name: value for name, value in claims.items() if value is not None}
+    head = {"alg": "HS256", "kid": key.thumbprint()} | (header or {})
+    return bearer(jwt.encode(head, kept, key, algorithms=["HS256", "HS512"]))
+
+
+def refused(tokens: Tokens, authorization: bytes | None, scope: str = "predict") -> Problem:
+    with pytest.raises(Problem) as caught:
+        tokens.authenticate(authorization, scope)
+    return caught.value
+
+
+def test_a_remembered_token_ends_when_its_user_is_revoked(tokens: Tokens, revocations: Revocations) -> None:
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+
+    revocations.update(6, {"anna": 6})
+
+    assert "revoked" in refused(tokens, authorization).detail
+
+
+def test_the_tokens_of_others_go_on(tokens: Tokens, revocations: Revocations) -> None:
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+
+    revocations.update(9, {"anna": 5, "bob": 9})
+
+    assert tokens.authenticate(authorization, "predict").username == "anna"
+
+
+def test_a_token_newer_than_this_workers_knowledge_is_accepted(tokens: Tokens) -> None:
+    # The user changed the password and logged in at another worker, all since the last refresh.
+    assert tokens.authenticate(bearer(tokens.issue("anna", ["predict"], 6)[0]), "predict").revision == 6
+
+
+def test_a_user_removed_and_added_anew_has_no_claim_to_the_old_tokens(tokens: Tokens, revocations: Revocations) -> None:
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+
+    revocations.update(7, {"anna": 7})
+
+    assert refused(tokens, authorization).status == 401
+
+
+def test_before_the_database_was_read_nobody_is_let_in(make_settings: MakeSettings) -> None:
+    problem = refused(Tokens(make_settings(), Revocations()), signed())
+
+    assert problem.status == 503
+    assert problem.headers["Retry-After"] == "2"
+
+
+def test_a_remembered_token_expires(make_settings: MakeSettings, revocations: Revocations, monkeypatch: Any) -> None:
+    tokens = Tokens(make_settings(token_lifetime_seconds=60), revocations)
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+    now, running = time.time(), time.monotonic()
+
+    monkeypatch.setattr("service.tokens.time.time", lambda: now + 61)
+    monkeypatch.setattr("service.tokens.time.monotonic", lambda: running + 61)
+
+    assert "expired" in refused(tokens, authorization).detail
+
+
+def test_a_clock_set_back_prolongs_no_remembered_token(
+    make_settings: MakeSettings, revocations: Revocations, monkeypatch: Any
+) -> None:
+    tokens = Tokens(make_settings(token_lifetime_seconds=60), revocations)
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+    now, running = time.time(), time.monotonic()
+
+    monkeypatch.setattr("service.tokens.time.time", lambda: now - 3600)
+    monkeypatch.setattr("service.tokens.time.monotonic", lambda: running + 61)
+
+    assert refused(tokens, authorization).status == 401
+
+
+def test_a_clock_set_forward_ends_no_remembered_token(tokens: Tokens, monkeypatch: Any) -> None:
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+    now = time.time()
+
+    monkeypatch.setattr("service.tokens.time.time", lambda: now + 86_400)
+
+    assert tokens.authenticate(authorization, "predict").username == "anna"
+
+
+def test_remembered_tokens_are_bounded_and_the_oldest_goes_first(tokens: Tokens, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
+    sent = [bearer(tokens.issue("anna", ["predict"], 5)[0]) for _ in range(5)]
+    for authorization in sent:
+        tokens.authenticate(authorization, "predict")
+
+    assert list(tokens._remembered) == sent[2:]
+
+
+def test_a_token_that_is_refused_is_not_remembered(tokens: Tokens) -> None:
+    for number in range(100):
+        refused(tokens, b"Bearer " + str(number).encode())
+
+    assert tokens._remembered == {}
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer's own cost would be measured")
+def test_a_remembered_token_costs_less_than_two_microseconds(tokens: Tokens) -> None:
+    authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
+    tokens.authenticate(authorization, "predict")
+
+    # A header comes as new bytes each time, so their hash is computed each time.
+    seconds = min(
+        timeit.repeat(lambda: tokens.authenticate(bytes([*authorization[:0]]) + authorization, "predict"), number=2000)
+    )
+
+    assert seconds / 2000 < 2e-6

@@ -1,0 +1,74 @@
+"""What the environment may say, and what one line says when it does not fit."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import EXAMPLE_SECRET, ROOT, Settings, SettingsError
+
+SECRET = "a-secret-for-tests-of-32-bytes-or-more"
+
+
+def test_only_the_secret_has_no_default() -> None:
+    settings = Settings.from_environment({"SECRET_KEY": SECRET})
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.model_path == ROOT / "models/model.onnx"
+
+
+def test_every_field_is_read_from_the_variable_of_its_name_and_others_are_not_looked_at() -> None:
+    settings = Settings.from_environment({"SECRET_KEY": SECRET, "PORT": "9000", "LOG_FORMAT": "json", "EDITOR": "vi"})
+    assert (settings.port, settings.log_format) == (9000, "json")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environment({"SECRET_KEY": SECRET, "PORT": "", "ADMIN_USERNAME": ""}).admin_username is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "SECRET_KEY is not set"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
+        ({"SECRET_KEY": "é" * 15}, "SECRET_KEY is shorter than 32 bytes"),
+        ({"SECRET_KEY": EXAMPLE_SECRET}, r"SECRET_KEY is the one of \.env\.example"),
+        ({"SECRET_KEY": SECRET, "SECRET_KEY_PREVIOUS": "short"}, "SECRET_KEY_PREVIOUS is shorter"),
+        ({"SECRET_KEY": SECRET, "PORT": "http"}, "PORT: Input should be a valid integer"),
+        ({"SECRET_KEY": SECRET, "PORT": "65536"}, "PORT: Input should be less than or equal to 65535"),
+        ({"SECRET_KEY": SECRET, "WORKERS": "0"}, "WORKERS: Input should be greater"),
+        ({"SECRET_KEY": SECRET, "LOG_FORMAT": "xml"}, "LOG_FORMAT: Input should be 'auto', 'json' or 'text'"),
+        ({"SECRET_KEY": SECRET, "SECRET_KEY_FILE": "/x"}, "SECRET_KEY and SECRET_KEY_FILE are both set"),
+        ({"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE: cannot read /nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line_that_names_the_variable(
+    environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{message}") as told:
+        Settings.from_environment(environment)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("variable", ["SECRET_KEY", "PORT"])
+def test_no_value_is_told(variable: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        Settings.from_environment({"SECRET_KEY": SECRET, variable: "hunter2"})
+    assert "hunter2" not in str(told.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    values = {"SECRET_KEY": SECRET, "ADMIN_PASSWORD": "hunter2", "DATABASE_URL": "postgresql://me:hunter2@db/users"}
+    assert not {SECRET, "hunter2"} & set(repr(Settings.from_environment(values)).replace(":", " ").split())
+    assert "hunter2" not in repr(Settings.from_environment(values))
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(SECRET + "\n")
+    settings = Settings.from_environment({"SECRET_KEY_FILE": str(tmp_path / "key")})
+    assert settings.secret_key.get_secret_value() == SECRET
+
+
+def test_lock_and_metrics_are_looked_for_above_the_artifact(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").touch()
+    settings = Settings.from_environment({"SECRET_KEY": SECRET, "MODEL_PATH": str(tmp_path / "models/model.onnx")})
+    assert settings.lock_path == tmp_path / "dvc.lock"
+    assert settings.metrics_path == tmp_path / "metrics/metrics.json"
