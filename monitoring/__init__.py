@@ -1,0 +1,1 @@
+"""Configuration of Prometheus, Alertmanager and Grafana, written by code and tested like code."""

@@ -1,0 +1,130 @@
+"""Recording rules: error ratios, latency, and how far live rows are from those of training."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitoring.timing import Limits, Timing
+
+JOB: Final = "api"
+"""Value of the label `job` of all that the service exports."""
+PREDICTING: Final = 'method="POST",handler=~"/predict|/v2/models/.*/infer"'
+SERVING: Final = 'handler!~"/metrics|(/v2)?/health/.*"'
+"""Requests that count for the objective: all but those that watch the service."""
+
+Rule = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What is counted in bins: how its metrics and rules are named, and what tells one from another."""
+
+    name: str
+    by: tuple[str, ...]
+
+    @property
+    def counted(self) -> str:
+        """Counter of rows by bin."""
+        return f"{self.name}_rows_total"
+
+    @property
+    def reference(self) -> str:
+        """Gauge of the shares in each bin that live ones are held against."""
+        return f"{self.name}_reference_share"
+
+
+FEATURES: Final = Drift("feature", ("job", "version", "feature"))
+SCORES: Final = Drift("score", ("job", "version"))
+
+
+def increase(metric: str, window: str) -> str:
+    """Count what was added in a window, to the last row.
+
+    `increase()` extrapolates, each series by a factor of its own, and misses what a series
+    had at its first scrape: shares of its results are wrong in the third digit. A difference
+    of counters is exact; where one was reset, or went, `increase()` must do.
+    """
+    exact = f"{metric} - ({metric} offset {window} or 0 * {metric})"
+    return f"({exact}) and resets({metric}[{window}]) == 0 or increase({metric}[{window}])"
+
+
+def record(name: str, expr: str) -> Rule:
+    """Make a recording rule."""
+    return {"record": name, "expr": expr}
+
+
+def drift(of: Drift, label: str, window: str, limits: Limits) -> list[Rule]:
+    """Make the rules for a window.
+
+    PSI = Σ (live - reference) ln(live / reference) over the bins, with shares below
+    `limits.share_floor` counted as that floor. There is a value only where the window has
+    `limits.rows_per_bin` rows for each bin.
+    """
+    group, level = ", ".join(of.by), of.name
+    rows, live, total = f"{level}:rows:increase{label}", f"{level}:share:{label}", f"{level}:rows:sum{label}"
+    floor = limits.share_floor
+    share = f"clamp_min({live}, {floor})"
+    reference = f"clamp_min({level}:reference_share, {floor})"
+    return [
+        record(rows, f"sum by ({group}, bin) ({increase(of.counted, window)})"),
+        record(total, f"sum by ({group}) ({rows})"),
+        record(live, f"{rows} / on ({group}) group_left () ({total} > 0)"),
+        record(
+            f"{level}:psi:{label}",
+            f"sum by ({group}) (({share} - {reference}) * ln({share} / {reference}))"
+            f" and on ({group}) {total} >= {limits.rows_per_bin} * count by ({group}) ({level}:reference_share)",
+        ),
+    ]
+
+
+def references(of: Drift) -> Rule:
+    """Make the rule for the shares that all instances agree on."""
+    return record(f"{of.name}:reference_share", f"max by ({', '.join(of.by)}, bin) ({of.reference})")
+
+
+def error_ratio(label: str, window: str) -> Rule:
+    """Make the rule for the share of requests that failed for the service's own reasons."""
+    failed = f'sum by (job) (rate(http_requests_total{{status="5xx",{SERVING}}}[{window}]))'
+    return record(
+        f"job:http_request_errors:ratio_rate{label}",
+        f"{failed} / (sum by (job) (rate(http_requests_total{{{SERVING}}}[{window}])) > 0)",
+    )
+
+
+def latency(quantile: float, window: str) -> Rule:
+    """Make the rule for a quantile of POST /predict, in seconds."""
+    buckets = f"rate(http_request_duration_seconds_bucket{{{PREDICTING}}}[{window}])"
+    return record(
+        f"job:predict_duration_seconds:p{round(quantile * 100)}",
+        f"histogram_quantile({quantile}, sum by (job, le) ({buckets})) >= 0",
+    )
+
+
+def feedback(window: str) -> list[Rule]:
+    """Make the rules for what turned out to be true, by the version that predicted."""
+    rows, total = "version:feedback_rows:increase24h", "version:feedback_rows:sum24h"
+    error = increase("feedback_absolute_error_total", window)
+    return [
+        record(rows, f"sum by (job, version, outcome) ({increase('feedback_rows_total', window)})"),
+        record(total, f"sum by (job, version) ({rows})"),
+        record(
+            "version:feedback_accuracy:24h",
+            f'sum by (job, version) ({rows}{{outcome="correct"}}) / (sum by (job, version)'
+            f' ({rows}{{outcome=~"correct|wrong"}}) > 0)',
+        ),
+        record("version:feedback_absolute_error:24h", f"sum by (job, version) ({error}) / ({total} > 0)"),
+    ]
+
+
+def groups(timing: Timing, limits: Limits) -> list[dict[str, Any]]:
+    """Give all recording rules, in the groups that are evaluated together."""
+    windows = (("5m", timing.fast), ("30m", timing.slow), ("1h", timing.fast_long), ("6h", timing.slow_long))
+    requests = [error_ratio(label, window) for label, window in windows]
+    requests += [latency(quantile, timing.fast) for quantile in (0.5, 0.9, 0.99)]
+    hourly = [rule for of in (FEATURES, SCORES) for rule in (references(of), *drift(of, "1h", timing.hour, limits))]
+    daily = [rule for of in (FEATURES, SCORES) for rule in drift(of, "24h", timing.day, limits)]
+    return [
+        {"name": "requests", "interval": timing.evaluation, "rules": requests},
+        {"name": "drift-1h", "interval": timing.evaluation, "rules": hourly},
+        {"name": "drift-24h", "interval": timing.daily_evaluation, "rules": daily},
+        {"name": "feedback", "interval": timing.evaluation, "rules": feedback(timing.day)},
+    ]

@@ -1,0 +1,31 @@
+"""The real Prometheus and Alertmanager, found on this machine."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ON_DEBIAN = "on Debian and Ubuntu: apt-get install --no-install-recommends prometheus prometheus-alertmanager"
+_NAMES = {"alertmanager": ("prometheus-alertmanager", "alertmanager")}
+
+
+def program(name: str) -> str:
+    """Give the program's path; skip the test, saying why, where there is none."""
+    found = next(filter(None, map(shutil.which, _NAMES.get(name, (name,)))), None)
+    if found is None:
+        pytest.skip(f"{name} is missing; {ON_DEBIAN}")
+    return found
+
+
+def run(name: str, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    command = [program(name), *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+
+
+def succeeds(name: str, *arguments: str | Path, stdin: str | None = None) -> str:
+    """Run a program that must end with 0; give what it said."""
+    done = run(name, *arguments, stdin=stdin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,118 @@
+"""Each alert, held by promtool against worlds just below, at and above its threshold."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitoring import alerts
+from monitoring.alert import Alert
+from monitoring.timing import LIMITS, PRODUCTION
+from tests.monitoring.cases import Case, cases
+from tests.monitoring.programs import succeeds
+
+RULES = Path("monitoring/prometheus/rules")
+CASES = list(cases())
+ALERTS = {alert.name: alert for alert in alerts.alerts(PRODUCTION, LIMITS)}
+BEFORE_MINUTES = 90
+
+
+def _values(name: str, phases: list[tuple[dict[str, float], int]]) -> str:
+    """Write a series phase after phase, as promtool reads it."""
+    counter, now, parts = re.match(r"\w+_(total|bucket|count)\{", name), 0.0, []
+    for world, minutes in phases:
+        if name not in world:
+            parts.append(f"stale _x{minutes - 1}")
+        elif counter:
+            parts.append(f"{now}+{world[name]}x{minutes - 1}")
+            now += world[name] * minutes
+        else:
+            parts.append(f"{world[name]}x{minutes - 1}")
+    return " ".join(parts)
+
+
+def _test(case: Case, phases: list[tuple[dict[str, float], int]], *, fires: bool) -> dict[str, Any]:
+    names = {name: None for world, _ in phases for name in world}
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": _values(name, phases)} for name in names],
+        "alert_rule_test": [
+            {
+                "eval_time": f"{sum(minutes for _, minutes in phases) - 1}m",
+                "alertname": case.alert,
+                "exp_alerts": [_expected(case)] if fires else [],
+            }
+        ],
+    }
+
+
+def _expected(case: Case) -> dict[str, Any]:
+    rule = ALERTS[case.alert].rule(alerts.RUNBOOK, alerts.GRAFANA)
+    said = {key: _filled(text, case) for key, text in rule["annotations"].items()}
+    return {"exp_labels": case.labels | rule["labels"], "exp_annotations": said}
+
+
+def _filled(text: str, case: Case) -> str:
+    text = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: case.labels[found[1]], text)
+    return re.sub(r"\{\{ \$value [^}]*\}\}", case.value, text)
+
+
+def _check(folder: Path, root: Path, *tests: dict[str, Any]) -> None:
+    path = folder / "rules.test.yml"
+    files = [str(root / RULES / name) for name in ("recording.yml", "alerts.yml")]
+    path.write_text(yaml.safe_dump({"rule_files": files, "evaluation_interval": "1m", "tests": list(tests)}))
+    succeeds("promtool", "test", "rules", path)
+
+
+def _phases(case: Case, level: float) -> list[tuple[dict[str, float], int]]:
+    before = [(case.before(level), BEFORE_MINUTES)] if case.before else []
+    return [*before, (case.world(level), case.minutes + 1)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["below", "at", "above"])
+def test_an_alert_fires_from_its_threshold_on(case: Case, place: int, tmp_path: Path, root: Path) -> None:
+    fires = place == 2 or (place == 1 and case.fires_at)
+    value = case.value if place == 2 else {"NoPredictions": "20", "ModelVersionsDiffer": "2"}.get(case.alert, "")
+    at = Case(**vars(case) | {"value": value})
+    _check(tmp_path, root, _test(at, _phases(case, case.levels[place]), fires=fires))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_an_alert_ends_once_all_is_well(case: Case, tmp_path: Path, root: Path) -> None:
+    phases = [*_phases(case, case.levels[2]), (case.world(case.levels[0]), case.recovery)]
+    _check(tmp_path, root, _test(case, phases, fires=False))
+
+
+def test_no_alert_lacks_a_case() -> None:
+    assert sorted(case.alert for case in CASES) == sorted(ALERTS)
+
+
+def test_a_service_without_any_target_is_down(tmp_path: Path, root: Path) -> None:
+    case = Case("ApiDown", lambda _: {"something": 1}, (0, 0, 0))
+    _check(tmp_path, root, _test(case, [({"something": 1}, 10)], fires=True))
+
+
+def test_the_day_speaks_where_the_hour_has_too_few_rows(tmp_path: Path, root: Path) -> None:
+    labels = {"job": "api", "version": "v1", "feature": "size"}
+    day = {'feature:psi:24h{job="api",version="v1",feature="size"}': 0.5}
+    hour = {'feature:psi:1h{job="api",version="v1",feature="size"}': 0.1}
+    case = Case("FeatureDrift", lambda _: {}, (0, 0, 0), labels, "0.50")
+    _check(tmp_path, root, _test(case, [(day, 20)], fires=True), _test(case, [(day | hour, 20)], fires=False))
+
+
+def test_a_restart_of_a_service_with_one_worker_counts(tmp_path: Path, root: Path) -> None:
+    scrapes = 'http_requests_total{job="api",instance="a",method="GET",handler="/metrics",status="2xx"}'
+    case = Case("ServiceRestarts", lambda _: {}, (0, 0, 0), {"job": "api", "instance": "a"}, "3")
+    test = _test(case, [({scrapes: 0}, 12)], fires=True)
+    test["input_series"][0]["values"] = "1 2 1 2 3 1 2 1 2 3 4 5"
+    _check(tmp_path, root, test)
+
+
+@pytest.mark.parametrize("alert", ALERTS.values(), ids=lambda alert: alert.name)
+def test_an_alert_says_what_to_do_in_words(alert: Alert) -> None:
+    assert len(alert.description) > 80
+    assert "\n" not in alert.summary
+    assert alert.severity in {"critical", "warning"}
