@@ -1,0 +1,88 @@
+# Targets: service (the API), mlflow (the server), trainer (the pipeline), init (secrets and volumes).
+# What changes seldom stands above what changes often: a change of code installs no package.
+
+FROM python:3.11-slim-bookworm AS python
+ENV LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+RUN groupadd --gid 10001 app && useradd --uid 10001 --gid app --no-create-home --home-dir /tmp app
+
+
+FROM python AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /venv
+
+
+# The locks hold all that is needed, with hashes: nothing is resolved and, in the service, nothing is built.
+FROM builder AS service-packages
+COPY requirements/service.txt requirements/postgres.txt requirements/tracing.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+    for lock in service postgres tracing; do \
+      pip --python /venv/bin/python install -q --no-deps --require-hashes --only-binary :all: -r /locks/$lock.txt || exit 1; done
+
+
+FROM builder AS pipeline-packages
+COPY requirements/pipeline.txt requirements/postgres.txt requirements/tracing.txt requirements/store.txt /locks/
+RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
+    for lock in pipeline postgres tracing store; do \
+      pip --python /venv/bin/python install -q --no-deps --require-hashes -r /locks/$lock.txt || exit 1; done
+
+
+# What runs has no use for installers.
+FROM python AS runtime
+RUN rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip \
+      /usr/local/bin/pip* /usr/local/bin/wheel
+ENV PATH=/venv/bin:$PATH
+
+
+FROM runtime AS service
+COPY --from=service-packages /venv /venv
+WORKDIR /app
+RUN mkdir /artifact && chown app:app /artifact
+COPY deploy/images/serve.sh /app/deploy/images/
+COPY service/ /app/service/
+# Compiled here: the root is read-only when it runs.
+RUN python -m compileall -q service
+USER 10001:10001
+ENV HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30m --start-interval=2s --retries=3 \
+    CMD ["python", "-IS", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health/ready', timeout=4)"]
+CMD ["sh", "/app/deploy/images/serve.sh"]
+
+
+FROM runtime AS pipeline
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+COPY --from=pipeline-packages /venv /venv
+# Without a home of its own nothing is left behind outside the volumes.
+ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib DVC_SITE_CACHE_DIR=/tmp/dvc DVC_NO_ANALYTICS=1 \
+    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet
+RUN git config --system --add safe.directory '*' \
+    && git config --system user.name trainer && git config --system user.email trainer@localhost \
+    && git config --system init.defaultBranch main && git config --system advice.detachedHead false
+
+
+FROM pipeline AS mlflow
+RUN mkdir /artifacts && chown app:app /artifacts
+COPY deploy/images/mlflow.sh /app/
+USER 10001:10001
+EXPOSE 5000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=3m --start-interval=2s --retries=3 \
+    CMD ["python", "-IS", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:5000/health', timeout=4)"]
+CMD ["sh", "/app/mlflow.sh"]
+
+
+FROM pipeline AS trainer
+RUN mkdir /workspace /artifact && chown app:app /workspace /artifact
+WORKDIR /workspace
+# The checkout with its history: DVC's experiments are Git commits. See .dockerignore for what stays outside.
+COPY . /src
+USER 10001:10001
+ENTRYPOINT ["python", "/src/deploy/images/trainer.py"]
+CMD ["dvc", "repro"]
+
+
+FROM runtime AS init
+# A volume that is empty takes the owner of the folder where it is first mounted.
+RUN mkdir -p /volumes/secrets /volumes/s3 && chown -R app:app /volumes
+COPY deploy/images/init.py /app/
+USER 10001:10001
+CMD ["python", "-IS", "/app/init.py"]

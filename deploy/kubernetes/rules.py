@@ -1,0 +1,39 @@
+"""Wrap the rules of Prometheus for its operator: ``python deploy/kubernetes/rules.py`` writes prometheusrule.yaml.
+
+The rules have one home, monitoring/prometheus/rules; a test holds the copy against it.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+
+ROOT: Final = Path(__file__).parents[2]
+RULES: Final = ROOT / "monitoring/prometheus/rules"
+TARGET: Final = Path(__file__).parent / "components/monitoring/prometheusrule.yaml"
+HEADER: Final = "# Written by deploy/kubernetes/rules.py from monitoring/prometheus/rules; not edited by hand.\n"
+
+
+def resource(folder: Path) -> dict[str, Any]:
+    """Give one PrometheusRule with the groups of all files in `folder`."""
+    yaml = YAML(typ="safe", pure=True)
+    files = [yaml.load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yml"))]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "api"},
+        "spec": {"groups": [group for file in files for group in file["groups"]]},
+    }
+
+
+def main() -> None:
+    """Write the resource."""
+    yaml = YAML()
+    yaml.width = 4096
+    with TARGET.open("w", encoding="utf-8") as file:
+        file.write(HEADER)
+        yaml.dump(resource(RULES), file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""The whole system on a real engine, in the order of a day: it comes up, answers, retrains, is hurt, moves."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.containers.conftest import PORTS, System, Traffic, until
+
+pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.xdist_group("compose"), pytest.mark.timeout(600)]
+
+SERVERS = ("api", "mlflow", "postgres", "prometheus", "alertmanager", "grafana", "s3")
+PUBLISHED = ("api", "mlflow", "prometheus", "alertmanager", "grafana")
+PAGES = {
+    "PORT": "/docs",
+    "MLFLOW_PORT": "/",
+    "PROMETHEUS_PORT": "/-/ready",
+    "GRAFANA_PORT": "/api/health",
+    "ALERTMANAGER_PORT": "/-/ready",
+}
+PREDICTED = 'sum(http_requests_total{handler="/predict"})'
+
+
+@pytest.fixture(scope="module")
+def token(system: System) -> dict[str, str]:
+    return system.log_in()
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_every_server_is_healthy(system: System, service: str) -> None:
+    assert system.is_healthy(service)
+
+
+def test_the_trainer_ended_well(system: System) -> None:
+    assert system.inspect("trainer")["State"]["ExitCode"] == 0
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_every_address_answers(system: System, port: str) -> None:
+    assert system.ask(port, "GET", PAGES[port])[0] == 200
+
+
+@pytest.mark.parametrize("service", [*SERVERS, "trainer", "init"])
+def test_a_container_has_no_more_rights_than_it_needs(system: System, service: str) -> None:
+    found = system.inspect(service)
+    host, user = found["HostConfig"], found["Config"]["User"]
+
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert user.split(":")[0] not in {"", "0", "root"}
+    assert host["Memory"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["PidsLimit"] > 0
+
+
+@pytest.mark.parametrize("service", PUBLISHED)
+def test_ports_are_open_to_this_machine_alone(system: System, service: str) -> None:
+    bindings = system.inspect(service)["HostConfig"]["PortBindings"]
+    assert {bound["HostIp"] for each in bindings.values() for bound in each} == {"127.0.0.1"}
+
+
+def test_the_database_is_reached_from_inside_alone(system: System) -> None:
+    assert not system.inspect("postgres")["HostConfig"]["PortBindings"]
+    assert list(system.inspect("postgres")["NetworkSettings"]["Networks"]) == ["reproducible-ml-test_back"]
+
+
+def test_a_prediction_is_counted_in_prometheus(system: System, token: dict[str, str]) -> None:
+    system.version(token)
+    until(lambda: system.query(PREDICTED) > 0, "the prediction in Prometheus")
+
+
+def test_the_model_that_answers_is_champion_in_mlflow(system: System, token: dict[str, str]) -> None:
+    path = "/api/2.0/mlflow/registered-models/alias?name=flights&alias=champion"
+    status, answer = system.ask("MLFLOW_PORT", "GET", path)
+
+    assert status == 200, answer
+    tags = {tag["key"]: tag["value"] for tag in answer["model_version"]["tags"]}
+    assert tags["dvc.onnx_md5"] == system.version(token)
+
+
+@pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:5000", 200), ("evil.example", 403)])
+def test_mlflow_answers_to_its_own_names_alone(system: System, host: str, status: int) -> None:
+    path = "/api/2.0/mlflow/experiments/search?max_results=1"
+    assert system.ask("MLFLOW_PORT", "GET", path, Host=host)[0] == status
+
+
+def test_every_dashboard_of_the_repository_is_provisioned(system: System) -> None:
+    files = (system.project.path / "monitoring/grafana/dashboards").glob("*.json")
+    wanted = {json.loads(path.read_text("utf-8"))["uid"] for path in files}
+    found = {
+        each["uid"]
+        for each in system.ask("GRAFANA_PORT", "GET", "/api/search", Authorization="Basic YWRtaW46YWRtaW4=")[1]
+    }
+
+    assert wanted <= found
+
+
+def test_the_service_image_holds_what_its_locks_name_and_no_more(system: System) -> None:
+    listing = (
+        "import importlib.metadata as m, re; "
+        "print(*sorted(re.sub('[-_.]+', '-', d.name).lower() + '==' + d.version for d in m.distributions()))"
+    )
+    installed = set(system.ok("exec", "-T", "api", "python", "-c", listing).split())
+    locks = [system.project.path / f"requirements/{name}.txt" for name in ("service", "postgres", "tracing")]
+    named = set(
+        re.findall(r"^([a-z0-9.-]+==[^ ]+)", "\n".join(lock.read_text("utf-8") for lock in locks), re.MULTILINE)
+    )
+    absent = {name.split("==")[0] for name in named - installed}
+
+    assert installed <= named
+    assert absent <= {"colorama", "tzdata"}  # for Windows
+
+
+@pytest.mark.parametrize("program", ["pip", "gcc", "cc", "make", "git", "curl"])
+def test_the_service_image_has_no_tool_to_build_or_fetch(system: System, program: str) -> None:
+    assert system.compose("exec", "-T", "api", "which", program).returncode
+
+
+def test_the_service_image_holds_the_service_alone(system: System) -> None:
+    assert set(system.ok("exec", "-T", "api", "ls", "/app").split()) == {"deploy", "service"}
+
+
+def test_no_secret_is_seen_from_outside(system: System) -> None:
+    secrets = [system.secret(name) for name in ("secret_key", "admin_password", "database_url")]
+    shown = system.ok("logs") + system.ok("config")
+    for service in (*SERVERS, "trainer", "init"):
+        shown += json.dumps(system.inspect(service))
+
+    assert all(len(secret) > 30 for secret in secrets)
+    assert not [secret for secret in secrets if secret in shown]
+
+
+@pytest.mark.parametrize("image", ["service", "trainer", "mlflow", "init"])
+def test_no_secret_of_the_checkout_is_in_an_image(system: System, image: str) -> None:
+    search = f"grep -rl {system.planted} /src /app /workspace 2>/dev/null; ls -a /src /app 2>/dev/null | grep -x .env"
+    run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", f"reproducible-ml-test/{image}"]
+
+    assert system.project.run(*run, "-c", search).stdout == ""
+    assert system.planted not in system.project.ok("docker", "history", "--no-trunc", f"reproducible-ml-test/{image}")
+
+
+def test_a_training_that_fails_says_why_and_leaves_the_model(system: System, token: dict[str, str]) -> None:
+    before = system.version(token)
+    done = system.train("dvc", "exp", "run", "-S", "n_estimators=0")
+
+    assert done.returncode
+    assert "n_estimators" in done.stdout
+    assert f"model {before} is in service" in done.stdout
+    assert system.version(token) == before
+
+
+def test_the_training_after_one_that_failed_works(system: System) -> None:
+    done = system.train()
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_new_model_comes_into_service_while_requests_run(system: System, token: dict[str, str]) -> None:
+    before = system.version(token)
+    with Traffic(system, token).running() as traffic:
+        done = system.train("dvc", "exp", "run", "-S", "n_estimators=7")
+        assert done.returncode == 0, done.stdout
+        until(lambda: traffic.versions[-1] != before, "the new model")
+
+    assert not traffic.failures
+    assert list(dict.fromkeys(traffic.versions)) == [before, system.version(token)]
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_a_killed_container_comes_back_and_nothing_else_stops(
+    system: System, token: dict[str, str], service: str
+) -> None:
+    before = system.inspect(service)
+    with Traffic(system, token).running() as traffic:
+        until(lambda: traffic.answered, "the first answer")
+        os.kill(before["State"]["Pid"], signal.SIGKILL)
+        until(lambda: system.inspect(service)["RestartCount"] > before["RestartCount"], f"a restart of {service}")
+        until(lambda: system.is_healthy(service), f"{service} in health again")
+        seen = traffic.answered
+        until(lambda: traffic.answered > seen, "an answer after that")
+
+    assert service == "api" or not traffic.failures
+    assert system.log_in()
+
+
+@pytest.fixture(scope="module")
+def before_and_after(system: System, token: dict[str, str]) -> Callable[[], tuple[Any, Any]]:
+    """Give what there was before ``down`` and what there is after ``up``, done once."""
+    system.ok("exec", "-T", "grafana", "sh", "-c", "echo kept > /var/lib/grafana/kept")
+    system.ok("exec", "-T", "api", "sh", "-c", "echo 'correct horse' | python -m service.users add anna")
+    until(lambda: system.query(PREDICTED) > 0, "a prediction in Prometheus")
+
+    def facts() -> dict[str, Any]:
+        runs = {"experiment_ids": [str(number) for number in range(10)], "max_results": 100}
+        _, found = system.ask("MLFLOW_PORT", "POST", "/api/2.0/mlflow/runs/search", runs)
+        return {
+            "model": system.version(token),
+            "users": system.ok("exec", "-T", "api", "python", "-m", "service.users", "list"),
+            "runs": sorted(run["info"]["run_id"] for run in found["runs"]),
+            "grafana": system.ok("exec", "-T", "grafana", "cat", "/var/lib/grafana/kept"),
+            "predictions": system.query(f"max_over_time({PREDICTED}[1h:15s])") > 0,
+        }
+
+    before = facts()
+    system.ok("down")
+    system.ok("up", "--wait")
+    after = facts()
+    return lambda: (before, after)
+
+
+@pytest.mark.parametrize("what", ["model", "users", "runs", "grafana", "predictions"])
+def test_down_and_up_lose_nothing(before_and_after: Callable[[], tuple[Any, Any]], what: str) -> None:
+    before, after = before_and_after()
+    assert before[what]
+    assert after[what] == before[what]
+
+
+def test_a_fresh_volume_gets_its_model_from_the_s3_store(system: System, token: dict[str, str]) -> None:
+    served = system.version(token)
+    pushed = system.train("dvc", "push")
+    assert pushed.returncode == 0, pushed.stdout
+    # What a person commits after a training: the lock and the results that Git holds.
+    changes = "git add --all && git diff --cached --binary HEAD"
+    patch = system.ok("run", "--rm", "-T", "--entrypoint", "sh", "trainer", "-c", changes)
+    (system.project.path.parent / "result.patch").write_text(patch, encoding="utf-8")
+    system.project.ok("git", "apply", "../result.patch")
+    system.project.commit("Train")
+
+    system.ok("build", "trainer")
+    system.ok("rm", "--force", "--stop", "trainer", "api")
+    for volume in ("workspace", "artifact"):
+        system.project.ok("docker", "volume", "rm", f"reproducible-ml-test_{volume}")
+    pulled = system.train("dvc", "pull")
+    assert pulled.returncode == 0, pulled.stdout
+    assert f"published, model {served} is in service" in pulled.stdout
+    system.ok("up", "--wait", "--no-deps", "api")
+
+    assert system.version(token) == served

@@ -1,0 +1,85 @@
+"""Secrets are drawn once, for whoever needs them."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def init(root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("init", root / "deploy/images/init.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def example(root: Path) -> dict[str, str]:
+    lines = (root / ".env.example").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def test_secrets_are_drawn_where_the_example_was_copied_as_it_is(init: ModuleType, root: Path, tmp_path: Path) -> None:
+    init.main(tmp_path, example(root))
+    found = files(tmp_path)
+
+    assert not [name for name, text in found.items() if "replace-this" in text]
+    assert len(found["api/secret_key"]) >= 32
+    assert (
+        len(set(found.values())) == len(found) - 2
+    )  # MLflow and the trainer share the store's key, and the database's
+
+
+def test_what_was_drawn_stays(init: ModuleType, tmp_path: Path) -> None:
+    init.main(tmp_path, {})
+    before = files(tmp_path)
+    init.main(tmp_path, {})
+
+    assert files(tmp_path) == before
+
+
+def test_what_is_set_counts(init: ModuleType, tmp_path: Path) -> None:
+    init.main(tmp_path, {})
+    init.main(tmp_path, {"SECRET_KEY": "k" * 32, "DATABASE_URL": "postgresql://elsewhere/users"})
+    found = files(tmp_path)
+
+    assert (found["api/secret_key"], found["api/database_url"]) == ("k" * 32, "postgresql://elsewhere/users")
+
+
+def test_each_container_sees_its_own_secrets_alone(init: ModuleType, tmp_path: Path) -> None:
+    init.main(tmp_path, {})
+    found = files(tmp_path)
+
+    assert sorted(found) == [
+        "api/admin_password",
+        "api/database_url",
+        "api/secret_key",
+        "mlflow/mlflow_password",
+        "mlflow/s3.env",
+        "postgres/mlflow_password",
+        "postgres/postgres_password",
+        "postgres/users_password",
+        "s3/s3.json",
+        "trainer/s3.env",
+    ]
+    assert found["postgres/users_password"] in found["api/database_url"]
+    assert found["mlflow/mlflow_password"] == found["postgres/mlflow_password"]
+    key = json.loads(found["s3/s3.json"])["identities"][0]["credentials"][0]["secretKey"]
+    assert f"AWS_SECRET_ACCESS_KEY={key}" in found["trainer/s3.env"]
+
+
+def test_secrets_are_for_their_owner_and_group_alone(init: ModuleType, tmp_path: Path) -> None:
+    init.main(tmp_path, {})
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert modes == {0o440}

@@ -1,0 +1,217 @@
+"""The trainer's entry point, with real Git and folders in place of volumes."""
+
+import fcntl
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def trainer(root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("trainer", root / "deploy/images/trainer.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Give a checkout as an image holds it: one commit, no index, no configuration."""
+    made = tmp_path / "src"
+    made.mkdir()
+    (made / "params.yaml").write_text("n: 1\n", encoding="utf-8")
+    (made / "old.txt").write_text("old\n", encoding="utf-8")
+    git(made, "init", "--quiet", "--initial-branch=main")
+    commit(made, "First")
+    return made
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    made = tmp_path / "workspace"
+    (made / ".git").mkdir(parents=True)
+    return made
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+
+
+def test_an_empty_workspace_becomes_a_clean_checkout(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    trainer.follow(source, workspace)
+
+    assert git(workspace, "status", "--porcelain") == ""
+    assert git(workspace, "rev-parse", "HEAD") == git(source, "rev-parse", "HEAD")
+
+
+def test_what_was_not_committed_on_the_host_comes_along(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    (source / "params.yaml").write_text("n: 2\n", encoding="utf-8")
+    (source / "new.txt").write_text("new\n", encoding="utf-8")
+    (source / "old.txt").unlink()
+    trainer.follow(source, workspace)
+
+    assert git(workspace, "status", "--porcelain").splitlines() == [" D old.txt", " M params.yaml", "?? new.txt"]
+
+
+def test_the_same_image_leaves_the_workspace_as_it_is(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    trainer.follow(source, workspace)
+    (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
+    trainer.follow(source, workspace)
+
+    assert (workspace / "params.yaml").read_text("utf-8") == "n: 200\n"
+
+
+def test_another_image_wins_and_what_was_changed_is_kept(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    trainer.follow(source, workspace)
+    (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
+    (workspace / "models").mkdir()
+    (source / "old.txt").unlink()
+    commit(source, "Second")
+    trainer.follow(source, workspace)
+
+    assert (workspace / "params.yaml").read_text("utf-8") == "n: 1\n"
+    assert not (workspace / "old.txt").exists()
+    assert (workspace / "models").is_dir()
+    assert "+n: 200" in git(workspace, "stash", "show", "--patch")
+
+
+def test_commits_of_the_workspace_stay_within_reach(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    trainer.follow(source, workspace)
+    (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
+    commit(workspace, "Result")
+    mine = git(workspace, "rev-parse", "HEAD")
+    (source / "old.txt").write_text("newer\n", encoding="utf-8")
+    commit(source, "Second")
+    trainer.follow(source, workspace)
+
+    assert git(workspace, "rev-parse", f"kept-{mine[:7]}") == mine
+
+
+def test_a_start_that_was_ended_half_way_is_done_again(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    trainer.follow(source, workspace)
+    (workspace / ".git/image-state").unlink()
+    (workspace / "params.yaml").unlink()
+    trainer.follow(source, workspace)
+
+    assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_an_image_without_history_gets_a_first_commit(trainer: ModuleType, source: Path, workspace: Path) -> None:
+    (source / ".git").rename(source.parent / "gone")
+    trainer.follow(source, workspace)
+
+    assert git(workspace, "log", "--format=%s").strip() == "The files of the image"
+
+
+def test_a_second_trainer_waits_and_says_so(
+    trainer: ModuleType, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = fcntl.flock, []
+
+    def flock(file: object, how: int) -> None:
+        asked.append(how)
+        if how & fcntl.LOCK_NB:
+            raise BlockingIOError
+        real(file, how)  # type: ignore[arg-type]  # the file that was handed over
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with trainer.alone(workspace):
+        assert asked == [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
+    assert "another trainer is at work" in capsys.readouterr().err
+
+
+def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspace: Path) -> None:
+    left = [workspace / ".dvc/tmp/rwlock", workspace / ".git/index.lock"]
+    left[0].parent.mkdir(parents=True)
+    for path in left:
+        path.write_text("{}", encoding="utf-8")
+    with trainer.alone(workspace):
+        assert not [path for path in left if path.exists()]
+
+
+def test_the_status_of_the_command_is_handed_on(trainer: ModuleType, tmp_path: Path) -> None:
+    assert trainer.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path) == 3
+
+
+@pytest.mark.parametrize(("status", "left"), [(1, "n: 1"), (0, "n: 0")])
+def test_an_experiment_that_fails_takes_its_parameters_along(
+    trainer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, left: str
+) -> None:
+    (tmp_path / "params.yaml").write_text("n: 1\n", encoding="utf-8")
+    program = tmp_path / "bin/dvc"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho 'n: 0' >params.yaml\nexit {status}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    assert trainer.attempt(["dvc", "exp", "run"], tmp_path) == status
+    assert (tmp_path / "params.yaml").read_text("utf-8").strip() == left
+
+
+@pytest.fixture
+def trained(workspace: Path, monkeypatch: pytest.MonkeyPatch, trainer: ModuleType) -> Path:
+    """Give a workspace with files that the service is told to take."""
+    monkeypatch.setattr(trainer, "refused", lambda _: "")
+    for name in trainer.PUBLISHED:
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / name).write_text(f"{name} 0", encoding="utf-8")
+    return workspace
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    made = tmp_path / "artifact"
+    made.mkdir()
+    return made
+
+
+def test_an_artifact_is_published_whole(trainer: ModuleType, trained: Path, artifact: Path) -> None:
+    trainer.publish(trained, artifact)
+
+    found = {name: (artifact / "current" / name).read_text("utf-8") for name in trainer.PUBLISHED}
+    assert found == {name: f"{name} 0" for name in trainer.PUBLISHED}
+
+
+def test_the_artifact_before_is_kept_and_older_ones_are_not(trainer: ModuleType, trained: Path, artifact: Path) -> None:
+    for number in range(4):
+        (trained / "dvc.lock").write_text(f"{number}", encoding="utf-8")
+        trainer.publish(trained, artifact)
+
+    locks = sorted(path.read_text("utf-8") for path in artifact.glob(f"{'?' * 32}/dvc.lock"))
+    assert locks == ["2", "3"]
+    assert (artifact / "current/dvc.lock").read_text("utf-8") == "3"
+
+
+def test_nothing_is_published_that_the_service_would_refuse(
+    trainer: ModuleType, workspace: Path, artifact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "dvc.lock").write_text("stages: {}\n", encoding="utf-8")
+    trainer.publish(workspace, artifact)
+
+    assert not (artifact / "current").exists()
+    said = capsys.readouterr().err
+    assert "nothing is published: " in said
+    assert "no model is in service yet" in said
+
+
+def test_the_store_of_the_project_is_used_where_no_other_is_named(
+    trainer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s3.env").write_text("export AWS_ACCESS_KEY_ID=a\nexport AWS_ENDPOINT_URL=http://s3:8333\n", "utf-8")
+    monkeypatch.setattr(trainer.socket, "getaddrinfo", lambda *_: [])
+
+    assert trainer.store(tmp_path / "s3.env") == {"AWS_ACCESS_KEY_ID": "a", "AWS_ENDPOINT_URL": "http://s3:8333"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of a real bucket")
+    assert trainer.store(tmp_path / "s3.env") == {}

@@ -1,0 +1,69 @@
+"""What CI may do and what it runs is fixed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+FOLDER = Path(__file__).parents[2] / ".github/workflows"
+WORKFLOWS = sorted(FOLDER.glob("*.yml"))
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
+    return loaded
+
+
+@each_workflow
+def test_every_action_is_locked_by_its_commit_and_says_its_version(path: Path) -> None:
+    used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+
+    assert used
+    assert not [line for line in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)]
+
+
+@each_workflow
+def test_rights_are_given_to_single_jobs(path: Path) -> None:
+    workflow = load(path)
+
+    assert workflow["permissions"] == {}
+    assert all(job["permissions"]["contents"] in {"read", "write"} for job in workflow["jobs"].values())
+
+
+@each_workflow
+def test_no_job_runs_for_ever(path: Path) -> None:
+    assert all(job["timeout-minutes"] <= 60 for job in load(path)["jobs"].values())
+
+
+@each_workflow
+def test_the_token_is_not_left_in_the_checkout(path: Path) -> None:
+    steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout")]
+
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+@each_workflow
+def test_targets_that_are_called_are_in_the_makefile(path: Path) -> None:
+    makefile = (FOLDER.parents[1] / "Makefile").read_text("utf-8")
+    called = set(re.findall(r"make ([a-z/-]+) PYTHON", path.read_text("utf-8")))
+
+    assert not [target for target in called if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
+
+
+@pytest.mark.skipif(not shutil.which("zizmor"), reason="zizmor IS NOT INSTALLED: the workflows were not audited")
+def test_an_audit_of_the_workflows_finds_nothing() -> None:
+    audit = ["zizmor", "--quiet", "--offline", "--persona", "pedantic", str(FOLDER.parent)]
+    done = subprocess.run(audit, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_python_of_the_locks_is_checked() -> None:
+    assert load(FOLDER / "check.yml")["jobs"]["check"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
