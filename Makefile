@@ -7,15 +7,24 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check verify sweep mlflow lock
+.PHONY: help setup repro serve test check verify bench sweep suite mlflow push pull lock up down logs test-compose build/sbom
 
 help:
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.dev ## make the environment with everything in it (.venv)
 
 repro: $(VENV)/.pipeline ## run the pipeline: ingest, validate, prepare, train, export, evaluate, register
 	@dvc repro
+	@python -m stages._summary
+
+serve: $(VENV)/.service models/model.onnx ## serve the model on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
+	@exec python -m service.serve
+
+# Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
+models/model.onnx:
+	@$(MAKE) --no-print-directory $(VENV)/.pipeline
+	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; dvc pull --quiet $@ 2>/dev/null; } || dvc repro
 
 test: $(VENV)/.dev ## run the tests
 	@pytest -n auto --dist loadgroup
@@ -25,17 +34,61 @@ check: $(VENV)/.dev ## run what CI runs: format, lint, types, import contracts, 
 	@ruff check --quiet
 	@mypy
 	@lint-imports --no-cache
-	@pytest -n auto --dist loadgroup
+	@$(MAKE) --no-print-directory test
 
 verify: $(VENV)/.pipeline ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
-	@tests/verify.sh
+	@python tests/e2e/verify.py
+
+bench: $(VENV)/.dev ## measure pipeline and service against floors; tables and JSON in build/
+	@python tests/bench/pipeline.py
+	@python tests/bench/bench_service.py
+
+suite: $(VENV)/.pipeline ## draft expectations from the current table, for review
+	@python -m stages._draft
+
+sweep: $(VENV)/.pipeline ## run experiments one by one: make sweep SET='n_estimators=50,100 max_depth=8,12'
+	@python -m stages._sweep $(SET)
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
-	@mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port 5000
+	@case "$${MLFLOW_TRACKING_URI:-}" in \
+	  http*) echo "MLFLOW_TRACKING_URI names a server, which has these pages: $$MLFLOW_TRACKING_URI" ;; \
+	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
+	       --host 127.0.0.1 --port 5000 --workers 1 ;; esac
+
+up: ## bring the whole system up in containers and wait for its first model (docs/containers.md)
+	@docker compose up --build --detach
+	@docker compose logs --follow --no-log-prefix trainer
+	@docker compose wait trainer >/dev/null || { echo "the training failed, see above; what served before serves on" >&2; exit 1; }
+	@docker compose up --detach --no-deps --wait api
+	@echo "The API answers on http://127.0.0.1:8000; admin's password: docker compose exec api cat /run/secrets/admin_password"
+
+down: ## stop the containers; everything they keep stays in volumes
+	@docker compose --profile '*' down
+
+logs: ## follow what the containers say
+	@docker compose logs --follow --tail 50
+
+test-compose: $(VENV)/.dev ## bring a system of its own up, use it, kill its containers, tear it down (needs Docker)
+	@pytest -m compose tests/containers
+
+# What the images install, as bills of materials (CycloneDX).
+build/sbom: $(VENV)/.dev
+	@mkdir -p $@
+	@$(call bill,service,service postgres tracing)
+	@$(call bill,pipeline,pipeline postgres tracing store)
+
+# What several lock files name is one component.
+bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | cyclonedx-py requirements - --output-reproducible -o build/sbom/$(1).cdx.json
+
+push: $(VENV)/.pipeline ## share what dvc.lock names through the DVC remote, and compare afterwards
+	@python -m stages._remote push
+
+pull: $(VENV)/.pipeline ## fetch what dvc.lock names from the DVC remote
+	@python -m stages._remote pull
 
 lock: $(VENV)/.dev ## compile the lock files anew with the newest versions that fit (UPGRADE= keeps what fits)
 	@$(compile) --group dev -o requirements/dev.txt
-	@for group in pipeline service; do \
+	@for group in pipeline service postgres tracing store; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
 
 UPGRADE ?= --upgrade

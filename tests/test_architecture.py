@@ -109,20 +109,19 @@ def test_lock_files_hold_one_version_and_hashes_for_each_package(group: str) -> 
 @pytest.mark.parametrize(("part", "whole"), [("service", "pipeline"), ("pipeline", "dev")])
 def test_lock_files_agree(part: str, whole: str) -> None:
     pins = {
-        name: set(
-            re.findall(r"^\S+==.*?(?= \\$)", (ROOT / f"requirements/{name}.txt").read_text("utf-8"), re.MULTILINE)
-        )
+        name: set(re.findall(r"^\S+==\S+", (ROOT / f"requirements/{name}.txt").read_text("utf-8"), re.MULTILINE))
         for name in (part, whole)
     }
 
     assert pins[part] <= pins[whole]
 
 
-def test_make_has_at_most_15_targets_and_explains_each() -> None:
+def test_make_has_at_most_17_targets_and_explains_each() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):(?!=)(.*)$", makefile, re.MULTILINE)
 
-    assert len(targets) <= 15
+    # Beside help, which explains the others: 13 for the pipeline, and 4 for containers.
+    assert len(targets) - 1 <= 17
     assert [name for name, rest in targets if " ## " not in rest] == ["help"]
 
 
