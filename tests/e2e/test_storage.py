@@ -19,7 +19,8 @@ from tests.e2e.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
 KEY, SECRET, BUCKET = "someone", "a-secret-of-this-test", "models"
-PORTS = ("-s3.port", "-master.port", "-master.port.grpc", "-volume.port", "-volume.port.grpc", "-filer.port")
+# Each by name: a gRPC port that is not said is the other one plus 10,000, which may be no port at all.
+PORTS = tuple(f"-{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ports = free_ports(len(PORTS))
     options = [f"{name}={port}" for name, port in zip(PORTS, ports, strict=True)]
     command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=10"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=64", *options]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         variables = {
