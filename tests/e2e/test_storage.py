@@ -56,13 +56,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "AWS_DEFAULT_REGION": "eu-north-1",
         }
         try:
-            make_bucket(variables, folder / "log")
+            make_bucket(variables, process, folder / "log")
             yield Server(variables)
         finally:
             process.kill()
+            for port in ports:
+                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # it knows no other place
+                    left.unlink()
 
 
-def make_bucket(variables: dict[str, str], log: Path) -> None:
+def make_bucket(variables: dict[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
     client = botocore.session.Session().create_client(
         "s3",
         endpoint_url=variables["AWS_ENDPOINT_URL"],
@@ -75,7 +78,9 @@ def make_bucket(variables: dict[str, str], log: Path) -> None:
         try:
             client.create_bucket(Bucket=BUCKET)
         except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ClientError):
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")[-2000:]
+            said = log.read_text(encoding="utf-8")[-2000:]
+            assert process.poll() is None, said
+            assert time.monotonic() < deadline, said
             time.sleep(0.2)
         else:
             client.close()
