@@ -24,7 +24,7 @@ serve: $(VENV)/.service models/model.onnx ## serve the model on http://127.0.0.1
 # Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
 models/model.onnx:
 	@$(MAKE) --no-print-directory $(VENV)/.pipeline
-	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; dvc pull --quiet $@ 2>/dev/null; } || dvc repro
+	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages._remote pull $@ 2>/dev/null; } || dvc repro
 
 test: $(VENV)/.dev ## run the tests
 	@pytest -n auto --dist loadgroup

@@ -72,12 +72,18 @@ def ask(url: str, settings: dict[str, Any]) -> None:
     except botocore.exceptions.ClientError as error:
         code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
         raise UserError(f"{url}: {_REFUSALS.get(code, f'{code}: {message}')}") from None
-    except (botocore.exceptions.BotoCoreError, ValueError) as error:  # not reached, or no URL, region or profile
-        raise UserError(f"{url}: {error}; look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and the network") from None
+    except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError):
+        server = settings.get("endpointurl") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+        raise UserError(f"{url}: {server} doesn't answer; look at AWS_ENDPOINT_URL and the network") from None
+    except (botocore.exceptions.BotoCoreError, ValueError) as error:  # no URL, region or profile
+        raise UserError(f"{url}: {error}; look at AWS_ENDPOINT_URL, AWS_DEFAULT_REGION and AWS_PROFILE") from None
 
 
 def missing(*options: str) -> dict[str, list[str]]:
-    """What DVC doesn't find of the outputs that this commit names: ``not_in_cache``, ``not_in_remote``."""
+    """What DVC doesn't find of the outputs that this commit names: ``not_in_cache``, ``not_in_remote``.
+
+    `options` are those of ``dvc data status``, and the outputs to look at if not all.
+    """
     command = ["dvc", "data", "status", "--json", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -101,16 +107,19 @@ def push(url: str) -> None:
     log(f"{url} holds every output of this commit")
 
 
-def pull(url: str) -> None:
-    """Pull, and say what the remote could not give.
+def pull(url: str, *outputs: str) -> None:
+    """Pull the outputs named, or all, and say what the remote could not give.
 
-    Raises UserError if an output of this commit is neither there nor here.
+    DVC checks each file's MD5 as it comes (``verify`` in .dvc/config) and leaves out what has another.
+    Raises UserError if an output is neither there, with the bytes that this commit names, nor here.
     """
-    _dvc("pull", "--allow-missing")
-    lacking = missing().get("not_in_cache", [])
+    _dvc("pull", "--allow-missing", *outputs)
+    lacking = missing(*outputs).get("not_in_cache", [])
     if lacking:
-        raise UserError(f"{url} lacks {_named(lacking)}; whoever has them must push, or run make repro")
-    log("every output of this commit is here")
+        raise UserError(
+            f"{url} lacks {_named(lacking)} or holds other bytes; whoever has them must push, or run make repro"
+        )
+    log(f"{_named(list(outputs)) or 'every output of this commit'} is here")
 
 
 def _dvc(*command: str) -> None:
@@ -132,12 +141,12 @@ def said(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Push or pull, as the command line says."""
+    """Push, or pull the outputs named or all, as the command line says."""
     os.environ.update(said(os.environ))
     url, settings = remote()
     if url.startswith("s3://"):
         ask(url, settings)
-    {"push": push, "pull": pull}[sys.argv[1]](url)
+    {"push": push, "pull": pull}[sys.argv[1]](url, *sys.argv[2:])
 
 
 if __name__ == "__main__":
