@@ -1,4 +1,4 @@
-"""Databases for the tests of the service: SQLite in a file, and a PostgreSQL of one's own."""
+"""Databases, users and tokens for the tests of the service: SQLite in a file, and a PostgreSQL of one's own."""
 
 import contextlib
 import os
@@ -7,17 +7,24 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from service.accounts import Accounts
 from service.database import Database
+from service.passwords import Passwords
+from service.revocations import Revocations
 from service.settings import Settings
+from service.tokens import Tokens
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
+Connect = Callable[[str], Database]
+MakeSettings = Callable[..., Settings]
 
 
 def postgres_folder() -> Path | None:
@@ -80,13 +87,13 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def settings(database_url: str, make_settings: Callable[..., Settings]) -> Settings:
+def settings(database_url: str, make_settings: MakeSettings) -> Settings:
     """Give settings that make anna the first admin, once on either engine."""
     return make_settings(database_url=database_url, admin_username="anna", admin_password=PASSWORD)
 
 
 @pytest.fixture
-def on_sqlite(make_settings: Callable[..., Settings]) -> Settings:
+def on_sqlite(make_settings: MakeSettings) -> Settings:
     """Give settings that make anna the first admin, in a file."""
     return make_settings(admin_username="anna", admin_password=PASSWORD)
 
@@ -128,7 +135,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_settings(sqlite_url: str) -> Callable[..., Settings]:
+def make_settings(sqlite_url: str) -> MakeSettings:
     """Give a function that makes settings, with hashes that cost nothing."""
 
     def make(**values: object) -> Settings:
@@ -136,3 +143,39 @@ def make_settings(sqlite_url: str) -> Callable[..., Settings]:
         return Settings.model_validate({"secret_key": SECRET, "database_url": sqlite_url, **cheap, **values})
 
     return make
+
+
+@pytest.fixture
+def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
+    """Give accounts on either engine, with the tables made and nobody in them."""
+    made = Accounts(connect(database_url), Passwords(make_settings()))
+    made.migrate()
+    return made
+
+
+@pytest.fixture
+def sqlite_accounts(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
+    """Give accounts in a file, with the tables made and nobody in them."""
+    made = Accounts(connect(sqlite_url), Passwords(make_settings()))
+    made.migrate()
+    return made
+
+
+@pytest.fixture
+def revocations() -> Revocations:
+    """Give what a worker knows of its users: anna, at revision 5."""
+    known = Revocations()
+    known.update(5, {"anna": 5})
+    return known
+
+
+@pytest.fixture
+def counted() -> Counter[str]:
+    """Give how often each outcome of `tokens` was counted."""
+    return Counter()
+
+
+@pytest.fixture
+def tokens(make_settings: MakeSettings, revocations: Revocations, counted: Counter[str]) -> Tokens:
+    """Give tokens of users that `revocations` knows."""
+    return Tokens(make_settings(), revocations, lambda outcome: counted.update([outcome]))

@@ -22,21 +22,6 @@ MakeSettings = Callable[..., Settings]
 PASSWORD = "correct horse"
 
 
-@pytest.fixture
-def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    """Give accounts on either engine, with the tables made and nobody in them."""
-    made = Accounts(connect(database_url), Passwords(make_settings()))
-    made.migrate()
-    return made
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    made = Accounts(connect(sqlite_url), Passwords(make_settings()))
-    made.migrate()
-    return made
-
-
 def revisions(accounts: Accounts) -> dict[str, int]:
     changes = accounts.changes(since=-1)
     assert changes is not None
@@ -67,10 +52,10 @@ def test_one_name_is_one_user_however_it_is_spelled(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\0b", "a\nb", "a\u200bb", "\u202eanna", "x" * 65, "x" * 10**6, "\ud800"])
-def test_a_name_that_cannot_be_typed_or_shown_is_refused(on_sqlite: Accounts, name: str) -> None:
+def test_a_name_that_cannot_be_typed_or_shown_is_refused(sqlite_accounts: Accounts, name: str) -> None:
     with pytest.raises(AccountError, match="a user name has"):
-        on_sqlite.add(name, PASSWORD)
-    assert on_sqlite.login(name, PASSWORD) is None
+        sqlite_accounts.add(name, PASSWORD)
+    assert sqlite_accounts.login(name, PASSWORD) is None
 
 
 @given(st.text(max_size=80))
@@ -85,18 +70,18 @@ def test_a_normalised_name_is_its_own_normal_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["short", "", "x" * 12, "anna-long", "x" * 500 + "ü" * 500, "passwor\ud800d"])
-def test_a_password_against_the_rules_is_refused(on_sqlite: Accounts, password: str) -> None:
-    on_sqlite.add("anna-long", PASSWORD)
+def test_a_password_against_the_rules_is_refused(sqlite_accounts: Accounts, password: str) -> None:
+    sqlite_accounts.add("anna-long", PASSWORD)
 
     with pytest.raises(AccountError, match="a password "):
-        on_sqlite.set_password("Anna-Long", password)
-    assert on_sqlite.login("anna-long", PASSWORD) is not None
+        sqlite_accounts.set_password("Anna-Long", password)
+    assert sqlite_accounts.login("anna-long", PASSWORD) is not None
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["predict", "predict admin"]])
-def test_unknown_scopes_are_refused(on_sqlite: Accounts, scopes: list[str]) -> None:
+def test_unknown_scopes_are_refused(sqlite_accounts: Accounts, scopes: list[str]) -> None:
     with pytest.raises(AccountError, match="scopes are predict and admin"):
-        on_sqlite.add("anna", PASSWORD, scopes)
+        sqlite_accounts.add("anna", PASSWORD, scopes)
 
 
 def test_a_disabled_user_cannot_log_in_until_enabled(accounts: Accounts) -> None:
@@ -201,12 +186,12 @@ def test_a_user_added_anew_or_enabled_has_a_revision_never_used_before(accounts:
     assert seen == sorted(set(seen))
 
 
-def test_a_database_made_anew_repeats_no_revision_of_the_one_before(on_sqlite: Accounts, tmp_path: Path) -> None:
-    before = on_sqlite.add("anna", PASSWORD).revision
+def test_a_database_made_anew_repeats_no_revision_of_the_one_before(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+    before = sqlite_accounts.add("anna", PASSWORD).revision
     (tmp_path / "users.db").unlink()
-    on_sqlite.migrate()
+    sqlite_accounts.migrate()
 
-    assert on_sqlite.add("anna", PASSWORD).revision > before
+    assert sqlite_accounts.add("anna", PASSWORD).revision > before
 
 
 def test_nothing_is_read_when_nothing_changed(accounts: Accounts) -> None:
@@ -234,20 +219,20 @@ def test_a_hash_with_old_parameters_is_renewed_at_login(
 
 
 def test_a_password_changed_while_the_old_hash_is_renewed_stays(
-    on_sqlite: Accounts, connect: Connect, make_settings: MakeSettings
+    sqlite_accounts: Accounts, connect: Connect, make_settings: MakeSettings
 ) -> None:
-    on_sqlite.add("anna", PASSWORD)
+    sqlite_accounts.add("anna", PASSWORD)
     renewing = Passwords(make_settings(argon2_time_cost=2))
     is_outdated = renewing.is_outdated
 
     def change_meanwhile(stored: str) -> bool:
-        on_sqlite.set_password("anna", "another horse")
+        sqlite_accounts.set_password("anna", "another horse")
         return is_outdated(stored)
 
     renewing.is_outdated = change_meanwhile  # type: ignore[method-assign]  # the moment between check and renewal
-    Accounts(connect(on_sqlite.where), renewing).login("anna", PASSWORD)
+    Accounts(connect(sqlite_accounts.where), renewing).login("anna", PASSWORD)
 
-    assert on_sqlite.login("anna", "another horse") is not None
+    assert sqlite_accounts.login("anna", "another horse") is not None
 
 
 def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, make_settings: MakeSettings) -> None:

@@ -20,28 +20,13 @@ MakeSettings = Callable[..., Settings]
 PASSWORD = "correct horse"
 
 
-@pytest.fixture
-def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    """Give accounts on either engine, with the tables made and nobody in them."""
-    made = Accounts(connect(database_url), Passwords(make_settings()))
-    made.migrate()
-    return made
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    made = Accounts(connect(sqlite_url), Passwords(make_settings()))
-    made.migrate()
-    return made
-
-
-def test_no_password_stands_in_the_database(on_sqlite: Accounts, tmp_path: Path) -> None:
-    on_sqlite.add("anna", PASSWORD)
+def test_no_password_stands_in_the_database(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+    sqlite_accounts.add("anna", PASSWORD)
 
     assert PASSWORD.encode() not in (tmp_path / "users.db").read_bytes()
 
 
-def test_the_file_with_the_hashes_is_its_owners_alone(on_sqlite: Accounts, tmp_path: Path) -> None:
+def test_the_file_with_the_hashes_is_its_owners_alone(sqlite_accounts: Accounts, tmp_path: Path) -> None:
     assert (tmp_path / "users.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -150,41 +135,41 @@ def test_a_relative_path_counts_from_the_repositorys_root(root: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
-def test_a_file_that_is_no_users_database_is_down(on_sqlite: Accounts, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_users_database_is_down(sqlite_accounts: Accounts, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "users.db").write_bytes(content)
 
     with pytest.raises(DatabaseDownError):
-        on_sqlite.list()
+        sqlite_accounts.list()
 
 
-def test_a_file_that_was_moved_away_is_noticed_and_not_replaced(on_sqlite: Accounts, tmp_path: Path) -> None:
+def test_a_file_that_was_moved_away_is_noticed_and_not_replaced(sqlite_accounts: Accounts, tmp_path: Path) -> None:
     (tmp_path / "users.db").rename(tmp_path / "elsewhere.db")
 
     with pytest.raises(DatabaseDownError, match="unable to open"):
-        on_sqlite.list()
+        sqlite_accounts.list()
     assert not (tmp_path / "users.db").exists()
 
 
 def test_a_lock_held_too_long_is_told_as_down(
-    on_sqlite: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_accounts: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.database.BUSY_SECONDS", 0.05)
     holder = sqlite3.connect(tmp_path / "users.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
 
     with pytest.raises(DatabaseDownError, match="locked"):
-        on_sqlite.add("anna", PASSWORD)
+        sqlite_accounts.add("anna", PASSWORD)
     holder.close()
 
 
 def test_a_login_succeeds_though_the_hash_cannot_be_renewed(
-    on_sqlite: Accounts, tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    sqlite_accounts: Accounts, tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_sqlite.add("anna", PASSWORD)
+    sqlite_accounts.add("anna", PASSWORD)
     monkeypatch.setattr("service.database.BUSY_SECONDS", 0.05)
     holder = sqlite3.connect(tmp_path / "users.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
-    later = Accounts(Database(on_sqlite.where), Passwords(make_settings(argon2_time_cost=2)))
+    later = Accounts(Database(sqlite_accounts.where), Passwords(make_settings(argon2_time_cost=2)))
     assert later.login("anna", PASSWORD) is not None
     holder.close()

@@ -11,69 +11,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from service.problems import Problem
 from service.revocations import Revocations
 from service.settings import Settings
 from service.tokens import Tokens
+from tests.service.signing import SECRET, bearer, refused, signed
 
-SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 OLD_SECRET = "an-older-secret-of-32-bytes-or-more-too"
 MakeSettings = Callable[..., Settings]
-
-
-@pytest.fixture
-def revocations() -> Revocations:
-    known = Revocations()
-    known.update(5, {"anna": 5})
-    return known
-
-
-@pytest.fixture
-def counted() -> Counter[str]:
-    return Counter()
-
-
-@pytest.fixture
-def tokens(make_settings: MakeSettings, revocations: Revocations, counted: Counter[str]) -> Tokens:
-    return Tokens(make_settings(), revocations, lambda outcome: counted.update([outcome]))
-
-
-def bearer(token: str) -> bytes:
-    return b"Bearer " + token.encode()
 
 
 def claims_of(token: str) -> dict[str, Any]:
     payload = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
-
-
-def signed(header: dict[str, Any] | None = None, secret: str = SECRET, **changes: Any) -> bytes:
-    """Sign claims like the service's own, but for the changes; None takes a claim out."""
-    now = int(time.time())
-    claims = {
-        "iss": "reproducible-ml",
-        "aud": "reproducible-ml",
-        "sub": "anna",
-        "scope": "predict",
-        "iat": now,
-        "exp": now + 60,
-        "jti": "a",
-        "rev": 5,
-    } | changes
-    key = OctKey.import_key(secret)
-    kept = {name: value for name, value in claims.items() if value is not None}
-    head = {"alg": "HS256", "kid": key.thumbprint()} | (header or {})
-    return bearer(jwt.encode(head, kept, key, algorithms=["HS256", "HS512"]))
-
-
-def refused(tokens: Tokens, authorization: bytes | None, scope: str = "predict") -> Problem:
-    with pytest.raises(Problem) as caught:
-        tokens.authenticate(authorization, scope)
-    return caught.value
 
 
 def test_a_token_names_issuer_audience_subject_scopes_times_and_itself(tokens: Tokens) -> None:

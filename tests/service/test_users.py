@@ -13,28 +13,12 @@ import pytest
 from service import users
 from service.accounts import Accounts
 from service.database import Database
-from service.passwords import Passwords
 from service.settings import Settings
 
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
 PASSWORD = "correct horse"
 CHEAP = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "8", "ENV_FILE": os.devnull}
-
-
-@pytest.fixture
-def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    """Give accounts on either engine, with the tables made and nobody in them."""
-    made = Accounts(connect(database_url), Passwords(make_settings()))
-    made.migrate()
-    return made
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    made = Accounts(connect(sqlite_url), Passwords(make_settings()))
-    made.migrate()
-    return made
 
 
 @pytest.fixture
@@ -84,33 +68,33 @@ def command_line(url: str, *arguments: str) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
-    on_sqlite: Accounts,
+    sqlite_accounts: Accounts,
     monkeypatch: pytest.MonkeyPatch,
     line: str,
     password: str,
     told: str,
 ) -> None:
-    on_sqlite.add("anna", PASSWORD, ["admin"])
-    before = on_sqlite.changes(since=-1)
+    sqlite_accounts.add("anna", PASSWORD, ["admin"])
+    before = sqlite_accounts.changes(since=-1)
     monkeypatch.setattr(sys, "stdin", io.StringIO(password))
 
     with pytest.raises(SystemExit) as caught:
-        command_line(on_sqlite.where, *line.split())
+        command_line(sqlite_accounts.where, *line.split())
 
     message = str(caught.value)
     assert told in message
     assert "\n" not in message
     assert password not in message or not password
-    assert on_sqlite.changes(since=-1) == before
+    assert sqlite_accounts.changes(since=-1) == before
 
 
-def test_the_database_is_the_one_that_the_services_env_file_names(on_sqlite: Accounts, tmp_path: Path) -> None:
-    on_sqlite.add("anna", PASSWORD)
-    (tmp_path / "env").write_text(f"DATABASE_URL={on_sqlite.where}\n", encoding="utf-8")
+def test_the_database_is_the_one_that_the_services_env_file_names(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+    sqlite_accounts.add("anna", PASSWORD)
+    (tmp_path / "env").write_text(f"DATABASE_URL={sqlite_accounts.where}\n", encoding="utf-8")
 
     users.main(["disable", "anna"], {"ENV_FILE": str(tmp_path / "env")})
 
-    assert [each.disabled for each in on_sqlite.list()] == [True]
+    assert [each.disabled for each in sqlite_accounts.list()] == [True]
 
 
 def test_a_database_that_is_down_is_one_line(tmp_path: Path) -> None:
@@ -143,18 +127,18 @@ def on_terminal(url: str, answers: list[bytes], *arguments: str) -> tuple[int, b
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_password_is_asked_for_twice_and_never_shown(on_sqlite: Accounts, sqlite_url: str) -> None:
+def test_a_password_is_asked_for_twice_and_never_shown(sqlite_accounts: Accounts, sqlite_url: str) -> None:
     status, shown = on_terminal(sqlite_url, [PASSWORD.encode()] * 2, "add", "anna")
 
-    assert (status, on_sqlite.login("anna", PASSWORD) is not None) == (0, True)
+    assert (status, sqlite_accounts.login("anna", PASSWORD) is not None) == (0, True)
     assert PASSWORD.encode() not in shown
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_two_passwords_that_differ_add_nobody(on_sqlite: Accounts, sqlite_url: str) -> None:
+def test_two_passwords_that_differ_add_nobody(sqlite_accounts: Accounts, sqlite_url: str) -> None:
     status, shown = on_terminal(sqlite_url, [PASSWORD.encode(), b"another horse"], "add", "anna")
 
     assert status == 1
     assert b"the two passwords differ" in shown
-    assert on_sqlite.list() == []
+    assert sqlite_accounts.list() == []
