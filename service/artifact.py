@@ -119,7 +119,7 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
 
 def _read_lock(path: Path) -> _Lock:
     try:
-        return _Lock.model_validate(yaml.load(path.read_bytes(), _Loader))  # noqa: S506  # nosec B506  # a safe loader, in C
+        return _Lock.model_validate(yaml.load(path.read_bytes(), _Loader))  # noqa: S506  # a safe loader, in C
     except FileNotFoundError:
         raise ArtifactPendingError(f"{path}: is missing; it names the artifact to serve: run `dvc repro`") from None
     except OSError as error:

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "add": "add a user; the password is asked for, or read from stdin",
         "disable": "end a user's tokens and refuse new ones",
         "enable": "let a disabled user ask for tokens again",
-        "passwd": "change a password and end the tokens given for the old one",  # nosec B105  # a line of help
+        "passwd": "change a password and end the tokens given for the old one",
         "remove": "remove a user and end the tokens",
     }.items():
         command = commands.add_parser(name, help=says, description=says.capitalize() + ".")
