@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from stages._cells import FIRST_ROW
 from stages._errors import UserError
 from stages._outcomes import Example, Outcome, plain
 from stages._suite import Expectation
@@ -49,8 +50,6 @@ with _without(_OPTIONAL), warnings.catch_warnings():
     from great_expectations.render.renderer.inline_renderer import InlineRenderer
 
 _EXAMPLES = 3
-_FIRST_ROW = 2
-"""The number of a table's first row: the header is row 1, as `_tables` counts."""
 _LONGEST_ERROR = 200
 _BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
 # The query for unexpected rows is a text with the number of every one of them: never asked for.
@@ -185,7 +184,7 @@ def _examples(found: Mapping[str, Any]) -> tuple[Example, ...]:
     rows = found.get("partial_unexpected_index_list") or []
     if len(rows) < len(values):
         return tuple(Example(None, plain(value)) for value in values)
-    return tuple(Example(int(row) + _FIRST_ROW, plain(value)) for row, value in zip(rows, values, strict=False))
+    return tuple(Example(int(row) + FIRST_ROW, plain(value)) for row, value in zip(rows, values, strict=False))
 
 
 def _error(info: Mapping[str, Any]) -> str | None:
