@@ -5,7 +5,7 @@ import contextlib
 import sys
 import weakref
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -15,9 +15,9 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import artifact, logs, openapi
+from service import artifact, logs, openapi, tracing
 from service.access import Access
 from service.artifact import Artifact
 from service.collector import CountersCollector
@@ -33,8 +33,11 @@ from service.prediction_ids import PredictionIds
 from service.problems import MEDIA_TYPE, FieldError, Problem
 from service.reload import Watch
 from service.routes import admin, docs, feedback, health, inference_protocol, info, predict, tables, token
-from service.serving import Serving
+from service.serving import Served, Serving
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.spans import Tracing
 
 _DETAILS: Final = {
     404: "There is nothing at this path; /docs lists what there is",
@@ -45,8 +48,8 @@ _DETAILS: Final = {
 class Api(FastAPI):
     """The application; POST /predict goes round its middleware, all else through it."""
 
-    predict: predict.Predict
-    envelope: Envelope
+    predict: ASGIApp
+    envelope: ASGIApp
     in_progress: InProgress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,15 +82,18 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     counters = Counters(folder)
     events = EventMetrics(counters)
     access = Access(settings, events.count_outcome)
-    serving = Serving(loaded or artifact.load(settings), counters)
+    traces = tracing.start(settings)
+    serving = Serving(loaded or artifact.load(settings), counters, traces.served if traces else Served)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
+    if traces:
+        access_log.note = traces.noting(access_log.note)
     request_ids = RequestIds(uuid4().hex[:12])
 
     app = Api(
         title="Predictions",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(settings, access, serving, access_log, events),
+        lifespan=_lifespan(settings, access, serving, access_log, events, traces),
     )
     app.state.settings, app.state.access, app.state.serving = settings, access, serving
     app.state.access_log = access_log
@@ -107,15 +113,25 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     requests = RequestMetrics(counters, _routes([app.router, *routers]))
     _count_requests(app, requests)
     recorder = predict.Recorder(requests, access_log, request_ids)
-    app.predict = predict.Predict(settings, serving, access.tokens, recorder, tables.kinds(settings))
+    kinds = traces.tables(tables.kinds(settings)) if traces else tables.kinds(settings)
+    app.predict = predict.Predict(settings, serving, access.tokens, recorder, kinds)
     # Never reached by POST; here for 405 with `Allow` of the others.
     app.router.routes.append(Route(predict.PATH, app.predict, methods=["POST"]))
     app.envelope = Envelope(app.through_middleware, access_log, request_ids)
+    if traces:
+        app.predict, app.envelope = traces.requests(app.predict, predict.PATH), traces.requests(app.envelope)
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
 
-def _lifespan(settings: Settings, access: Access, serving: Serving, access_log: AccessLog, events: EventMetrics) -> Any:
+def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the service
+    settings: Settings,
+    access: Access,
+    serving: Serving,
+    access_log: AccessLog,
+    events: EventMetrics,
+    traces: "Tracing | None",
+) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
@@ -142,6 +158,8 @@ def _lifespan(settings: Settings, access: Access, serving: Serving, access_log: 
                 await watching
             await access.stop()
             serving.flush()
+            if traces:
+                traces.stop()
             access_log.stop()
 
     return lifespan

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, TextIO
 
 import msgspec
 
+from service.correlation import TRACE
 from service.settings import Settings
 
 _WRITE_EVERY_SECONDS: Final = 0.1
@@ -44,6 +45,9 @@ class Answered(NamedTuple):
     version: str
     """The model that answered; empty if none did."""
     instances: int
+    trace_id: str = ""
+    """Empty unless traces are made."""
+    span_id: str = ""
 
 
 class RequestIds:
@@ -127,8 +131,15 @@ class _Line(msgspec.Struct, gc=False):
     instances: int
 
 
+class _TracedLine(_Line, gc=False):
+    """A request that belongs to a trace."""
+
+    trace_id: str
+    span_id: str
+
+
 def _json_line(request: Answered) -> str:
-    line = _Line(
+    values = (
         _timestamp(request.time),
         "info",
         "request",
@@ -141,6 +152,7 @@ def _json_line(request: Answered) -> str:
         request.version or None,
         request.instances,
     )
+    line = _TracedLine(*values, request.trace_id, request.span_id) if request.trace_id else _Line(*values)
     return _ENCODER.encode(line).decode() + "\n"
 
 
@@ -180,6 +192,9 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             "logger": record.name,
         }
+        trace = TRACE.get()
+        if trace is not None:
+            line |= trace._asdict()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()

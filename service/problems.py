@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from service.correlation import TRACE
+
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
 
@@ -44,7 +46,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.headers = dict(headers or {})
 
     def body(self, more: Mapping[str, Any] | None = None) -> bytes:
-        """Give the JSON document, with `more` members."""
+        """Give the JSON document, with `more` members, and the request's trace if there is one."""
         document: dict[str, Any] = {
             "type": self.type,
             "title": self.title,
@@ -53,4 +55,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         }
         if self.errors:
             document |= {"errors": self.errors, "error_count": self.error_count}
+        trace = TRACE.get()
+        if trace is not None:
+            document["trace_id"] = trace.trace_id
         return msgspec.json.encode(document | dict(more or {}))

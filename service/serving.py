@@ -171,9 +171,12 @@ class Served:
 class Serving:
     """Holds what is served."""
 
-    def __init__(self, artifact: "Artifact", counters: Counters) -> None:
+    def __init__(
+        self, artifact: "Artifact", counters: Counters, make: Callable[["Artifact", Counters], Served] = Served
+    ) -> None:
         self._counters = counters
-        self._current = Served(artifact, counters)
+        self._make = make
+        self._current = make(artifact, counters)
         self._before: Served | None = None
 
     @property
@@ -183,7 +186,7 @@ class Serving:
 
     def swap(self, artifact: "Artifact") -> None:
         """Make `artifact` ready, warm it up, and serve it from the next request on; may run in any thread."""
-        ready = Served(artifact, self._counters)
+        ready = self._make(artifact, self._counters)
         self._before, self._current = self._current, ready
         # Requests in flight still count for the version that answers them; only its gauges go.
         self._before.metrics.give_way(ready.metrics)

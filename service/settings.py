@@ -93,6 +93,8 @@ class Settings(BaseModel):
     """Where workers keep their counters; a folder of its own for each start by default."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
+    otel: dict[str, str] = {}
+    """Variables of OpenTelemetry, by their own names: every one that begins with OTEL_."""
 
     @model_validator(mode="before")
     @classmethod
@@ -125,7 +127,8 @@ class Settings(BaseModel):
         A secret may stand in a file: ``SECRET_KEY_FILE`` names it, as Docker and Kubernetes mount them.
         Raises SettingsError with one line that names the variable.
         """
-        values = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
+        values: dict[str, Any] = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
+        values["otel"] = {name: value for name, value in environ.items() if name.startswith("OTEL_") and value}
         for name in cls.model_fields:
             path = environ.get(f"{name.upper()}_FILE")
             if path and _is_secret(cls, name):

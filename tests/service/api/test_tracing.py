@@ -1,0 +1,207 @@
+"""Spans of requests, as a collector receives them."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.service.collector import Collector, collecting
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALLER = "00f067aa0ba902b7"
+STEPS = ["decode", "validate", "infer", "encode"]
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture
+def traced(start: Callable[..., Any], collector: Collector) -> Any:
+    """Give an API that sends its spans every 10 ms, and the collector forgets what came before."""
+    collector.spans.clear()
+    return start(otel={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
+
+
+def test_a_prediction_is_a_span_with_its_steps_one_after_another_inside(traced: Any, collector: Collector) -> None:
+    assert traced.predict(traced.example).status_code == 200
+    span = collector.one("POST /predict")
+    steps = collector.steps(span)
+    assert list(steps) == STEPS
+    times = [time for name in STEPS for time in (steps[name].start, steps[name].end)]
+    assert [span.start, *times, span.end] == sorted([span.start, *times, span.end])
+    assert {each.trace_id for each in steps.values()} == {span.trace_id}
+
+
+def test_a_span_is_described_as_the_conventions_for_http_say(traced: Any, collector: Collector) -> None:
+    answer = traced.post(json.dumps({"instances": [traced.example]}), **{"User-Agent": "trial/1"})
+    found = collector.one("POST /predict").attributes
+    assert found["model.version"] == traced.artifact.model.version
+    assert found["request.id"] == answer.headers["x-request-id"]
+    assert {name: value for name, value in found.items() if name.startswith(("http.", "url.", "user_agent."))} == {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "http.route": "/predict",
+        "url.path": "/predict",
+        "url.scheme": "http",
+        "user_agent.original": "trial/1",
+    }
+
+
+def test_a_callers_trace_goes_on(traced: Any, collector: Collector) -> None:
+    traced.client.get("/health/live", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
+    span = collector.one("GET /health/live")
+    assert (span.trace_id, span.parent_id) == (TRACE, CALLER)
+
+
+def test_a_traceparent_that_is_none_begins_a_trace(traced: Any, collector: Collector) -> None:
+    traced.client.get("/health/live", headers={"traceparent": b"00-zz-\xff-01"})
+    span = collector.one("GET /health/live")
+    assert (len(span.trace_id), span.parent_id) == (32, "")
+
+
+def test_a_caller_who_does_not_sample_gets_no_spans(traced: Any, collector: Collector) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{CALLER}-00"}
+    traced.post(json.dumps({"instances": [traced.example]}), **headers)
+    traced.client.get("/health/live")
+    collector.one("GET /health/live")
+    assert TRACE not in {span.trace_id for span in collector.spans}
+
+
+def test_a_problem_names_its_trace(traced: Any, collector: Collector) -> None:
+    problem = traced.predict({}).json()
+    assert problem["trace_id"] == collector.one("POST /predict").trace_id
+
+
+def test_a_problem_of_the_router_names_its_trace(traced: Any, collector: Collector) -> None:
+    problem = traced.client.get("/nothing/at/all").json()
+    assert problem["trace_id"] == collector.one("GET").trace_id
+
+
+def test_a_path_that_there_is_not_names_no_span(traced: Any, collector: Collector) -> None:
+    traced.client.get("/nothing/at/all")
+    assert "http.route" not in collector.one("GET").attributes
+
+
+def test_a_line_of_the_access_log_names_its_span(
+    traced: Any, collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traced.client.get("/health/live")
+    span = collector.one("GET /health/live")
+    traced.app.state.access_log.stop()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"/health/live"' in line]
+    assert [(line["trace_id"], line["span_id"]) for line in lines] == [(span.trace_id, span.span_id)]
+
+
+def test_a_request_that_is_refused_has_the_steps_that_it_came_to(traced: Any, collector: Collector) -> None:
+    assert traced.predict(traced.changed(size="large")).status_code == 422
+    span = collector.one("POST /predict")
+    names = {each.name for each in collector.spans if each.parent_id == span.span_id}
+    assert names == {"decode", "validate"}
+    assert (span.attributes["http.response.status_code"], span.status) == (422, 0)
+
+
+def test_a_failure_of_the_service_is_an_error_of_the_span(
+    traced: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traced.app.state.serving.current, "answer", lambda _: 1 / 0)
+    assert traced.predict(traced.example).status_code == 500
+    span = collector.one("POST /predict")
+    assert (span.status, span.attributes["error.type"]) == (2, "500")
+
+
+def test_requests_scored_together_have_an_inference_each(traced: Any, collector: Collector) -> None:
+    traced.client.call(lambda: _at_once(traced, 5))
+    inferences = _wait_for(collector, "infer", 5)
+    assert {each.attributes["batch.size"] for each in inferences} == {5}
+    assert len({each.trace_id for each in inferences}) == 5
+    assert len({(each.start, each.end) for each in inferences}) == 1
+
+
+def test_a_row_that_needs_a_closer_look_disturbs_no_other_trace(traced: Any, collector: Collector) -> None:
+    traced.client.call(lambda: _at_once(traced, 3, size=1e9))
+    _wait_for(collector, "encode", 3)
+    for span in collector.server_spans():
+        if span.name == "POST /predict":
+            assert list(collector.steps(span)) == STEPS
+
+
+@pytest.mark.parametrize("kind", ["text/csv", "application/x-ndjson"])
+def test_a_table_is_one_span_however_many_blocks_it_has(traced: Any, collector: Collector, kind: str) -> None:
+    rows = [traced.example] * 3000
+    if kind == "text/csv":
+        names = list(rows[0])
+        lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    assert traced.post("\n".join(lines), kind).status_code == 200
+    table = collector.steps(collector.one("POST /predict"))["table"]
+    assert table.attributes["table.rows"] == 3000
+    assert table.attributes["table.blocks"] > 1
+    assert 0 < table.attributes["infer.seconds"] < (table.end - table.start) / 1e9
+    assert not collector.steps(table)
+
+
+def test_an_inference_of_the_open_protocol_has_its_run_of_the_model(traced: Any, collector: Collector) -> None:
+    name = traced.app.state.serving.current.artifact.name
+    kinds = {"number": "FP64", "boolean": "BOOL"}
+    inputs = [
+        {
+            "name": each.name,
+            "shape": [1],
+            "datatype": kinds.get(each.type, "BYTES"),
+            "data": [traced.example[each.name]],
+        }
+        for each in traced.artifact.contract.features
+    ]
+    answer = traced.client.post(f"/v2/models/{name}/infer", json={"inputs": inputs}, headers=traced.headers)
+    assert answer.status_code == 200
+    span = collector.one("POST /v2/models/{name}/infer")
+    assert collector.steps(span)["infer"].attributes["model.version"] == traced.artifact.model.version
+
+
+def test_the_service_has_a_name_unless_it_is_given_one(
+    traced: Any, collector: Collector, start: Callable[..., Any]
+) -> None:
+    traced.client.get("/health/live")
+    assert collector.one("GET /health/live").resource["service.name"] == "reproducible-ml"
+
+
+def test_standard_variables_name_the_service_and_choose_the_sample(
+    start: Callable[..., Any], collector: Collector
+) -> None:
+    collector.spans.clear()
+    service = start(
+        otel={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc",
+            "OTEL_BSP_SCHEDULE_DELAY": "10",
+            "OTEL_SERVICE_NAME": "scores",
+            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+        }
+    )
+    service.client.get("/health/live")
+    service.client.get("/health/ready", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
+    assert collector.one("GET /health/ready").resource["service.name"] == "scores"
+    assert [span.name for span in collector.server_spans()] == ["GET /health/ready"]
+    assert collector.headers[-1]["authorization"] == "Basic abc"
+
+
+async def _at_once(service: Any, number: int, **changes: Any) -> None:
+    import asyncio
+
+    content = json.dumps({"instances": [service.changed(**changes)]})
+    headers = {**service.headers, "Content-Type": "application/json"}
+    client = service.client._client
+    answers = await asyncio.gather(*(client.post("/predict", content=content, headers=headers) for _ in range(number)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def _wait_for(collector: Collector, name: str, number: int) -> list[Any]:
+    from tests.service.processes import wait_for
+
+    wait_for(lambda: sum(span.name == name for span in collector.spans) >= number, name)
+    return [span for span in collector.spans if span.name == name]
