@@ -1,7 +1,8 @@
-"""OpenTelemetry, if the environment names a collector; if not, nothing of it is imported.
+"""OpenTelemetry, if the environment names a collector; if not, nothing that makes traces is imported.
 
-What is traced is chosen once, at the start, by the objects that are put together
-(`service.spans`): a service without traces runs no line more for them.
+FastAPI imports the interface (`opentelemetry.trace` and its kin) whatever one does. What is
+traced is chosen once, at the start, by the objects that the service is put together from
+(`service.spans`): without traces it runs no line more for them.
 """
 
 import os
@@ -40,8 +41,8 @@ def start(settings: Settings) -> "Tracing | None":
             from service import spans  # noqa: PLC0415  # 0.3 s and 15 MB that others do without
         except ImportError as error:
             raise SettingsError(
-                f"{named} is set, but {error.name} is not installed; install requirements/tracing.txt "
-                "(`.venv/bin/python -m pip install --no-deps --require-hashes -r requirements/tracing.txt`) or unset it"
+                f"{named} is set, but OpenTelemetry's SDK is not installed; install it with `.venv/bin/python -m pip "
+                "install --no-deps --require-hashes -r requirements/tracing.txt`, or unset the variable"
             ) from error
         return spans.start()
 

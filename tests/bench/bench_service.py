@@ -82,7 +82,7 @@ def _one_row(bench: Bench, floor: Server, service: Server, script: Path, token: 
     rate = 0.8 * _median(ours, "rate")
     steady = [at_rate(service, rate, body, token, seconds, LOAD_CORE) for _ in range(bench.options.rounds)]
     return [
-        *_compared("one row a request / FastAPI that validates it", ours, floors, "requests/s", 1.0),
+        *compared("one row a request / FastAPI that validates it", ours, floors, "requests/s", 1.0),
         Row("p99 at 80 % of that load / p50", _median(steady, "p99"), _median(steady, "p50"), "ms", 5.0),
     ]
 
@@ -93,7 +93,7 @@ def _hundred_rows(bench: Bench, service: Server, script: Path) -> list[Row]:
         loops.append(_loop(bench, 100))
         found = flat_out(service, script, bench.options.seconds, LOAD_CORE)
         ours.append({name: 100 * value for name, value in found.items()})
-    return _compared("100 rows a request / ONNX Runtime alone", ours, loops, "rows/s", 0.6)
+    return compared("100 rows a request / ONNX Runtime alone", ours, loops, "rows/s", 0.6)
 
 
 def _table(bench: Bench, service: Server, token: str) -> list[Row]:
@@ -109,7 +109,7 @@ def _table(bench: Bench, service: Server, token: str) -> list[Row]:
         ])  # fmt: skip
         passed, spent = time.perf_counter() - began, service.cpu_seconds - before
         ours.append({"rate": size / passed, "per CPU second": size / spent})
-    return _compared("CSV / ONNX Runtime alone", ours, loops, "rows/s", 0.5)
+    return compared("CSV / ONNX Runtime alone", ours, loops, "rows/s", 0.5)
 
 
 def _cold_start(bench: Bench) -> list[Row]:
@@ -142,10 +142,10 @@ def _two_workers(bench: Bench) -> list[Row]:
             ours.append(flat_out(two, script, bench.options.seconds, BOTH))
     for each in ours:
         each["per CPU second"] *= 2  # a second of the clock has two of the processor
-    return _compared("WORKERS=2 / one worker, the load on the same two cores", ours, ones, "requests/s", 1.7)
+    return compared("WORKERS=2 / one worker, the load on the same two cores", ours, ones, "requests/s", 1.7)
 
 
-def _compared(what: str, ours: list[Figures], others: list[Figures], unit: str, bound: float) -> list[Row]:
+def compared(what: str, ours: list[Figures], others: list[Figures], unit: str, bound: float | None) -> list[Row]:
     """By the clock and by the processor, each as the round with the middle ratio had it."""
     rows = []
     for name, note, least in (("rate", "", bound), ("per CPU second", ", by CPU", None)):

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,10 +91,12 @@ class Servers:
             yield server
 
     @contextmanager
-    def service(self, cores: str, workers: int = 1) -> Iterator[Server]:
-        """The service, once it is ready."""
+    def service(
+        self, cores: str, workers: int = 1, command: Sequence[str] = ("-m", "service"), **more: str
+    ) -> Iterator[Server]:
+        """The service, or a `command` that runs it otherwise, once it is ready."""
         port = _free_port()
-        with self._running(cores, ["-m", "service"], port, WORKERS=str(workers)) as server:
+        with self._running(cores, list(command), port, WORKERS=str(workers), **more) as server:
             wait(f"http://127.0.0.1:{port}/health/ready")
             yield server
 

@@ -100,8 +100,8 @@ def _values(pairs: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def collecting(port: int = 0) -> Iterator[Collector]:
-    """Run a collector."""
+def collecting(status: int = 200) -> Iterator[Collector]:
+    """Run a collector that answers with this status."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -110,7 +110,7 @@ def collecting(port: int = 0) -> Iterator[Collector]:
             assert self.path == "/v1/traces"
             collector.take(self.rfile.read(int(self.headers["Content-Length"])), dict(self.headers))
             answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
@@ -119,7 +119,7 @@ def collecting(port: int = 0) -> Iterator[Collector]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         collector = Collector(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

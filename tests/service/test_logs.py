@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.correlation import TRACE, Trace
 from service.logs import AccessLog, Answered, JsonFormatter, RequestIds, plain
 
 REQUEST = Answered(0.0, "id", "anna", "POST", "/predict", 200, 0.0012345, "v" * 32, 1)
@@ -75,3 +76,14 @@ def test_an_event_with_a_traceback_is_one_json_object() -> None:
 
 def test_text_for_terminals_has_no_control_characters() -> None:
     assert plain("a\x1b[31mb\nc") == "a?[31mb?c"
+
+
+def test_an_event_within_a_request_names_its_trace() -> None:
+    record = logging.LogRecord("service", logging.INFO, "", 1, "something happened", (), None)
+    token = TRACE.set(Trace("a" * 32, "b" * 16))
+    try:
+        line = json.loads(JsonFormatter().format(record))
+    finally:
+        TRACE.reset(token)
+    assert (line["trace_id"], line["span_id"]) == ("a" * 32, "b" * 16)
+    assert "trace_id" not in json.loads(JsonFormatter().format(record))

@@ -1,12 +1,14 @@
 """Spans of requests, as a collector receives them."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.service.collector import Collector, collecting
+from tests.service.collector import Collector, Span, collecting
+from tests.service.processes import wait_for
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER = "00f067aa0ba902b7"
@@ -21,6 +23,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def traced(start: Callable[..., Any], collector: Collector) -> Any:
+    return make_traced(start, collector)
+
+
+def make_traced(start: Callable[..., Any], collector: Collector) -> Any:
     """Give an API that sends its spans every 10 ms, and the collector forgets what came before."""
     collector.spans.clear()
     return start(otel={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
@@ -87,8 +93,9 @@ def test_a_path_that_there_is_not_names_no_span(traced: Any, collector: Collecto
 
 
 def test_a_line_of_the_access_log_names_its_span(
-    traced: Any, collector: Collector, capsys: pytest.CaptureFixture[str]
+    start: Callable[..., Any], collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    traced = make_traced(start, collector)
     traced.client.get("/health/live")
     span = collector.one("GET /health/live")
     traced.app.state.access_log.stop()
@@ -131,7 +138,7 @@ def test_a_row_that_needs_a_closer_look_disturbs_no_other_trace(traced: Any, col
 
 @pytest.mark.parametrize("kind", ["text/csv", "application/x-ndjson"])
 def test_a_table_is_one_span_however_many_blocks_it_has(traced: Any, collector: Collector, kind: str) -> None:
-    rows = [traced.example] * 3000
+    rows = [traced.example] * 12_000
     if kind == "text/csv":
         names = list(rows[0])
         lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in rows)]
@@ -139,7 +146,7 @@ def test_a_table_is_one_span_however_many_blocks_it_has(traced: Any, collector: 
         lines = [json.dumps(row) for row in rows]
     assert traced.post("\n".join(lines), kind).status_code == 200
     table = collector.steps(collector.one("POST /predict"))["table"]
-    assert table.attributes["table.rows"] == 3000
+    assert table.attributes["table.rows"] == 12_000
     assert table.attributes["table.blocks"] > 1
     assert 0 < table.attributes["infer.seconds"] < (table.end - table.start) / 1e9
     assert not collector.steps(table)
@@ -163,9 +170,7 @@ def test_an_inference_of_the_open_protocol_has_its_run_of_the_model(traced: Any,
     assert collector.steps(span)["infer"].attributes["model.version"] == traced.artifact.model.version
 
 
-def test_the_service_has_a_name_unless_it_is_given_one(
-    traced: Any, collector: Collector, start: Callable[..., Any]
-) -> None:
+def test_the_service_has_a_name_unless_it_is_given_one(traced: Any, collector: Collector) -> None:
     traced.client.get("/health/live")
     assert collector.one("GET /health/live").resource["service.name"] == "reproducible-ml"
 
@@ -191,8 +196,6 @@ def test_standard_variables_name_the_service_and_choose_the_sample(
 
 
 async def _at_once(service: Any, number: int, **changes: Any) -> None:
-    import asyncio
-
     content = json.dumps({"instances": [service.changed(**changes)]})
     headers = {**service.headers, "Content-Type": "application/json"}
     client = service.client._client
@@ -200,8 +203,6 @@ async def _at_once(service: Any, number: int, **changes: Any) -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
-def _wait_for(collector: Collector, name: str, number: int) -> list[Any]:
-    from tests.service.processes import wait_for
-
+def _wait_for(collector: Collector, name: str, number: int) -> list[Span]:
     wait_for(lambda: sum(span.name == name for span in collector.spans) >= number, name)
     return [span for span in collector.spans if span.name == name]
