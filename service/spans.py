@@ -8,42 +8,28 @@ is slow or down costs spans, and no request waits for it.
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from opentelemetry import propagate
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    Span,
-    SpanKind,
-    StatusCode,
-    Tracer,
-    format_span_id,
-    format_trace_id,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, SpanKind, StatusCode, format_span_id, format_trace_id
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.correlation import TRACE, Trace
 from service.counters import Counters
 from service.logs import Answered
-from service.rows import RowReader, Values
-from service.serving import Scored, Served
-from service.together import Together
+from service.serving import Served
+from service.steps import RECORDED, SCOPE, Recorded, Steps, TracedServed
 
 if TYPE_CHECKING:
     from service.artifact import Artifact
-    from service.rows import Encoded
 
 SERVICE: Final = "reproducible-ml"
 """Name of the service unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES give another one."""
@@ -52,9 +38,8 @@ SHUTDOWN_SECONDS: Final = 3.0
 METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _SERVER_ERROR: Final = 500
 
-_decoded: ContextVar[int] = ContextVar("decoded", default=0)
-"""When the request's text was decoded and its values began to be looked at, ns since 1970."""
-_table: ContextVar["_Table | None"] = ContextVar("table", default=None)
+Answer = Callable[..., Awaitable[int]]
+"""Answers a request with a table; gives the number of its rows."""
 
 
 def start() -> "Tracing":
@@ -63,26 +48,27 @@ def start() -> "Tracing":
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it would wait as long as it takes
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Tracing(provider)
+    processor = BatchSpanProcessor(OTLPSpanExporter())
+    provider.add_span_processor(processor)
+    return Tracing(provider, processor)
 
 
 class Tracing:
     """What the service is put together from where it is traced."""
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, processor: BatchSpanProcessor) -> None:
         self._provider = provider
-        self._tracer = provider.get_tracer("service")
+        self._steps = Steps(provider.resource, processor)
 
     def requests(self, app: ASGIApp, route: str | None = None) -> ASGIApp:
         """Make a span around each request to `app`; its `route` is asked of the router if it is not given."""
-        return _Requests(app, self._tracer, route)
+        return _Requests(app, self._provider, route)
 
     def served(self, artifact: "Artifact", counters: Counters) -> Served:
         """Make an artifact ready, with a span for each step of a prediction."""
-        return _Served(artifact, counters, self._tracer)
+        return TracedServed(artifact, counters, self._steps)
 
-    def tables(self, kinds: Mapping[bytes, Callable[..., Any]]) -> dict[bytes, Callable[..., Any]]:
+    def tables(self, kinds: Mapping[bytes, Answer]) -> dict[bytes, Answer]:
         """Make one span for each table, however long, instead of one for each step of each block."""
         return {kind: self._table(table) for kind, table in kinds.items()}
 
@@ -90,11 +76,10 @@ class Tracing:
         """Note a request in the access log with its trace, and in its span what the access log tells."""
 
         def noted(answered: Answered) -> None:
-            span = get_current_span()
-            if span.is_recording():
-                _describe(span, answered)
-            trace = TRACE.get()
-            note(answered if trace is None else answered._replace(trace_id=trace.trace_id, span_id=trace.span_id))
+            recorded, trace = RECORDED.get(), TRACE.get()
+            if recorded is not None:
+                _describe(recorded.span, answered)
+            note(answered if trace is None else Answered(*answered[:-2], *trace))
 
         return noted
 
@@ -104,19 +89,18 @@ class Tracing:
         sending.start()
         sending.join(SHUTDOWN_SECONDS)
 
-    def _table(self, answer: Callable[..., Any]) -> Callable[..., Any]:
-        async def answer_traced(served: Served, *rest: Any) -> int:
-            table = _Table()
-            with self._tracer.start_as_current_span(
-                "table", record_exception=False, set_status_on_exception=False
-            ) as span:
-                token = _table.set(table)
-                try:
-                    rows: int = await answer(served, *rest)
-                    span.set_attribute("table.rows", rows)
-                finally:
-                    _table.reset(token)
-                    span.set_attributes({"table.blocks": table.blocks, "infer.seconds": table.infer_ns / 1e9})
+    def _table(self, answer: Answer) -> Answer:
+        async def answer_traced(*request: Any) -> int:
+            recorded = RECORDED.get()
+            if recorded is None:
+                return await answer(*request)
+            began, rows, recorded.is_table = time_ns(), 0, True
+            try:
+                rows = await answer(*request)
+            finally:
+                seconds = recorded.infer_ns / 1e9
+                attributes = {"table.rows": rows, "table.blocks": recorded.blocks, "infer.seconds": seconds}
+                self._steps.note(recorded, "table", began, time_ns(), attributes)
             return rows
 
         return answer_traced
@@ -125,9 +109,9 @@ class Tracing:
 class _Requests:
     """ASGI middleware, outermost."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer, route: str | None) -> None:
+    def __init__(self, app: ASGIApp, provider: TracerProvider, route: str | None) -> None:
         self._app = app
-        self._tracer = tracer
+        self._tracer = provider.get_tracer(SCOPE)
         self._route = route
         self._propagator = propagate.get_global_textmap()
         self._carried = {name.encode("latin-1") for name in self._propagator.fields}
@@ -137,16 +121,28 @@ class _Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        carrier = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in self._carried
-        }
-        caller = self._propagator.extract(carrier, Context()) if carrier else Context()
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         name = f"{method} {self._route}" if self._route else method
-        span = self._tracer.start_span(name, caller, SpanKind.SERVER, _asked(scope, method))
+        span = self._tracer.start_span(name, self._caller(scope), SpanKind.SERVER)
         found = span.get_span_context()
-        token = attach(set_span_in_context(span, caller))
-        correlated = TRACE.set(Trace(format_trace_id(found.trace_id), format_span_id(found.span_id)))
+        trace = TRACE.set(Trace(format_trace_id(found.trace_id), format_span_id(found.span_id)))
+        try:
+            if span.is_recording():
+                await self._record(span, method, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            TRACE.reset(trace)
+
+    def _caller(self, scope: Scope) -> Context:
+        carried = [pair for pair in scope["headers"] if pair[0] in self._carried]
+        if not carried:
+            return Context()
+        return self._propagator.extract({name.decode(): value.decode("latin-1") for name, value in carried}, Context())
+
+    async def _record(self, span: Span, method: str, scope: Scope, receive: Receive, send: Send) -> None:
+        span.set_attributes(_asked(scope, method))  # after the start, so that what is not kept does not pay for it
+        recorded = RECORDED.set(Recorded(span))
         try:
             await self._app(scope, receive, send)
         except Exception as error:
@@ -154,12 +150,11 @@ class _Requests:
             span.set_attribute("error.type", type(error).__qualname__)
             raise
         finally:
+            RECORDED.reset(recorded)
             route = self._route or getattr(scope.get("route"), "path", None)
             if route is not None:
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.route", route)
-            TRACE.reset(correlated)
-            detach(token)
             span.end()
 
 
@@ -198,151 +193,3 @@ def _describe(span: Span, answered: Answered) -> None:
         attributes["error.type"] = str(answered.status)
         span.set_status(StatusCode.ERROR)
     span.set_attributes(attributes)
-
-
-def _run(version: str, requests: int, rows: int) -> dict[str, str | int]:
-    """Describe a run of the model."""
-    return {"model.version": version, "batch.size": requests, "batch.rows": rows}
-
-
-@dataclass(slots=True)
-class _Table:
-    """What the blocks of a table took together."""
-
-    blocks: int = 0
-    infer_ns: int = 0
-
-
-class _Steps:
-    """Makes spans of steps that are over, within the span of the request that is being answered."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        self._tracer = tracer
-
-    @staticmethod
-    def wanted() -> bool:
-        """Tell whether there is a request, and its trace is kept."""
-        return get_current_span().is_recording()
-
-    def note(
-        self, name: str, began: int, ended: int | None = None, attributes: Mapping[str, str | int] | None = None
-    ) -> None:
-        """Make the span of a step, from and to a time in ns since 1970, now if it is not given."""
-        self._tracer.start_span(name, start_time=began, attributes=attributes).end(ended)
-
-
-class _Reader(RowReader):
-    """Reads rows, with spans for decoding and for the look at names, types and categories."""
-
-    def __init__(self, served: Served, steps: _Steps) -> None:
-        super().__init__(served.contract)
-        self._steps = steps
-
-    def decode(self, body: bytes) -> list[Any]:
-        """Give a request's rows."""
-        if not self._steps.wanted():
-            return super().decode(body)
-        began = time_ns()
-        try:
-            return super().decode(body)
-        finally:
-            ended = time_ns()
-            _decoded.set(ended)
-            self._steps.note("decode", began, ended)
-
-    def quick_values(self, body: bytes) -> Values | None:
-        """Give the numbers of a request in which nothing is odd at first sight, or None."""
-        if not self._steps.wanted():
-            return super().quick_values(body)
-        values = super().quick_values(body)
-        self._steps.note("validate", _decoded.get())
-        return values
-
-
-class _Served(Served):
-    """An artifact whose steps are seen."""
-
-    def __init__(self, artifact: "Artifact", counters: Counters, tracer: Tracer) -> None:
-        self._steps = _Steps(tracer)
-        super().__init__(artifact, counters)
-        self.reader = _Reader(self, self._steps)
-        if self.together is not None:
-            self.together = _Together(self, self._steps)
-
-    def read(self, body: bytes, limit: int = 256) -> "Encoded":
-        """Read a request's instances."""
-        if not self._steps.wanted():
-            return super().read(body, limit)
-        _decoded.set(time_ns())
-        try:
-            return super().read(body, limit)
-        finally:
-            self._steps.note("validate", _decoded.get())
-
-    def score(self, encoded: "Encoded") -> Scored:
-        """Score rows."""
-        if not self._steps.wanted():
-            return super().score(encoded)
-        began = time_ns()
-        scored = super().score(encoded)
-        table = _table.get()
-        if table is None:
-            self._steps.note("infer", began, attributes=_run(self.version, 1, len(encoded.numbers)))
-        else:
-            table.blocks += 1
-            table.infer_ns += time_ns() - began
-        return scored
-
-    def answer(self, scored: Scored) -> bytes:
-        """Give the JSON document of an answer."""
-        if not self._steps.wanted():
-            return super().answer(scored)
-        began = time_ns()
-        document = super().answer(scored)
-        self._steps.note("encode", began)
-        return document
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Requests scored together."""
-
-    began: int = 0
-    ended: int = 0
-    size: int = 0
-    """Requests."""
-    rows: int = 0
-
-
-class _Together(Together):
-    """Scores small requests together; each gets a span of its own over the run of the model that it shared."""
-
-    def __init__(self, served: Served, steps: _Steps) -> None:
-        super().__init__(served)
-        self._steps = steps
-        self._version = served.version
-        self._batch = _Batch()
-
-    async def score(self, values: Values, body: bytes) -> Scored:
-        """Score and count rows with whatever else has come."""
-        batch = self._batch
-        try:
-            return await super().score(values, body)
-        finally:
-            if batch.ended and self._steps.wanted():
-                self._steps.note("infer", batch.began, batch.ended, _run(self._version, batch.size, batch.rows))
-
-    def _score(self) -> None:
-        batch, self._batch = self._batch, _Batch()
-        batch.size, batch.rows = len(self._waiting), sum(len(values) for values, _, _ in self._waiting)
-        batch.began = time_ns()
-        # This runs in the first request's context; what is done for all is no step of that one.
-        token = attach(_NO_SPAN)
-        try:
-            super()._score()
-        finally:
-            detach(token)
-            batch.ended = time_ns()
-
-
-_NO_SPAN: Final = set_span_in_context(INVALID_SPAN, Context())
