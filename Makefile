@@ -18,7 +18,8 @@ repro: $(VENV)/.pipeline ## run the pipeline: ingest, validate, prepare, train, 
 	@dvc repro
 	@python -m stages._summary
 
-serve: $(VENV)/.service models/model.onnx ## serve the model on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
+TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) models/model.onnx ## serve the model on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
 	@exec python -m service.serve
 
 # Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
@@ -103,6 +104,11 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 	@$(make_venv)
 	@$(install)
 	@touch $(installs:%=$(VENV)/.%)
+
+# What sends traces is small, and most services send none.
+$(VENV)/.tracing: requirements/tracing.txt | $(VENV)/.service
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --disable-pip-version-check --no-input -r $<
+	@touch $@
 
 # While pip works a file names its process. Left by a dead one it tells of a half-made environment, made anew.
 BUSY := $(VENV)/.installing

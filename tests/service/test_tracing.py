@@ -97,11 +97,13 @@ def test_a_service_without_the_packages_says_in_one_line_how_to_get_them(
 
 
 @pytest.mark.slow
-def test_spans_that_wait_at_the_end_are_sent(root: Root, collector: Collector) -> None:
-    with running(root, **{ENDPOINT: collector.url, "OTEL_BSP_SCHEDULE_DELAY": "60000"}) as service:
+def test_spans_that_wait_at_the_end_are_sent_as_the_file_env_says(root: Root, collector: Collector) -> None:
+    file = root.lock.with_name("settings.env")
+    file.write_text(f"{ENDPOINT}={collector.url}\nOTEL_BSP_SCHEDULE_DELAY=60000\nOTEL_SERVICE_NAME=scores\n")
+    with running(root, ENV_FILE=str(file)) as service:
         assert service.client.post("/predict", json=BODY).status_code == 200
         assert service.stop() == 0
-    assert "POST /predict" in {span.name for span in collector.server_spans()}
+    assert collector.one("POST /predict", 0.0).resource["service.name"] == "scores"
 
 
 @pytest.fixture(params=["refuses", "hangs", "fails"])
