@@ -116,7 +116,10 @@ def _predict() -> Schema:
             {
                 "name": "ids",
                 "in": "query",
-                "description": "true: the answer to JSON names each prediction, for POST /feedback",
+                "description": (
+                    "true: the answer names each prediction, for POST /feedback; a table's in a column or member "
+                    "prediction_id"
+                ),
                 "schema": {"type": "boolean"},
             }
         ],

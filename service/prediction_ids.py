@@ -4,6 +4,7 @@ An id holds the model's version, what was predicted and when, so that nothing is
 somebody comes back with it: a service that gives ids writes no more than one that does not.
 """
 
+import asyncio
 import base64
 import hmac
 import os
@@ -21,6 +22,7 @@ ASKED: Final = b"ids=true"
 """Query of POST /predict that asks for ids."""
 MAX_LENGTH: Final = 2048
 
+_FEW_ROWS: Final = 150
 _SIGNATURE_BYTES: Final = 16
 _DAY_SECONDS: Final = 86_400
 _TRUNCATED: Final = "It is cut off or changed"
@@ -71,6 +73,16 @@ class PredictionIds:
             self._sign(Prediction(unique + number.to_bytes(4, "big"), now, md5, *row))
             for number, row in enumerate(rows)
         ]
+
+    def name(self, served: Any, scored: Any) -> list[str]:
+        """Give an id for each row that `served` has `scored`, both as `service.serving` has them."""
+        return self.make(served.version, rows(served.contract.classes, served.contract.positive, scored))
+
+    async def name_aside(self, served: Any, scored: Any) -> list[str]:
+        """Do the same for any number of rows; for many, at 3 µs each, in a thread while others are answered."""
+        if len(scored.numbers) <= _FEW_ROWS:
+            return self.name(served, scored)
+        return await asyncio.to_thread(self.name, served, scored)
 
     def read(self, text: str) -> Prediction:
         """Read an id. Raises ExpiredError, or PredictionIdError if it is not one of ours."""

@@ -18,6 +18,8 @@ from service.tensors import Inference, Output, Tensor
 
 _HEADER_LENGTH: Final = "inference-header-content-length"
 _MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")
+_IDS: Final = "prediction_ids"
+"""Output that is given to who names it, or says so in the request's parameters."""
 _ENCODER: Final = msgspec.json.Encoder()
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": text}
@@ -79,7 +81,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
         "platform": "onnx_onnxruntime",
         "inputs": inputs,
         "outputs": outputs,
-        "parameters": {"classes": served.class_names},
+        "parameters": {"classes": served.class_names, "outputs_on_request": [_IDS]},
     }
 
 
@@ -114,7 +116,12 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     served.count(scored)
     served.metrics.count_request(len(rows))
     request.state.instances = len(rows)
-    return _answer(served, name, wanted, scored)
+    ids = await request.app.state.prediction_ids.name_aside(served, scored) if _wants_ids(wanted) else None
+    return _answer(served, wanted, scored, ids)
+
+
+def _wants_ids(wanted: Inference) -> bool:
+    return bool(wanted.parameters.get(_IDS)) or any(output.name == _IDS for output in wanted.outputs or ())
 
 
 def _served(request: Request, name: str, version: str | None) -> Served:
@@ -158,11 +165,16 @@ def _label_type(served: Served) -> str:
     return {bool: "BOOL", int: "INT64", str: "BYTES"}[type(served.contract.classes[0])]
 
 
-def _answer(served: Served, name: str, wanted: Inference, scored: Scored) -> Response:
+def _answer(served: Served, wanted: Inference, scored: Scored, ids: list[str] | None) -> Response:
     outputs, binary = [], []
     by_name = {output.name: output for output in wanted.outputs or ()}
     default = bool(wanted.parameters.get("binary_data_output"))
-    for tensor, values in _outputs(served, scored):
+    given = list(_outputs(served, scored))
+    if ids is not None:
+        given.append((Tensor(_IDS, [len(ids)], "BYTES"), ids))
+        if wanted.outputs:  # asked for by the parameter, beside those that are named
+            by_name.setdefault(_IDS, Output(_IDS))
+    for tensor, values in given:
         output = by_name.pop(tensor.name, None) if wanted.outputs else Output(tensor.name)
         if output is None:
             continue
@@ -175,7 +187,7 @@ def _answer(served: Served, name: str, wanted: Inference, scored: Scored) -> Res
         outputs.append(tensor)
     if by_name:
         raise Problem(422, f"There is no output {next(iter(by_name))[:80]!r}", title="No such output")
-    document = {"model_name": name, "model_version": served.version, "outputs": outputs}
+    document = {"model_name": served.artifact.name, "model_version": served.version, "outputs": outputs}
     if wanted.id is not None:
         document["id"] = wanted.id
     header = _ENCODER.encode(document)

@@ -44,8 +44,8 @@ CLIENT_GONE: Final = 499
 _INLINE_BYTES: Final = 64 * 1024
 """Larger bodies are worked on in a thread, so that others are answered meanwhile: about 150 rows, 1 ms."""
 
-Table = Callable[[Served, Receive, Send, bytes], Awaitable[int]]
-"""Answers a request with a table; gives the number of its rows."""
+Table = Callable[[Served, Receive, Send, bytes, PredictionIds | None], Awaitable[int]]
+"""Answers a request with a table, with ids of its rows if they are asked for; gives the number of its rows."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +90,11 @@ class Predict:
                 scored, answer = await self._predict(served, body)
                 instances = len(scored.labels)
                 if scope["query_string"] == ASKED:
-                    answer = self._with_ids(served, scored, answer)
+                    answer = prediction_ids.with_ids(answer, await self._ids.name_aside(served, scored))
                 await respond(send, 200, answer, (b"content-type", JSON), (b"x-request-id", request_id))
             elif kind in self._tables:
-                instances = await self._tables[kind](served, receive, send, request_id)
+                ids = self._ids if scope["query_string"] == ASKED else None
+                instances = await self._tables[kind](served, receive, send, request_id, ids)
             else:
                 self._refuse_kind()
         except Problem as problem:
@@ -129,10 +130,6 @@ class Predict:
             scored = served.score(served.read(body, self._max_instances))
             served.count(scored)
         return scored, served.answer(scored)
-
-    def _with_ids(self, served: Served, scored: Scored, answer: bytes) -> bytes:
-        found = prediction_ids.rows(served.contract.classes, served.contract.positive, scored)
-        return prediction_ids.with_ids(answer, self._ids.make(served.version, found))
 
     def _compute(self, served: Served, body: bytes) -> tuple[Scored, bytes]:
         scored = served.score(served.read(body, self._max_instances))

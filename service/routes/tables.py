@@ -22,6 +22,7 @@ from service import explain
 from service.columns import CsvReader
 from service.exchange import SECURITY_HEADERS, Receive, Send, read_pieces
 from service.explain import Findings
+from service.prediction_ids import PredictionIds
 from service.problems import SHOWN_ERRORS, Problem
 from service.routes.predict import Table
 from service.rows import Encoded, Unclear
@@ -44,10 +45,12 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     longest = settings.max_body_bytes // 32
 
     def answering(form: type["_Form"]) -> Table:
-        async def answer(served: Served, receive: Receive, send: Send, request_id: bytes) -> int:
+        async def answer(
+            served: Served, receive: Receive, send: Send, request_id: bytes, ids: PredictionIds | None
+        ) -> int:
             async with turns:
                 with tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
-                    rows = await _score(form(served), receive, out, longest)
+                    rows = await _score(form(served, ids), receive, out, longest)
                     await _send(send, form.media, served, request_id, out)
             return rows
 
@@ -61,8 +64,9 @@ class _Form(ABC):
 
     media: bytes
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, ids: PredictionIds | None) -> None:
         self.served = served
+        self.ids = ids
         self.findings = Findings()
         self.rows = 0
 
@@ -155,16 +159,18 @@ class _Csv(_Form):
         lines = csv.writer(text, lineterminator="\n")
         names = self.served.class_names
         if not self.rows:
-            lines.writerow(["prediction", *(f"probability_{name}" for name in names), "warnings"])
+            more = ["prediction_id"] if self.ids else []
+            lines.writerow(["prediction", *(f"probability_{name}" for name in names), "warnings", *more])
         warnings = [""] * len(scored.numbers)
         for each in scored.outside:
             before = warnings[each.instance]
             warnings[each.instance] = f"{before}{'; ' if before else ''}{each.feature.name} {each.kind}"
+        last = [warnings, self.ids.name(self.served, scored)] if self.ids else [warnings]
         if names:
             labels = map(class_name, scored.labels)  # type: ignore[arg-type]  # classification has labels
-            lines.writerows(zip(labels, *zip(*scored.values, strict=True), warnings, strict=True))
+            lines.writerows(zip(labels, *zip(*scored.values, strict=True), *last, strict=True))
         else:
-            lines.writerows(zip(scored.values, warnings, strict=True))
+            lines.writerows(zip(scored.values, *last, strict=True))
         out.write(text.getvalue().encode())
 
 
@@ -208,6 +214,9 @@ class _Ndjson(_Form):
         for each in scored.outside:
             warning = {"field": each.feature.name, "kind": each.kind}
             lines[each.instance].setdefault("warnings", []).append(warning)
+        if self.ids:
+            for line, prediction_id in zip(lines, self.ids.name(self.served, scored), strict=True):
+                line["prediction_id"] = prediction_id
         out.write(_ENCODER.encode_lines(lines))
 
 
