@@ -167,10 +167,10 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
     )  # fmt: skip
     yield Alert(
         "ModelOld",
-        f"(time() - max by (job, version) (model_timestamp_seconds)) / 86400 > {limits.model_age_days}",
+        f"(time() - min by (job, version) (model_timestamp_seconds)) / 86400 > {limits.model_age_days}",
         timing.later, "warning",
         f"The model is {_COUNT} days old",
-        f"Version {{{{ $labels.version }}}} was written {_COUNT} days ago; {limits.model_age_days}"
+        f"Version {{{{ $labels.version }}}} was made {_COUNT} days ago; {limits.model_age_days}"
         " are allowed. Fetch newer data, `dvc repro`, review the metrics, deploy.",
         "model",
     )  # fmt: skip

@@ -22,8 +22,8 @@ MODEL: Final = Board(
         ),
         Panel(
             "Age",
-            f"Since the served file was written; {LIMITS.model_age_days} days are allowed.",
-            {"{{version}}": f"time() - max by (version) (model_timestamp_seconds{{{VERSION}}})"},
+            f"Since the model was registered, or its file written; {LIMITS.model_age_days} days are allowed.",
+            {"{{version}}": f"time() - min by (version) (model_timestamp_seconds{{{VERSION}}})"},
             "stat",
             "s",
             warn=LIMITS.model_age_days * 64_800,

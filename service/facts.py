@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Final
 import onnxruntime
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from service import registered
 from service.counters import Block, Counters, Family
 from service.settings import ROOT, Settings
 
 if TYPE_CHECKING:
     from service.serving import Serving
-
-_REGISTERED: Final = "registered_model_"
-_MAX_REGISTRY_BYTES: Final = 1024 * 1024
 
 IN_PROGRESS: Final = Family("http_requests_in_progress", "Requests begun and not yet answered.", kind="gauge")
 
@@ -63,10 +60,17 @@ class FactsCollector(Collector):
         yield build
         written = GaugeMetricFamily(
             "model_timestamp_seconds",
-            "When the artifact was written here, seconds since 1970; DVC's cache keeps the time of the first writing.",
-            labels=["version"],
+            "When the model in service was first registered (source registry) or, where the registry's file does not "
+            "name it, when its file was written here (source file); seconds since 1970.",
+            labels=["version", "source"],
         )
-        written.add_metric([artifact.version], self._timestamp(artifact.version))
+        found = registered.read(self._settings.registry_path)
+        entries = registered.entries(found, artifact.version)
+        # A file's time is that of a checkout or a copy as well, and the age of an old model then looks young.
+        if entries:
+            written.add_metric([artifact.version, "registry"], entries[0]["created"])
+        else:
+            written.add_metric([artifact.version, "file"], self._timestamp(artifact.version))
         yield written
         accepted = GaugeMetricFamily(
             "model_accepted_metric", "What evaluation measured on the test rows.", labels=["version", "metric"]
@@ -75,18 +79,7 @@ class FactsCollector(Collector):
             if isinstance(value, float | int) and not isinstance(value, bool):
                 accepted.add_metric([artifact.version, name], float(value))
         yield accepted
-        yield from self._registered()
-
-    def _registered(self) -> Iterator[Metric]:
-        """Give what the pipeline wrote of the registry; nothing where it is missing or no such text."""
-        path = self._settings.registry_path
-        try:
-            content = path.read_bytes()[:_MAX_REGISTRY_BYTES]
-            found = list(text_string_to_metric_families(content.decode()))
-        except (OSError, ValueError):
-            return
-        # A name of our own in that file would stand twice, and Prometheus would refuse all.
-        yield from (family for family in found if family.name.startswith(_REGISTERED))
+        yield from found
 
     def _timestamp(self, version: str) -> float:
         """The file's time, looked at once for each version: a newer file may be a refused one."""

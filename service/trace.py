@@ -1,8 +1,9 @@
 """``python -m service.trace ID``: from a prediction back to all that made it.
 
 The id names the model's MD5; the commit whose `dvc.lock` first named that file holds the
-rest: parameters, the training data's MD5, what validation and evaluation said. The truth,
-where it came back, stands in the users database.
+rest: parameters, the training data's MD5, what validation and evaluation said. The entries
+in the registry, with their runs, are those that `stages.register` wrote beside the metrics.
+The truth, where it came back, stands in the users database.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any, Final
 import yaml
 from sqlalchemy import select
 
-from service import env_file
+from service import env_file, registered
 from service.database import Database, DatabaseDownError, DatabaseUrlError, Feedback
 from service.prediction_ids import Prediction, PredictionIdError, PredictionIds
 from service.settings import Settings, SettingsError
@@ -74,6 +75,7 @@ def trace(prediction: Prediction, settings: Settings) -> dict[str, Any]:
         "files": files,
         "params": _params(lock),
         **reports,
+        "registry": _registry(version, settings),
     }
 
 
@@ -125,6 +127,12 @@ def _report(repository: Path, commit: str, path: str) -> Any:
     with contextlib.suppress(OSError, ValueError):
         return json.loads(text if text is not None else (repository / path).read_text(encoding="utf-8"))
     return None
+
+
+def _registry(version: str, settings: Settings) -> list[dict[str, Any]]:
+    """List the registry's entries of the model, as the pipeline last told of them; none where it did not."""
+    found = registered.entries(registered.read(settings.registry_path), version)
+    return [each | {"created": datetime.fromtimestamp(each["created"], UTC).isoformat()} for each in found]
 
 
 def _actual(prediction: Prediction, settings: Settings) -> Any:

@@ -27,6 +27,8 @@ class Version:
     """When it was registered, seconds since 1970."""
     champion: bool
     rows: int | None
+    run_id: str = ""
+    """MLflow's run that made it."""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -42,6 +44,7 @@ def versions(registry: Registry) -> list[Version]:
             created=each.creation_timestamp / 1000,
             champion=champion is not None and str(champion.version) == str(each.version),
             rows=int(each.tags[TRAINING_ROWS]) if TRAINING_ROWS in each.tags else None,
+            run_id=each.run_id or "",
             metrics=dict(registry.client.get_run(each.run_id).data.metrics) if each.run_id else {},
         )
         for each in newest
@@ -64,11 +67,15 @@ def text(name: str, found: Iterable[Version]) -> str:
         labels,
         registry=shown,
     )
+    info = Gauge(
+        "registered_model_info", "The run that made a registered version.", (*labels, "run_id"), registry=shown
+    )
     champion = Gauge("registered_model_champion", "1 for the champion, else 0.", labels, registry=shown)
     rows = Gauge("registered_model_training_rows", "Rows that a version was trained on.", labels, registry=shown)
     for each in found:
         key = (name, each.number, each.md5)
         created.labels(*key).set(each.created)
+        info.labels(*key, each.run_id).set(1)
         champion.labels(*key).set(float(each.champion))
         if each.rows is not None:
             rows.labels(*key).set(each.rows)

@@ -25,6 +25,8 @@ WORKSPACE: Final = Path("/workspace")
 ARTIFACT: Final = Path("/artifact")
 STORE: Final = Path("/run/secrets/s3.env")
 PUBLISHED: Final = ("dvc.lock", "models/model.onnx", "metrics/metrics.json")
+REGISTRY: Final = "metrics/registry.prom"
+"""Published beside these where it is: since when the registry has the model, and what it has besides."""
 KEPT: Final = 2
 """Artifacts in the volume: the one in service and the one before."""
 
@@ -204,6 +206,8 @@ def publish(workspace: Path, artifact: Path) -> None:
     for name in PUBLISHED:
         (beside / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(workspace / name, beside / name)
+    if (workspace / REGISTRY).is_file():
+        shutil.copyfile(workspace / REGISTRY, beside / REGISTRY)
     shutil.rmtree(artifact / version, ignore_errors=True)
     beside.rename(artifact / version)
     os.sync()

@@ -67,6 +67,38 @@ def test_a_registration_of_another_model_is_not_taken_for_this_one(
     assert told(root, second, capsys)["registration"] is None
 
 
+def test_a_prediction_leads_to_the_entries_of_its_model_in_the_registry(
+    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (first, second) = repository
+    lines = [
+        "# TYPE registered_model_created_timestamp_seconds gauge",
+        f'registered_model_created_timestamp_seconds{{name="flights",number="8",version="{second}"}} 2.0',
+        f'registered_model_created_timestamp_seconds{{name="flights",number="7",version="{first}"}} 1.0',
+        "# TYPE registered_model_champion gauge",
+        f'registered_model_champion{{name="flights",number="7",version="{first}"}} 0.0',
+        "# TYPE registered_model_info gauge",
+        f'registered_model_info{{name="flights",number="7",version="{first}",run_id="abc"}} 1.0',
+    ]
+    (root.lock.parent / "metrics/registry.prom").write_text("\n".join([*lines, ""]))
+    assert told(root, first, capsys)["registry"] == [
+        {
+            "name": "flights",
+            "number": "7",
+            "created": "1970-01-01T00:00:01+00:00",
+            "champion": False,
+            "run_id": "abc",
+        }
+    ]
+
+
+def test_without_the_pipelines_word_the_registry_is_not_made_up(
+    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (first, _) = repository
+    assert told(root, first, capsys)["registry"] == []
+
+
 @pytest.mark.parametrize(
     ("version", "said"),
     [(None, "error: It is cut off or changed"), ("0" * 32, "error: no commit's dvc.lock names the model 0000")],

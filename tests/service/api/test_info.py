@@ -131,6 +131,32 @@ def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) 
     assert service.metric("service_build_info", version="0.1.0") == 1
 
 
+def test_the_age_counts_from_the_first_registration_where_the_registry_names_the_model(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "registry.prom"
+    service = start(registry_path=path)
+    version = service.artifact.model.version
+    path.write_text(_created((1, "0" * 32, 1e9), (2, version, 1.6e9), (3, version, 1.7e9)))
+    assert service.metric("model_timestamp_seconds", version=version, source="registry") == 1.6e9
+    assert service.metric("model_timestamp_seconds", source="file") == 0
+
+
+def test_the_age_counts_from_the_file_where_the_registry_names_other_models(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "registry.prom"
+    path.write_text(_created((1, "0" * 32, 1e9)))
+    service = start(registry_path=path)
+    written = (service.artifact.root / "models/model.onnx").stat().st_mtime
+    assert service.metric("model_timestamp_seconds", source="file") == written
+    assert service.metric("model_timestamp_seconds", source="registry") == 0
+
+
+def _created(*versions: tuple[int, str, float]) -> str:
+    name = "registered_model_created_timestamp_seconds"
+    lines = [f'{name}{{name="shop",number="{number}",version="{md5}"}} {time}' for number, md5, time in versions]
+    return "\n".join([f"# TYPE {name} gauge", *lines, ""])
+
+
 def test_what_the_pipeline_tells_of_the_registry_is_shown_and_nothing_else(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "registry.prom"
     service = start(registry_path=path)
