@@ -30,3 +30,10 @@ def test_time_champion_and_rows_are_told(samples: dict[tuple[str, ...], float]) 
     assert (samples["registered_model_champion", *new], samples["registered_model_champion", *old]) == (1, 0)
     assert samples["registered_model_training_rows", *new] == 700
     assert ("registered_model_training_rows", *old) not in samples
+
+
+def test_the_run_of_each_version_is_told() -> None:
+    version = Version("2", "b" * 32, 1.0, champion=True, rows=None, run_id="f" * 32)
+    families = text_string_to_metric_families(text("flights", [version]))
+    (info,) = (sample for family in families for sample in family.samples if sample.name == "registered_model_info")
+    assert info.labels == {"name": "flights", "number": "2", "version": "b" * 32, "run_id": "f" * 32}
