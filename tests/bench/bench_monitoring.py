@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +37,10 @@ WITHOUT = {
 }
 """Programs that run the service without a part of it."""
 SAME = "the same once more, which shows the noise"
-TRACED = {
-    "every request traced": "parentbased_always_on",
-    "one request in a hundred traced": "parentbased_traceidratio",
-}
-"""Samplers."""
+TRACED = {"one request in a hundred traced": "0.01", "every request traced": "1"}
+"""Shares that are sampled."""
+SETTLED_SECONDS = 1.0
+"""After a variant with traces, until what waited is sent and takes nothing from the next one."""
 
 
 def main() -> None:
@@ -58,16 +58,18 @@ def main() -> None:
             variants[what] = running.enter_context(servers.service(SERVER_CORE, command=["-c", program]))
         os.sched_setaffinity(0, {int(LOAD_CORE)})  # for the collector's thread
         collector = running.enter_context(collecting())
-        for what, sampler in TRACED.items():
-            traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,
-                      "OTEL_TRACES_SAMPLER_ARG": "0.01"}  # fmt: skip
+        for what, share in TRACED.items():
+            traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500",
+                      "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": share}  # fmt: skip
             variants[what] = running.enter_context(servers.service(SERVER_CORE, **traced))
         script = write_script(folder, 1, records, servers.token(variants["as it is"]))
         found: dict[str, list[Figures]] = {what: [] for what in variants}
         for _ in range(options.rounds):
             for what, server in variants.items():
                 found[what].append(flat_out(server, script, options.seconds, LOAD_CORE))
-                collector.spans.clear()
+                if what in TRACED:
+                    time.sleep(SETTLED_SECONDS)
+                    collector.spans.clear()
     write(_rows(found), "monitoring")
 
 
