@@ -61,7 +61,7 @@ def main() -> None:
         for what, share in TRACED.items():
             traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "500",
                       "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": share}  # fmt: skip
-            variants[what] = running.enter_context(servers.service(SERVER_CORE, **traced))
+            variants[what] = running.enter_context(servers.service(SERVER_CORE, workers=1, **traced))
         script = write_script(folder, 1, records, servers.token(variants["as it is"]))
         found: dict[str, list[Figures]] = {what: [] for what in variants}
         for _ in range(options.rounds):
