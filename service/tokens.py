@@ -153,7 +153,7 @@ class Tokens:
         return claims
 
     def _find_secret(self, token: bytes) -> str:
-        secret = self._secrets.get(jwt.get_unverified_header(token).get("kid"))
+        secret = self._secrets.get(jwt.get_unverified_header(token).get("kid", ""))
         if secret is None:
             raise jwt.InvalidSignatureError
         return secret
