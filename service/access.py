@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from functools import partial
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from service.accounts import AccountError, Accounts
-from service.database import Database
+from service import database_url
+from service.account_rules import AccountError
 from service.logins import Logins
 from service.passwords import Passwords
+from service.revisions import UserRevisions
 from service.revocations import Revocations, Watch
 from service.settings import Settings
 from service.threads import Threads
@@ -17,6 +19,10 @@ from service.tokens import Count, Tokens, count_nothing
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from service.accounts import Accounts
+    from service.database import Database
+    from service.feedback_store import FeedbackStore
 
 _log = logging.getLogger(__name__)
 
@@ -29,14 +35,41 @@ class Access:
 
     def __init__(self, settings: Settings, count: Count = count_nothing) -> None:
         self._settings = settings
-        self.database = Database(settings.database_url.get_secret_value())
-        self.accounts = Accounts(self.database, Passwords(settings))
+        self._passwords = Passwords(settings)
+        self._url = settings.database_url.get_secret_value()
+        self._database: Database | None = None
+        self._making = Lock()
+        self.revisions = UserRevisions(database_url.parse(self._url))
         self.revocations = Revocations()
         self.tokens = Tokens(settings, self.revocations, count)
-        self.logins = Logins(settings, self.accounts, self.tokens, count)
+        self.logins = Logins(settings, lambda: self.accounts, self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)
-        self.watch = Watch(self.accounts, self.revocations, self._prepare)
+        self.watch = Watch(self.revisions, self.revocations, self._prepare)
         self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def database(self) -> "Database":
+        """The users database, reached by SQLAlchemy, which is imported now if it wasn't."""
+        from service.database import Database  # noqa: PLC0415  # most workers never need it (service.revisions)
+
+        with self._making:
+            if self._database is None:
+                self._database = Database(self._url)
+            return self._database
+
+    @cached_property
+    def accounts(self) -> "Accounts":
+        """The users."""
+        from service.accounts import Accounts  # noqa: PLC0415
+
+        return Accounts(self.database, self._passwords)
+
+    @cached_property
+    def feedback(self) -> "FeedbackStore":
+        """What turned out to be true of predictions."""
+        from service.feedback_store import FeedbackStore  # noqa: PLC0415
+
+        return FeedbackStore(self.database)
 
     async def start(self) -> None:
         """Bring the database up to date, add the first admin, and begin to watch it.
@@ -55,15 +88,17 @@ class Access:
                 await self._watching
         for threads in (self.logins, self.watch, self.administration):
             await asyncio.to_thread(threads.close)
-        self.database.close()
+        if self._database is not None:
+            self._database.close()
 
     def _prepare(self) -> None:
         name, password = self._settings.admin_username, self._settings.admin_password
         if bool(name) != bool(password):
             raise AccountError("set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither")
-        add = partial(self.accounts.prepare, name or "", password.get_secret_value() if password else "")
+        if self.revisions.are_ready():
+            return
         try:
-            added = add()
+            added = self.accounts.prepare(name or "", password.get_secret_value() if password else "")
         except AccountError as error:
             raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
         if added:

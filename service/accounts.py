@@ -1,55 +1,29 @@
-"""What can be done with a user: the rules, the same for the command line, the API and the first start."""
+"""What can be done with a user, the same for the command line, the API and the first start."""
 
 import logging
-import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time_ns
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from service.database import Database, DatabaseDownError, Revision, User
-from service.passwords import Passwords, encode
-
-SCOPES = ("predict", "admin")
-MAX_NAME = 64
-"""Longest user name, in characters."""
-MIN_PASSWORD = 8
-"""Shortest password, in characters: NIST SP 800-63B's floor."""
+from service.account_rules import (
+    SCOPES,
+    Account,
+    LastAdminError,
+    UnknownUserError,
+    UserExistsError,
+    check_password,
+    check_scopes,
+    lookup_name,
+    normalise,
+)
+from service.database import Database, Revision, User
+from service.database_url import DatabaseDownError
+from service.passwords import Passwords
 
 _log = logging.getLogger(__name__)
-
-
-class AccountError(ValueError):
-    """What was asked breaks a rule; one line that says which and what to do."""
-
-
-class UnknownUserError(AccountError):
-    """There is no user of that name."""
-
-
-class UserExistsError(AccountError):
-    """There is a user of that name already."""
-
-
-class LastAdminError(AccountError):
-    """Without this user nobody could administer the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user as the world may see one: no password, no hash.
-
-    `revision` is the one that tokens given now must carry.
-    """
-
-    username: str
-    scopes: frozenset[str]
-    disabled: bool
-    created_at: datetime
-    revision: int
 
 
 class Accounts:
@@ -138,15 +112,6 @@ class Accounts:
             self._renew(account.username, stored, password)
         return account
 
-    def changes(self, since: int) -> tuple[int, dict[str, int]] | None:
-        """Give the newest revision and that of each user who isn't disabled; None if it is still `since`."""
-        with self._database.reading() as session:
-            newest = session.scalar(select(Revision.value))
-            if newest is None or newest == since:
-                return None
-            rows = session.execute(select(User.username, User.revision).where(User.disabled.is_(False)))
-            return newest, {row.username: row.revision for row in rows}
-
     def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
         name, revision = normalise(username), _next_revision(session)
         if session.get(User, name):
@@ -171,42 +136,6 @@ class Accounts:
                 session.execute(statement.values(password_hash=self._passwords.hash(password)))
         except DatabaseDownError as error:  # a full disk is no reason to refuse a login
             _log.warning("the password hash of %s was not renewed: %s", username, error)
-
-
-def normalise(username: str) -> str:
-    """Give the one spelling of a user name: NFKC, case folded; AccountError for one that can't be."""
-    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username[: 4 * MAX_NAME]).casefold())
-    if not name or len(username) > 4 * MAX_NAME or len(name) > MAX_NAME:
-        raise AccountError(f"a user name has 1 to {MAX_NAME} characters, not {len(username)}")
-    if not name.isprintable() or any(character.isspace() for character in name):
-        raise AccountError("a user name has no spaces, control or invisible characters")
-    return name
-
-
-def check_password(password: str, username: str) -> None:
-    """Raise AccountError for a password against the rules."""
-    if len(password) < MIN_PASSWORD:
-        raise AccountError(f"a password has at least {MIN_PASSWORD} characters, not {len(password)}")
-    if encode(password) is None:
-        raise AccountError("a password has at most 1024 bytes of valid Unicode text")
-    if password.casefold() == username or len(set(password)) == 1:
-        raise AccountError("a password is neither the user name nor one character over and over")
-
-
-def check_scopes(scopes: Iterable[str]) -> list[str]:
-    """Give the scopes in their order, each once; AccountError for an unknown one or none."""
-    asked = set(scopes)
-    if not asked or not asked.issubset(SCOPES):
-        raise AccountError(f"scopes are {' and '.join(SCOPES)}, not {' '.join(sorted(asked)) or 'none'}")
-    return [scope for scope in SCOPES if scope in asked]
-
-
-def lookup_name(username: str) -> str:
-    """Give the spelling to look up; a name that cannot be becomes the empty one, which is no user's."""
-    try:
-        return normalise(username)
-    except AccountError:
-        return ""
 
 
 def _account(user: User) -> Account:

@@ -25,7 +25,7 @@ from service.counters import Counters
 from service.envelope import Envelope
 from service.events import EventMetrics
 from service.facts import FactsCollector, InProgress
-from service.feedback import FeedbackMetrics, FeedbackStore
+from service.feedback import FeedbackMetrics
 from service.folders import Folder
 from service.logs import AccessLog, RequestIds
 from service.metrics import RequestMetrics
@@ -105,7 +105,6 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.registry.register(FactsCollector(settings, serving))
     app.in_progress = InProgress(counters)
     app.state.prediction_ids = PredictionIds(settings)
-    app.state.feedback = FeedbackStore(access.database)
     app.state.feedback_metrics = FeedbackMetrics(counters, serving.current.version)
     routers = [module.router for module in (token, admin, info, feedback, health, inference_protocol, docs)]
     for router in routers:

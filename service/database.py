@@ -11,20 +11,25 @@ from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Connection, DateTime, Engine, String, Text, event
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
-from service.settings import ROOT
+from service.database_url import (
+    BUSY_SECONDS,
+    CONNECT_SECONDS,
+    MISSING_DRIVER,
+    DatabaseDownError,
+    DatabaseUrlError,
+    PostgresqlServer,
+    SqliteFile,
+    parse,
+)
+from service.migrations import NEWEST
 
-NEWEST = "0002"
-"""The last of the migrations."""
-BUSY_SECONDS = 5.0
-"""How long a statement may wait for another one's lock."""
 MIGRATION_SECONDS = 60.0
 """How long a process waits for another one's migration."""
-CONNECT_SECONDS = 3
 _MIGRATION_LOCK = 0x6D6C5F75736572  # any number that other users of the same PostgreSQL don't lock
 
 
@@ -71,37 +76,24 @@ class Feedback(Base):
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
-class DatabaseUrlError(ValueError):
-    """DATABASE_URL names no database that can be used; one line that says why and what to do."""
-
-
-class DatabaseDownError(Exception):
-    """The database gave no answer, or none that makes sense; one line with its own words."""
-
-
 class Database:
     """Reaches the users database; every method may wait for it, so none belongs on the event loop.
 
-    Parameters
-    ----------
-    url
-        ``sqlite:////absolute.db``, ``sqlite:///from/the/repository's/root.db`` or ``postgresql://user:password@host/name``.
-
-    Raises
-    ------
-    DatabaseUrlError
-        For any other form, or when PostgreSQL's driver isn't installed.
+    Raises DatabaseUrlError for a `url` of another form than `service.database_url` knows, or when PostgreSQL's
+    driver isn't installed.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _parse(url)
-        self._engine = _sqlite(self._url) if self._url.get_backend_name() == "sqlite" else _postgresql(self._url)
+        self._location = parse(url)
+        self._engine = (
+            _sqlite(self._location) if isinstance(self._location, SqliteFile) else _postgresql(self._location)
+        )
         self._writer = self._engine.execution_options(writes=True)
 
     @property
     def where(self) -> str:
         """The URL without its password."""
-        return self._url.render_as_string(hide_password=True)
+        return str(self._location)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -122,8 +114,8 @@ class Database:
         Whatever the block writes is committed with the migration or not at all.
         """
         with _told():
-            if self._url.database and self._url.get_backend_name() == "sqlite":
-                _create(Path(self._url.database))
+            if isinstance(self._location, SqliteFile):
+                _create(self._location.path)
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
                 _lock(connection)
                 _upgrade(connection)
@@ -148,34 +140,17 @@ def _told() -> Iterator[None]:
         raise DatabaseDownError(f"{error.filename}: {error.strerror}") from error
 
 
-def _parse(url: str) -> sqlalchemy.URL:
-    try:
-        parsed = sqlalchemy.make_url(url)
-    except (ArgumentError, ValueError):
-        # The text stays out of the message: it may hold a password.
-        raise DatabaseUrlError(
-            "DATABASE_URL is no URL; expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME"
-        ) from None
-    if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
-        if not parsed.database or parsed.database == ":memory:":
-            raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE, since workers share it")
-        return parsed.set(database=str(ROOT / parsed.database))
-    raise DatabaseUrlError(f"DATABASE_URL begins with {parsed.drivername}://; expected sqlite:/// or postgresql://")
-
-
-def _sqlite(url: sqlalchemy.URL) -> Engine:
+def _sqlite(location: SqliteFile) -> Engine:
     """Open the file anew for each session, which costs 0.1 ms: a file that was moved away is noticed at once.
 
     Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
     """
-    address = f"file:{quote(url.database or '')}?mode=rw"
+    address = f"file:{quote(str(location.path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
-    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=NullPool)
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -187,18 +162,20 @@ def _sqlite(url: sqlalchemy.URL) -> Engine:
     return engine
 
 
-def _postgresql(url: sqlalchemy.URL) -> Engine:
-    arguments: dict[str, Any] = {"prepare_threshold": None}  # PgBouncer keeps no prepared statements
-    if "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = CONNECT_SECONDS
+def _postgresql(location: PostgresqlServer) -> Engine:
+    # PgBouncer keeps no prepared statements.
+    arguments: dict[str, Any] = {**location.arguments, "prepare_threshold": None}
     try:
         engine = sqlalchemy.create_engine(
-            url, connect_args=arguments, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=CONNECT_SECONDS
+            "postgresql+psycopg://",
+            connect_args=arguments,
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=2,
+            pool_timeout=CONNECT_SECONDS,
         )
     except ModuleNotFoundError:
-        raise DatabaseUrlError(
-            "DATABASE_URL names PostgreSQL, but its driver is missing; install requirements/postgres.txt"
-        ) from None
+        raise DatabaseUrlError(MISSING_DRIVER) from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

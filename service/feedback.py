@@ -1,15 +1,10 @@
-"""What turned out to be true of predictions: kept beside the users, and counted."""
+"""What turned out to be true of predictions, counted."""
 
 from bisect import bisect_left
-from datetime import UTC, datetime
 from typing import Final
-
-import msgspec
-from sqlalchemy import select
 
 from service.contract import Label
 from service.counters import Block, Counters, Family
-from service.database import Database, Feedback
 from service.prediction_ids import Prediction
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
@@ -19,34 +14,6 @@ OUTCOMES: Final = ("correct", "wrong", "measured")
 
 class ContradictionError(Exception):
     """Another truth came for this prediction before; says which."""
-
-
-class FeedbackStore:
-    """Keeps each truth once; every method may wait for the database and raises DatabaseDownError."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def keep(self, prediction: Prediction, actual: Label | float) -> bool:
-        """Keep a truth; tell whether it is new. Raises ContradictionError if another one is kept."""
-        told = msgspec.json.encode(actual).decode()
-        with self._database.writing() as session:
-            known = session.scalar(select(Feedback.actual).where(Feedback.id == prediction.key))
-            if known is not None:
-                if known != told:
-                    raise ContradictionError(f"Another truth, {known}, came for this prediction before; it stays")
-                return False
-            session.add(
-                Feedback(
-                    id=prediction.key,
-                    version=prediction.version.hex(),
-                    predicted=msgspec.json.encode(prediction.predicted).decode(),
-                    actual=told,
-                    predicted_at=datetime.fromtimestamp(prediction.at, UTC),
-                    received_at=datetime.now(UTC),
-                )
-            )
-        return True
 
 
 class FeedbackMetrics:

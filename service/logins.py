@@ -1,17 +1,21 @@
 """Logins: from a name and a password to a token, at a pace that the rest of the service doesn't feel."""
 
 import asyncio
-from functools import partial
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from service.accounts import Account, Accounts, lookup_name
-from service.database import DatabaseDownError
+from service.account_rules import Account, lookup_name
+from service.database_url import DatabaseDownError
 from service.problems import Problem
 from service.settings import Settings
 from service.threads import BusyError, Threads
 from service.throttle import Attempt, Throttle, ThrottledError
 from service.tokens import Count, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.accounts import Accounts
 
 WAITING: Final = 32
 """Logins of one worker that may wait for a free thread; at 20 to 150 ms a hash, beside predictions or under them,
@@ -33,7 +37,7 @@ class Logins:
     them. The throttle is asked first, so that most attempts of an attacker never cost a hash.
     """
 
-    def __init__(self, settings: Settings, accounts: Accounts, tokens: Tokens, count: Count) -> None:
+    def __init__(self, settings: Settings, accounts: "Callable[[], Accounts]", tokens: Tokens, count: Count) -> None:
         self._accounts = accounts
         self._tokens = tokens
         self._count = count
@@ -60,7 +64,7 @@ class Logins:
         """
         attempt = await self._admit(address, lookup_name(username))
         try:
-            account = await self._threads.run(partial(self._accounts.login, username, password), ANSWER_SECONDS)
+            account = await self._threads.run(lambda: self._accounts().login(username, password), ANSWER_SECONDS)
         except BusyError:
             self._throttle.cancelled(attempt)
             raise await self._hold(503, "busy", "Too many logins at once; try again", 1) from None

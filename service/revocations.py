@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from service.accounts import Accounts
-from service.database import DatabaseDownError
+from service.database_url import DatabaseDownError
+from service.revisions import UserRevisions
 from service.threads import BusyError, Threads
 
 POLL_SECONDS = 2.0
@@ -67,8 +67,8 @@ class Watch:
     first time: a service that starts before its database heals by itself.
     """
 
-    def __init__(self, accounts: Accounts, revocations: Revocations, prepare: Callable[[], object]) -> None:
-        self._accounts = accounts
+    def __init__(self, revisions: UserRevisions, revocations: Revocations, prepare: Callable[[], object]) -> None:
+        self._revisions = revisions
         self._revocations = revocations
         self._prepare = prepare
         self._prepared = False
@@ -87,7 +87,7 @@ class Watch:
             if not self._prepared:
                 await self._threads.run(self._prepare, PREPARE_SECONDS)
                 self._prepared = True
-            ask = partial(self._accounts.changes, self._revocations.newest)
+            ask = partial(self._revisions.changes, self._revocations.newest)
             changes = await self._threads.run(ask, ANSWER_SECONDS)
         except (DatabaseDownError, TimeoutError, BusyError) as error:
             self._fail(str(error) or "no answer")
@@ -105,8 +105,9 @@ class Watch:
             await self.refresh()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and close its connection."""
         self._threads.close()
+        self._revisions.close()
 
     def _fail(self, reason: str) -> None:
         if self.failure != reason:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _ENCODER: Final = msgspec.json.Encoder()
 _MANY_ROWS: Final = 256
 _TRIED_ROWS: Final = 64
+_TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 
 Value = Callable[[int, Feature], Any]
 
@@ -122,12 +123,16 @@ class Served:
             return None
         whole = self.score(Encoded(numbers, outside=False))
         self.count(whole)
-        if len(requests) == 1:
-            return [whole]
-        scored, start = [], 0
-        for values in requests:
-            rows = slice(start, start := start + len(values))
-            scored.append(Scored(numbers[rows], whole.scores[rows], whole.labels[rows], whole.values[rows], []))
+        return _parts(whole, [len(values) for values in requests])
+
+    def score_many(self, requests: Sequence[Encoded]) -> list[Scored]:
+        """Score and count the rows of several requests that were read, in the event loop's thread."""
+        whole = self.score(Encoded(np.concatenate([each.numbers for each in requests]), outside=False))
+        scored = _parts(whole, [len(each.numbers) for each in requests])
+        for number, request in enumerate(requests):
+            if request.outside:
+                scored[number] = replace(scored[number], outside=self.layout.list_outside(request.numbers))
+            self.count(scored[number])
         return scored
 
     def answer(self, scored: Scored) -> bytes:
@@ -163,9 +168,22 @@ class Served:
 
         Trees add up in one order; matrix products may be arranged by the number of rows.
         """
-        matrix = self.layout.draw(_TRIED_ROWS)
-        alone = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(len(matrix))])
-        return all(np.array_equal(alone[:size], self.model.scores(matrix[:size])) for size in range(2, len(matrix) + 1))
+        matrix = self.layout.draw(_TRIED_SIZES[-1])
+        alone = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(_TRIED_ROWS)])
+        return all(
+            np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
+        )
+
+
+def _parts(whole: Scored, sizes: Sequence[int]) -> list[Scored]:
+    """Cut into so many rows each."""
+    if len(sizes) == 1:
+        return [whole]
+    scored, start = [], 0
+    for size in sizes:
+        rows = slice(start, start := start + size)
+        scored.append(Scored(whole.numbers[rows], whole.scores[rows], whole.labels[rows], whole.values[rows], []))
+    return scored
 
 
 class Serving:

@@ -1,14 +1,15 @@
 """Access tokens: JSON web tokens, signed here and checked without the database."""
 
+import json
 import secrets
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
-from joserfc import jwt
-from joserfc.errors import BadSignatureError, ClaimError, ExpiredTokenError, JoseError
-from joserfc.jwk import OctKey
+import jwt
 
 from service.problems import Problem
 from service.revocations import Revocations
@@ -23,6 +24,15 @@ CLOCK_SKEW_SECONDS: Final = 10
 """How far the clocks of two machines that share a key may be apart. None of it is added to a token's life."""
 
 _LAST_SECOND: Final = 2**40
+_CLAIMS: Final = ("iss", "aud", "exp", "iat", "jti", "sub", "scope", "rev")
+_WRONG_CLAIMS: Final = {
+    jwt.InvalidIssuerError: "iss",
+    jwt.InvalidAudienceError: "aud",
+    jwt.InvalidIssuedAtError: "iat",
+    jwt.ImmatureSignatureError: "iat",
+    jwt.exceptions.InvalidJTIError: "jti",
+    jwt.exceptions.InvalidSubjectError: "sub",
+}
 
 Count = Callable[[str], None]
 """Is told what became of a login or of a token that was refused."""
@@ -50,23 +60,12 @@ class Tokens:
     """
 
     def __init__(self, settings: Settings, revocations: Revocations, count: Count = count_nothing) -> None:
-        self._key = _key(settings.secret_key.get_secret_value())
-        previous = settings.secret_key_previous
-        old = [_key(previous.get_secret_value())] if previous else []
-        self._keys = {str(key.kid): key for key in [*old, self._key]}
+        secret, previous = settings.secret_key.get_secret_value(), settings.secret_key_previous
+        old = [previous.get_secret_value()] if previous else []
+        self._secret, self._kid = secret, thumbprint(secret)
+        self._secrets = {thumbprint(each): each for each in [*old, secret]}
         self._lifetime = settings.token_lifetime_seconds
         self._issuer, self._audience = settings.token_issuer, settings.token_audience
-        self._claims = jwt.JWTClaimsRegistry(
-            leeway=CLOCK_SKEW_SECONDS,
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": self._audience},
-            exp={"essential": True},
-            iat={"essential": True},
-            jti={"essential": True},
-            sub={"essential": True},
-            scope={"essential": True},
-            rev={"essential": True},
-        )
         self._revocations = revocations
         self._count = count
         self._remembered: dict[bytes | None, Principal] = {}
@@ -89,8 +88,7 @@ class Tokens:
             "jti": secrets.token_urlsafe(16),
             "rev": self._revocations.newest + 1 if revision is None else revision,
         }
-        token = jwt.encode({"alg": ALGORITHM, "kid": self._key.kid}, claims, self._key, algorithms=[ALGORITHM])
-        return token, self._lifetime
+        return jwt.encode(claims, self._secret, ALGORITHM, {"kid": self._kid}), self._lifetime
 
     def authenticate(self, authorization: bytes | None, scope: str) -> Principal:
         """Give who sent this Authorization header, if their token has the scope.
@@ -130,25 +128,35 @@ class Tokens:
 
     def _decode(self, token: bytes) -> dict[str, Any]:
         try:
-            claims = jwt.decode(token, self._find_key, algorithms=[ALGORITHM]).claims
-            self._claims.validate(claims)
-        except ExpiredTokenError:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._find_secret(token),
+                algorithms=[ALGORITHM],
+                options={"require": list(_CLAIMS)},
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=CLOCK_SKEW_SECONDS,
+            )
+        except jwt.ExpiredSignatureError:
             raise self._refusal("expired", "The token is expired; ask for a new one") from None
-        except ClaimError as error:
-            raise self._refusal("claims", f"The token's claim {error.claim} isn't what this service gives") from None
-        except BadSignatureError:
+        except jwt.MissingRequiredClaimError as error:
+            raise self._refusal("claims", f"The token lacks the claim {error.claim}") from None
+        except tuple(_WRONG_CLAIMS) as error:
+            detail = f"The token's claim {_WRONG_CLAIMS[type(error)]} isn't what this service gives"
+            raise self._refusal("claims", detail) from None
+        except jwt.InvalidSignatureError:
             raise self._refusal("signature", "The token wasn't signed by this service") from None
-        except (JoseError, ValueError, TypeError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise self._refusal("malformed", "The token is no JSON web token of this service") from None
         if claims["exp"] <= time.time():
             raise self._refusal("expired", "The token is expired; ask for a new one")
         return claims
 
-    def _find_key(self, signed: Any) -> OctKey:
-        key = self._keys.get(signed.headers().get("kid"))
-        if key is None:
-            raise BadSignatureError
-        return key
+    def _find_secret(self, token: bytes) -> str:
+        secret = self._secrets.get(jwt.get_unverified_header(token).get("kid", ""))
+        if secret is None:
+            raise jwt.InvalidSignatureError
+        return secret
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         scope, revision, expiry = claims["scope"], claims["rev"], claims["exp"]
@@ -178,7 +186,11 @@ class Tokens:
         return Problem(401, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _key(secret: str) -> OctKey:
-    """Make a key that is named by its thumbprint (RFC 7638), so that a token says which one signed it."""
-    key = OctKey.import_key(secret)
-    return OctKey.import_key(secret, {"kid": key.thumbprint()})
+def thumbprint(secret: str) -> str:
+    """Name a secret by its thumbprint (RFC 7638), so that a token says which one signed it."""
+    key = {"k": _base64(secret.encode()), "kty": "oct"}
+    return _base64(sha256(json.dumps(key, separators=(",", ":")).encode()).digest())
+
+
+def _base64(content: bytes) -> str:
+    return urlsafe_b64encode(content).rstrip(b"=").decode()

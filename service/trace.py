@@ -21,7 +21,8 @@ import yaml
 from sqlalchemy import select
 
 from service import env_file, registered
-from service.database import Database, DatabaseDownError, DatabaseUrlError, Feedback
+from service.database import Database, Feedback
+from service.database_url import DatabaseDownError, DatabaseUrlError
 from service.prediction_ids import Prediction, PredictionIdError, PredictionIds
 from service.settings import Settings, SettingsError
 

@@ -13,8 +13,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from service import env_file
-from service.accounts import SCOPES, Account, AccountError, Accounts, LastAdminError
-from service.database import Database, DatabaseDownError, DatabaseUrlError
+from service.account_rules import SCOPES, Account, AccountError, LastAdminError
+from service.accounts import Accounts
+from service.database import Database
+from service.database_url import DatabaseDownError, DatabaseUrlError
 from service.passwords import Passwords
 from service.settings import Settings, SettingsError
 

@@ -136,8 +136,8 @@ def _serve(
     with ThreadPoolExecutor(1) as thread:
         loading = thread.submit(artifact.load, settings)
         from service import app as application  # noqa: PLC0415
-        from service.accounts import AccountError  # noqa: PLC0415
-        from service.database import DatabaseUrlError  # noqa: PLC0415
+        from service.account_rules import AccountError  # noqa: PLC0415
+        from service.database_url import DatabaseUrlError  # noqa: PLC0415
 
     mistakes = (AccountError, ArtifactError, DatabaseUrlError, SettingsError)  # what a user can mend
     try:

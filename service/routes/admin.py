@@ -1,20 +1,23 @@
 """Users over HTTP, for those whose token has the scope `admin`: what the command line does, but for force."""
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from service.access import access_of
-from service.accounts import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
-from service.database import DatabaseDownError
+from service.account_rules import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
+from service.database_url import DatabaseDownError
 from service.problems import Problem
 from service.routes.token import read_small_body
 from service.threads import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from service.accounts import Accounts
 
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
@@ -95,7 +98,7 @@ router = APIRouter(prefix="/admin/users", tags=["users"], dependencies=[Depends(
 @router.get("", openapi_extra=_OPEN)
 async def list_users(request: Request) -> list[User]:
     """List the users by name."""
-    return [_user(account) for account in await _run(request, access_of(request).accounts.list)]
+    return [_user(account) for account in await _run(request, lambda accounts: accounts.list())]
 
 
 @router.post(
@@ -107,32 +110,32 @@ async def list_users(request: Request) -> list[User]:
 async def add_user(request: Request) -> User:
     """Add a user."""
     new = await _read(request, NewUser)
-    return _user(await _run(request, access_of(request).accounts.add, new.username, new.password, new.scopes))
+    return _user(await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes)))
 
 
 @router.put("/{username}/password", status_code=204, openapi_extra=_NEW_PASSWORD, responses={**_TAKES_BODY, **_UNKNOWN})
 async def set_password(request: Request, username: str) -> None:
     """Change a password; tokens given before end."""
     new = await _read(request, NewPassword)
-    await _run(request, access_of(request).accounts.set_password, username, new.password)
+    await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
 @router.post("/{username}/disable", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
 async def disable_user(request: Request, username: str) -> None:
     """End a user's tokens and give no new ones."""
-    await _run(request, access_of(request).accounts.disable, username)
+    await _run(request, lambda accounts: accounts.disable(username))
 
 
 @router.post("/{username}/enable", status_code=204, openapi_extra=_OPEN, responses=_UNKNOWN)
 async def enable_user(request: Request, username: str) -> None:
     """Let a disabled user ask for tokens again."""
-    await _run(request, access_of(request).accounts.enable, username)
+    await _run(request, lambda accounts: accounts.enable(username))
 
 
 @router.delete("/{username}", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
 async def remove_user(request: Request, username: str) -> None:
     """Remove a user; tokens given before end."""
-    await _run(request, access_of(request).accounts.remove, username)
+    await _run(request, lambda accounts: accounts.remove(username))
 
 
 def _user(account: Account) -> User:
@@ -152,10 +155,11 @@ async def _read(request: Request, form: type[Read]) -> Read:
         raise Problem(422, str(error)) from None  # names the place and the types, not the value
 
 
-async def _run(request: Request, function: Callable[..., T], *arguments: Any) -> T:
+async def _run(request: Request, function: "Callable[[Accounts], T]") -> T:
     """Run in the thread for administration; a broken rule becomes a problem."""
+    access = access_of(request)
     try:
-        return await access_of(request).administration.run(partial(function, *arguments), ANSWER_SECONDS)
+        return await access.administration.run(lambda: function(access.accounts), ANSWER_SECONDS)
     except UnknownUserError as error:
         raise Problem(404, _sentence(error)) from None
     except (UserExistsError, LastAdminError) as error:

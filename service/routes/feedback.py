@@ -1,6 +1,5 @@
 """POST /feedback: what turned out to be true of a prediction."""
 
-from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -10,8 +9,8 @@ from pydantic import BaseModel
 
 from service.access import access_of
 from service.contract import Contract, Label
-from service.database import DatabaseDownError
-from service.feedback import ContradictionError, FeedbackMetrics, FeedbackStore
+from service.database_url import DatabaseDownError
+from service.feedback import ContradictionError, FeedbackMetrics
 from service.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
 from service.problems import FieldError, Problem
 from service.routes.predict import SCOPE
@@ -85,9 +84,12 @@ async def feedback(request: Request) -> Kept:
     truth = await _read(request)
     prediction = _prediction(request.app.state.prediction_ids, truth.prediction_id)
     actual = _actual(prediction, truth.actual, serving)
-    store: FeedbackStore = request.app.state.feedback
+
+    def keep() -> bool:
+        return access.feedback.keep(prediction, actual)
+
     try:
-        new = await access.administration.run(partial(store.keep, prediction, actual), ANSWER_SECONDS)
+        new = await access.administration.run(keep, ANSWER_SECONDS)
     except ContradictionError as error:
         raise Problem(409, str(error)) from None
     except (DatabaseDownError, TimeoutError, BusyError):

@@ -123,11 +123,15 @@ class Predict:
             scored, answer = await asyncio.to_thread(self._compute, served, body)
             served.count(scored)
             return scored, answer
-        values = served.reader.quick_values(body) if served.together and len(body) <= FEW_BYTES else None
-        if served.together and values:
-            scored = await served.together.score(values, body)
+        together = served.together
+        if together and len(body) <= FEW_BYTES and (values := served.reader.quick_values(body)):
+            scored = await together.score(values, body)
+            return scored, served.answer(scored)
+        encoded = served.read(body, self._max_instances)
+        if together:
+            scored = await together.score_larger(encoded)
         else:
-            scored = served.score(served.read(body, self._max_instances))
+            scored = served.score(encoded)
             served.count(scored)
         return scored, served.answer(scored)
 

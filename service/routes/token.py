@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from service.access import access_of
-from service.accounts import lookup_name
+from service.account_rules import lookup_name
 from service.exchange import ClientGone, media_type, read_body
 from service.problems import FieldError, Problem
 

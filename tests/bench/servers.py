@@ -66,10 +66,25 @@ def _stat(process: int) -> list[str]:
     return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
 
 
+def own_python() -> str:
+    """Give the Python of an environment with what the service's lock file names and nothing else, made if need be.
+
+    A library that others brought can be found by those of the service, and cost it time and memory.
+    """
+    lock, folder = ROOT / "requirements/service.txt", ROOT / "build/bench-environment"
+    python, made = folder / "bin/python", folder / "made-from.txt"
+    if not made.exists() or made.read_bytes() != lock.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", lock], check=True)
+        made.write_bytes(lock.read_bytes())
+    return str(python)
+
+
 class Servers:
     """Starts servers over one artifact and one users database."""
 
     def __init__(self, model: Path, folder: Path) -> None:
+        self._python = own_python()
         self._password = secrets.token_urlsafe(24)
         self._log = folder / "log"
         self._environment = {
@@ -117,7 +132,7 @@ class Servers:
         with (
             self._log.open("w") as log,
             subprocess.Popen(
-                ["taskset", "-c", cores, sys.executable, *command],
+                ["taskset", "-c", cores, self._python, *command],
                 env=self._environment | {"PORT": str(port)} | more,
                 cwd=ROOT,
                 stdout=log,

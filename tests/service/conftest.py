@@ -16,7 +16,9 @@ import pytest
 
 from service.accounts import Accounts
 from service.database import Database
+from service.database_url import parse
 from service.passwords import Passwords
+from service.revisions import UserRevisions
 from service.revocations import Revocations
 from service.settings import Settings
 from service.tokens import Tokens
@@ -151,6 +153,19 @@ def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -
     made = Accounts(connect(database_url), Passwords(make_settings()))
     made.migrate()
     return made
+
+
+@pytest.fixture
+def read_revisions() -> Iterator[Callable[[str], UserRevisions]]:
+    """Give a function that opens a database as workers watch it, closed when the test is over."""
+    with contextlib.ExitStack() as opened:
+
+        def open_(url: str) -> UserRevisions:
+            found = UserRevisions(parse(url))
+            opened.callback(found.close)
+            return found
+
+        yield open_
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service import revocations
-from service.accounts import AccountError
+from service.account_rules import AccountError
 from service.settings import Settings
 from tests.service.workers import PASSWORD, is_up_to_date, log_in, serving, until, whoami
 

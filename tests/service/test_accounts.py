@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from service import accounts as module
-from service.accounts import AccountError, Accounts, UnknownUserError, UserExistsError, normalise
+from service.account_rules import AccountError, UnknownUserError, UserExistsError, normalise
+from service.accounts import Accounts
 from service.database import Database
 from service.passwords import Passwords
+from service.revisions import UserRevisions
 from service.settings import Settings
 
 Connect = Callable[[str], Database]
@@ -22,8 +24,13 @@ MakeSettings = Callable[..., Settings]
 PASSWORD = "correct horse"
 
 
-def revisions(accounts: Accounts) -> dict[str, int]:
-    changes = accounts.changes(since=-1)
+@pytest.fixture
+def revisions(database_url: str, read_revisions: Callable[[str], UserRevisions]) -> UserRevisions:
+    return read_revisions(database_url)
+
+
+def current(revisions: UserRevisions) -> dict[str, int]:
+    changes = revisions.changes(since=-1)
     assert changes is not None
     return changes[1]
 
@@ -166,22 +173,26 @@ def test_two_admins_removed_at_the_same_time_leave_one(accounts: Accounts, monke
     ],
     ids=["disable", "passwd", "remove"],
 )
-def test_what_ends_tokens_moves_the_revision(accounts: Accounts, change: Callable[[Accounts], None]) -> None:
+def test_what_ends_tokens_moves_the_revision(
+    accounts: Accounts, change: Callable[[Accounts], None], revisions: UserRevisions
+) -> None:
     before = accounts.add("anna", PASSWORD).revision
     accounts.add("bob", PASSWORD)
 
     change(accounts)
 
-    assert revisions(accounts).get("anna") != before
+    assert current(revisions).get("anna") != before
 
 
-def test_a_user_added_anew_or_enabled_has_a_revision_never_used_before(accounts: Accounts) -> None:
+def test_a_user_added_anew_or_enabled_has_a_revision_never_used_before(
+    accounts: Accounts, revisions: UserRevisions
+) -> None:
     seen = [accounts.add("anna", PASSWORD).revision]
     accounts.remove("anna")
     seen.append(accounts.add("anna", PASSWORD).revision)
     accounts.disable("anna")
     accounts.enable("anna")
-    seen.append(revisions(accounts)["anna"])
+    seen.append(current(revisions)["anna"])
 
     assert seen == sorted(set(seen))
 
@@ -194,15 +205,15 @@ def test_a_database_made_anew_repeats_no_revision_of_the_one_before(sqlite_accou
     assert sqlite_accounts.add("anna", PASSWORD).revision > before
 
 
-def test_nothing_is_read_when_nothing_changed(accounts: Accounts) -> None:
+def test_nothing_is_read_when_nothing_changed(accounts: Accounts, revisions: UserRevisions) -> None:
     revision = accounts.add("anna", PASSWORD).revision
 
-    assert accounts.changes(since=revision) is None
-    assert accounts.changes(since=revision - 1) == (revision, {"anna": revision})
+    assert revisions.changes(since=revision) is None
+    assert revisions.changes(since=revision - 1) == (revision, {"anna": revision})
 
 
 def test_a_hash_with_old_parameters_is_renewed_at_login(
-    database_url: str, connect: Connect, make_settings: MakeSettings
+    database_url: str, connect: Connect, make_settings: MakeSettings, revisions: UserRevisions
 ) -> None:
     database = connect(database_url)
     before = Accounts(database, Passwords(make_settings()))
@@ -214,7 +225,7 @@ def test_a_hash_with_old_parameters_is_renewed_at_login(
     with database.reading() as session:
         stored = session.scalar(text("SELECT password_hash FROM users"))
     assert "t=2" in stored
-    assert revisions(before)["anna"] == revision
+    assert current(revisions)["anna"] == revision
     assert before.login("anna", PASSWORD) is not None
 
 

@@ -10,8 +10,11 @@ from alembic import command, config
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from service.accounts import AccountError, Accounts
-from service.database import NEWEST, Database, DatabaseDownError, DatabaseUrlError
+from service.account_rules import AccountError
+from service.accounts import Accounts
+from service.database import Database
+from service.database_url import DatabaseDownError, DatabaseUrlError
+from service.migrations import NEWEST
 from service.passwords import Passwords
 from service.settings import Settings
 
@@ -114,6 +117,8 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         ("hunter22", "is no URL"),
         ("", "is no URL"),
         ("postgresql://anna:hunter22@host:port/users", "is no URL"),
+        ("postgresql://anna:1/hunter22@host/users", "percent-encode"),
+        ("postgresql://anna:#hunter22@host/users", "percent-encode"),
     ],
 )
 def test_a_url_that_names_no_usable_database_is_told_without_its_password(url: str, told: str) -> None:
@@ -127,7 +132,7 @@ def test_a_url_that_names_no_usable_database_is_told_without_its_password(url: s
 def test_every_spelling_of_postgresql_is_taken_and_shown_without_its_password(scheme: str) -> None:
     database = Database(f"{scheme}://anna:hunter22@db.example.org/users")
 
-    assert database.where == "postgresql+psycopg://anna:***@db.example.org/users"
+    assert database.where == "postgresql://anna:***@db.example.org/users"
 
 
 def test_a_relative_path_counts_from_the_repositorys_root(root: Path) -> None:

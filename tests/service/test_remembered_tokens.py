@@ -4,7 +4,8 @@ import sys
 import time
 import timeit
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 import pytest
 
@@ -15,6 +16,18 @@ from service.tokens import Tokens
 from tests.service.signing import bearer, refused, signed
 
 MakeSettings = Callable[..., Settings]
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Set the clock of the service and that of the library which checks tokens."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(now, tz)
+
+    monkeypatch.setattr("service.tokens.time.time", lambda: now)
+    monkeypatch.setattr("jwt.api_jwt.datetime", Clock)
 
 
 def test_a_remembered_token_ends_when_its_user_is_revoked(tokens: Tokens, revocations: Revocations) -> None:
@@ -61,7 +74,7 @@ def test_a_remembered_token_expires(make_settings: MakeSettings, revocations: Re
     tokens.authenticate(authorization, "predict")
     now, running = time.time(), time.monotonic()
 
-    monkeypatch.setattr("service.tokens.time.time", lambda: now + 61)
+    set_clock(monkeypatch, now + 61)
     monkeypatch.setattr("service.tokens.time.monotonic", lambda: running + 61)
 
     assert "expired" in refused(tokens, authorization).detail
@@ -75,7 +88,7 @@ def test_a_clock_set_back_prolongs_no_remembered_token(
     tokens.authenticate(authorization, "predict")
     now, running = time.time(), time.monotonic()
 
-    monkeypatch.setattr("service.tokens.time.time", lambda: now - 3600)
+    set_clock(monkeypatch, now - 3600)
     monkeypatch.setattr("service.tokens.time.monotonic", lambda: running + 61)
 
     assert refused(tokens, authorization).status == 401
@@ -86,7 +99,7 @@ def test_a_clock_set_forward_ends_no_remembered_token(tokens: Tokens, monkeypatc
     tokens.authenticate(authorization, "predict")
     now = time.time()
 
-    monkeypatch.setattr("service.tokens.time.time", lambda: now + 86_400)
+    set_clock(monkeypatch, now + 86_400)
 
     assert tokens.authenticate(authorization, "predict").username == "anna"
 

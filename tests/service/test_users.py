@@ -13,6 +13,8 @@ import pytest
 from service import users
 from service.accounts import Accounts
 from service.database import Database
+from service.database_url import parse
+from service.revisions import UserRevisions
 from service.settings import Settings
 
 Connect = Callable[[str], Database]
@@ -75,7 +77,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     told: str,
 ) -> None:
     sqlite_accounts.add("anna", PASSWORD, ["admin"])
-    before = sqlite_accounts.changes(since=-1)
+    revisions = UserRevisions(parse(sqlite_accounts.where))
+    before = revisions.changes(since=-1)
     monkeypatch.setattr(sys, "stdin", io.StringIO(password))
 
     with pytest.raises(SystemExit) as caught:
@@ -85,7 +88,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert told in message
     assert "\n" not in message
     assert password not in message or not password
-    assert sqlite_accounts.changes(since=-1) == before
+    assert revisions.changes(since=-1) == before
 
 
 def test_the_database_is_the_one_that_the_services_env_file_names(sqlite_accounts: Accounts, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import httpx
 from fastapi import FastAPI, Request, Response
 
 from service.access import Access, access_of
+from service.database_url import parse
 from service.problems import MEDIA_TYPE, Problem
+from service.revisions import UserRevisions
 from service.routes import admin, token
 from service.settings import Settings
 
@@ -41,9 +43,11 @@ def make_app(access: Access) -> FastAPI:
 class Worker(httpx.AsyncClient):
     """A client of one worker, which lets a test look behind the API."""
 
-    def __init__(self, access: Access, **options: Any) -> None:
+    def __init__(self, access: Access, database_url: str, **options: Any) -> None:
         super().__init__(**options)
         self.access = access
+        self.revisions = UserRevisions(parse(database_url))
+        """What the worker should know; its own connection is its thread's alone."""
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +57,10 @@ async def serving(settings: Settings, count: Callable[[str], None] | None = None
     await access.start()
     try:
         transport = httpx.ASGITransport(make_app(access), client=("192.0.2.1", 4711))
-        async with Worker(access, transport=transport, base_url="http://test") as client:
-            yield client
+        url = settings.database_url.get_secret_value()
+        async with Worker(access, url, transport=transport, base_url="http://test") as client:
+            with contextlib.closing(client.revisions):
+                yield client
     finally:
         await access.stop()
 
@@ -75,4 +81,4 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def is_up_to_date(client: Worker) -> bool:
-    return client.access.accounts.changes(client.access.revocations.newest) is None
+    return client.revisions.changes(client.access.revocations.newest) is None

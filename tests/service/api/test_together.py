@@ -12,14 +12,14 @@ import pytest
 Start = Callable[..., Any]
 
 
-def at_once(service: Any, rows: list[dict[str, Any]]) -> list[httpx.Response]:
-    """Send each row in a request of its own, all in one moment."""
+def at_once(service: Any, requests: list[list[dict[str, Any]]]) -> list[httpx.Response]:
+    """Send the requests, of these rows each, all in one moment."""
 
     async def send() -> list[httpx.Response]:
         transport = httpx.ASGITransport(service.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=service.headers) as client:
             kind = {"Content-Type": "application/json"}
-            bodies = [json.dumps({"instances": [row]}) for row in rows]
+            bodies = [json.dumps({"instances": rows}) for rows in requests]
             return await asyncio.gather(*(client.post("/predict", content=body, headers=kind) for body in bodies))
 
     answers: list[httpx.Response] = service.client.call(send)
@@ -29,26 +29,61 @@ def at_once(service: Any, rows: list[dict[str, Any]]) -> list[httpx.Response]:
 @pytest.mark.parametrize("kinds", [("one", "two"), ("one", "three")])
 def test_each_gets_its_own_answer(service: Any, kinds: tuple[str, ...]) -> None:
     rows = [service.changed(size=number / 10, kind=kind) for number in range(-20, 20) for kind in kinds]
-    together = at_once(service, rows)
+    together = at_once(service, [[row] for row in rows])
     assert [answer.json() for answer in together] == [service.predict(row).json() for row in rows]
 
 
 def test_one_that_is_wrong_hurts_no_other(service: Any) -> None:
-    answers = at_once(service, [service.example, service.changed(size="x"), service.example])
+    answers = at_once(service, [[service.example], [service.changed(size="x")], [service.example]])
     assert [answer.status_code for answer in answers] == [200, 422, 200]
+
+
+def test_larger_ones_get_their_own_answers_too(service: Any) -> None:
+    kinds = ["one", "two", "three"]  # the third was not seen in training
+    requests = [
+        [service.changed(size=(number + row) / 10, kind=kinds[row % (1 + number % 3)]) for row in range(100 + number)]
+        for number in range(12)
+    ]
+    together = at_once(service, requests)
+    assert [answer.json() for answer in together] == [service.predict(*rows).json() for rows in requests]
+    assert any("warnings" in answer.json() for answer in together)
+
+
+def test_rows_of_larger_ones_are_counted_once(start: Start) -> None:
+    service = start()
+    at_once(service, [[service.changed(kind="three")] * 100, [service.example] * 100])
+    assert service.metric("predictions_total") == 200
+    assert service.metric("prediction_warnings_total") == 100
+    assert service.metric("prediction_instances_count") == 2
+
+
+def test_no_run_has_many_more_rows_than_keep_others_waiting(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start()
+    model = type(service.app.state.serving.current.model)
+    scores, sizes = model.scores, []
+
+    def noting(self: Any, matrix: Any) -> Any:
+        sizes.append(len(matrix))
+        return scores(self, matrix)
+
+    monkeypatch.setattr(model, "scores", noting)
+    at_once(service, [[service.example] * 100] * 12)
+    assert sum(sizes) == 1200
+    assert max(sizes) <= 600
 
 
 def test_each_row_is_counted_once(start: Start) -> None:
     service = start()
-    at_once(service, [service.changed(kind="three")] * 30)
+    at_once(service, [[service.changed(kind="three")]] * 30)
     assert service.metric("predictions_total") == 30
     assert service.metric("prediction_warnings_total") == 30
 
 
-def test_a_failure_reaches_everyone_it_concerns(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [1, 100])
+def test_a_failure_reaches_everyone_it_concerns(start: Start, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     service = start()
     monkeypatch.setattr(service.app.state.serving.current, "score", lambda *_: 1 / 0)
-    assert {answer.status_code for answer in at_once(service, [service.example] * 5)} == {500}
+    assert {answer.status_code for answer in at_once(service, [[service.example] * rows] * 5)} == {500}
 
 
 def test_a_model_whose_scores_depend_on_company_is_asked_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,109 @@
+"""The users' revisions over the bare driver: what SQLAlchemy wrote, without SQLAlchemy."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.accounts import Accounts
+from service.database import Database
+from service.database_url import DatabaseDownError, PostgresqlServer, SqliteFile, parse
+from service.revisions import UserRevisions
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+def revisions(database_url: str, read_revisions: Callable[[str], UserRevisions]) -> UserRevisions:
+    return read_revisions(database_url)
+
+
+def test_a_database_without_tables_is_not_ready(revisions: UserRevisions) -> None:
+    assert not revisions.are_ready()
+
+
+def test_a_database_without_users_is_not_ready(accounts: Accounts, revisions: UserRevisions) -> None:
+    assert accounts.list() == []
+    assert not revisions.are_ready()
+
+
+def test_a_database_with_a_user_is_ready(accounts: Accounts, revisions: UserRevisions) -> None:
+    accounts.add("anna", PASSWORD)
+
+    assert revisions.are_ready()
+
+
+def test_tables_of_another_version_are_not_ready(
+    accounts: Accounts, revisions: UserRevisions, database_url: str, connect: Callable[[str], Database]
+) -> None:
+    accounts.add("anna", PASSWORD)
+    with connect(database_url).migrating() as session:
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+
+    assert not revisions.are_ready()
+
+
+def test_users_who_are_disabled_have_no_revision(accounts: Accounts, revisions: UserRevisions) -> None:
+    anna = accounts.add("anna", PASSWORD)
+    accounts.add("bob", PASSWORD)
+    accounts.disable("bob")
+
+    found = revisions.changes(since=-1)
+
+    assert found is not None
+    assert found[1] == {"anna": anna.revision}
+
+
+def test_a_connection_that_was_lost_is_opened_again(
+    accounts: Accounts, revisions: UserRevisions, database_url: str, connect: Callable[[str], Database]
+) -> None:
+    anna = accounts.add("anna", PASSWORD)
+    assert revisions.changes(since=-1)
+    if database_url.startswith("postgresql"):
+        with connect(database_url).writing() as session:
+            session.connection().exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+
+    assert revisions.changes(since=-1) == (anna.revision, {"anna": anna.revision})
+
+
+def test_a_server_that_is_not_there_is_down() -> None:
+    nobody = UserRevisions(PostgresqlServer({"host": "127.0.0.1", "port": "1", "connect_timeout": "2"}))
+
+    with pytest.raises(DatabaseDownError, match="refused"):
+        nobody.changes(since=-1)
+    assert not nobody.are_ready()
+
+
+def test_special_characters_of_a_url_are_percent_encoded() -> None:
+    location = parse("postgresql://anna:p%40ss%2F@[::1]:5433/my%20users?sslmode=require&connect_timeout=9")
+
+    assert location == PostgresqlServer(
+        {
+            "host": "::1",
+            "port": "5433",
+            "user": "anna",
+            "password": "p@ss/",
+            "dbname": "my users",
+            "sslmode": "require",
+            "connect_timeout": "9",
+        }
+    )
+    assert "p@ss" not in str(location)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "a?b#c%20d.db"
+    Accounts(Database(f"sqlite:///{odd}"), passwords=None).migrate()  # type: ignore[arg-type]  # no password is hashed
+
+    assert UserRevisions(SqliteFile(odd)).changes(since=-1) == (0, {})
+
+
+def test_a_start_over_a_ready_database_imports_no_sqlalchemy() -> None:
+    program = "import sys, service.app; sys.exit('sqlalchemy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
