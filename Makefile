@@ -58,7 +58,8 @@ mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 up: ## bring the whole system up in containers and wait for its first model (docs/containers.md)
 	@docker compose up --build --detach
 	@docker compose logs --follow --no-log-prefix trainer
-	@docker compose wait trainer >/dev/null || { echo "the training failed, see above; what served before serves on" >&2; exit 1; }
+	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
+	  echo "the training failed, see above; what served before serves on" >&2; exit 1; }
 	@docker compose up --detach --no-deps --wait api
 	@for each in 'API api 8000 /docs' 'MLflow mlflow 5000 /#/models' 'Grafana grafana 3000 /' \
 	  'Prometheus prometheus 9090 /' 'Alertmanager alertmanager 9093 /'; do \
