@@ -151,11 +151,6 @@ def test_make_up_ends_with_the_addresses(system: System) -> None:
     assert not [port for port in PORTS if f" http://127.0.0.1:{system.ports[port]}/" not in done.stdout]
 
 
-def test_the_training_after_one_that_failed_works(system: System) -> None:
-    done = system.train()
-    assert done.returncode == 0, done.stdout
-
-
 def test_a_new_model_comes_into_service_while_requests_run(system: System, token: dict[str, str]) -> None:
     before = system.version(token)
     with Traffic(system, token).running() as traffic:
