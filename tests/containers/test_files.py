@@ -100,7 +100,7 @@ def test_the_image_gets_all_that_git_tracks() -> None:
     assert subprocess.run(left_out, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
 
 
-@pytest.mark.parametrize("name", [".env", ".dvc/config.local", ".git/config", ".git/logs", ".git/FETCH_HEAD"])
+@pytest.mark.parametrize("name", [".env", "backup", ".dvc/config.local", ".git/config", ".git/logs", ".git/FETCH_HEAD"])
 def test_what_may_hold_a_secret_stays_outside(name: str) -> None:
     assert name in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
 
