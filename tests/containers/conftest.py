@@ -171,12 +171,13 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
     # Where the plugins of `docker` are: tests have a home of their own.
     made.environment.setdefault("DOCKER_CONFIG", str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"))
     running = System(made, ports, planted)
+    away = ("--profile", "*", "down", "--volumes", "--remove-orphans")
     try:
-        running.ok("down", "--volumes", "--remove-orphans")
+        running.ok(*away)
         running.ok("up", "--build", "--wait")
         yield running
     finally:
-        running.compose("down", "--volumes", "--remove-orphans")
+        running.compose(*away)
 
 
 def _free_ports(count: int) -> Sequence[int]:
