@@ -16,7 +16,8 @@ FROM builder AS service-packages
 COPY requirements/service.txt requirements/postgres.txt requirements/tracing.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     for lock in service postgres tracing; do \
-      pip --python /venv/bin/python install -q --no-deps --require-hashes --only-binary :all: -r /locks/$lock.txt || exit 1; done
+      pip --python /venv/bin/python install -q --no-deps --require-hashes --only-binary :all: -r /locks/$lock.txt || exit 1; done \
+    && find /venv -type d -name tests -prune -exec rm -r {} +
 
 
 FROM builder AS pipeline-packages
@@ -26,10 +27,11 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
       pip --python /venv/bin/python install -q --no-deps --require-hashes -r /locks/$lock.txt || exit 1; done
 
 
-# What runs has no use for installers.
+# What runs has no use for installers, nor for programs that make another user of who calls them.
 FROM python AS runtime
 RUN rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip \
-      /usr/local/bin/pip* /usr/local/bin/wheel
+      /usr/local/bin/pip* /usr/local/bin/wheel \
+    && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 ENV PATH=/venv/bin:$PATH
 
 
@@ -37,7 +39,7 @@ FROM runtime AS service
 COPY --from=service-packages /venv /venv
 WORKDIR /app
 RUN mkdir /artifact && chown app:app /artifact
-COPY deploy/images/serve.sh /app/deploy/images/
+COPY deploy/images/serve.sh deploy/images/wait.py /app/deploy/images/
 COPY service/ /app/service/
 # Compiled here: the root is read-only when it runs.
 RUN python -m compileall -q service
@@ -50,14 +52,10 @@ CMD ["sh", "/app/deploy/images/serve.sh"]
 
 
 FROM runtime AS pipeline
-RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=pipeline-packages /venv /venv
-# Without a home of its own nothing is left behind outside the volumes.
-ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib DVC_SITE_CACHE_DIR=/tmp/dvc DVC_NO_ANALYTICS=1 \
-    MLFLOW_DISABLE_TELEMETRY=true GIT_PYTHON_REFRESH=quiet
-RUN git config --system --add safe.directory '*' \
-    && git config --system user.name trainer && git config --system user.email trainer@localhost \
-    && git config --system init.defaultBranch main && git config --system advice.detachedHead false
+# Without a home of its own nothing is left behind outside the volumes; nothing is told to those who made the packages.
+ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib DVC_SITE_CACHE_DIR=/tmp/dvc GIT_PYTHON_REFRESH=quiet \
+    DVC_NO_ANALYTICS=1 GX_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
 
 FROM pipeline AS mlflow
@@ -71,6 +69,12 @@ CMD ["sh", "/app/mlflow.sh"]
 
 
 FROM pipeline AS trainer
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
+    && git config --system --add safe.directory '*' \
+    && git config --system user.name trainer && git config --system user.email trainer@localhost \
+    && git config --system init.defaultBranch main && git config --system advice.detachedHead false
+# MLflow's server has another name here than where people open its pages.
+ENV MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
 RUN mkdir /workspace /artifact && chown app:app /workspace /artifact
 WORKDIR /workspace
 # The checkout with its history: DVC's experiments are Git commits. See .dockerignore for what stays outside.

@@ -59,9 +59,13 @@ mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 up: ## bring the whole system up in containers and wait for its first model (docs/containers.md)
 	@docker compose up --build --detach
 	@docker compose logs --follow --no-log-prefix trainer
-	@docker compose wait trainer >/dev/null || { echo "the training failed, see above; what served before serves on" >&2; exit 1; }
+	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
+	  echo "the training failed, see above; what served before serves on" >&2; exit 1; }
 	@docker compose up --detach --no-deps --wait api
-	@echo "The API answers on http://127.0.0.1:8000; admin's password: docker compose exec api cat /run/secrets/admin_password"
+	@for each in 'API api 8000 /docs' 'MLflow mlflow 5000 /#/models' 'Grafana grafana 3000 /' \
+	  'Prometheus prometheus 9090 /' 'Alertmanager alertmanager 9093 /'; do \
+	  set -- $$each; printf '%-13s http://%s%s\n' "$$1" "$$(docker compose port $$2 $$3)" "$$4"; done
+	@echo "API: user admin, password: docker compose exec api cat /run/secrets/admin_password"
 
 down: ## stop the containers; everything they keep stays in volumes
 	@docker compose --profile '*' down

@@ -1,7 +1,9 @@
 """Request id, security headers and access log for every path but the hot one, which has its own."""
 
 import logging
+from http import HTTPStatus
 from time import perf_counter, time
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +11,8 @@ from service.exchange import SECURITY_HEADERS
 from service.logs import AccessLog, Answered, RequestIds
 
 _log = logging.getLogger(__name__)
+_PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
+"""Asked every few seconds by machines, and logged only where the answer is another than they hope for."""
 
 
 class Envelope:
@@ -52,6 +56,8 @@ class Envelope:
             if not status:
                 raise
         route = str(getattr(scope.get("route"), "path", scope["path"]))
+        if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
+            return
         user: str = state.get("user", "")
         self._note(
             Answered(

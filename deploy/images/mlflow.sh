@@ -32,5 +32,7 @@ fi
 echo "artifacts are kept in $destination"
 # Its job runner is for evaluations by language models: eight processes and 1.1 GB for nothing here.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-exec mlflow server --host 0.0.0.0 --port 5000 --workers "${MLFLOW_WORKERS:-1}" \
+# What its libraries deprecate is for those who make it.
+export PYTHONWARNINGS=ignore
+exec mlflow server --host 0.0.0.0 --port 5000 --workers "${MLFLOW_WORKERS:-1}" --uvicorn-opts=--no-access-log \
     --backend-store-uri "$MLFLOW_BACKEND_STORE_URI" --artifacts-destination "$destination"

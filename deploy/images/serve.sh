@@ -1,9 +1,6 @@
 #!/bin/sh
-# Serves what the trainer published; until there is something, waits for it.
+# Serves what the trainer published; until there is something, says that it waits.
 set -eu
 lock=${LOCK_PATH:-/app/dvc.lock}
-if [ ! -e "$lock" ]; then
-    echo "no artifact yet: waiting for $lock, which the trainer publishes" >&2
-    until [ -e "$lock" ]; do sleep 0.5; done
-fi
+[ -e "$lock" ] || python -IS /app/deploy/images/wait.py "$lock"
 exec python -m service

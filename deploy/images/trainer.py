@@ -25,10 +25,12 @@ WORKSPACE: Final = Path("/workspace")
 ARTIFACT: Final = Path("/artifact")
 STORE: Final = Path("/run/secrets/s3.env")
 PUBLISHED: Final = ("dvc.lock", "models/model.onnx", "metrics/metrics.json")
-REGISTRY: Final = "metrics/registry.prom"
-"""Published beside these where it is: since when the registry has the model, and what it has besides."""
 KEPT: Final = 2
 """Artifacts in the volume: the one in service and the one before."""
+REGISTRY: Final = "metrics/registry.prom"
+"""Goes along if it is there; grows with the registry, even where the artifact stays the same."""
+FAILED: Final = "failed"
+"""In the artifact's volume while the last command failed, for an API that waits for a first model."""
 
 
 def main(command: list[str]) -> int:
@@ -39,8 +41,10 @@ def main(command: list[str]) -> int:
         if ours:
             os.environ.update(ours)
             make_buckets(WORKSPACE / ".dvc/config")
+        (ARTIFACT / FAILED).unlink(missing_ok=True)
         status = attempt(command, WORKSPACE)
         if status:
+            (ARTIFACT / FAILED).touch()
             say(f"{' '.join(command)!r} failed with status {status}, see above; {in_service(ARTIFACT)}")
         else:
             publish(WORKSPACE, ARTIFACT)
@@ -196,6 +200,7 @@ def publish(workspace: Path, artifact: Path) -> None:
     version = hashlib.md5(lock.read_bytes(), usedforsecurity=False).hexdigest() if lock.exists() else ""
     current = artifact / "current"
     if current.is_symlink() and current.readlink().name == version:
+        _copy_registry(workspace, current)
         return
     refusal = refused(workspace)
     if refusal:
@@ -206,8 +211,7 @@ def publish(workspace: Path, artifact: Path) -> None:
     for name in PUBLISHED:
         (beside / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(workspace / name, beside / name)
-    if (workspace / REGISTRY).is_file():
-        shutil.copyfile(workspace / REGISTRY, beside / REGISTRY)
+    _copy_registry(workspace, beside)
     shutil.rmtree(artifact / version, ignore_errors=True)
     beside.rename(artifact / version)
     os.sync()
@@ -217,6 +221,14 @@ def publish(workspace: Path, artifact: Path) -> None:
     link.replace(current)
     _forget(artifact)
     say(f"published, {in_service(artifact)}")
+
+
+def _copy_registry(workspace: Path, folder: Path) -> None:
+    source, target = workspace / REGISTRY, folder / REGISTRY
+    if source.exists():
+        beside = target.with_name(f".{target.name}")
+        shutil.copyfile(source, beside)
+        beside.replace(target)
 
 
 def refused(workspace: Path) -> str:

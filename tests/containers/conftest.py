@@ -164,18 +164,20 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
     planted = secrets.token_hex(16)
     (made.path / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    password = {planted}\n", "utf-8")
     made.ok("git", "remote", "add", "origin", f"https://someone:{planted}@example.org/repository.git")
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    names = (*PORTS, "TRACING_PORT")
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
     made.environment.update({name: str(port) for name, port in ports.items()})
     made.environment.update(COMPOSE_PROJECT_NAME="reproducible-ml-test", IMAGES="reproducible-ml-test")
     # Where the plugins of `docker` are: tests have a home of their own.
     made.environment.setdefault("DOCKER_CONFIG", str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"))
     running = System(made, ports, planted)
+    away = ("--profile", "*", "down", "--volumes", "--remove-orphans")
     try:
-        running.ok("down", "--volumes", "--remove-orphans")
+        running.ok(*away)
         running.ok("up", "--build", "--wait")
         yield running
     finally:
-        running.compose("down", "--volumes", "--remove-orphans")
+        running.compose(*away)
 
 
 def _free_ports(count: int) -> Sequence[int]:

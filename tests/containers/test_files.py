@@ -11,7 +11,46 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "docker-compose.yml").read_text("utf-8"))
 RUN = sorted(name for name in COMPOSE["services"] if name != "after-training")
+PIPELINE = {
+    "DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+SILENT = {
+    "grafana": {
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_NEWS_NEWS_FEED_ENABLED": "false",
+        "GF_PLUGINS_PLUGIN_ADMIN_ENABLED": "false",
+        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+        "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED": "true",
+        "GF_SECURITY_DISABLE_GRAVATAR": "true",
+        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+    },
+    "s3": {"-master.telemetry": "false"},
+    "mlflow": PIPELINE,
+    "trainer": PIPELINE,
+}
+"""What keeps each from calling home. Nothing does in the API, PostgreSQL, Prometheus, Alertmanager and Jaeger."""
 each_service = pytest.mark.parametrize("service", [COMPOSE["services"][name] for name in RUN], ids=RUN)
+
+
+def extended(service: dict[str, Any]) -> dict[str, Any]:
+    """Give a service with what it takes from another file."""
+    if "extends" not in service:
+        return service
+    loaded = YAML(typ="safe", pure=True).load((ROOT / service["extends"]["file"]).read_text("utf-8"))
+    found: dict[str, Any] = loaded["services"][service["extends"]["service"]]
+    return found | service
+
+
+def target(name: str) -> str:
+    """Give the lines of the Dockerfile that make a target, with those of the targets below it."""
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    found = next((stage for stage in stages if stage.splitlines()[0].endswith(f" AS {name}")), "")
+    return target(found.split()[0]) + found if found else ""
 
 
 @each_service
@@ -24,10 +63,7 @@ def test_a_service_has_no_more_rights_than_it_needs(service: dict[str, Any]) -> 
 
 @each_service
 def test_a_service_has_limits(service: dict[str, Any]) -> None:
-    if "extends" in service:
-        file, name = service["extends"]["file"], service["extends"]["service"]
-        service = YAML(typ="safe", pure=True).load((ROOT / file).read_text("utf-8"))["services"][name]
-    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert set(extended(service)["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
 
 
 @each_service
@@ -37,7 +73,15 @@ def test_ports_open_where_it_was_asked_for_alone(service: dict[str, Any]) -> Non
 
 @each_service
 def test_an_image_of_others_has_its_version(service: dict[str, Any]) -> None:
-    assert "build" in service or "extends" in service or re.search(r":v?\d+\.\d+", service["image"])
+    assert "build" in service or re.search(r":v?\d+\.\d+", extended(service)["image"])
+
+
+@each_service
+def test_a_server_says_whether_it_is_well(service: dict[str, Any]) -> None:
+    service = extended(service)
+    built = "HEALTHCHECK" in target(service["build"]["target"]) if "build" in service else False
+    ends = service["restart"] in {"no", "on-failure:2"}
+    assert ends or built or "test" in service["healthcheck"]
 
 
 def test_every_volume_that_is_used_is_named() -> None:
@@ -56,7 +100,7 @@ def test_the_image_gets_all_that_git_tracks() -> None:
     assert subprocess.run(left_out, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
 
 
-@pytest.mark.parametrize("name", [".env", ".dvc/config.local", ".git/config", ".git/logs", ".git/FETCH_HEAD"])
+@pytest.mark.parametrize("name", [".env", "backup", ".dvc/config.local", ".git/config", ".git/logs", ".git/FETCH_HEAD"])
 def test_what_may_hold_a_secret_stays_outside(name: str) -> None:
     assert name in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
 
@@ -69,3 +113,30 @@ def test_every_lock_is_installed_with_its_hashes() -> None:
     installs = re.findall(r"pip .*install .*", (ROOT / "Dockerfile").read_text("utf-8"))
     assert len(installs) == 2
     assert all("--require-hashes" in line and "--no-deps" in line for line in installs)
+
+
+@pytest.mark.parametrize("service", SILENT)
+def test_no_container_calls_home(service: str) -> None:
+    asked = COMPOSE["services"][service]
+    settings = dict(re.findall(r"(\w+)=(\S+)", target(asked["build"]["target"]))) if "build" in asked else {}
+    settings |= asked.get("environment", {})
+    settings |= dict(option.split("=", 1) for option in asked.get("command", ()) if "=" in option)
+
+    assert settings | SILENT[service] == settings
+
+
+def test_every_image_of_others_is_known_to_keep_quiet_or_told_to() -> None:
+    others = {name for name, service in COMPOSE["services"].items() if "build" not in service}
+    assert others == {"grafana", "s3", "postgres", "prometheus", "alertmanager", "tracing", "after-training"}
+
+
+def test_updates_are_looked_for_wherever_an_image_is_named() -> None:
+    named = subprocess.run(
+        ["git", "grep", "--files-with-matches", "-E", "^ +image: [a-z/]+:", "--", "*.yml", ":!.github"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    updates = YAML(typ="safe", pure=True).load((ROOT / ".github/dependabot.yml").read_text("utf-8"))["updates"]
+    folders = next(each["directories"] for each in updates if each["package-ecosystem"] == "docker-compose")
+
+    assert {f"/{path.rpartition('/')[0]}" for path in named} == set(folders)
+    assert all(re.fullmatch(r"(docker-)?compose[\w.-]*\.ya?ml", Path(path).name) for path in named)

@@ -116,6 +116,29 @@ def test_the_api_is_migrated_before_it_starts_and_drained_before_it_ends(rendere
     assert api["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
 
 
+def test_the_operator_finds_the_port_that_it_asks(rendered: list[Resource]) -> None:
+    for monitor in (each for each in rendered if each["kind"] == "ServiceMonitor"):
+        service = of_kind(rendered, "Service")
+        asked = {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]}
+
+        assert asked <= {port["name"] for port in service["spec"]["ports"]}
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "api"
+
+
+def test_the_operator_is_told_nothing_that_it_does_not_know(rendered: list[Resource]) -> None:
+    """Its schemas are not among those of Kubernetes: the fields in use here were compared with those of August 2026."""
+    for each in (each for each in rendered if each["apiVersion"] == OPERATOR):
+        spec = each["spec"]
+        assert set(spec) <= {"jobLabel", "selector", "endpoints", "groups"}
+        for endpoint in spec.get("endpoints", []):
+            assert set(endpoint) <= {"port", "path", "interval", "scrapeTimeout"}
+        for group in spec.get("groups", []):
+            assert set(group) <= {"name", "interval", "rules"}
+            for rule in group["rules"]:
+                assert set(rule) <= {"alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"}
+
+
 def test_the_operator_gets_the_rules_of_the_repository(root: Path, kubernetes: Path) -> None:
     spec = importlib.util.spec_from_file_location("rules", kubernetes / "rules.py")
     assert spec

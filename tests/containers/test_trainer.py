@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -192,6 +193,44 @@ def test_the_artifact_before_is_kept_and_older_ones_are_not(trainer: ModuleType,
     locks = sorted(path.read_text("utf-8") for path in artifact.glob(f"{'?' * 32}/dvc.lock"))
     assert locks == ["2", "3"]
     assert (artifact / "current/dvc.lock").read_text("utf-8") == "3"
+
+
+def test_the_registry_goes_along(trainer: ModuleType, trained: Path, artifact: Path) -> None:
+    (trained / trainer.REGISTRY).write_text("versions 1", encoding="utf-8")
+    trainer.publish(trained, artifact)
+
+    assert (artifact / "current" / trainer.REGISTRY).read_text("utf-8") == "versions 1"
+
+
+def test_the_registry_follows_where_the_artifact_stays(trainer: ModuleType, trained: Path, artifact: Path) -> None:
+    trainer.publish(trained, artifact)
+    (trained / trainer.REGISTRY).write_text("versions 2", encoding="utf-8")
+    trainer.publish(trained, artifact)
+
+    assert (artifact / "current" / trainer.REGISTRY).read_text("utf-8") == "versions 2"
+    assert not list(artifact.rglob(".registry*"))
+
+
+@pytest.fixture
+def run(
+    trainer: ModuleType, source: Path, trained: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], int]:
+    """Give a function that runs a line of Python as the container would."""
+    for name, folder in {"SOURCE": source, "WORKSPACE": trained, "ARTIFACT": artifact}.items():
+        monkeypatch.setattr(trainer, name, folder)
+    return lambda line: int(trainer.main([sys.executable, "-c", line]))
+
+
+def test_an_api_that_waits_is_told_of_a_failure(run: Callable[[str], int], artifact: Path) -> None:
+    assert run("raise SystemExit(3)") == 3
+    assert (artifact / "failed").exists()
+
+
+def test_what_failed_before_is_forgotten_when_a_command_begins(run: Callable[[str], int], artifact: Path) -> None:
+    (artifact / "failed").touch()
+
+    assert run(f"assert not list(__import__('pathlib').Path({str(artifact)!r}).glob('failed'))") == 0
+    assert not (artifact / "failed").exists()
 
 
 def test_nothing_is_published_that_the_service_would_refuse(

@@ -57,6 +57,26 @@ def test_targets_that_are_called_are_in_the_makefile(path: Path) -> None:
     assert not [target for target in called if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
 
 
+@pytest.mark.skipif(
+    not shutil.which("check-jsonschema"), reason="check-jsonschema IS NOT INSTALLED: no schema was held"
+)
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", WORKFLOWS),
+        ("dependabot", [FOLDER.parent / "dependabot.yml"]),
+        ("compose-spec", [FOLDER.parents[1] / "docker-compose.yml", FOLDER.parents[1] / "deploy/compose.tracing.yml"]),
+    ],
+)
+def test_every_file_fits_its_schema(schema: str, files: list[Path]) -> None:
+    done = subprocess.run(
+        ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("zizmor"), reason="zizmor IS NOT INSTALLED: the workflows were not audited")
 def test_an_audit_of_the_workflows_finds_nothing() -> None:
     audit = ["zizmor", "--quiet", "--offline", "--persona", "pedantic", str(FOLDER.parent)]

@@ -1,0 +1,79 @@
+"""What the images hold, and what they must not."""
+
+import re
+
+import pytest
+
+from tests.containers.conftest import System
+
+pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.xdist_group("compose"), pytest.mark.timeout(600)]
+IMAGES = ("service", "trainer", "mlflow", "init")
+each_image = pytest.mark.parametrize("image", IMAGES)
+
+
+def find(system: System, image: str, *expression: str) -> list[str]:
+    """Look through an image's files as root; give the paths."""
+    run = ["docker", "run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find"]
+    name = f"reproducible-ml-test/{image}"
+    return system.project.ok(*run, name, "/", "-xdev", *expression).splitlines()
+
+
+@each_image
+def test_no_program_makes_another_user_of_who_calls_it(system: System, image: str) -> None:
+    assert find(system, image, "-type", "f", "-perm", "/6000") == []
+
+
+@each_image
+def test_not_everyone_may_write_anywhere_but_for_their_own(system: System, image: str) -> None:
+    assert find(system, image, "-perm", "-0002", "!", "-perm", "-1000", "!", "-type", "l", "!", "-type", "c") == []
+
+
+@each_image
+def test_installers_left_nothing_behind(system: System, image: str) -> None:
+    left = [word for name in ("pip", "pip-*", "uv", "ensurepip", ".cache") for word in ("-o", "-name", name)]
+    assert find(system, image, "-type", "d", "(", *left[1:], ")") == []
+    assert find(system, image, "-path", "/var/lib/apt/lists/*") == []
+
+
+@pytest.mark.parametrize("image", ["service", "mlflow", "init"])
+def test_nothing_of_the_checkout_but_the_code_that_runs(system: System, image: str) -> None:
+    names = ["(", "-name", ".git", "-o", "-name", ".env*", "-o", "-name", "*.md", "-o", "-name", "params.yaml", ")"]
+    assert find(system, image, *names, "!", "-path", "/venv/*", "!", "-path", "/usr/*") == []
+
+
+def test_the_service_image_holds_no_test(system: System) -> None:
+    assert find(system, "service", "-type", "d", "-name", "tests", "!", "-path", "/usr/*") == []
+
+
+def test_the_service_image_holds_what_its_locks_name_and_no_more(system: System) -> None:
+    listing = (
+        "import importlib.metadata as m, re; "
+        "print(*sorted(re.sub('[-_.]+', '-', d.name).lower() + '==' + d.version for d in m.distributions()))"
+    )
+    installed = set(system.ok("exec", "-T", "api", "python", "-c", listing).split())
+    locks = [system.project.path / f"requirements/{name}.txt" for name in ("service", "postgres", "tracing")]
+    named = set(
+        re.findall(r"^([a-z0-9.-]+==[^ ]+)", "\n".join(lock.read_text("utf-8") for lock in locks), re.MULTILINE)
+    )
+    absent = {name.split("==")[0] for name in named - installed}
+
+    assert installed <= named
+    assert absent <= {"colorama", "tzdata"}  # for Windows
+
+
+@pytest.mark.parametrize("program", ["pip", "gcc", "cc", "make", "git", "curl"])
+def test_the_service_image_has_no_tool_to_build_or_fetch(system: System, program: str) -> None:
+    assert system.compose("exec", "-T", "api", "which", program).returncode
+
+
+def test_the_service_image_holds_the_service_alone(system: System) -> None:
+    assert set(system.ok("exec", "-T", "api", "ls", "/app").split()) == {"deploy", "service"}
+
+
+@each_image
+def test_no_secret_of_the_checkout_is_in_an_image(system: System, image: str) -> None:
+    search = f"grep -rl {system.planted} /src /app /workspace 2>/dev/null; ls -a /src /app 2>/dev/null | grep -x .env"
+    run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "sh", f"reproducible-ml-test/{image}"]
+
+    assert system.project.run(*run, "-c", search).stdout == ""
+    assert system.planted not in system.project.ok("docker", "history", "--no-trunc", f"reproducible-ml-test/{image}")
