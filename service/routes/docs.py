@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 _FOLDER: Final = Path(__file__).parent.parent / "pages"
 _POLICY: Final = (
@@ -14,6 +14,12 @@ _POLICY: Final = (
 )
 
 router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def root() -> Response:
+    """Lead whoever opens the bare address in a browser to the page."""
+    return RedirectResponse("docs")
 
 
 @router.get("/docs")

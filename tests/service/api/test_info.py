@@ -219,6 +219,11 @@ def test_the_description_has_the_fields_of_the_model_and_an_example_that_works(s
     }  # fmt: skip
 
 
+def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
+    answer = service.client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
+
+
 def test_the_docs_need_nothing_from_elsewhere(service: Any) -> None:
     page = service.client.get("/docs").text
     files = re.findall(r'(?:src|href)="([^"]+)"', page)
