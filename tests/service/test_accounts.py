@@ -175,6 +175,14 @@ def test_what_ends_tokens_moves_the_revision(accounts: Accounts, change: Callabl
     assert revisions(accounts).get("anna") != before
 
 
+def test_enabling_a_user_who_is_not_disabled_ends_no_tokens(accounts: Accounts) -> None:
+    before = accounts.add("anna", PASSWORD).revision
+
+    accounts.enable("anna")
+
+    assert revisions(accounts)["anna"] == before
+
+
 def test_a_user_added_anew_or_enabled_has_a_revision_never_used_before(accounts: Accounts) -> None:
     seen = [accounts.add("anna", PASSWORD).revision]
     accounts.remove("anna")
