@@ -113,6 +113,13 @@ def test_what_is_not_of_the_protocol_is_refused(service: Any, request_: Any) -> 
     assert infer(service, request_).status_code == 422
 
 
+@pytest.mark.parametrize("length", ["", "x", "-1", "1" * 5000, "99999"])
+def test_a_header_length_outside_the_body_is_refused(service: Any, length: str) -> None:
+    headers = service.headers | {"Inference-Header-Content-Length": length}
+    answer = service.client.post("/v2/models/shop/infer", content="{}", headers=headers)
+    assert (answer.status_code, "Content-Length is no length" in answer.json()["error"]) == (400, True)
+
+
 def test_inference_needs_a_token(service: Any) -> None:
     assert service.client.post("/v2/models/shop/infer", content="{}").status_code == 401
 
