@@ -169,13 +169,14 @@ def _sqlite(url: sqlalchemy.URL) -> Engine:
     """Open the file anew for each session, which costs 0.1 ms: a file that was moved away is noticed at once.
 
     Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
+    Parameters, among them hashes, are hidden in the words of errors.
     """
     address = f"file:{quote(url.database or '')}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
-    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=NullPool)
+    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -193,7 +194,13 @@ def _postgresql(url: sqlalchemy.URL) -> Engine:
         arguments["connect_timeout"] = CONNECT_SECONDS
     try:
         engine = sqlalchemy.create_engine(
-            url, connect_args=arguments, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_timeout=CONNECT_SECONDS
+            url,
+            connect_args=arguments,
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=2,
+            pool_timeout=CONNECT_SECONDS,
+            hide_parameters=True,
         )
     except ModuleNotFoundError:
         raise DatabaseUrlError(
