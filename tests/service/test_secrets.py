@@ -119,7 +119,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("change", BAD, ids=lambda change: "-".join(change))
+@pytest.mark.parametrize("change", BAD, ids="-".join)
 def test_a_bad_setting_is_named_and_not_shown(root: Root, tmp_path: Path, change: dict[str, str]) -> None:
     told_values = [*change.values()] if "_FILE" not in str(change) else []
     status, said = fails(root, **{"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}", **change})

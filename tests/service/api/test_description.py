@@ -42,7 +42,7 @@ def with_known(case: Any, known: dict[str, str] | None) -> Any:
 
 def is_of_anna(case: Any) -> bool:
     """Tell whether a change would end the token that the fuzzer itself carries."""
-    return case.operation.path.endswith("/password") and case.path_parameters["username"] == ADMIN["username"]
+    return case.operation.path.endswith("/password") and bool(case.path_parameters["username"] == ADMIN["username"])
 
 
 def test_every_answer_is_one_that_the_description_names(api: str) -> None:
