@@ -132,11 +132,22 @@ def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
         length = int(header_length) if header_length.isdecimal() and len(header_length) < 20 else -1  # noqa: PLR2004
         if not 0 <= length <= len(body):
             raise Problem(400, "Inference-Header-Content-Length is no length within the body")
-    document = explain.read_json(body[:length])
+    document = _said(explain.read_json(body[:length]))
     try:
         return msgspec.convert(document, Inference), body[length:]
     except msgspec.ValidationError as error:
         raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+
+
+def _said(document: Any) -> Any:
+    """Leave out members that are null, as clients write those that they have nothing to say of."""
+    if not isinstance(document, dict):
+        return document
+    said = {name: value for name, value in document.items() if value is not None}
+    for name in ("inputs", "outputs"):
+        if isinstance(said.get(name), list):
+            said[name] = [_said(each) for each in said[name]]
+    return said
 
 
 def _score(served: Served, rows: list[dict[str, Any]], limit: int) -> Scored:
