@@ -136,14 +136,14 @@ MLSERVER = (  # 1.7.1: mlserver.codecs.PandasCodec.encode_request(frame).model_d
     '"data":["2020-05-05","2020-06-06T12:00:00"]}],"outputs":null}'
 )
 KSERVE = (  # 0.21.0: InferRequest(..., parameters={"a": 1}).to_rest(), inputs by set_data_from_numpy(binary_data=True)
-    '{"id":"r1","model_name":"shop","inputs":['
-    '{"name":"size","shape":[2,1],"datatype":"FP32","parameters":{"binary_data_size":8}},'
-    '{"name":"a b","shape":[2,1],"datatype":"FP64","parameters":{"binary_data_size":16}},'
-    '{"name":"shop","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":13}},'
-    '{"name":"kind","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":14}},'
-    '{"name":"flag","shape":[2,1],"datatype":"BOOL","parameters":{"binary_data_size":2}},'
-    '{"name":"when","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":37}}],"parameters":{"a":1}}'
-).encode()
+    b'{"id":"r1","model_name":"shop","inputs":['
+    b'{"name":"size","shape":[2,1],"datatype":"FP32","parameters":{"binary_data_size":8}},'
+    b'{"name":"a b","shape":[2,1],"datatype":"FP64","parameters":{"binary_data_size":16}},'
+    b'{"name":"shop","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":13}},'
+    b'{"name":"kind","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":14}},'
+    b'{"name":"flag","shape":[2,1],"datatype":"BOOL","parameters":{"binary_data_size":2}},'
+    b'{"name":"when","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":37}}],"parameters":{"a":1}}'
+)
 KSERVE_TENSORS = (
     b"\x00\x00\x00?\x00\x00\xc0\xbf" + b"\x00\x00\x00\x00\x00\x00\xf0?" + b"\x00\x00\x00\x00\x00\x00\x00@"
     b"\x02\x00\x00\x00\xc3\xa9\x03\x00\x00\x00x|y" + b"\x03\x00\x00\x00one\x03\x00\x00\x00two" + b"\x01\x00"
