@@ -5,6 +5,7 @@ request's first byte, for its end, and for a client that does not read.
 """
 
 import asyncio
+import re
 import resource
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -64,6 +65,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; a deadline runs only while a request is incomplete, which is rare."""
         self._received += len(data)
+        if b"pgrade" in data and not (self._receiving and self._in_body):
+            data = _without_upgrade(data)
         super().data_received(data)
         if self._receiving and not self._in_body and self._received > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)  # a header without an end, which the parser keeps to itself
@@ -175,9 +178,23 @@ class Connection(HttpToolsProtocol):
                 "",
             ]
             self.transport.write("\r\n".join(head).encode() + body)
+        if not self._idle:  # a request that came whole before: its answer finds nobody, which is no failure
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
 
+def _without_upgrade(data: bytes) -> bytes:
+    """Hide a wish for another protocol, which a server may pass over (RFC 9110, 7.8).
+
+    The parser would take what follows for that protocol, and the body would be lost: Java's HTTP client and
+    `curl --http2` wish for HTTP/2 with every first request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nX-Upgrade:", head) + end + rest
+
+
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
 )
