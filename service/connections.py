@@ -45,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._received = 0
         self._head = 0
         self._stopping = False
+        self._under_way: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
@@ -60,6 +61,7 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         _silent.pop(self, None)
+        self._give_up()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,6 +97,7 @@ class Connection(HttpToolsProtocol):
         except HttpParserError:  # a target that is no path: nobody answers this one yet
             self.scope.pop("method")  # type: ignore[misc]  # by which uvicorn knows a head that is whole
             raise
+        self._under_way = [*(each for each in self._under_way if not each.response_complete), self.cycle]
         if self._stopping and not self._idle:
             self.cycle.keep_alive = False
 
@@ -178,10 +181,14 @@ class Connection(HttpToolsProtocol):
                 "",
             ]
             self.transport.write("\r\n".join(head).encode() + body)
-        if not self._idle:  # a request that came whole before: its answer finds nobody, which is no failure
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._give_up()
         self.transport.close()
+
+    def _give_up(self) -> None:
+        """Let requests that came whole be answered to nobody, which is no failure; uvicorn thinks of the last alone."""
+        for cycle in self._under_way:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
 
 def _without_upgrade(data: bytes) -> bytes:

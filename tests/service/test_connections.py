@@ -231,10 +231,13 @@ def test_a_body_that_speaks_of_upgrades_is_left_alone() -> None:
     assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
 
 
-def test_garbage_behind_a_whole_request_is_refused_and_fails_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_garbage_behind_whole_requests_is_refused_and_fails_nothing(
+    caplog: pytest.LogCaptureFixture, before: int
+) -> None:
     async def ask() -> bytes:
         async with serving() as (reader, writer, state):
-            writer.write(HEAD + bytes(30) + b"\0garbage\r\n\r\n")
+            writer.write((HEAD + bytes(30)) * before + b"\0garbage\r\n\r\n")
             answer = await reader.read()
             await until(lambda: not state.tasks)
             return answer
