@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from service import explain, tensors
 from service.access import access_of
-from service.exchange import media_type, read_body
+from service.exchange import ClientGone, media_type, read_body
 from service.explain import Findings, Invalid
 from service.problems import Problem
 from service.routes.predict import SCOPE
@@ -103,7 +103,10 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     if media_type(headers) not in _MEDIA:
         raise Problem(415, "Content-Type must be application/json, or application/octet-stream with binary tensors")
     settings = request.app.state.settings
-    body = await read_body(request.receive, headers, settings.max_body_bytes)
+    try:
+        body = await read_body(request.receive, headers, settings.max_body_bytes)
+    except ClientGone:
+        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
     wanted, binary = _parse(body, request.headers.get(_HEADER_LENGTH))
     try:
         rows = tensors.instances(served.contract, wanted, binary)

@@ -253,3 +253,10 @@ def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, ma
 
     with database.reading() as session:
         assert "t=1" in session.scalar(text("SELECT password_hash FROM users"))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "x" * 10_000, "\ud800"])
+def test_a_name_that_no_database_can_hold_is_nobody_s(accounts: Accounts, name: str) -> None:
+    assert accounts.login(name, PASSWORD) is None
+    with pytest.raises(UnknownUserError):
+        accounts.remove(name)
