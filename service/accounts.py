@@ -74,11 +74,12 @@ class Accounts:
             user.disabled, user.revision = True, revision
 
     def enable(self, username: str) -> None:
-        """Let the user ask for tokens again; those from before stay ended."""
+        """Let a disabled user ask for tokens again; those from before stay ended. Others' tokens live on."""
         with self._database.writing() as session:
             revision = _next_revision(session)
             user = _find(session, username)
-            user.disabled, user.revision = False, revision
+            if user.disabled:
+                user.disabled, user.revision = False, revision
 
     def set_password(self, username: str, password: str) -> None:
         """Change the password and end the tokens that were given for the old one."""

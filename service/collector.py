@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from service.counters import Total, totals
+from service.totals import Total, totals
 
 
 class CountersCollector(Collector):

@@ -5,6 +5,7 @@ request's first byte, for its end, and for a client that does not read.
 """
 
 import asyncio
+import re
 import resource
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,7 @@ class Connection(HttpToolsProtocol):
         self._received = 0
         self._head = 0
         self._stopping = False
+        self._under_way: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first request."""
@@ -59,11 +61,14 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         _silent.pop(self, None)
+        self._give_up()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a deadline runs only while a request is incomplete, which is rare."""
         self._received += len(data)
+        if b"pgrade" in data and not (self._receiving and self._in_body):
+            data = _without_upgrade(data)
         super().data_received(data)
         if self._receiving and not self._in_body and self._received > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)  # a header without an end, which the parser keeps to itself
@@ -92,6 +97,7 @@ class Connection(HttpToolsProtocol):
         except HttpParserError:  # a target that is no path: nobody answers this one yet
             self.scope.pop("method")  # type: ignore[misc]  # by which uvicorn knows a head that is whole
             raise
+        self._under_way = [*(each for each in self._under_way if not each.response_complete), self.cycle]
         if self._stopping and not self._idle:
             self.cycle.keep_alive = False
 
@@ -175,9 +181,27 @@ class Connection(HttpToolsProtocol):
                 "",
             ]
             self.transport.write("\r\n".join(head).encode() + body)
+        self._give_up()
         self.transport.close()
 
+    def _give_up(self) -> None:
+        """Let requests that came whole be answered to nobody, which is no failure; uvicorn thinks of the last alone."""
+        for cycle in self._under_way:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Hide a wish for another protocol, which a server may pass over (RFC 9110, 7.8).
+
+    The parser would take what follows for that protocol, and the body would be lost: Java's HTTP client and
+    `curl --http2` wish for HTTP/2 with every first request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nX-Upgrade:", head) + end + rest
+
+
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
 )

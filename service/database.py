@@ -144,13 +144,14 @@ def _sqlite(location: SqliteFile) -> Engine:
     """Open the file anew for each session, which costs 0.1 ms: a file that was moved away is noticed at once.
 
     Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
+    Parameters, among them hashes, are hidden in the words of errors.
     """
     address = f"file:{quote(str(location.path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
-    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -173,6 +174,7 @@ def _postgresql(location: PostgresqlServer) -> Engine:
             pool_size=2,
             max_overflow=2,
             pool_timeout=CONNECT_SECONDS,
+            hide_parameters=True,
         )
     except ModuleNotFoundError:
         raise DatabaseUrlError(MISSING_DRIVER) from None

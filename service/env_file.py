@@ -1,24 +1,39 @@
 """The file .env: what the environment would say, written once with secrets of its own."""
 
+import logging
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from dotenv import dotenv_values
 
-from service.settings import ROOT
+from service.settings import ROOT, SettingsError
 
 ENV_FILE: Final = ROOT / ".env"
 TO_REPLACE: Final = "replace-this"
 """What a value of the example begins with that everyone draws anew."""
 SECRET_BYTES: Final = 32
 
+_log = logging.getLogger(__name__)
+
 
 def read(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give `environ`, completed by the file that its ENV_FILE names, or .env in the repository's root."""
-    values = dotenv_values(environ.get("ENV_FILE", ENV_FILE), interpolate=False)
+    """Give `environ`, completed by the file that its ENV_FILE names, or .env in the repository's root.
+
+    Warns of a file that everyone can read. Raises SettingsError for one that cannot be read at all.
+    """
+    path = environ.get("ENV_FILE", ENV_FILE)
+    try:
+        values = dotenv_values(path, interpolate=False)
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8; write it anew from .env.example") from None
+    if values and Path(path).stat().st_mode & stat.S_IROTH:
+        _log.warning("everyone on this machine can read the secrets in %s; say `chmod 600 %s`", path, path)
     said = {name: value for name, value in environ.items() if value}  # an empty variable counts as not set
     return {name: value for name, value in values.items() if value is not None} | said
 

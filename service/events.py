@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from service.counters import Counters, Family
+from service.counters import Counters
+from service.families import Family
 
 RELOAD_OUTCOMES: Final = ("reloaded", "refused")
 AUTHENTICATION_OUTCOMES: Final = (

@@ -12,7 +12,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service import registered
-from service.counters import Block, Counters, Family
+from service.counters import Block, Counters
+from service.families import Family
 from service.settings import ROOT, Settings
 
 if TYPE_CHECKING:

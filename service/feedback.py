@@ -4,7 +4,8 @@ from bisect import bisect_left
 from typing import Final
 
 from service.contract import Label
-from service.counters import Block, Counters, Family
+from service.counters import Block, Counters
+from service.families import Family
 from service.prediction_ids import Prediction
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
@@ -17,20 +18,21 @@ class ContradictionError(Exception):
 
 
 class FeedbackMetrics:
-    """Counts truths by the version that predicted; in the event loop's thread.
+    """Counts truths by the version that predicted, if it is one of those served last; in the event loop's thread.
 
     Versions come from signed ids alone, so that no caller can make series.
     """
 
     def __init__(self, counters: Counters, version: str) -> None:
         self._counters = counters
-        self._blocks: dict[str, Block] = {}
-        self._block(version)
+        self._block(version)  # from zero on: Prometheus sees no increase in a series that begins at one
 
     def count(self, prediction: Prediction, actual: Label | float) -> None:
         """Count one truth."""
         version = prediction.version.hex()
         block = self._block(version)
+        if block is None:
+            return
         if isinstance(prediction.predicted, float):
             block.add(block.index("feedback_rows", version, "measured"))
             block.add(block.index("feedback_absolute_error", version), abs(prediction.predicted - actual))  # type: ignore[operator]  # a number, as was checked
@@ -43,10 +45,8 @@ class FeedbackMetrics:
             block.add(block.index("feedback_score_rows", *names))
             block.add(block.index("feedback_score_positives", *names), float(right == prediction.positive))
 
-    def _block(self, version: str) -> Block:
-        if version not in self._blocks:
-            self._blocks[version] = self._counters.block(*_families(version))
-        return self._blocks[version]
+    def _block(self, version: str) -> Block | None:
+        return self._counters.block_of(version, *_families(version))
 
 
 def _families(version: str) -> list[Family]:

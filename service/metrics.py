@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from service.bins import Bins
 from service.contract import SCORE_BINS_KEY, Label, Matrix, ScoreBins
-from service.counters import Counters, Family
+from service.counters import Counters
+from service.families import Family
 from service.layout import Layout, Outside
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ERROR_KINDS: Final = ("missing", "wrong_type", "wrong_value", "unknown", "outsid
 WARNING_KINDS: Final = ("unseen_category", "out_of_range")
 NO_FEATURE: Final = ""
 
+_INSTANCES: Final = Family("prediction_instances", "Rows per request.", kind="histogram", bounds=INSTANCE_BOUNDS)
 _ROWS_AT_ONCE: Final = 512
 _SECONDS_AT_MOST: Final = 0.1
 
@@ -87,12 +89,16 @@ class PredictionMetrics:
         self._bins = Bins(self._contract, layout)
         self._score_bins = _score_bins(artifact)
         self.families = _families(artifact, self._bins, self._score_bins)
-        self._block = counters.block(*self.families)
+        counters.begin(self._version)
+        block = counters.block_of(self._version, *self.families)
+        if block is None:
+            raise AssertionError("the version that begins is one of the last")
+        self._block = block
+        self._requests = counters.block(_INSTANCES)
         self._set_references(artifact)
         self._place_labels = {
             label: self._place("predictions", _label_text(label)) for label in self._contract.classes or (None,)
         }
-        self._instances = self._block.index("prediction_instances")
         self._first_bin = self._place("feature_rows", self._contract.features[0].name, self._bins.names[0][0])
         self._waiting: list[_Answered] = []
         self._rows = 0
@@ -109,7 +115,7 @@ class PredictionMetrics:
 
     def count_request(self, instances: int) -> None:
         """Count one request with so many instances."""
-        self._block.observe(self._instances, INSTANCE_BOUNDS, float(instances))
+        self._requests.observe(0, INSTANCE_BOUNDS, float(instances))
 
     def count_outside(self, found: Iterable[Outside]) -> None:
         """Count warnings, if there are any."""
@@ -221,5 +227,4 @@ def _families(artifact: "Artifact", bins: Bins, score_bins: ScoreBins | None) ->
             series=((artifact.name, version, artifact.data_md5),),
             merge="max",
         ),
-        Family("prediction_instances", "Rows per request.", kind="histogram", bounds=INSTANCE_BOUNDS),
     ]

@@ -27,6 +27,7 @@ _ERRORS: Final = {
     422: "The instances do not fit the model's contract; every error is named",
     500: "The service failed",
     503: "The service cannot check tokens yet",
+    507: "No room is left on the disk for the answer to a table",
 }
 _PROBLEM: Final[Schema] = {
     "type": "object",

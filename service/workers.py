@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from service import channel, logs
 from service.channel import StartError
-from service.counters import Counters, Family
+from service.counters import Counters
+from service.families import Family
 from service.folders import Folder
 from service.settings import Settings
 

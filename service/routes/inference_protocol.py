@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from service import explain, tensors
 from service.access import access_of
-from service.exchange import media_type, read_body
+from service.exchange import ClientGone, media_type, read_body
 from service.explain import Findings, Invalid
 from service.problems import Problem
 from service.routes.predict import SCOPE
@@ -105,7 +105,10 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     if media_type(headers) not in _MEDIA:
         raise Problem(415, "Content-Type must be application/json, or application/octet-stream with binary tensors")
     settings = request.app.state.settings
-    body = await read_body(request.receive, headers, settings.max_body_bytes)
+    try:
+        body = await read_body(request.receive, headers, settings.max_body_bytes)
+    except ClientGone:
+        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
     wanted, binary = _parse(body, request.headers.get(_HEADER_LENGTH))
     try:
         rows = tensors.instances(served.contract, wanted, binary)
@@ -135,14 +138,26 @@ def _served(request: Request, name: str, version: str | None) -> Served:
 def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
     length = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        # Python refuses to read thousands of digits as a number; a length within a body has a dozen at most.
+        length = int(header_length) if header_length.isdecimal() and len(header_length) < 20 else -1  # noqa: PLR2004
+        if not 0 <= length <= len(body):
             raise Problem(400, "Inference-Header-Content-Length is no length within the body")
-        length = int(header_length)
-    document = explain.read_json(body[:length])
+    document = _said(explain.read_json(body[:length]))
     try:
         return msgspec.convert(document, Inference), body[length:]
     except msgspec.ValidationError as error:
         raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+
+
+def _said(document: Any) -> Any:
+    """Leave out members that are null, as clients write those that they have nothing to say of."""
+    if not isinstance(document, dict):
+        return document
+    said = {name: value for name, value in document.items() if value is not None}
+    for name in ("inputs", "outputs"):
+        if isinstance(said.get(name), list):
+            said[name] = [_said(each) for each in said[name]]
+    return said
 
 
 def _score(served: Served, rows: list[dict[str, Any]], limit: int) -> Scored:

@@ -8,6 +8,7 @@ Reading ends with the block in which the twentieth error was found.
 """
 
 import asyncio
+import contextlib
 import csv
 import errno
 import io
@@ -49,14 +50,26 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
             served: Served, receive: Receive, send: Send, request_id: bytes, ids: PredictionIds | None
         ) -> int:
             async with turns:
-                with tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
+                with _room(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
                     rows = await _score(form(served, ids), receive, out, longest)
+                    out.flush()  # before the answer has begun: the disk may be full by its last bytes
                     await _send(send, form.media, served, request_id, out)
             return rows
 
         return answer
 
     return {form.media: answering(form) for form in (_Csv, _Ndjson)}
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """Tell of a full disk, also where closing a file meets it once more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Problem(507, "No room is left for the answer", headers={"Connection": "close"}) from None
+        raise
 
 
 class _Form(ABC):
@@ -243,12 +256,7 @@ async def _score(form: _Form, receive: Receive, out: IO[bytes], longest: int) ->
 
 
 async def _score_block(form: _Form, block: bytes, out: IO[bytes]) -> None:
-    try:
-        scored = await asyncio.to_thread(form.score, block, out)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Problem(507, "No room is left for the answer", headers={"Connection": "close"}) from None
-        raise
+    scored = await asyncio.to_thread(form.score, block, out)
     if scored is not None:
         form.served.count(scored)
     if form.findings.count >= SHOWN_ERRORS:

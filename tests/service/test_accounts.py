@@ -184,6 +184,14 @@ def test_what_ends_tokens_moves_the_revision(
     assert current(revisions).get("anna") != before
 
 
+def test_enabling_a_user_who_is_not_disabled_ends_no_tokens(accounts: Accounts, revisions: UserRevisions) -> None:
+    before = accounts.add("anna", PASSWORD).revision
+
+    accounts.enable("anna")
+
+    assert current(revisions)["anna"] == before
+
+
 def test_a_user_added_anew_or_enabled_has_a_revision_never_used_before(
     accounts: Accounts, revisions: UserRevisions
 ) -> None:
@@ -256,3 +264,10 @@ def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, ma
 
     with database.reading() as session:
         assert "t=1" in session.scalar(text("SELECT password_hash FROM users"))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "x" * 10_000, "\ud800"])
+def test_a_name_that_no_database_can_hold_is_nobody_s(accounts: Accounts, name: str) -> None:
+    assert accounts.login(name, PASSWORD) is None
+    with pytest.raises(UnknownUserError):
+        accounts.remove(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -207,3 +208,40 @@ def test_beyond_the_file_limit_a_new_connection_takes_the_place_of_the_oldest_si
 
     assert closed == b""
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade"])
+def test_a_wish_for_another_protocol_costs_no_body(name: bytes) -> None:
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, _):
+            wish = b"\r\nConnection: Upgrade, HTTP2-Settings\r\n" + name + b": h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
+            writer.write(HEAD.replace(b"\r\n\r\n", wish) + bytes(30))
+            return await reader.readuntil(b"30")
+
+    assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_that_speaks_of_upgrades_is_left_alone() -> None:
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, _):
+            writer.write(HEAD)
+            writer.write(b"\r\nUpgrade: is a word like others"[:30])
+            return await reader.readuntil(b"30")
+
+    assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_garbage_behind_whole_requests_is_refused_and_fails_nothing(
+    caplog: pytest.LogCaptureFixture, before: int
+) -> None:
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, state):
+            writer.write((HEAD + bytes(30)) * before + b"\0garbage\r\n\r\n")
+            answer = await reader.read()
+            await until(lambda: not state.tasks)
+            return answer
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the service's own, which is strict about it
+        assert runner.run(ask()).startswith(b"HTTP/1.1 400")
+    assert [record.levelname for record in caplog.records if record.levelname == "ERROR"] == []

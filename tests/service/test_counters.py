@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from service.collector import CountersCollector
-from service.counters import Block, Counters, Family, totals
+from service.counters import Block, Counters
+from service.families import Family
+from service.totals import totals
 
 REQUESTS = Family("requests", "Requests.", labels=("route",), series=(("/a",), ("/b",)))
 SECONDS = Family("seconds", "Durations.", kind="histogram", bounds=(0.1, 1.0))
@@ -92,7 +94,8 @@ def test_a_living_worker_s_file_is_not_taken_over(tmp_path: Path, counters: Coun
 COUNT_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from service.counters import Counters, Family
+from service.counters import Counters
+from service.families import Family
 block = Counters(Path(sys.argv[1])).block(Family("requests", ""), Family("busy", "", kind="gauge"))
 for _ in range(1000):
     block.add(0)
@@ -177,7 +180,8 @@ def test_a_block_left_half_made_is_no_block(tmp_path: Path) -> None:
 FILL_THE_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from service.counters import Counters, Family
+from service.counters import Counters
+from service.families import Family
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 counters = Counters(Path(sys.argv[1]))
 first = counters.block(Family("requests", ""))

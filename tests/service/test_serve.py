@@ -45,11 +45,32 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_environment_counts_more_than_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch(mode=0o600)
     (tmp_path / ".env").write_text("PORT=1\nHOST='$HOME'\n")
 
     found = env_file.read({"ENV_FILE": str(tmp_path / ".env"), "PORT": "2"})
 
     assert (found["PORT"], found["HOST"]) == ("2", "$HOME")
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, False), (0o600, False)])
+def test_a_file_that_everyone_can_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("PORT=1\n")
+    path.chmod(mode)
+
+    env_file.read({"ENV_FILE": str(path)})
+
+    assert (f"`chmod 600 {path}`" in caplog.text) == warned
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"HOST=\xe9\n")
+
+    with pytest.raises(SettingsError, match=re.escape(str(tmp_path / ".env"))):
+        env_file.read({"ENV_FILE": str(tmp_path / ".env")})
 
 
 def test_the_example_s_own_password_is_refused() -> None:

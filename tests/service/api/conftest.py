@@ -25,6 +25,7 @@ from ruamel.yaml import YAML
 
 from service import model
 from service.app import Api, create_app
+from service.connections import Connection
 from service.contract import Contract
 from service.settings import Settings
 from stages import export, prepare, train
@@ -238,20 +239,35 @@ def score() -> Callable[..., npt.NDArray[np.float32]]:
     return expected_scores
 
 
-@pytest.fixture(scope="session")
-def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Give the address of a server, and a token for it."""
-    folder = tmp_path_factory.mktemp("live")
-    artifact = make_artifact()
-    app = create_app(artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics"))
+@contextlib.contextmanager
+def _serve(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[tuple[str, Api]]:
+    """Listen on loopback; give the address and the application."""
+    app = create_app(
+        artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics", **changes)
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", access_log=False, ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=Connection, log_config=None, lifespan="on", access_log=False, ws="none")
+        )
         thread = threading.Thread(target=asyncio.run, args=[server.serve([listener])])
         thread.start()
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        token, _ = app.state.access.tokens.issue("anna", ["predict"])
-        yield f"127.0.0.1:{listener.getsockname()[1]}", token, artifact
+        yield f"127.0.0.1:{listener.getsockname()[1]}", app
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Give the context that serves an artifact on loopback, with its data in a folder."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Give the address of a server, and a token for it."""
+    artifact = make_artifact()
+    with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
+        yield address, app.state.access.tokens.issue("anna", ["predict"])[0], artifact

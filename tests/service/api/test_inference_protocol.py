@@ -113,6 +113,56 @@ def test_what_is_not_of_the_protocol_is_refused(service: Any, request_: Any) -> 
     assert infer(service, request_).status_code == 422
 
 
+@pytest.mark.parametrize("length", ["", "x", "-1", "1" * 5000, "99999"])
+def test_a_header_length_outside_the_body_is_refused(service: Any, length: str) -> None:
+    headers = service.headers | {"Inference-Header-Content-Length": length}
+    answer = service.client.post("/v2/models/shop/infer", content="{}", headers=headers)
+    assert (answer.status_code, "Content-Length is no length" in answer.json()["error"]) == (400, True)
+
+
+# As the clients' own code wrote them for these two rows, of the model in the fixture `service`.
+ROWS = [
+    {"size": 0.5, "a b": 1.0, "shop": "é", "kind": "one", "flag": True, "when": "2020-05-05"},
+    {"size": -1.5, "a b": 2.0, "shop": "x|y", "kind": "two", "flag": False, "when": "2020-06-06T12:00:00"},
+]
+MLSERVER = (  # 1.7.1: mlserver.codecs.PandasCodec.encode_request(frame).model_dump_json()
+    '{"id":null,"parameters":{"content_type":"pd"},"inputs":['
+    '{"name":"size","shape":[2,1],"datatype":"FP32","parameters":null,"data":[0.5,-1.5]},'
+    '{"name":"a b","shape":[2,1],"datatype":"FP64","parameters":null,"data":[1.0,2.0]},'
+    '{"name":"shop","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"str"},"data":["é","x|y"]},'
+    '{"name":"kind","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"str"},"data":["one","two"]},'
+    '{"name":"flag","shape":[2,1],"datatype":"BOOL","parameters":null,"data":[true,false]},'
+    '{"name":"when","shape":[2,1],"datatype":"BYTES","parameters":{"content_type":"str"},'
+    '"data":["2020-05-05","2020-06-06T12:00:00"]}],"outputs":null}'
+)
+KSERVE = (  # 0.21.0: InferRequest(..., parameters={"a": 1}).to_rest(), inputs by set_data_from_numpy(binary_data=True)
+    b'{"id":"r1","model_name":"shop","inputs":['
+    b'{"name":"size","shape":[2,1],"datatype":"FP32","parameters":{"binary_data_size":8}},'
+    b'{"name":"a b","shape":[2,1],"datatype":"FP64","parameters":{"binary_data_size":16}},'
+    b'{"name":"shop","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":13}},'
+    b'{"name":"kind","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":14}},'
+    b'{"name":"flag","shape":[2,1],"datatype":"BOOL","parameters":{"binary_data_size":2}},'
+    b'{"name":"when","shape":[2,1],"datatype":"BYTES","parameters":{"binary_data_size":37}}],"parameters":{"a":1}}'
+)
+KSERVE_TENSORS = (
+    b"\x00\x00\x00?\x00\x00\xc0\xbf" + b"\x00\x00\x00\x00\x00\x00\xf0?" + b"\x00\x00\x00\x00\x00\x00\x00@"
+    b"\x02\x00\x00\x00\xc3\xa9\x03\x00\x00\x00x|y" + b"\x03\x00\x00\x00one\x03\x00\x00\x00two" + b"\x01\x00"
+    b"\x0a\x00\x00\x002020-05-05\x13\x00\x00\x002020-06-06T12:00:00"
+)
+
+
+def test_what_mlserver_s_codecs_write_is_answered(service: Any) -> None:
+    answer = service.client.post("/v2/models/shop/infer", content=MLSERVER, headers=service.headers)
+    assert answer.json()["outputs"][0]["data"] == service.predict(*ROWS).json()["predictions"]
+
+
+def test_what_kserve_s_client_writes_is_answered(service: Any) -> None:
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(KSERVE))}
+    content = KSERVE + KSERVE_TENSORS
+    answer = service.client.post("/v2/models/shop/infer", content=content, headers=service.headers | headers).json()
+    assert (answer["id"], answer["outputs"][0]["data"]) == ("r1", service.predict(*ROWS).json()["predictions"])
+
+
 def test_inference_needs_a_token(service: Any) -> None:
     assert service.client.post("/v2/models/shop/infer", content="{}").status_code == 401
 

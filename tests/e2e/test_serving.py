@@ -1,0 +1,238 @@
+"""The service over the pipeline's own outputs: what params.yaml forbids is refused; DVC changes models under load."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import model
+from service.digits import shortest
+from tests.e2e.conftest import Project, small_table
+from tests.service.artifacts import Root
+from tests.service.processes import Service, running, wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
+
+SWAPPED_SECONDS = 5.0
+WORKERS = 2
+MODEL, METRICS = "models/model.onnx", "metrics/metrics.json"
+RELOADED = 'model_reloads_total{outcome="reloaded"}'
+REFUSED = 'model_reloads_total{outcome="refused"}'
+
+Answer = tuple[tuple[float, ...], ...]
+
+
+def rows() -> list[dict[str, Any]]:
+    """Rows within what training saw, whatever rows went into it."""
+    table = small_table().dropna().query("a.abs() < 1 and b.abs() < 1").head(12)
+    return [dict(row) for _, row in table.drop(columns="y").iterrows()]
+
+
+BODY = json.dumps({"instances": rows()}).encode()
+
+
+def predicted(path: Path) -> tuple[str, Answer]:
+    """What the file itself says of the rows, and its version: the service has no part in it."""
+    loaded = model.load(path)
+    columns = {feature.name: [row[feature.name] for row in rows()] for feature in loaded.contract.features}
+    scores = loaded.scores(loaded.contract.encode(columns))
+    return loaded.version, tuple(map(tuple, shortest(scores)))
+
+
+@dataclass
+class Traffic:
+    """Clients that predict the same rows one after another, each on a connection of its own."""
+
+    service: Service
+    answers: dict[str, set[Answer]] = field(default_factory=dict)
+    """What was answered, by the version named."""
+    newest: dict[str, float] = field(default_factory=dict)
+    """When each version was last named, by the monotonic clock."""
+    failed: list[str] = field(default_factory=list)
+    _stopping: bool = False
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        self._threads = [threading.Thread(target=self._predict) for _ in range(2 * WORKERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopping = True
+        for thread in self._threads:
+            thread.join()
+
+    def _predict(self) -> None:
+        headers = {**self.service.client.headers, "Content-Type": "application/json"}
+        while not self._stopping:
+            with httpx.Client(base_url=self.service.client.base_url, headers=headers, trust_env=False) as client:
+                for _ in range(20):  # and then another connection, perhaps another worker
+                    began = time.monotonic()
+                    self._note(client.post("/predict", content=BODY), began)
+                    time.sleep(0.02)  # the pipeline needs the processor as well
+
+    def _note(self, response: httpx.Response, began: float) -> None:
+        if response.status_code != 200:
+            self.failed.append(response.text)
+            return
+        answer = response.json()
+        version = answer["model"]["version"]
+        probabilities = tuple(tuple(each.values()) for each in answer["probabilities"])
+        self.answers.setdefault(version, set()).add(probabilities)
+        self.newest[version] = began
+
+
+@dataclass
+class Served:
+    """A project with two committed models, the service over it, and traffic on the service."""
+
+    project: Project
+    service: Service
+    revisions: list[str]
+    versions: dict[str, Answer]
+    """What each model ever served says of the rows."""
+    traffic: Traffic
+
+    def version(self) -> str:
+        """The version of the file that is there; its answers are noted."""
+        version, answer = predicted(self.project.path / MODEL)
+        self.versions[version] = answer
+        return version
+
+    def change(self, command: Callable[[], object]) -> None:
+        """Change the files; hold that every worker has them within 5 s, and answers from nothing else then."""
+        before = self.service.metric(RELOADED)
+        command()
+        version = self.version()
+        wait_for(lambda: self.service.metric(RELOADED) == before + WORKERS, "reloading", SWAPPED_SECONDS)
+        since = time.monotonic()
+        wait_for(lambda: self.traffic.newest.get(version, 0.0) > since + 0.5, "an answer")
+        assert [each for each, at in self.traffic.newest.items() if at > since] == [version]
+
+
+@pytest.fixture(scope="module")
+def served(project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = project(data={"strict": ["a", "c"]})
+    revisions = []
+    for trees in (5, 9):
+        made.set(n_estimators=trees)
+        made.ok("dvc", "repro", "evaluate")
+        made.commit(f"{trees} trees")
+        revisions.append(made.ok("git", "rev-parse", "HEAD").strip())
+    own = tmp_path_factory.mktemp("own")
+    root = Root(made.path)
+    with running(root, WORKERS=str(WORKERS), DATABASE_URL=f"sqlite:///{own}/users.db") as service:
+        traffic = Traffic(service)
+        found = Served(made, service, revisions, {}, traffic)
+        found.version()
+        traffic.start()
+        try:
+            yield found
+        finally:
+            traffic.stop()
+
+
+def check_out(project: Project, revision: str) -> None:
+    """Go back to a model, as the runbook says."""
+    project.ok("git", "checkout", "--quiet", revision, "--", "dvc.lock", METRICS)
+    project.ok("dvc", "checkout", MODEL)
+
+
+def post(served: Served, content: str, kind: str) -> Any:
+    return served.service.client.post("/predict", content=content, headers={"Content-Type": kind})
+
+
+ROW = {"a": 0.5, "b": 0.5, "c": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "got"), [({"a": 99.0}, "a", "99.0"), ({"c": "w"}, "c", '"w"')], ids=["range", "category"]
+)
+def test_what_the_parameter_strict_forbids_is_refused_as_json(
+    served: Served, change: dict[str, Any], field: str, got: str
+) -> None:
+    answer = post(served, json.dumps({"instances": [ROW, ROW | change]}), "application/json")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    (error,) = answer.json()["errors"]
+    assert (error["instance"], error["field"], error["got"]) == (1, field, got)
+    assert error["expected"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("text/csv", "a,b,c\n0.5,0.5,x\n99.0,0.5,w\n"),
+        ("application/x-ndjson", f"{json.dumps(ROW)}\n{json.dumps(ROW | {'a': 99.0, 'c': 'w'})}\n"),
+    ],
+)
+def test_what_the_parameter_strict_forbids_is_refused_in_a_table(served: Served, kind: str, content: str) -> None:
+    answer = post(served, content, kind)
+
+    assert answer.status_code == 422
+    assert [(error["instance"], error["field"]) for error in answer.json()["errors"]] == [(1, "a"), (1, "c")]
+
+
+def test_what_the_parameter_strict_forbids_is_refused_in_tensors(served: Served) -> None:
+    inputs = [
+        {"name": "a", "datatype": "FP64", "shape": [1], "data": [99.0]},
+        {"name": "b", "datatype": "FP64", "shape": [1], "data": [0.5]},
+        {"name": "c", "datatype": "BYTES", "shape": [1], "data": ["w"]},
+    ]
+    answer = served.service.client.post("/v2/models/model/infer", json={"inputs": inputs})
+
+    assert [error["field"] for error in answer.json()["errors"]] == ["a", "c"]
+
+
+def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(served: Served) -> None:
+    answer = post(served, json.dumps({"instances": [ROW | {"b": 99.0}]}), "application/json").json()
+
+    assert answer["warnings"] == [{"instance": 0, "field": "b", "kind": "out_of_range"}]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["to", "fro"])
+def test_a_model_checked_out_goes_into_service(served: Served, number: int) -> None:
+    served.change(lambda: check_out(served.project, served.revisions[number]))
+
+
+def test_a_model_trained_meanwhile_goes_into_service(served: Served) -> None:
+    served.project.set(n_estimators=7)
+    served.change(lambda: served.project.ok("dvc", "repro", "evaluate"))
+
+
+def test_a_model_pulled_from_a_remote_goes_into_service(served: Served) -> None:
+    project, version = served.project, served.version()
+    project.commit("7 trees")
+    project.ok("dvc", "remote", "add", "--local", "--default", "shared", str(project.path.parent / "remote"))
+    project.ok("dvc", "push", MODEL)
+    served.change(lambda: check_out(project, served.revisions[0]))
+    (project.path / ".dvc/cache/files/md5" / version[:2] / version[2:]).unlink()
+    project.ok("git", "checkout", "--quiet", "HEAD", "--", "dvc.lock", METRICS)
+
+    served.change(lambda: project.ok("dvc", "pull", MODEL))
+    assert served.service.client.get("/model-info").json()["version"] == version
+
+
+def test_a_damaged_model_is_refused_by_every_worker_and_the_old_one_serves_on(served: Served) -> None:
+    version, before = served.version(), served.service.metric(REFUSED)
+    path = served.project.path / MODEL
+    Root(served.project.path).replace(path, b"damaged")
+
+    wait_for(lambda: served.service.metric(REFUSED) == before + WORKERS, "the refusal")
+    assert served.service.client.get("/model-info").json()["version"] == version
+    assert served.service.metric("model_files_refused") == 1
+    served.project.ok("dvc", "checkout", "--force", MODEL)
+    wait_for(lambda: served.service.metric("model_files_refused") == 0, "the return")
+
+
+def test_no_request_failed_and_each_answer_is_that_of_the_version_it_names(served: Served) -> None:
+    served.traffic.stop()
+
+    assert served.traffic.failed == []
+    assert served.traffic.answers == {version: {answer} for version, answer in served.versions.items()}

@@ -1,0 +1,33 @@
+"""``python -m tests.service.crashing``: the service, with handlers that fail in the midst of what is secret."""
+
+import sys
+from typing import Any, NoReturn
+
+from service.__main__ import main
+from service.accounts import Accounts
+from service.serving import Served
+
+CRASH = b"crash"
+"""What makes a login, as its user name, or a prediction, anywhere in its body, fail."""
+
+
+def crash(name: str, password: str) -> NoReturn:
+    held = [name, password]
+    raise RuntimeError(f"a bug that nobody foresaw, with {len(held)} values at hand")
+
+
+def main_with_bugs() -> int:
+    login, read = Accounts.login, Served.read
+
+    def crashing_login(self: Accounts, username: str, password: str) -> Any:
+        return crash(username, password) if username.encode() == CRASH else login(self, username, password)
+
+    def crashing_read(self: Served, body: bytes, limit: int = 256) -> Any:
+        return crash(body.decode(), "") if CRASH in body else read(self, body, limit)
+
+    Accounts.login, Served.read = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(main_with_bugs())
