@@ -96,10 +96,10 @@ def test_a_line_of_the_access_log_names_its_span(
     start: Callable[..., Any], collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     traced = make_traced(start, collector)
-    traced.client.get("/health/live")
-    span = collector.one("GET /health/live")
+    traced.client.get("/model-info")
+    span = collector.one("GET /model-info")
     traced.app.state.access_log.stop()
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"/health/live"' in line]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"/model-info"' in line]
     assert [(line["trace_id"], line["span_id"]) for line in lines] == [(span.trace_id, span.span_id)]
 
 
