@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))  # run as a program, from wherever
 
 from service import model  # noqa: E402
 from tests.bench.bodies import make_records, make_rows, write_script  # noqa: E402
-from tests.bench.load import Figures, at_rate, flat_out, on_core  # noqa: E402
+from tests.bench.load import Figures, at_rate, flat_out, on_core, wrong_logins  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
 from tests.bench.servers import Server, Servers, wait  # noqa: E402
 
@@ -65,6 +65,7 @@ def _one_server(bench: Bench) -> list[Row]:
         scripts = {size: write_script(bench.folder, size, bench.records, token) for size in (1, 100)}
         return [
             *_one_row(bench, floor, service, scripts[1], token),
+            *_wrong_logins(bench, service, token),
             *_hundred_rows(bench, service, scripts[100]),
             *_table(bench, service, token),
             Row("resident memory of a worker after all this / what it may have", service.resident, MAX_MEGABYTES,
@@ -85,6 +86,16 @@ def _one_row(bench: Bench, floor: Server, service: Server, script: Path, token: 
         *compared("one row a request / FastAPI that validates it", ours, floors, "requests/s", 1.0),
         Row("p99 at 80 % of that load / p50", _median(steady, "p99"), _median(steady, "p50"), "ms", 5.0),
     ]
+
+
+def _wrong_logins(bench: Bench, service: Server, token: str) -> list[Row]:
+    """p99 of one-row requests at half their rate, without and with 50 callers that log in wrongly in a loop."""
+    body, seconds = bench.folder / "body.json", bench.options.seconds
+    rate = 0.5 * flat_out(service, write_script(bench.folder, 1, bench.records, token), seconds, LOAD_CORE)["rate"]
+    quiet = at_rate(service, rate, body, token, seconds, LOAD_CORE)
+    with wrong_logins(service, seconds + 2, LOAD_CORE):
+        under = at_rate(service, rate, body, token, seconds, LOAD_CORE)
+    return [Row("p99 under 50 parallel wrong logins / p99 without", under["p99"], quiet["p99"], "ms", 3.0)]
 
 
 def _hundred_rows(bench: Bench, service: Server, script: Path) -> list[Row]:

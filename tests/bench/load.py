@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.servers import Server
@@ -43,3 +45,18 @@ def at_rate(server: Server, rate: float, body: Path, token: str, seconds: int, c
         raise SystemExit(text)
     found = re.findall(r"(50|99)% in (\S+) secs", text)
     return {f"p{name}": float(value) * 1000 for name, value in found}
+
+
+@contextmanager
+def wrong_logins(server: Server, seconds: int, core: str) -> Iterator[None]:
+    """Let 50 callers log in wrongly meanwhile, for so many seconds at most."""
+    url = server.url.replace("predict", "token")
+    with subprocess.Popen(
+        ["taskset", "-c", core, "hey", "-z", f"{seconds}s", "-c", "50", "-m", "POST", "-T",
+         "application/x-www-form-urlencoded", "-d", "username=nobody&password=wrong", url],
+        stdout=subprocess.DEVNULL,
+    ) as callers:  # fmt: skip
+        try:
+            yield
+        finally:
+            callers.terminate()
