@@ -129,10 +129,11 @@ class Served:
         """Score and count the rows of several requests that were read, in the event loop's thread."""
         whole = self.score(Encoded(np.concatenate([each.numbers for each in requests]), outside=False))
         scored = _parts(whole, [len(each.numbers) for each in requests])
+        self.count(whole)
         for number, request in enumerate(requests):
             if request.outside:
                 scored[number] = replace(scored[number], outside=self.layout.list_outside(request.numbers))
-            self.count(scored[number])
+                self.metrics.count_outside(scored[number].outside)
         return scored
 
     def answer(self, scored: Scored) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +61,16 @@ def wrong_logins(server: Server, seconds: int, core: str) -> Iterator[None]:
             yield
         finally:
             callers.terminate()
+
+
+@contextmanager
+def busy(core: str) -> Iterator[None]:
+    """Keep a core as busy as making requests does; cores share caches and memory."""
+    program = (
+        "import json\nrows = [dict.fromkeys(map(str, range(20)), 0.7)] * 100\nwhile True: json.dumps(rows).encode()"
+    )
+    with subprocess.Popen(["taskset", "-c", core, sys.executable, "-c", program]) as working:
+        try:
+            yield
+        finally:
+            working.terminate()
