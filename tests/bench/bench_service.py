@@ -65,12 +65,12 @@ def _one_server(bench: Bench) -> list[Row]:
         scripts = {size: write_script(bench.folder, size, bench.records, token) for size in (1, 100)}
         return [
             *_one_row(bench, floor, service, scripts[1], token),
+            _memory("a login and one-row requests", service),
             *_wrong_logins(bench, service, token),
             *_hundred_rows(bench, service, scripts[100]),
             *_table(bench, service, token),
-            Row("resident memory of a worker after all this / what it may have", service.resident, MAX_MEGABYTES,
-                "MB", 1.0),
-        ]  # fmt: skip
+            _memory("all this", service),
+        ]
 
 
 def _one_row(bench: Bench, floor: Server, service: Server, script: Path, token: str) -> list[Row]:
@@ -86,6 +86,12 @@ def _one_row(bench: Bench, floor: Server, service: Server, script: Path, token: 
         *compared("one row a request / FastAPI that validates it", ours, floors, "requests/s", 1.0),
         Row("p99 at 80 % of that load / p50", _median(steady, "p99"), _median(steady, "p50"), "ms", 5.0),
     ]
+
+
+def _memory(after: str, service: Server) -> Row:
+    return Row(
+        f"resident memory of a worker after {after} / what it may have", service.resident, MAX_MEGABYTES, "MB", 1.0
+    )
 
 
 def _wrong_logins(bench: Bench, service: Server, token: str) -> list[Row]:
