@@ -13,7 +13,7 @@ import jwt
 
 from service.problems import Problem
 from service.revocations import Revocations
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 ALGORITHM: Final = "HS256"
 MAX_BYTES: Final = 4096
@@ -57,6 +57,7 @@ class Tokens:
 
     A verified token is remembered until it expires or is revoked; checking it again is one look-up. The
     remembered ones expire by the monotonic clock, so that a clock set back prolongs none of them.
+    Making one raises SettingsError for a secret that PyJWT takes for a key of another kind.
     """
 
     def __init__(self, settings: Settings, revocations: Revocations, count: Count = count_nothing) -> None:
@@ -64,6 +65,9 @@ class Tokens:
         old = [previous.get_secret_value()] if previous else []
         self._secret, self._kid = secret, thumbprint(secret)
         self._secrets = {thumbprint(each): each for each in [*old, secret]}
+        _check_kind("SECRET_KEY", secret)
+        for each in old:
+            _check_kind("SECRET_KEY_PREVIOUS", each)
         self._lifetime = settings.token_lifetime_seconds
         self._issuer, self._audience = settings.token_issuer, settings.token_audience
         self._revocations = revocations
@@ -148,8 +152,6 @@ class Tokens:
             raise self._refusal("signature", "The token wasn't signed by this service") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise self._refusal("malformed", "The token is no JSON web token of this service") from None
-        if claims["exp"] <= time.time():
-            raise self._refusal("expired", "The token is expired; ask for a new one")
         return claims
 
     def _find_secret(self, token: bytes) -> str:
@@ -160,9 +162,14 @@ class Tokens:
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         scope, revision, expiry = claims["scope"], claims["rev"], claims["exp"]
-        if not isinstance(scope, str) or type(revision) is not int or expiry > _LAST_SECOND:
+        # PyJWT takes an `exp` that is a text of digits.
+        well_typed = isinstance(scope, str) and type(revision) is int and isinstance(expiry, int | float)
+        if not well_typed or expiry > _LAST_SECOND:
             raise self._refusal("claims", "The token's claims aren't what this service gives")
-        deadline = time.monotonic() + expiry - time.time()
+        left = expiry - time.time()
+        if left <= 0:
+            raise self._refusal("expired", "The token is expired; ask for a new one")
+        deadline = time.monotonic() + left
         return Principal(claims["sub"], frozenset(scope.split()), revision, deadline)
 
     def _remember(self, authorization: bytes, principal: Principal) -> None:
@@ -184,6 +191,14 @@ class Tokens:
         self._count(f"token_{reason}")
         challenge = "Bearer" if reason == "missing" else f'Bearer error="invalid_token", error_description="{detail}"'
         return Problem(401, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _check_kind(name: str, secret: str) -> None:
+    try:
+        jwt.encode({}, secret, ALGORITHM)
+    except jwt.InvalidKeyError:
+        hint = "draw one with `openssl rand -hex 32`"
+        raise SettingsError(f"{name} is a key in PEM, SSH's or JSON's form, not random text; {hint}") from None
 
 
 def thumbprint(secret: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey
 
 from service.revocations import Revocations
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.tokens import Tokens
 from tests.service.signing import SECRET, bearer, refused, signed
 
@@ -76,6 +76,7 @@ def test_the_helper_of_these_tests_signs_what_is_accepted(tokens: Tokens) -> Non
         {"exp": float("nan")},
         {"exp": True},
         {"exp": 10**400},
+        {"exp": "9999999999"},
         {"iat": 10**12},
         {"nbf": 10**12},
         {"sub": 7},
@@ -189,6 +190,19 @@ def test_a_token_of_the_previous_key_is_accepted_and_new_ones_are_signed_by_the_
 
     assert after.authenticate(bearer(before.issue("anna", ["predict"], 5)[0]), "predict").username == "anna"
     assert refused(before, bearer(after.issue("anna", ["predict"], 5)[0])).status == 401
+
+
+@pytest.mark.parametrize("name", ["secret_key", "secret_key_previous"])
+@pytest.mark.parametrize("key", ["-----BEGIN PRIVATE KEY-----\n", "ssh-rsa ", '{"kty":"oct","k":"'], ids=str.strip)
+def test_a_key_of_another_kind_is_refused_by_name_when_the_service_starts(
+    make_settings: MakeSettings, revocations: Revocations, name: str, key: str
+) -> None:
+    ends = {"-": "\n-----END PRIVATE KEY-----", "s": "", "{": '"}'}
+    settings = make_settings(**{name: key + "a" * 40 + ends[key[0]]})
+
+    with pytest.raises(SettingsError, match=f"^{name.upper()} is a key") as caught:
+        Tokens(settings, revocations)
+    assert "aaa" not in str(caught.value)
 
 
 def test_a_token_of_a_key_that_was_dropped_is_refused(tokens: Tokens) -> None:
