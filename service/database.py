@@ -19,9 +19,7 @@ from sqlalchemy.pool import NullPool
 from service.database_url import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
-    MISSING_DRIVER,
     DatabaseDownError,
-    DatabaseUrlError,
     PostgresqlServer,
     SqliteFile,
     parse,
@@ -79,8 +77,7 @@ class Feedback(Base):
 class Database:
     """Reaches the users database; every method may wait for it, so none belongs on the event loop.
 
-    Raises DatabaseUrlError for a `url` of another form than `service.database_url` knows, or when PostgreSQL's
-    driver isn't installed.
+    Raises DatabaseUrlError as `service.database_url.parse`.
     """
 
     def __init__(self, url: str) -> None:
@@ -166,18 +163,15 @@ def _sqlite(location: SqliteFile) -> Engine:
 def _postgresql(location: PostgresqlServer) -> Engine:
     # PgBouncer keeps no prepared statements.
     arguments: dict[str, Any] = {**location.arguments, "prepare_threshold": None}
-    try:
-        engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://",
-            connect_args=arguments,
-            pool_pre_ping=True,
-            pool_size=2,
-            max_overflow=2,
-            pool_timeout=CONNECT_SECONDS,
-            hide_parameters=True,
-        )
-    except ModuleNotFoundError:
-        raise DatabaseUrlError(MISSING_DRIVER) from None
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        connect_args=arguments,
+        pool_pre_ping=True,
+        pool_size=2,
+        max_overflow=2,
+        pool_timeout=CONNECT_SECONDS,
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -1,10 +1,10 @@
 """DATABASE_URL: which users database is meant, and what is raised when it cannot be used."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from service.settings import ROOT
 
@@ -13,7 +13,8 @@ BUSY_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 3
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
-MISSING_DRIVER: Final = "DATABASE_URL names PostgreSQL, but its driver is missing; install requirements/postgres.txt"
+_MISSING_DRIVER: Final = "DATABASE_URL names PostgreSQL, but its driver is missing; install requirements/postgres.txt"
+_LAST_PORT: Final = 65_535
 _FORMS: Final = "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 
 
@@ -59,9 +60,11 @@ def parse(url: str) -> SqliteFile | PostgresqlServer:
     ----------
     url
         ``sqlite:////absolute.db``, ``sqlite:///from/the/repository's/root.db`` or ``postgresql://user:password@host/name``,
-        special characters percent-encoded.
+        special characters percent-encoded. The latter is read by libpq, with all that it knows: several hosts,
+        sockets, parameters behind a question mark.
 
-    Raises DatabaseUrlError for any other form; its text never holds the password.
+    Raises DatabaseUrlError for any other form, and if PostgreSQL's driver is wanted and isn't installed; its text
+    never holds the password.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
@@ -70,6 +73,8 @@ def parse(url: str) -> SqliteFile | PostgresqlServer:
         name = rest.removeprefix("/")
         if name == rest or name in {"", ":memory:"}:
             raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE, since workers share it")
+        if "?" in name:  # a file of that name would be made, with no users in it
+            raise DatabaseUrlError("DATABASE_URL has settings behind a ?; one that names a file takes none")
         return SqliteFile(ROOT / name)
     if scheme in _POSTGRESQL:
         return _postgresql(rest)
@@ -78,19 +83,21 @@ def parse(url: str) -> SqliteFile | PostgresqlServer:
 
 def _postgresql(rest: str) -> PostgresqlServer:
     try:
-        parts = urlsplit(f"postgresql://{rest}")
-        found = {
-            "host": parts.hostname,
-            "port": str(parts.port) if parts.port else None,
-            "user": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-            "dbname": unquote(parts.path.removeprefix("/")),
-        }
-    except ValueError:
-        parts, found = None, {}
-    # What stands behind an unencoded / or # of a password must not pass for the database's name.
-    if parts is None or "@" in parts.path + parts.query or parts.fragment:
-        hint = "percent-encode special characters of the password"
-        raise DatabaseUrlError(f"DATABASE_URL is no URL; {_FORMS}; {hint}") from None
-    given = {name: value for name, value in found.items() if value}
-    return PostgresqlServer({"connect_timeout": str(CONNECT_SECONDS), **given, **dict(parse_qsl(parts.query))})
+        from psycopg import ProgrammingError  # noqa: PLC0415  # installed where it is wanted
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    except ImportError:
+        raise DatabaseUrlError(_MISSING_DRIVER) from None
+    given: dict[str, str] | None = None
+    # Its own words may hold the password.
+    with contextlib.suppress(ProgrammingError):
+        given = {name: str(value) for name, value in conninfo_to_dict(f"postgresql://{rest}").items()}
+    user = rest.rpartition("@")[0]
+    # What stands behind an unencoded / or @ of a password must not pass for a host or the database's name.
+    if given is None or "/" in user or "@" in user or not _are_ports(given.get("port", "")):
+        hint = "percent-encode special characters of the password; behind ? stand libpq's parameters only"
+        raise DatabaseUrlError(f"DATABASE_URL is no URL; {_FORMS}; {hint}")
+    return PostgresqlServer({"connect_timeout": str(CONNECT_SECONDS), **given})
+
+
+def _are_ports(text: str) -> bool:
+    return all(not port or (port.isdecimal() and 0 < int(port) <= _LAST_PORT) for port in text.split(","))

@@ -12,9 +12,7 @@ from urllib.parse import quote
 
 from service.database_url import (
     BUSY_SECONDS,
-    MISSING_DRIVER,
     DatabaseDownError,
-    DatabaseUrlError,
     PostgresqlServer,
     SqliteFile,
 )
@@ -33,7 +31,6 @@ class UserRevisions:
     """Reads revisions from the users database.
 
     Every method may wait for it, so none belongs on the event loop; one thread at a time may ask.
-    Raises DatabaseUrlError if PostgreSQL's driver isn't installed.
     """
 
     def __init__(self, location: SqliteFile | PostgresqlServer) -> None:
@@ -86,10 +83,8 @@ class _Postgresql:
     """Keeps one connection, and opens another when that was lost."""
 
     def __init__(self, location: PostgresqlServer) -> None:
-        try:
-            import psycopg  # noqa: PLC0415  # installed where it is wanted
-        except ImportError:
-            raise DatabaseUrlError(MISSING_DRIVER) from None
+        import psycopg  # noqa: PLC0415  # installed where it is wanted
+
         self._psycopg = psycopg
         self._arguments: dict[str, Any] = dict(location.arguments)
         self._connection: psycopg.Connection | None = None

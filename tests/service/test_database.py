@@ -118,7 +118,11 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         ("", "is no URL"),
         ("postgresql://anna:hunter22@host:port/users", "is no URL"),
         ("postgresql://anna:1/hunter22@host/users", "percent-encode"),
-        ("postgresql://anna:#hunter22@host/users", "percent-encode"),
+        ("postgresql://anna:x@hunter22@host/users", "percent-encode"),
+        ("postgresql://anna:%hunter22@host/users", "percent-encode"),
+        ("postgresql://anna:hunter22@host/users?autocommit=1", "libpq's parameters"),
+        ("postgresql://anna:hunter22@host:65536/users", "is no URL"),
+        ("sqlite:///users.db?key=hunter22", "takes none"),
     ],
 )
 def test_a_url_that_names_no_usable_database_is_told_without_its_password(url: str, told: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from service.accounts import Accounts
 from service.database import Database
-from service.database_url import DatabaseDownError, PostgresqlServer, SqliteFile, parse
+from service.database_url import DatabaseDownError, DatabaseUrlError, PostgresqlServer, SqliteFile, parse
 from service.revisions import UserRevisions
 
 PASSWORD = "correct horse"
@@ -96,8 +96,28 @@ def test_special_characters_of_a_url_are_percent_encoded() -> None:
     assert "p@ss" not in str(location)
 
 
-def test_a_file_may_have_any_name(tmp_path: Path) -> None:
-    odd = tmp_path / "a?b#c%20d.db"
+def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(DatabaseUrlError, match=r"requirements/postgres\.txt"):
+        parse("postgresql://anna@one/users")
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("postgresql:///users?host=/var/run/Pg", {"host": "/var/run/Pg", "dbname": "users"}),
+        ("postgresql://%2Fvar%2Frun%2FPg/users", {"host": "/var/run/Pg", "dbname": "users"}),
+        ("postgresql://one:1,two:2/users", {"host": "one,two", "port": "1,2", "dbname": "users"}),
+        ("postgresql://anna:#1?@one", {"host": "one", "user": "anna", "password": "#1?"}),
+    ],
+)
+def test_a_url_may_say_all_that_libpq_knows(url: str, arguments: dict[str, str]) -> None:
+    assert parse(url) == PostgresqlServer({"connect_timeout": "3", **arguments})
+
+
+def test_a_file_may_have_any_name_but_for_a_question_mark(tmp_path: Path) -> None:
+    odd = tmp_path / "a b#c%20d.db"
     Accounts(Database(f"sqlite:///{odd}"), passwords=None).migrate()  # type: ignore[arg-type]  # no password is hashed
 
     assert UserRevisions(SqliteFile(odd)).changes(since=-1) == (0, {})
