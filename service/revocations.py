@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from service.account_rules import AccountError
 from service.database_url import DatabaseDownError
 from service.revisions import UserRevisions
 from service.threads import BusyError, Threads
@@ -99,17 +100,23 @@ class Watch:
             _log.info("the users database answers")
 
     async def run(self) -> None:
-        """Refresh until cancelled."""
+        """Refresh until cancelled, whatever happens."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self.refresh()
+            try:
+                await self.refresh()
+            except AccountError as error:
+                self._fail(str(error))
+            except Exception as error:  # noqa: BLE001  # told in full; a watch that ended would let ended tokens live on
+                self._fail(f"{type(error).__name__}: {error}", error)
 
     def close(self) -> None:
         """End the thread, and close its connection."""
         self._threads.close()
         self._revisions.close()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, error: Exception | None = None) -> None:
         if self.failure != reason:
             self.failure = reason
-            _log.warning("the users database is down, tokens are judged by what was known: %s", reason)
+            text = "the users database is down, tokens are judged by what was known: %s"
+            _log.warning(text, reason, exc_info=error)

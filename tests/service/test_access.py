@@ -127,6 +127,34 @@ def test_a_service_that_starts_before_its_database_heals_by_itself(make_settings
     asyncio.run(scenario())
 
 
+def test_a_first_admin_against_the_rules_is_told_when_the_database_comes_later_too(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "volume"
+    url = f"sqlite:///{folder}/users.db"
+
+    async def scenario() -> None:
+        async with serving(make_settings(database_url=url, admin_username="anna", admin_password="short")) as client:
+            folder.mkdir()
+            await until(lambda: "ADMIN_PASSWORD" in str(client.access.watch.failure))
+
+    asyncio.run(scenario())
+
+
+def test_the_watch_outlives_a_failure_that_nobody_thought_of(
+    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            with monkeypatch.context() as broken:
+                broken.setattr(client.access.watch, "_revisions", None)
+                await until(lambda: not client.access.watch.database_is_up)
+            await until(lambda: client.access.watch.database_is_up)
+
+    asyncio.run(scenario())
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
