@@ -4,8 +4,9 @@ Each step is a method of what answers predictions anyway, and is watched from a 
 so that a service without traces knows nothing of this. Imported with `service.spans`.
 """
 
+import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import time_ns
@@ -18,13 +19,12 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanContext
 
 from service.counters import Counters
-from service.rows import RowReader, Values
+from service.rows import Encoded, RowReader, Values
 from service.serving import Scored, Served
 from service.together import Together
 
 if TYPE_CHECKING:
     from service.artifact import Artifact
-    from service.rows import Encoded
 
 SCOPE: Final = "service"
 """By which OpenTelemetry tells whose spans these are."""
@@ -115,6 +115,23 @@ class _Reader(RowReader):
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoded(Encoded):
+    """Rows of a request whose trace is kept."""
+
+    recorded: Recorded
+
+
+@contextlib.contextmanager
+def _for_all() -> Iterator[None]:
+    """Do in the first request's context what is done for all, and is no step of that one."""
+    first = RECORDED.set(None)
+    try:
+        yield
+    finally:
+        RECORDED.reset(first)
+
+
 def _run(version: str, requests: int, rows: int) -> dict[str, str | int]:
     """Describe a run of the model."""
     return {"model.version": version, "batch.size": requests, "batch.rows": rows}
@@ -130,18 +147,19 @@ class TracedServed(Served):
         if self.together is not None:
             self.together = _Together(self, steps)
 
-    def read(self, body: bytes, limit: int = 256) -> "Encoded":
+    def read(self, body: bytes, limit: int = 256) -> Encoded:
         """Read a request's instances."""
         recorded = RECORDED.get()
         if recorded is None:
             return super().read(body, limit)
         recorded.decoded = time_ns()
         try:
-            return super().read(body, limit)
+            encoded = super().read(body, limit)
         finally:
             self._steps.note(recorded, "validate", recorded.decoded, time_ns())
+        return _Encoded(encoded.numbers, encoded.outside, recorded)
 
-    def score(self, encoded: "Encoded") -> Scored:
+    def score(self, encoded: Encoded) -> Scored:
         """Score rows."""
         recorded = RECORDED.get()
         if recorded is None:
@@ -155,6 +173,19 @@ class TracedServed(Served):
         else:
             self._steps.note(recorded, "infer", began, ended, _run(self.version, 1, len(encoded.numbers)))
         return scored
+
+    def score_many(self, requests: Sequence[Encoded]) -> list[Scored]:
+        """Score and count the rows of several requests; each gets a span over the run that it shared."""
+        run = _run(self.version, len(requests), sum(len(each.numbers) for each in requests))
+        began = time_ns()
+        try:
+            with _for_all():
+                return super().score_many(requests)
+        finally:
+            ended = time_ns()
+            for each in requests:
+                if isinstance(each, _Encoded):
+                    self._steps.note(each.recorded, "infer", began, ended, run)
 
     def answer(self, scored: Scored) -> bytes:
         """Give the JSON document of an answer."""
@@ -202,10 +233,8 @@ class _Together(Together):
         batch, self._batch = self._batch, _Batch()
         batch.size, batch.rows = len(self._waiting), sum(len(values) for values, _, _ in self._waiting)
         batch.began = time_ns()
-        # This runs in the first request's context; what is done for all is no step of that one.
-        first = RECORDED.set(None)
         try:
-            super()._score()
+            with _for_all():
+                super()._score()
         finally:
-            RECORDED.reset(first)
             batch.ended = time_ns()

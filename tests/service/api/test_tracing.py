@@ -120,16 +120,17 @@ def test_a_failure_of_the_service_is_an_error_of_the_span(
     assert (span.status, span.attributes["error.type"]) == (2, "500")
 
 
-def test_requests_scored_together_have_an_inference_each(traced: Any, collector: Collector) -> None:
-    traced.client.call(lambda: _at_once(traced, 5))
+@pytest.mark.parametrize("rows", [1, 60])
+def test_requests_scored_together_have_an_inference_each(traced: Any, collector: Collector, rows: int) -> None:
+    traced.client.call(lambda: _at_once(traced, 5, rows))
     inferences = _wait_for(collector, "infer", 5)
-    assert {each.attributes["batch.size"] for each in inferences} == {5}
+    assert {(each.attributes["batch.size"], each.attributes["batch.rows"]) for each in inferences} == {(5, 5 * rows)}
     assert len({each.trace_id for each in inferences}) == 5
     assert len({(each.start, each.end) for each in inferences}) == 1
 
 
 def test_a_row_that_needs_a_closer_look_disturbs_no_other_trace(traced: Any, collector: Collector) -> None:
-    traced.client.call(lambda: _at_once(traced, 3, size=1e9))
+    traced.client.call(lambda: _at_once(traced, 3, 1, size=1e9))
     _wait_for(collector, "encode", 3)
     for span in collector.server_spans():
         if span.name == "POST /predict":
@@ -195,8 +196,8 @@ def test_standard_variables_name_the_service_and_choose_the_sample(
     assert collector.headers[-1]["authorization"] == "Basic abc"
 
 
-async def _at_once(service: Any, number: int, **changes: Any) -> None:
-    content = json.dumps({"instances": [service.changed(**changes)]})
+async def _at_once(service: Any, number: int, rows: int, **changes: Any) -> None:
+    content = json.dumps({"instances": [service.changed(**changes)] * rows})
     headers = {**service.headers, "Content-Type": "application/json"}
     client = service.client._client
     answers = await asyncio.gather(*(client.post("/predict", content=content, headers=headers) for _ in range(number)))
