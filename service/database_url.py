@@ -11,6 +11,15 @@ from service.settings import ROOT
 BUSY_SECONDS: Final = 5.0
 """How long a statement may wait for another one's lock."""
 CONNECT_SECONDS: Final = 3
+_ARGUMENTS: Final = {
+    "connect_timeout": str(CONNECT_SECONDS),
+    # A host that vanished without a word is given up after ten seconds; Linux would wait for a quarter of an hour.
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+"""What libpq is told unless the URL says otherwise."""
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _MISSING_DRIVER: Final = "DATABASE_URL names PostgreSQL, but its driver is missing; install requirements/postgres.txt"
@@ -96,7 +105,7 @@ def _postgresql(rest: str) -> PostgresqlServer:
     if given is None or "/" in user or "@" in user or not _are_ports(given.get("port", "")):
         hint = "percent-encode special characters of the password; behind ? stand libpq's parameters only"
         raise DatabaseUrlError(f"DATABASE_URL is no URL; {_FORMS}; {hint}")
-    return PostgresqlServer({"connect_timeout": str(CONNECT_SECONDS), **given})
+    return PostgresqlServer({**_ARGUMENTS, **given})
 
 
 def _are_ports(text: str) -> bool:

@@ -1,16 +1,23 @@
 """The users' revisions over the bare driver: what SQLAlchemy wrote, without SQLAlchemy."""
 
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from service.accounts import Accounts
 from service.database import Database
 from service.database_url import DatabaseDownError, DatabaseUrlError, PostgresqlServer, SqliteFile, parse
 from service.revisions import UserRevisions
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Postgres
 
 PASSWORD = "correct horse"
 
@@ -79,20 +86,38 @@ def test_a_server_that_is_not_there_is_down() -> None:
     assert not nobody.are_ready()
 
 
+def told(location: SqliteFile | PostgresqlServer) -> dict[str, str]:
+    """Give what the URL says of a server, without what is added to every URL."""
+    assert isinstance(location, PostgresqlServer)
+    added = parse("postgresql://")
+    assert isinstance(added, PostgresqlServer)
+    return dict(location.arguments.items() - added.arguments.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
+def test_a_server_that_vanishes_is_given_up_in_seconds(postgres: "Postgres") -> None:
+    location = parse(postgres.empty())
+    assert isinstance(location, PostgresqlServer)
+    arguments: dict[str, Any] = dict(location.arguments)
+
+    with psycopg.connect(**arguments) as connection, socket.socket(fileno=os.dup(connection.fileno())) as opened:
+        waits = [opened.getsockopt(socket.IPPROTO_TCP, each) for each in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE)]
+
+    assert waits == [10_000, 5]
+
+
 def test_special_characters_of_a_url_are_percent_encoded() -> None:
     location = parse("postgresql://anna:p%40ss%2F@[::1]:5433/my%20users?sslmode=require&connect_timeout=9")
 
-    assert location == PostgresqlServer(
-        {
-            "host": "::1",
-            "port": "5433",
-            "user": "anna",
-            "password": "p@ss/",
-            "dbname": "my users",
-            "sslmode": "require",
-            "connect_timeout": "9",
-        }
-    )
+    assert told(location) == {
+        "host": "::1",
+        "port": "5433",
+        "user": "anna",
+        "password": "p@ss/",
+        "dbname": "my users",
+        "sslmode": "require",
+        "connect_timeout": "9",
+    }
     assert "p@ss" not in str(location)
 
 
@@ -113,7 +138,7 @@ def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.Monke
     ],
 )
 def test_a_url_may_say_all_that_libpq_knows(url: str, arguments: dict[str, str]) -> None:
-    assert parse(url) == PostgresqlServer({"connect_timeout": "3", **arguments})
+    assert told(parse(url)) == arguments
 
 
 def test_a_file_may_have_any_name_but_for_a_question_mark(tmp_path: Path) -> None:
