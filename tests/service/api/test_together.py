@@ -38,7 +38,17 @@ def test_one_that_is_wrong_hurts_no_other(service: Any) -> None:
     assert [answer.status_code for answer in answers] == [200, 422, 200]
 
 
-def test_larger_ones_get_their_own_answers_too(service: Any) -> None:
+def test_a_larger_one_that_is_strictly_wrong_hurts_no_other(start: Start) -> None:
+    service = start(strict=("kind",))
+    right, wrong = [service.example] * 90, [service.example] * 89 + [service.changed(kind="three")]
+    answers = at_once(service, [right, wrong, right])
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert answers[1].json()["errors"][0]["instance"] == 89
+
+
+@pytest.mark.parametrize("target", ["binary", "multiclass", "regression"])
+def test_larger_ones_get_their_own_answers_too(start: Start, target: str) -> None:
+    service = start(target)
     kinds = ["one", "two", "three"]  # the third was not seen in training
     requests = [
         [service.changed(size=(number + row) / 10, kind=kinds[row % (1 + number % 3)]) for row in range(100 + number)]
@@ -96,6 +106,47 @@ def test_a_model_whose_scores_depend_on_company_is_asked_alone(start: Start, mon
     )
     serving.swap(serving.current.artifact)
     assert serving.current.together is None
+
+
+@pytest.mark.parametrize(("rows", "run"), [(1, "_score"), (90, "_score_larger")])
+def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
+    start: Start, make_artifact: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rows: int, run: str
+) -> None:
+    service = start()
+    serving, other = service.app.state.serving, make_artifact("multiclass").model
+    before = serving.current
+    score = getattr(type(before.together), run)
+
+    def swapping(self: Any) -> None:
+        monkeypatch.undo()
+        serving.swap(type(before.artifact)(other, 0.5, "other", {}, {}, ""))
+        score(self)
+
+    monkeypatch.setattr(type(before.together), run, swapping)
+    for version in (before.version, other.version):
+        answers = at_once(service, [[service.example] * rows] * 6)
+        assert {answer.json()["model"]["version"] for answer in answers} == {version}
+        assert service.metric("predictions_total", version=version) == 6 * rows
+
+
+@pytest.mark.parametrize("rows", [1, 90])
+def test_callers_that_go_away_take_no_answer_from_others(start: Start, rows: int) -> None:
+    served = start().app.state.serving.current
+    body = json.dumps({"instances": [served.example] * rows}).encode()
+
+    async def ask() -> Any:
+        if rows == 1:
+            return await served.together.score(served.reader.quick_values(body), body)
+        return await served.together.score_larger(served.read(body))
+
+    async def scenario() -> list[Any]:
+        asked = [asyncio.ensure_future(ask()) for _ in range(6)]
+        await asyncio.sleep(0)
+        for gone in asked[::2]:
+            gone.cancel()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [type(each).__name__ for each in asyncio.run(scenario())] == ["CancelledError", "Scored"] * 3
 
 
 def test_a_swap_changes_what_answers_and_what_model_info_says(start: Start, make_artifact: Callable[..., Any]) -> None:
