@@ -144,7 +144,8 @@ def test_callers_that_go_away_take_no_answer_from_others(start: Start, rows: int
         await asyncio.sleep(0)
         for gone in asked[::2]:
             gone.cancel()
-        return await asyncio.gather(*asked, return_exceptions=True)
+        async with asyncio.timeout(5):
+            return await asyncio.gather(*asked, return_exceptions=True)
 
     assert [type(each).__name__ for each in asyncio.run(scenario())] == ["CancelledError", "Scored"] * 3
 
