@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from service.contract import Label
 from service.settings import Settings
 
-ASKED: Final = b"ids=true"
-"""Query of POST /predict that asks for ids."""
+_ASKED: Final = b"ids=true"
+_TRUE: Final = ("true", "1")
 MAX_LENGTH: Final = 2048
 
 _FEW_ROWS: Final = 150
@@ -117,6 +118,13 @@ def _key(secret: str) -> bytes:
 
 def _signature(key: bytes, body: bytes) -> bytes:
     return hmac.digest(key, body, sha256)[:_SIGNATURE_BYTES]
+
+
+def are_asked(query: bytes) -> bool:
+    """Tell whether a query of POST /predict asks for ids, as Python's or a form's clients write it too."""
+    if not query or query == _ASKED:
+        return bool(query)
+    return any(name == "ids" and value.lower() in _TRUE for name, value in parse_qsl(query.decode("latin-1")))
 
 
 def with_ids(answer: bytes, ids: Sequence[str]) -> bytes:

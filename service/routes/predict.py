@@ -28,7 +28,7 @@ from service.exchange import (
 from service.explain import Invalid
 from service.logs import AccessLog, Answered, RequestIds
 from service.metrics import RequestMetrics
-from service.prediction_ids import ASKED, PredictionIds
+from service.prediction_ids import PredictionIds, are_asked
 from service.problems import Problem
 from service.serving import Scored, Served, Serving
 from service.settings import Settings
@@ -89,11 +89,11 @@ class Predict:
                 body = await read_body(receive, headers, self._max_bytes)
                 scored, answer = await self._predict(served, body)
                 instances = len(scored.labels)
-                if scope["query_string"] == ASKED:
+                if are_asked(scope["query_string"]):
                     answer = prediction_ids.with_ids(answer, await self._ids.name_aside(served, scored))
                 await respond(send, 200, answer, (b"content-type", JSON), (b"x-request-id", request_id))
             elif kind in self._tables:
-                ids = self._ids if scope["query_string"] == ASKED else None
+                ids = self._ids if are_asked(scope["query_string"]) else None
                 instances = await self._tables[kind](served, receive, send, request_id, ids)
             else:
                 self._refuse_kind()

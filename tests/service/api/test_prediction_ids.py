@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from service.prediction_ids import are_asked
+
 Start = Callable[..., Any]
 MANY = 2_500
 """Rows of a table of several blocks."""
@@ -51,6 +53,24 @@ def test_a_table_has_no_ids_unless_asked(service: Any, kind: str) -> None:
     (named,) = predictions(table(service, kind, service.example), kind)
     assert named.pop("prediction_id")
     assert plain == [named]
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        (b"", False),
+        (b"ids=true", True),
+        (b"ids=True", True),
+        (b"ids=1&trace=7", True),
+        (b"trace=7&ids=true", True),
+        (b"ids=false", False),
+        (b"ids", False),
+        (b"ids=\xff%ff&&=;", False),
+        (b"kids=true", False),
+    ],
+)
+def test_ids_are_asked_for_in_any_spelling_of_true_beside_whatever_else(query: bytes, *, asked: bool) -> None:
+    assert are_asked(query) is asked
 
 
 def test_ids_of_several_blocks_are_different(service: Any, kind: str) -> None:
