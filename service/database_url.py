@@ -1,6 +1,7 @@
 """DATABASE_URL: which users database is meant, and what is raised when it cannot be used."""
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _ARGUMENTS: Final = {
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _MISSING_DRIVER: Final = "DATABASE_URL names PostgreSQL, but its driver is missing; install requirements/postgres.txt"
+_NUMBER: Final = re.compile("[0-9]{1,5}")
 _LAST_PORT: Final = 65_535
 _FORMS: Final = "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME"
 
@@ -98,7 +100,7 @@ def _postgresql(rest: str) -> PostgresqlServer:
         raise DatabaseUrlError(_MISSING_DRIVER) from None
     given: dict[str, str] | None = None
     # Its own words may hold the password.
-    with contextlib.suppress(ProgrammingError):
+    with contextlib.suppress(ProgrammingError, UnicodeError):
         given = {name: str(value) for name, value in conninfo_to_dict(f"postgresql://{rest}").items()}
     user = rest.rpartition("@")[0]
     # What stands behind an unencoded / or @ of a password must not pass for a host or the database's name.
@@ -109,4 +111,4 @@ def _postgresql(rest: str) -> PostgresqlServer:
 
 
 def _are_ports(text: str) -> bool:
-    return all(not port or (port.isdecimal() and 0 < int(port) <= _LAST_PORT) for port in text.split(","))
+    return all(not port or (_NUMBER.fullmatch(port) and 0 < int(port) <= _LAST_PORT) for port in text.split(","))

@@ -120,6 +120,9 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         ("postgresql://anna:1/hunter22@host/users", "percent-encode"),
         ("postgresql://anna:x@hunter22@host/users", "percent-encode"),
         ("postgresql://anna:%hunter22@host/users", "percent-encode"),
+        ("postgresql://anna:hunter22%ff@host/users", "percent-encode"),
+        ("postgresql://anna:hunter22\udcff@host/users", "percent-encode"),
+        ("postgresql://anna:hunter22@host:５４/users", "is no URL"),  # digits, yet none of ASCII
         ("postgresql://anna:hunter22@host/users?autocommit=1", "libpq's parameters"),
         ("postgresql://anna:hunter22@host:65536/users", "is no URL"),
         ("sqlite:///users.db?key=hunter22", "takes none"),
