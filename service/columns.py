@@ -28,7 +28,7 @@ class CsvReader:
     """
 
     def __init__(self, contract: Contract, layout: Layout, names: Sequence[str]) -> None:
-        _check_names(contract, names)
+        check_names(contract, names)
         self._names = names
         self._features = {feature.name: feature for feature in contract.features}
         self._layout = layout
@@ -83,7 +83,8 @@ class CsvReader:
         ]
 
 
-def _check_names(contract: Contract, names: Sequence[str]) -> None:
+def check_names(contract: Contract, names: Sequence[str]) -> None:
+    """Raise Problem unless a table's names are those of the contract; columns that may be missing may be left out."""
     findings = Findings()
     known = {feature.name: feature for feature in contract.features}
     for place, name in enumerate(names):
