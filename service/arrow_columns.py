@@ -1,4 +1,7 @@
-"""Columns of Arrow's types, checked against the contract and encoded; imports pyarrow, so only when such a table comes."""
+"""Columns of Arrow's types, checked against the contract and encoded.
+
+Imports pyarrow, and is itself imported when the first such table comes.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -25,8 +28,7 @@ Encode = Callable[[Any, bool], Numbers]
 _MAX_NUMBER: Final = float(np.finfo(np.float32).max)
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # as the contract has dates: without a zone, in UTC
 _MICROSECONDS: Final = {"s": 1_000_000, "ms": 1000, "us": 1}
-_LAST: Final = np.iinfo(np.int64).max // 1_000_000
-_LONGEST_TEXTS: Final = 64 * 1024 * 1024
+_SHOWN: Final = 100
 
 
 class ArrowReader:
@@ -158,13 +160,16 @@ def _dates(read: Callable[[Any], moments.Numbers], column: Any, *, nullable: boo
 def _different(column: Any) -> tuple[list[Any], npt.NDArray[np.intp]]:
     """Give the different values that there are, as JSON has them, and the place among them of each row's."""
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = column.cast(pa.int32() if pa.types.is_date32(column.type) else pa.int64()), column.type
-        return _different_moments(*column)
+        ticks = column.cast(pa.int32()).cast(pa.int64()) if pa.types.is_date32(column.type) else column.cast(pa.int64())
+        return _different_moments(ticks, column.type)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     if pa.types.is_timestamp(column.type.value_type) or pa.types.is_date(column.type.value_type):
         return _different(column.dictionary_decode())
-    return _used(column.indices, lambda used: _texts(column.dictionary.take(used)))
+    known = column.dictionary
+    if pa.types.is_string_view(known.type):  # of which Arrow cannot take some
+        known = known.cast(pa.large_string())
+    return _used(column.indices, lambda used: _texts(known.take(used)))
 
 
 def _texts(values: Any) -> list[Any]:
@@ -181,9 +186,9 @@ def _used(indices: Any, give: Callable[[Any], list[Any]]) -> tuple[list[Any], np
 
 
 def _different_moments(ticks: Any, kind: Any) -> tuple[list[Any], npt.NDArray[np.intp]]:
-    numbers = ticks.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    numbers = ticks.fill_null(0).to_numpy(zero_copy_only=False)
     used, places = np.unique(numbers, return_inverse=True)
-    texts = [_iso(tick, kind) for tick in used.tolist()]
+    texts: list[Any] = [_iso(tick, kind) for tick in used.tolist()]
     if ticks.null_count:
         places = np.where(ticks.is_null().to_numpy(zero_copy_only=False), len(texts), places)
         texts = [*texts, None]
@@ -206,7 +211,10 @@ def _values(feature: Feature, column: Any) -> Sequence[Any]:
     """Give a column's values as JSON has them; those that are equal are one object, however long."""
     match feature:
         case CategoryFeature() | DateFeature():
-            texts, places = _different(column)
+            different, places = _different(column)
+            # Of a text longer than any name no more than that is told of.
+            longest = 1 + max([_SHOWN, *map(len, getattr(feature, "categories", ()))])
+            texts = [text if text is None else text[:longest] for text in different]
             return [texts[place] for place in places.tolist()]
         case BooleanFeature():
             return pc.cast(column, pa.bool_()).to_pylist()  # type: ignore[no-any-return]  # pyarrow has no types

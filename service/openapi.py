@@ -143,7 +143,7 @@ def _predict() -> Schema:
                     "application/json": {"schema": {"$ref": "#/components/schemas/PredictResponse"}},
                     "text/csv": {"schema": {"type": "string"}},
                     "application/x-ndjson": {"schema": {"type": "string"}},
-                    **dict.fromkeys(columnar, {"schema": {"type": "string", "format": "binary"}}),
+                    **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in columnar},
                 },
             },
             **{str(status): {"description": text} for status, text in _ERRORS.items()},

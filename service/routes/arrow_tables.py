@@ -23,7 +23,7 @@ from service.prediction_ids import PredictionIds
 from service.problems import Problem
 from service.routes.tables import Form, score_block
 from service.rows import Encoded, Unclear
-from service.serving import Scored, Served, class_name
+from service.serving import Scored, Served
 from service.table_kinds import ARROW, PARQUET
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -31,8 +31,11 @@ _ANSWERED_AT_ONCE: Final = 32_768
 """Rows of a row group or batch of the answer."""
 
 
-async def score(form: "_Columnar", receive: Receive, out: IO[bytes], limit: int) -> int:
+async def score(  # noqa: PLR0913, PLR0917  # what a request is, and how large it may be
+    media: bytes, served: Served, ids: PredictionIds | None, receive: Receive, out: IO[bytes], limit: int
+) -> int:
     """Read, score and write the whole table; gives the number of its rows."""
+    form = (_Parquet if media == PARQUET else _Arrow)(served, ids)
     with tempfile.TemporaryFile() as spooled:
         await _spool(receive, spooled)
         batches = arrow_files.guarded(form.batches(_map(spooled), limit))
@@ -69,7 +72,7 @@ def _map(spooled: IO[bytes]) -> Any:
 class _Columnar(Form):
     """A form whose blocks are record batches."""
 
-    _reader: ArrowReader | None = None
+    _reader: ArrowReader
 
     def __init__(self, served: Served, ids: PredictionIds | None) -> None:
         super().__init__(served, ids)
@@ -85,18 +88,18 @@ class _Columnar(Form):
     def begin(self, out: IO[bytes]) -> None:
         """Begin the answer."""
 
-    def reader(self, schema: Any) -> ArrowReader:
+    def check(self, schema: Any) -> None:
         """Compare the table's columns with the contract."""
         self._reader = ArrowReader(self.served.contract, self.served.layout, schema)
-        return self._reader
 
     def read(self, block: Any) -> Encoded | None:
         reader = self._reader
-        assert reader is not None  # noqa: S101  # a batch comes after the schema
         try:
             encoded: Encoded | None = reader.encode(block)
         except Unclear:
             encoded = self.closely(reader.instances(block))
+        except pa.ArrowException as error:
+            raise arrow_files.damaged(error) from None
         if encoded is not None and encoded.outside and self.served.layout.strict:
             instances = reader.instances(block)
             value = lambda row, feature: instances[row].get(feature.name)  # noqa: E731  # as short as a function would be long
@@ -128,28 +131,24 @@ class _Columnar(Form):
                 self._writer.close()
 
 
-class ParquetForm(_Columnar):
-    """Parquet."""
-
+class _Parquet(_Columnar):
     media = PARQUET
 
     def begin(self, out: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(out, self._schema)
 
     def batches(self, body: Any, limit: int) -> Iterator[Any]:
-        return arrow_files.parquet_batches(body, limit, self.reader)
+        return arrow_files.parquet_batches(body, limit, self.check)
 
 
-class ArrowForm(_Columnar):
-    """A stream of Arrow's record batches."""
-
+class _Arrow(_Columnar):
     media = ARROW
 
     def begin(self, out: IO[bytes]) -> None:
         self._writer = pa.ipc.new_stream(out, self._schema)
 
     def batches(self, body: Any, limit: int) -> Iterator[Any]:
-        return arrow_files.arrow_batches(body, limit, self.reader)
+        return arrow_files.arrow_batches(body, limit, self.check)
 
 
 def _answer_schema(served: Served, *, ids: bool) -> Any:

@@ -30,7 +30,7 @@ from service.routes.predict import Table
 from service.rows import Encoded, Unclear
 from service.serving import Scored, Served, class_name
 from service.settings import Settings
-from service.table_kinds import COLUMNAR, CSV, NDJSON, PARQUET, is_columnar_taken
+from service.table_kinds import COLUMNAR, CSV, NDJSON, is_columnar_taken
 
 _BLOCK_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 2
@@ -54,8 +54,7 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     ) -> int:
         # 0.3 s and 40 MB, which only those pay who send such tables.
         arrow = await asyncio.to_thread(importlib.import_module, "service.routes.arrow_tables")
-        form = (arrow.ParquetForm if media == PARQUET else arrow.ArrowForm)(served, ids)
-        rows: int = await arrow.score(form, receive, out, settings.max_body_bytes)
+        rows: int = await arrow.score(media, served, ids, receive, out, settings.max_body_bytes)
         return rows
 
     def answering(media: bytes) -> Table:

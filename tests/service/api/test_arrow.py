@@ -1,16 +1,46 @@
 """POST /predict with a table as Parquet or as an Arrow IPC stream."""
 
+import csv
 import io
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+Start = Callable[..., Any]
 PARQUET = "application/vnd.apache.parquet"
 ARROW = "application/vnd.apache.arrow.stream"
 KINDS = pytest.mark.parametrize("kind", [PARQUET, ARROW])
 ROW = {"size": 0.5, "a b": 1.0, "shop": "é", "kind": "one", "flag": True, "when": "2020-05-05"}
+DAY = datetime.fromisoformat("2020-05-05")
+SCHEMA = pa.schema(
+    {
+        "size": pa.float64(),
+        "a b": pa.int64(),
+        "shop": pa.string(),
+        "kind": pa.dictionary(pa.int32(), pa.string()),
+        "flag": pa.bool_(),
+        "when": pa.timestamp("us"),
+    }
+)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+VALUES = {
+    "size": st.floats(-3.4e38, 3.4e38),
+    "a b": st.none() | st.integers(-(2**63), 2**63 - 1),
+    "shop": st.none() | st.sampled_from(["é", "x|y", "<script>"]) | TEXT,
+    "kind": st.sampled_from(["one", "two"]) | TEXT,
+    "flag": st.booleans(),
+    "when": st.none() | st.datetimes(),
+}
+"""What CSV can tell from a missing value."""
 
 
 def pack(table: pa.Table, kind: str, **options: Any) -> bytes:
@@ -39,3 +69,164 @@ def test_a_table_is_answered_in_the_form_that_it_came_in(service: Any, kind: str
     probabilities = {f"probability_{name}": value for name, value in alone["probabilities"][0].items()}
     assert first == {"prediction": alone["predictions"][0], **probabilities, "warnings": None}
     assert second["warnings"] == "size out_of_range; kind unseen_category"
+
+
+@KINDS
+@pytest.mark.parametrize("target", ["boolean", "multiclass", "regression"])
+def test_predictions_have_the_type_of_the_label(start: Start, kind: str, target: str) -> None:
+    service = start(target)
+    (row,) = unpack(service.post(pack(pa.Table.from_pylist([ROW]), kind), kind), kind)
+    assert row["prediction"] == service.predict(ROW).json()["predictions"][0]
+    assert type(row["prediction"]) is {"boolean": bool, "multiclass": int, "regression": float}[target]
+
+
+@KINDS
+def test_predictions_are_named_where_that_is_asked_for(service: Any, kind: str) -> None:
+    headers = {**service.headers, "Content-Type": kind}
+    body = pack(pa.Table.from_pylist([ROW, ROW]), kind)
+    rows = unpack(service.client.post("/predict?ids=true", content=body, headers=headers), kind)
+    assert len({row["prediction_id"] for row in rows}) == 2
+
+
+@KINDS
+def test_a_long_table_is_answered_whole_by_one_version_and_counted(service: Any, kind: str) -> None:
+    before = service.metric("predictions_total")
+    table = pa.table({"size": np.linspace(-1, 1, 70_000), "kind": ["one"] * 70_000, "flag": [True] * 70_000})
+    answer = service.post(pack(table, kind), kind)
+    assert answer.headers["x-model-version"] == service.artifact.model.version
+    assert len(unpack(answer, kind)) == 70_000
+    assert service.metric("predictions_total") == before + 70_000
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"size": pa.array([1], pa.int8())},
+        {"size": pa.array([1], pa.uint64())},
+        {"size": pa.array([1], pa.float32())},
+        {"size": pa.array([Decimal("1.00")])},
+        {"size": pa.array([1.0]).dictionary_encode()},
+        {"kind": pa.array(["one"], pa.large_string())},
+        {"kind": pa.array(["one"], pa.string_view())},
+        {"kind": pa.array(["one"]).dictionary_encode()},
+        {"when": pa.array([DAY], pa.timestamp("s"))},
+        {"when": pa.array([DAY], pa.timestamp("ms"))},
+        {"when": pa.array([DAY], pa.timestamp("ns"))},
+        {"when": pa.array([datetime(2020, 5, 4, 22, tzinfo=UTC)]).cast(pa.timestamp("us", "UTC")), "shift": True},
+        {"when": pa.array([date(2020, 5, 5)], pa.date32())},
+        {"when": pa.array([date(2020, 5, 5)], pa.date64())},
+        {"when": pa.array(["2020-05-05"]).dictionary_encode()},
+        {"shop": pa.nulls(1), "empty": True},
+        {"a b": pa.array([float("nan")]), "empty": True},
+    ],
+    ids=str,
+)
+def test_a_value_means_the_same_in_each_type_that_holds_it(service: Any, kind: str, columns: dict[str, Any]) -> None:
+    shift, empty = columns.get("shift"), columns.get("empty")
+    arrays = {name: array for name, array in columns.items() if not isinstance(array, bool)}
+    (name,) = arrays
+    row = ROW | {"size": 1.0} | ({"when": "2020-05-04T22:00:00Z"} if shift else {}) | ({name: None} if empty else {})
+    table = pa.table({key: arrays.get(key, pa.array([value])) for key, value in row.items()})
+    (given,) = unpack(service.post(pack(table, kind), kind), kind)
+    alone = service.predict(row).json()
+    assert given["probability_да"] == alone["probabilities"][0]["да"]
+    assert given["warnings"] is None
+    assert "warnings" not in alone
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("values", "field", "got"),
+    [
+        ({"size": None}, "size", "null"),
+        ({"size": float("inf")}, "size", "Infinity"),
+        ({"size": 1e39}, "size", "1e+39"),
+        ({"kind": None}, "kind", "null"),
+        ({"flag": None}, "flag", "null"),
+        ({"when": "tomorrow"}, "when", '"tomorrow"'),
+    ],
+)
+def test_a_wrong_value_is_named_by_row_and_column(
+    service: Any, kind: str, values: dict[str, Any], field: str, got: str
+) -> None:
+    table = pa.Table.from_pylist([ROW] * 5000 + [ROW | values, ROW])
+    problem = service.post(pack(table, kind), kind).json()
+    wanted = problem["errors"][0]["expected"]
+    assert problem["errors"] == [{"instance": 5000, "field": field, "expected": wanted, "got": got}]
+
+
+@KINDS
+def test_a_date_that_no_calendar_has_is_wrong(service: Any, kind: str) -> None:
+    table = pa.Table.from_pylist([ROW]).set_column(5, "when", pa.array([2**60], pa.timestamp("us")))
+    (error,) = service.post(pack(table, kind), kind).json()["errors"]
+    assert (error["instance"], error["field"]) == (0, "when")
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("names", "fields"),
+    [
+        (["size", "kind", "flag", "y"], ["y"]),
+        (["kind", "flag"], ["size"]),
+        (["size", "kind", "flag", "size"], ["size"]),
+    ],
+)
+def test_names_that_are_not_the_contract_s_are_refused(
+    service: Any, kind: str, names: list[str], fields: list[str]
+) -> None:
+    values = {"size": 1.0, "kind": "one", "flag": True, "y": 1}
+    table = pa.Table.from_arrays([pa.array([values[name]]) for name in names], names)
+    problem = service.post(pack(table, kind), kind).json()
+    assert (problem["status"], [error["field"] for error in problem["errors"]]) == (422, fields)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("size", "1"), ("size", True), ("kind", 1.5), ("flag", 1), ("when", 1), ("shop", ["a"]), ("shop", b"a")],
+)
+def test_a_column_of_a_type_that_cannot_be_the_feature_s_is_refused_once(
+    service: Any, kind: str, name: str, value: Any
+) -> None:
+    table = pa.Table.from_pylist([ROW | {name: value}] * 3)
+    (error,) = service.post(pack(table, kind), kind).json()["errors"]
+    assert (error["field"], error["got"]) == (name, f"a column of {table.schema.field(name).type}")
+
+
+@KINDS
+def test_twenty_errors_are_named(service: Any, kind: str) -> None:
+    problem = service.post(pack(pa.Table.from_pylist([ROW | {"when": "x"}] * 30), kind), kind).json()
+    assert (len(problem["errors"]), problem["error_count"]) == (20, 30)
+
+
+@KINDS
+def test_a_strict_feature_refuses_what_training_did_not_know(start: Start, kind: str) -> None:
+    service = start(strict=("kind",))
+    (error,) = service.post(pack(pa.Table.from_pylist([ROW, ROW | {"kind": "three"}]), kind), kind).json()["errors"]
+    assert error == {"instance": 1, "field": "kind", "expected": "one of one, two", "got": '"three"'}
+
+
+@KINDS
+def test_a_table_without_rows_is_refused(service: Any, kind: str) -> None:
+    assert service.post(pack(pa.Table.from_pylist([ROW]).slice(0, 0), kind), kind).status_code == 422
+    assert service.post(b"", kind).status_code == 422
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=4))
+def test_a_table_gets_the_same_answer_in_all_forms(service: Any, rows: list[dict[str, Any]]) -> None:
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    plain = [row | {"when": row["when"] and row["when"].isoformat()} for row in rows]
+    text = io.StringIO(newline="")
+    lines = csv.DictWriter(text, SCHEMA.names)
+    lines.writeheader()
+    lines.writerows(plain)
+    answers = [unpack(service.post(pack(table, kind), kind), kind) for kind in (PARQUET, ARROW)]
+    from_csv = list(csv.DictReader(io.StringIO(service.post(text.getvalue(), "text/csv").text)))
+    from_json = service.post("\n".join(map(json.dumps, plain)), "application/x-ndjson").text.splitlines()
+    wanted = [list(json.loads(line)["probabilities"].values()) for line in from_json]
+    for answer in (*answers, from_csv):
+        assert [[float(row[f"probability_{name}"]) for name in ("да", "нет")] for row in answer] == wanted
+        assert [row["prediction"] for row in answer] == [json.loads(line)["prediction"] for line in from_json]
+        assert [row["warnings"] or "" for row in answer] == [row["warnings"] for row in from_csv]
