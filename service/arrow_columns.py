@@ -61,10 +61,11 @@ class ArrowReader:
             else:
                 width = len(feature.columns) + (days is not None)
                 encoded = np.full((batch.num_rows, width), MISSING if isinstance(feature, CategoryFeature) else nan)
-            if days is None:
-                numbers[:, where.start] = encoded.reshape(-1)
-            else:
-                numbers[:, where], numbers[:, days] = encoded[:, :-1], encoded[:, -1]
+            with np.errstate(invalid="ignore"):  # of a NaN that signals, which a stranger's may
+                if days is None:
+                    numbers[:, where.start] = encoded.reshape(-1)
+                else:
+                    numbers[:, where], numbers[:, days] = encoded[:, :-1], encoded[:, -1]
         return Encoded(numbers, self._layout.outside(numbers))
 
     def instances(self, batch: Any) -> list[dict[str, Any]]:

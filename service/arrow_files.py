@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from service.arrow_columns import is_text
 from service.arrow_messages import Watch
-from service.parquet_pages import check_footer, check_pages
+from service.parquet_pages import check_pages, count_rows, read_directory
 from service.problems import Problem
 
 _BATCH_ROWS: Final = 4096
@@ -26,7 +26,7 @@ def guarded(batches: Iterator[Any]) -> Iterator[Any]:
     """Give what `batches` gives; raises Problem (400) where the table is damaged."""
     try:
         yield from batches
-    except (pa.ArrowException, OSError, ValueError, LookupError, EOFError, OverflowError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise damaged(error) from None
@@ -34,7 +34,7 @@ def guarded(batches: Iterator[Any]) -> Iterator[Any]:
 
 def damaged(error: Exception) -> Problem:
     """Say that a table cannot be read, and why."""
-    why = " ".join(str(error).split())[:200]
+    why = "something in it is missing" if isinstance(error, LookupError) else " ".join(str(error).split())[:200]
     return Problem(400, f"The table cannot be read: {why}", title="Damaged table")
 
 
@@ -44,14 +44,12 @@ def parquet_batches(body: Any, limit: int, check: Check) -> Iterator[Any]:
     Text stays in dictionaries, as in the file: spelt out, one long text could fill the memory.
     """
     content = memoryview(body).cast("B")
-    check_footer(content, limit // 4)
+    groups = read_directory(content, limit // 16)
     metadata = pq.read_metadata(pa.BufferReader(body))
     schema = metadata.schema.to_arrow_schema()
     check(schema)
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    _check_rows(sum(group.num_rows for group in groups), body)
-    for group in groups:
-        check_pages(content, group, limit * _ROW_GROUP)
+    _check_rows(count_rows(groups), body)
+    check_pages(content, groups, limit * _ROW_GROUP)
     texts = [field.name for field in schema if is_text(field.type)]
     file = pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts, pre_buffer=False)
     for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):

