@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,3 +234,99 @@ def test_a_table_gets_the_same_answer_in_all_forms(service: Any, rows: list[dict
         assert [[float(row[f"probability_{name}"]) for name in ("да", "нет")] for row in answer] == wanted
         assert [row["prediction"] for row in answer] == [json.loads(line)["prediction"] for line in from_json]
         assert [row["warnings"] or "" for row in answer] == [row["warnings"] for row in from_csv]
+
+
+def test_without_pyarrow_such_tables_are_refused_and_the_extra_is_named(
+    make_artifact: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_artifact("binary", (), 0.5)  # pandas, which makes it, needs pyarrow
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    bare = start()
+    answer = bare.post(b"PAR1", PARQUET)
+    taken = "application/json, text/csv, application/x-ndjson"
+    assert (answer.status_code, answer.headers["accept-post"]) == (415, taken)
+    assert answer.json()["detail"] == (
+        f"Content-Type must be one of: {taken}; {PARQUET} needs what requirements/arrow.txt installs"
+    )
+    assert bare.post(b"", "text/plain").json()["detail"] == f"Content-Type must be one of: {taken}"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_description_names_such_tables_where_they_are_taken(
+    make_artifact: Any, service: Any, start: Start, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if not installed:
+        make_artifact("binary", (), 0.5)
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        service = start()
+    operation = service.client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    for content in (operation["requestBody"]["content"], operation["responses"]["200"]["content"]):
+        assert ({PARQUET, ARROW} <= content.keys()) is installed
+
+
+@pytest.mark.slow
+def test_a_service_that_no_such_table_came_to_has_not_imported_pyarrow(service: Any) -> None:
+    code = (
+        "import os, sys; from service.app import create_app; from service.settings import Settings; "
+        "create_app(Settings.from_environment(os.environ)); "
+        "print(any(name.startswith(('pyarrow', 'service.arrow')) for name in sys.modules))"
+    )
+    more = {"SECRET_KEY": "x" * 32, "MODEL_PATH": str(service.artifact.root / "models/model.onnx")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+@KINDS
+def test_a_column_that_may_be_missing_may_be_left_out_and_columns_stand_in_any_order(service: Any, kind: str) -> None:
+    short = pa.table({"flag": [True], "size": [1.0], "kind": ["one"]})
+    full = pa.table(
+        {"size": [1.0], "a b": pa.nulls(1), "shop": pa.nulls(1), "kind": ["one"], "flag": [True], "when": pa.nulls(1)}
+    )
+    assert unpack(service.post(pack(short, kind), kind), kind) == unpack(service.post(pack(full, kind), kind), kind)
+
+
+@KINDS
+def test_a_table_may_come_in_any_number_of_packets(service: Any, kind: str) -> None:
+    body = pack(pa.Table.from_pylist([ROW] * 3), kind)
+    headers = {**service.headers, "Content-Type": kind}
+    pieces = service.client.post(
+        "/predict", content=(body[at : at + 7] for at in range(0, len(body), 7)), headers=headers
+    )
+    assert unpack(pieces, kind) == unpack(service.post(body, kind), kind)
+
+
+@KINDS
+def test_whole_numbers_are_names_of_categories_as_csv_spells_them(service: Any, kind: str) -> None:
+    """They are unseen here, as their text is; a model trained on such names knows them."""
+    rows = [ROW | {"kind": 1}, ROW | {"kind": 2}]
+    (first, second) = unpack(service.post(pack(pa.Table.from_pylist(rows), kind), kind), kind)
+    assert first["warnings"] == second["warnings"] == "kind unseen_category"
+
+
+@KINDS
+def test_fractions_of_microseconds_are_cut_off_as_in_text(service: Any, kind: str) -> None:
+    ticks = pa.array([-1, 1_588_636_800_000_000_999], pa.timestamp("ns"))
+    table = pa.Table.from_pylist([ROW, ROW]).set_column(5, "when", ticks)
+    texts = [ROW | {"when": "1969-12-31T23:59:59.999999999"}, ROW | {"when": "2020-05-05T00:00:00.000000999"}]
+    from_json = service.predict(*texts).json()["probabilities"]
+    rows = unpack(service.post(pack(table, kind), kind), kind)
+    assert [row["probability_да"] for row in rows] == [row["да"] for row in from_json]
+    assert rows[0]["warnings"] == "when out_of_range"
+
+
+@KINDS
+def test_a_long_text_is_shown_cut_short(start: Start, kind: str) -> None:
+    service = start(strict=("kind",))
+    body = pack(pa.Table.from_pylist([ROW | {"kind": "x" * 100_000}]), kind)
+    (error,) = service.post(body, kind).json()["errors"]
+    assert len(error["got"]) < 100
+
+
+@KINDS
+def test_a_disk_without_room_is_told_of(start: Start, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = start()
+    full = lambda *_, **__: Path("/dev/full").open("w+b")  # noqa: E731, SIM115  # closed by who asked for it
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert service.post(pack(pa.Table.from_pylist([ROW]), kind), kind).status_code == 507
