@@ -18,6 +18,8 @@ _ROWS: Final = 1_000_000
 _ROW_GROUP: Final = 4
 """Times a body's limit that the pages of a row group may take: a wide table has many."""
 
+pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 40 MB more for itself
+
 Check = Callable[[Any], Any]
 """Raises Problem for a schema that the contract does not have."""
 

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-PARQUET = "application/vnd.apache.parquet"
-ARROW = "application/vnd.apache.arrow.stream"
-KINDS = pytest.mark.parametrize("kind", [PARQUET, ARROW])
+from tests.service.arrow_bodies import ARROW, KINDS, PARQUET
+
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 BATCH = {"size": [0.5, 1.0], "a b": [1.0, None], "kind": ["one", "two"], "flag": [True, False]}
 MEBIBYTE = 1024 * 1024
