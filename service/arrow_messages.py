@@ -9,10 +9,14 @@ from typing import Any, Final
 
 from service.problems import Problem
 
+_VERSION_5: Final = 4
+"""Of Arrow 1.0; before, compressed batches were marked in other ways."""
 _SCHEMA: Final = 1
 _DICTIONARY: Final = 2
 _BATCH: Final = 3
 _COMPRESSED_HEAD: Final = 8
+_METADATA: Final = 16
+"""Part of the limit that a message's description may take: a schema of a million columns takes gigabytes."""
 _TOO_LARGE: Final = "write smaller batches, or none that are compressed"
 
 
@@ -70,7 +74,12 @@ class Watch:
         Bytes that are not compressed are read where they are and take no memory.
         """
         content = memoryview(message.metadata).cast("B")
+        if len(content) > self._limit // _METADATA:
+            detail = f"A message is described in {len(content):,} bytes, where {self._limit // _METADATA:,} are taken"
+            raise Problem(413, detail)
         top = _Table(content, _number("<I", content, 0))
+        if top.number(0, "<h") < _VERSION_5:
+            raise Problem(422, "The stream is of a version before Arrow 1.0; write it anew", title="Version")
         kind, header = top.number(1, "<B"), top.table(2)
         if header is None:
             return

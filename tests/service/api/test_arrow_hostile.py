@@ -176,6 +176,17 @@ def test_views_that_name_one_text_over_and_over_are_refused(start: Any) -> None:
     assert "larger than the table" in refusal(service.post(stream(of_size(rows, kind=kinds)), ARROW), 400)
 
 
+def test_a_stream_from_before_arrow_1_is_refused(service: Any) -> None:
+    body = stream(of_size(1), metadata_version=pa.ipc.MetadataVersion.V4)
+    assert "before Arrow 1.0" in refusal(service.post(body, ARROW), 422)
+
+
+def test_a_stream_with_a_schema_that_is_larger_than_a_table_is_refused(start: Any) -> None:
+    service = start(max_body_bytes=64 * 1024)
+    body = stream(pa.table({f"x{number}": [1] for number in range(1000)}))
+    assert "is described in" in refusal(service.post(body, ARROW), 413)
+
+
 def test_extension_types_are_refused(service: Any) -> None:
     sizes = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1"]))
     assert refusal(service.post(stream(of_size(1, kind=sizes)), ARROW), 422)
