@@ -187,6 +187,18 @@ def test_a_stream_with_a_schema_that_is_larger_than_a_table_is_refused(start: An
     assert "is described in" in refusal(service.post(body, ARROW), 413)
 
 
+def test_a_place_beyond_its_dictionary_is_refused(service: Any) -> None:
+    kinds = pa.DictionaryArray.from_arrays(pa.array([1_000_000], pa.int32()), pa.array(["one"]), safe=False)
+    assert refusal(service.post(stream(of_size(1, kind=kinds)), ARROW), 400)
+
+
+@KINDS
+def test_text_that_is_not_utf_8_is_refused(service: Any, kind: str) -> None:
+    text = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(struct.pack("<ii", 0, 1)), pa.py_buffer(b"\xff")])
+    table = of_size(1, kind=text)
+    assert refusal(service.post(parquet(table) if kind == PARQUET else stream(table), kind), 400)
+
+
 def test_extension_types_are_refused(service: Any) -> None:
     sizes = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1"]))
     assert refusal(service.post(stream(of_size(1, kind=sizes)), ARROW), 422)
