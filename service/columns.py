@@ -28,7 +28,7 @@ class CsvReader:
     """
 
     def __init__(self, contract: Contract, layout: Layout, names: Sequence[str]) -> None:
-        _check_names(contract, names)
+        check_names(contract, names)
         self._names = names
         self._features = {feature.name: feature for feature in contract.features}
         self._layout = layout
@@ -83,14 +83,17 @@ class CsvReader:
         ]
 
 
-def _check_names(contract: Contract, names: Sequence[str]) -> None:
+def check_names(contract: Contract, names: Sequence[str]) -> None:
+    """Raise Problem unless a table's names are those of the contract; columns that may be missing may be left out."""
     findings = Findings()
     known = {feature.name: feature for feature in contract.features}
-    for place, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if name not in known:
             findings.add(FieldError("a feature of the model", clip(name), field=clip(name)), "unknown")
-        elif name in names[:place]:
+        elif name in seen:
             findings.add(FieldError("each column once", "a second one", field=name), "unknown")
+        seen.add(name)
     for name, feature in known.items():
         if name not in names and not feature.nullable:
             findings.add(FieldError(f"a column of {expected(feature)}", "none", field=name), "missing", name)

@@ -86,9 +86,9 @@ class Settings(BaseModel):
     shutdown_seconds: Count = 30
     """How long a stop waits for answers under way."""
     max_instances: Count = 10_000
-    """Rows of one JSON request; a table in CSV or NDJSON may have any number."""
+    """Rows of one JSON request; a table may have any number."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
+    """Of a JSON body, or a compressed Arrow batch once unpacked; of one line in CSV or NDJSON a thirty-second part."""
     metrics_dir: Path | None = None
     """Where workers keep their counters; a folder of its own for each start by default."""
     log_format: Literal["auto", "json", "text"] = "auto"

@@ -32,6 +32,7 @@ from service.prediction_ids import PredictionIds, are_asked
 from service.problems import Problem
 from service.serving import Scored, Served, Serving
 from service.settings import Settings
+from service.table_kinds import COLUMNAR, EXTRA
 from service.together import FEW_BYTES
 from service.tokens import Tokens
 
@@ -96,7 +97,7 @@ class Predict:
                 ids = self._ids if are_asked(scope["query_string"]) else None
                 instances = await self._tables[kind](served, receive, send, request_id, ids)
             else:
-                self._refuse_kind()
+                self._refuse_kind(kind)
         except Problem as problem:
             status = problem.status
             if isinstance(problem, Invalid):
@@ -139,6 +140,7 @@ class Predict:
         scored = served.score(served.read(body, self._max_instances))
         return scored, served.answer(scored)
 
-    def _refuse_kind(self) -> NoReturn:
-        taken = ", ".join(kind.decode() for kind in (JSON, *self._tables))
-        raise Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
+    def _refuse_kind(self, kind: bytes) -> NoReturn:
+        taken = ", ".join(each.decode() for each in (JSON, *self._tables))
+        more = f"; {kind.decode()} needs what {EXTRA} installs" if kind in COLUMNAR else ""
+        raise Problem(415, f"Content-Type must be one of: {taken}{more}", headers={"Accept-Post": taken})
