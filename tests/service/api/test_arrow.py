@@ -102,7 +102,7 @@ def test_a_long_table_is_answered_whole_by_one_version_and_counted(service: Any,
         {"shop": pa.nulls(1), "empty": True},
         {"a b": pa.array([float("nan")]), "empty": True},
     ],
-    ids=str,
+    ids=lambda columns: " ".join(f"{name} {getattr(each, 'type', each)}" for name, each in columns.items()),
 )
 def test_a_value_means_the_same_in_each_type_that_holds_it(service: Any, kind: str, columns: dict[str, Any]) -> None:
     shift, empty = columns.get("shift"), columns.get("empty")
