@@ -53,7 +53,7 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     async def score_columns(
         media: bytes, served: Served, ids: PredictionIds | None, receive: Receive, out: IO[bytes]
     ) -> int:
-        # 0.3 s and 50 MB, which only those pay who send such tables; Arrow's own allocator would take 30 MB more.
+        # 50 MB, which only those pay who send such tables; Arrow's own allocator would take 30 MB more.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         arrow = await asyncio.to_thread(importlib.import_module, "service.routes.arrow_tables")
         rows: int = await arrow.score(media, served, ids, receive, out, settings.max_body_bytes)
