@@ -126,3 +126,10 @@ class Root:
 
 def metrics_json(**values: Any) -> bytes:
     return json.dumps(values).encode()
+
+
+def written(folder: Path) -> Root:
+    """Give a root with a small artifact in it."""
+    made = Root(folder)
+    made.write(onnx_bytes())
+    return made

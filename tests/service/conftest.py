@@ -150,9 +150,7 @@ def make_settings(sqlite_url: str) -> MakeSettings:
 @pytest.fixture
 def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
     """Give accounts on either engine, with the tables made and nobody in them."""
-    made = Accounts(connect(database_url), Passwords(make_settings()))
-    made.migrate()
-    return made
+    return _without_users(connect(database_url), make_settings())
 
 
 @pytest.fixture
@@ -171,9 +169,7 @@ def read_revisions() -> Iterator[Callable[[str], UserRevisions]]:
 @pytest.fixture
 def sqlite_accounts(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
     """Give accounts in a file, with the tables made and nobody in them."""
-    made = Accounts(connect(sqlite_url), Passwords(make_settings()))
-    made.migrate()
-    return made
+    return _without_users(connect(sqlite_url), make_settings())
 
 
 @pytest.fixture
@@ -194,3 +190,9 @@ def counted() -> Counter[str]:
 def tokens(make_settings: MakeSettings, revocations: Revocations, counted: Counter[str]) -> Tokens:
     """Give tokens of users that `revocations` knows."""
     return Tokens(make_settings(), revocations, lambda outcome: counted.update([outcome]))
+
+
+def _without_users(database: Database, settings: Settings) -> Accounts:
+    made = Accounts(database, Passwords(settings))
+    made.migrate()
+    return made

@@ -17,14 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from service import artifact, model, onnx_file
 from service.artifact import ArtifactPendingError
 from service.model import ArtifactError
-from tests.service.artifacts import Root, contract, graph, metrics_json, onnx_bytes, stump, with_contract
+from tests.service.artifacts import Root, contract, graph, metrics_json, onnx_bytes, stump, with_contract, written
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
-    made = Root(tmp_path)
-    made.write(onnx_bytes())
-    return made
+    return written(tmp_path)
 
 
 def refusal(root: Root, **changes: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.service.arrow_bodies import PARQUET
-from tests.service.artifacts import Root, onnx_bytes
+from tests.service.artifacts import written
 from tests.service.processes import BODY, Service, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("broken off")]
@@ -23,9 +23,7 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    root = Root(tmp_path_factory.mktemp("served"))
-    root.write(onnx_bytes())
-    with running(root, LOG_FORMAT="json") as made:
+    with running(written(tmp_path_factory.mktemp("served")), LOG_FORMAT="json") as made:
         yield made
 
 

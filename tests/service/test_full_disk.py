@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.service.artifacts import Root, onnx_bytes
+from tests.service.artifacts import Root, onnx_bytes, written
 from tests.service.processes import ADMIN, BODY, Service, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full disk")]
@@ -18,9 +18,7 @@ USER = {"username": "bert", "password": "battery staple"}
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    made = Root(tmp_path_factory.mktemp("served"))
-    made.write(onnx_bytes())
-    return made
+    return written(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")

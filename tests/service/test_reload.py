@@ -16,7 +16,7 @@ from service.artifact import Artifact
 from service.counters import Counters
 from service.model import ArtifactError
 from service.serving import Serving
-from tests.service.artifacts import Root, metrics_json, onnx_bytes
+from tests.service.artifacts import Root, metrics_json, onnx_bytes, written
 from tests.service.processes import Load, Service, running, wait_for
 
 
@@ -205,9 +205,7 @@ def test_a_pipeline_half_way_is_waited_for_without_counting_it(watched: Watched,
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    root = Root(tmp_path_factory.mktemp("served"))
-    root.write(onnx_bytes())
-    with running(root, WORKERS="2") as made:
+    with running(written(tmp_path_factory.mktemp("served")), WORKERS="2") as made:
         yield made
 
 

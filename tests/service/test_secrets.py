@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.artifacts import SECRET, Root, onnx_bytes
+from tests.service.artifacts import SECRET, Root, written
 from tests.service.processes import ADMIN, BODY, Service, environment, fails, free_port, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("secrets")]
@@ -28,9 +28,7 @@ def told(text: str, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    made = Root(tmp_path_factory.mktemp("served"))
-    made.write(onnx_bytes())
-    return made
+    return written(tmp_path_factory.mktemp("served"))
 
 
 def shown(answer: httpx.Response) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from service import tracing
 from service.settings import Settings, SettingsError
-from tests.service.artifacts import SECRET, Root, onnx_bytes
+from tests.service.artifacts import SECRET, Root, written
 from tests.service.collector import Collector, collecting
 from tests.service.processes import BODY, Service, environment, fails, free_port, running, wait_for
 
@@ -22,9 +22,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
-    made = Root(tmp_path)
-    made.write(onnx_bytes())
-    return made
+    return written(tmp_path)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from service import workers
 from service.channel import StartError
-from tests.service.artifacts import Root, onnx_bytes
+from tests.service.artifacts import Root, onnx_bytes, written
 from tests.service.processes import BODY, HalfRequest, Load, Service, fails, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
@@ -22,9 +22,7 @@ PREDICTED = 'http_requests_total{handler="/predict",method="POST",status="2xx"}'
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    made = Root(tmp_path_factory.mktemp("served"))
-    made.write(onnx_bytes())
-    return made
+    return written(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")
