@@ -22,20 +22,35 @@ class Bins:
     def __init__(self, contract: Contract, layout: Layout) -> None:
         self.names = [bin_names(feature) for feature in contract.features]
         """Names of each feature's bins."""
-        starts = np.cumsum([0, *map(len, self.names)])
-        self.total = int(starts[-1])
-        self._starts = starts[:-1]
+        self._starts = np.cumsum([0, *map(len, self.names)])[:-1, None]
         self._watched = layout.watched
-        self._edges = [_edges(feature) for feature in contract.features]
+        edges = [_edges(feature) for feature in contract.features]
+        # The first edge of each feature, the second of each, and so on; no number is above infinity.
+        self._edges = np.full((max(map(len, edges)), len(edges), 1), np.inf, dtype=np.float32)
+        for feature, each in enumerate(edges):
+            self._edges[: len(each), feature, 0] = each
+        self._counts = np.min_scalar_type(len(self._edges))
+        self._missing = np.array([[len(each) + 1] for each in edges], dtype=np.intp)
+        self._codes = [
+            (number, _codes(feature))
+            for number, feature in enumerate(contract.features)
+            if isinstance(feature, CategoryFeature)
+        ]
 
     def places(self, numbers: Matrix) -> npt.NDArray[np.intp]:
-        """Give the bin of each row and feature among all bins: shape (features, rows)."""
+        """Give the bin of each row and feature among all bins: shape (features, rows).
+
+        A number's bin is how many of its edges lie below it, counted for all features at once.
+        """
         watched = np.ascontiguousarray(numbers[:, self._watched].T)
-        places = np.empty(watched.shape, dtype=np.intp)
-        for feature, (values, (edges, codes)) in enumerate(zip(watched, self._edges, strict=True)):
-            # NaN sorts behind the last edge and infinity: the bin of the missing.
-            places[feature] = np.searchsorted(edges, values) if codes is None else codes[values.astype(np.intp)]
-        places += self._starts[:, None]
+        below = np.zeros(watched.shape, dtype=self._counts)
+        is_above = np.empty(watched.shape, dtype=np.bool_)
+        for edges in self._edges:
+            below += np.greater(watched, edges, out=is_above)
+        places: npt.NDArray[np.intp] = np.where(np.isnan(watched), self._missing, below)
+        for feature, codes in self._codes:
+            places[feature] = codes[watched[feature].astype(np.intp)]
+        places += self._starts
         return places
 
 
@@ -58,15 +73,18 @@ def _free(taken: tuple[str, ...], *names: str) -> list[str]:
     ]
 
 
-def _edges(feature: Feature) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp] | None]:
-    """Give edges to search among, or for a category the bin of each code: 0 and up, then MISSING and UNSEEN."""
-    none = np.empty(0, dtype=np.float32)
+def _edges(feature: Feature) -> tuple[float, ...]:
     match feature:
         case CategoryFeature():
-            known = len(feature.categories)
-            # Code -1 is the last of this array, -2 the one before it.
-            return none, np.array([*range(known), known + 1, known], dtype=np.intp)
+            return ()
         case BooleanFeature():
-            return np.array([0.0, np.inf], dtype=np.float32), None
+            return (0.0,)
         case _:
-            return np.array([*feature.bin_edges, np.inf], dtype=np.float32), None
+            return feature.bin_edges
+
+
+def _codes(feature: CategoryFeature) -> npt.NDArray[np.intp]:
+    """Give the bin of each code: 0 and up, then MISSING and UNSEEN."""
+    known = len(feature.categories)
+    # Code -1 is the last of this array, -2 the one before it.
+    return np.array([*range(known), known + 1, known], dtype=np.intp)

@@ -32,39 +32,33 @@ class CsvReader:
         self._names = names
         self._features = {feature.name: feature for feature in contract.features}
         self._layout = layout
-        self._dates = sum(isinstance(feature, DateFeature) for feature in contract.features)
-        self._plan: list[tuple[int | None, slice, int | None, Encode]] = []
+        self._plan: list[tuple[int | None, list[int], Encode]] = []
         self._numeric: list[int] = []
         """Columns of numbers, in which only empty cells may become NaN."""
-        column = 0
-        for feature, watched in zip(contract.features, layout.watched.tolist(), strict=True):
+        for feature, columns in zip(contract.features, layout.columns, strict=True):
             place = names.index(feature.name) if feature.name in names else None
-            width = len(feature.columns)
-            days = watched if isinstance(feature, DateFeature) else None
-            self._plan.append((place, slice(column, column + width), days, _encoder(feature)))
+            self._plan.append((place, columns, _encoder(feature)))
             if isinstance(feature, NumberFeature):
-                self._numeric.append(column)
-            column += width
+                self._numeric.extend(columns)
 
     def encode(self, rows: Sequence[Sequence[str]], *, underscores: bool = True) -> Encoded:
         """Encode rows of as many cells as there are names; `underscores` tells whether there may be any in them.
 
         Raises Unclear if a cell is wrong, or a number is spelt as Python allows and JSON does not.
         """
-        numbers = np.empty((len(rows), self._layout.width + self._dates), dtype=np.float32)
+        numbers = self._layout.empty(len(rows))
         columns = list(zip(*rows, strict=True))
         nothing = ("",) * len(rows)
         missing = 0
         try:
             with np.errstate(over="ignore"):  # too large a number becomes infinite, and is found below
-                for place, where, days, encode in self._plan:
+                for place, (first, *more), encode in self._plan:
                     texts = nothing if place is None else columns[place]
-                    encoded = encode(texts)
-                    if days is not None:
-                        numbers[:, where], numbers[:, days] = encoded[:, :-1], encoded[:, -1]
+                    if more:
+                        numbers[:, [first, *more]] = encode(texts)
                         continue
-                    numbers[:, where.start] = encoded
-                    if where.start in self._numeric:
+                    numbers[:, first] = encode(texts)
+                    if first in self._numeric:
                         missing += texts.count("")
                         if underscores and "_" in "".join(texts):
                             raise Unclear

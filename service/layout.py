@@ -32,7 +32,9 @@ class Layout:
         self.width = len(contract.columns)
         """Columns of the model's matrix."""
         dates = [feature for feature in features if isinstance(feature, DateFeature)]
-        self.watched = np.array(_watched(features, self.width, len(dates)), dtype=np.intp)
+        self.columns = _columns(features, self.width + len(dates))
+        """Columns of each feature, the last being the watched one."""
+        self.watched = np.array([columns[-1] for columns in self.columns], dtype=np.intp)
         """Column of each feature's watched number."""
         self._features = features
         self._categories, self._dates = (self._places(kind) for kind in (CategoryFeature, DateFeature))
@@ -45,6 +47,10 @@ class Layout:
         for place, feature in zip(self.watched, self._features, strict=True):
             low[place], high[place] = _range(feature)
         return low, high
+
+    def empty(self, rows: int) -> Matrix:
+        """Make room for the numbers of so many rows."""
+        return np.empty((rows, len(self._low)), dtype=np.float32)
 
     def array(self, values: list[list[Any]]) -> Matrix:
         """Make numbers of rows as Python has them; None becomes NaN."""
@@ -97,18 +103,16 @@ class Layout:
         return np.array([place for place, feature in pairs if isinstance(feature, kind)], dtype=np.intp)
 
 
-def _watched(features: tuple[Feature, ...], width: int, dates: int) -> list[int]:
+def _columns(features: tuple[Feature, ...], end: int) -> list[list[int]]:
     """Days stand behind the matrix, the last date's first, as `RowReader` appends them."""
-    places: list[int] = []
-    column, behind = 0, width + dates
+    found: list[list[int]] = []
+    column = 0
     for feature in features:
+        columns = list(range(column, column := column + len(feature.columns)))
         if isinstance(feature, DateFeature):
-            behind -= 1
-            places.append(behind)
-        else:
-            places.append(column)
-        column += len(feature.columns)
-    return places
+            columns.append(end := end - 1)
+        found.append(columns)
+    return found
 
 
 def _range(feature: Feature) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -141,7 +142,7 @@ class PredictionMetrics:
         self._count_scores(np.concatenate([scores for _, scores, _ in waiting]))
 
     def _count_labels(self, labels: list[Sequence[Label | None]]) -> None:
-        for label, number in Counter(label for each in labels for label in each).items():
+        for label, number in Counter(chain.from_iterable(labels)).items():
             self._block.add(self._place_labels[label], float(number))
 
     def _count_scores(self, scores: npt.NDArray[np.float32]) -> None:

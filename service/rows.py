@@ -8,6 +8,7 @@ a second time to name all its errors (`service.explain`).
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,7 @@ _NUMBER: Final = Annotated[float, msgspec.Meta(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
 _TYPES: Final[dict[str, Any]] = {"number": _NUMBER, "boolean": bool, "category": str, "date": str}
 _HARD: Final = re.compile(r'["\\\x00-\x1f]')
 _TEXT: Final = ("category", "date")
+_QUOTE: Final = ord('"')
 
 
 Values = list[list[Any]]
@@ -86,6 +88,9 @@ class RowReader:
         ]
         self._texts = [self._attributes[feature.name] for feature in contract.features if feature.type in _TEXT]
         self._quotes = 2 * (len(contract.features) + len(self._texts))
+        dates = {place for place, _ in self._dates}
+        self._plain = [place for place in range(len(contract.features)) if place not in dates]
+        self._plain_columns = [self.layout.columns[place][0] for place in self._plain]
 
     def decode(self, body: bytes) -> list[Any]:
         """Give a request's rows. Raises Unclear if it is not JSON of the right form."""
@@ -112,9 +117,11 @@ class RowReader:
         Raises Unclear for a date that is none or a name that comes twice: then there are more
         quotation marks than names and values need.
         """
-        numbers = self.layout.array(self.values(rows))
+        numbers = self._numbers(rows)
         outside = self.layout.outside(numbers)
-        unaccounted = source.count(b'"') - quotes - self._quotes * len(rows)
+        # A third of the time that bytes.count() takes where every tenth byte is one.
+        found = np.count_nonzero(np.frombuffer(source, dtype=np.uint8) == _QUOTE)
+        unaccounted = found - quotes - self._quotes * len(rows)
         if outside or unaccounted:
             numbers, left_out = self.layout.fill(numbers)
             if unaccounted + left_out + 2 * self.layout.missing_texts(numbers):
@@ -133,11 +140,29 @@ class RowReader:
 
     def encode_checked(self, rows: list[Any]) -> Encoded:
         """Encode rows that are known to be right."""
-        numbers, _ = self.layout.fill(self.layout.array(self.values(rows)))
+        numbers, _ = self.layout.fill(self._numbers(rows))
         return Encoded(numbers, self.layout.outside(numbers))
 
+    def _numbers(self, rows: list[Any]) -> Matrix:
+        """Give the numbers of many decoded rows, column by column. Raises Unclear for a date that is none."""
+        cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+        width = len(self.layout.columns)
+        for place, known in self._categories:
+            cells[place::width] = map(known.__getitem__, cells[place::width])
+        numbers = self.layout.empty(len(rows))
+        for place, read in self._dates:
+            columns = self.layout.columns[place]
+            try:
+                parts = np.fromiter(chain.from_iterable(map(read, cells[place::width])), np.float32)
+            except ValueError as error:
+                raise Unclear from error
+            numbers[:, columns] = parts.reshape(-1, len(columns))
+            cells[place::width] = [inf] * len(rows)
+        numbers[:, self._plain_columns] = np.fromiter(cells, np.float32, len(cells)).reshape(-1, width)[:, self._plain]
+        return numbers
+
     def values(self, rows: list[Any]) -> Values:
-        """Give the numbers of decoded rows. Raises Unclear for a date that is none."""
+        """Give the numbers of a few decoded rows. Raises Unclear for a date that is none."""
         found = []
         try:
             for row in rows:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -66,6 +67,7 @@ class Served:
         self.reader = RowReader(self.contract)
         self.metrics = PredictionMetrics(counters, artifact, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
+        self._named = _namer(self.class_names)
         self._model = msgspec.Raw(_ENCODER.encode({"name": artifact.name, "version": self.version}))
         self.example = example(self.contract)
         self._warm_up()
@@ -151,7 +153,7 @@ class Served:
 
     def probabilities(self, values: list[list[float]]) -> list[Any]:
         """Give each row's probabilities by name of the class."""
-        return [dict(zip(self.class_names, row, strict=True)) for row in values]
+        return list(starmap(self._named, values))
 
     def count(self, scored: Scored) -> None:
         """Count answered rows and what was odd about them; in the event loop's thread."""
@@ -174,6 +176,16 @@ class Served:
         return all(
             np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
         )
+
+
+def _namer(names: Sequence[str]) -> Callable[..., Any]:
+    """Give what makes of a row's probabilities an object for the encoder, whose names they become."""
+    fields = {f"class_{number}": name for number, name in enumerate(names)}
+    try:
+        # Its names are encoded once: a third of the time that dictionaries take.
+        return msgspec.defstruct("Probabilities", [(field, float) for field in fields], rename=fields, gc=False)
+    except ValueError:  # the encoder would have to escape them
+        return lambda *probabilities: dict(zip(names, probabilities, strict=True))
 
 
 def _parts(whole: Scored, sizes: Sequence[int]) -> list[Scored]:

@@ -1,6 +1,8 @@
 """The small parts between bytes and predictions: decimals, dates, layouts, company."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service import moments
-from service.bins import bin_names
+from service import artifact, moments
+from service.bins import Bins, bin_names
 from service.contract import CategoryFeature, DateFeature, NumberFeature
+from service.counters import Counters
 from service.digits import shortest
+from service.layout import Layout
+from service.serving import Served
+from tests.service.artifacts import Root, contract, graph, stump, with_contract
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -55,6 +61,55 @@ def test_utc_may_be_said_or_left_out(moment: datetime) -> None:
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         moments.parse(text)
+
+
+NAN, INF = float("nan"), float("inf")
+EDGES = tuple(float(edge) for edge in range(300))
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.just(3)),
+        elements=st.one_of(st.floats(-5, 305, width=32), st.sampled_from([NAN, *EDGES])),
+    )
+)
+def test_a_number_is_counted_between_the_edges_that_enclose_it(numbers: Any) -> None:
+    """However many edges each feature has; one that equals an edge lies below it, a missing one in the last bin."""
+    described = contract(
+        features=tuple(
+            NumberFeature(
+                name=f"x{edges}", nullable=True, minimum=0, maximum=1, bin_edges=EDGES[:edges], bin_shares=(0.0,)
+            )
+            for edges in (0, 4, 300)
+        )
+    )
+    bins = Bins(described, Layout(described))
+    names = [name for each in bins.names for name in each]
+    placed = [[names[place] for place in feature] for feature in bins.places(numbers)]
+    for column, edges in enumerate((0, 4, 300)):
+        above = [next((edge for edge in (*EDGES[:edges], INF) if value <= edge), None) for value in numbers[:, column]]
+        expected = ["missing" if edge is None else "+Inf" if edge == INF else str(np.float32(edge)) for edge in above]
+        assert placed[column] == expected
+
+
+@given(st.lists(st.sampled_from(["a", "b", None, "never seen"]), min_size=1, max_size=9))
+def test_a_category_is_counted_by_its_name(values: list[str | None]) -> None:
+    feature = CategoryFeature(name="c", nullable=True, categories=("a", "b"), bin_shares=(0.5, 0.5, 0.0))
+    described = contract(features=(feature,))
+    placed = Bins(described, Layout(described)).places(feature.encode(values))[0]
+    assert placed.tolist() == [{"a": 0, "b": 1, None: 2}.get(value, 3) for value in values]
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ('say "no"', "back\\slash"), ("", "new\nline"), ("é", "\u2028")])
+def test_probabilities_are_written_by_the_names_of_their_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    described = contract(classes=names, positive=names[1])
+    root = Root(tmp_path)
+    root.write(with_contract(graph([stump()]), described.model_dump_json()))
+    served = Served(artifact.load(root.settings()), Counters(tmp_path))
+    scored = served.score(served.read(b'{"instances":[{"x0":1,"x1":0},{"x0":0,"x1":0}]}'))
+    answer = json.loads(served.answer(scored))
+    assert answer["probabilities"] == [dict(zip(names, row, strict=True)) for row in ((0.3, 0.7), (0.7, 0.3))]
 
 
 def date_feature(parts: Any) -> DateFeature:
