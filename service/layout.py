@@ -61,13 +61,14 @@ class Layout:
         return numbers if numbers.shape[1] == self.width else np.ascontiguousarray(numbers[:, : self.width])
 
     def draw(self, rows: int) -> Matrix:
-        """Spread rows of the model's matrix evenly between the bounds of training, where there are any."""
+        """Spread rows of the model's matrix evenly between the bounds of training, each column by itself."""
         width = self.width
         low = np.where(np.isin(np.arange(width), self.watched), self._low[:width], 0.0)
         high = np.where(np.isin(np.arange(width), self.watched), self._high[:width], 31.0)
-        # Multiples of the golden section, taken apart from one another; NumPy's generators would be 5 MB to import.
-        parts = np.arange(rows * width, dtype=np.float64).reshape(rows, width) * 0.6180339887498949 % 1.0
-        return (low + (high - low) * parts).astype(np.float32)
+        # Multiples of a root, another one for each column; NumPy's generators would be 5 MB to import.
+        parts = np.arange(1, rows + 1)[:, None] * np.sqrt(np.arange(width) + 0.618) % 1.0
+        drawn: Matrix = (low + (high - low) * parts).astype(np.float32)
+        return drawn
 
     def outside(self, numbers: Matrix) -> bool:
         """Tell whether any number is out of its bounds, infinite ones among them."""

@@ -17,6 +17,7 @@ from service.digits import shortest
 from service.explain import Findings
 from service.layout import Layout, Outside
 from service.metrics import PredictionMetrics
+from service.neighbours import FEW_ROWS, Neighbours
 from service.problems import FieldError, Problem
 from service.rows import Encoded, RowReader, Unclear, Values
 from service.together import Together
@@ -70,9 +71,10 @@ class Served:
         self._named = _namer(self.class_names)
         self._model = msgspec.Raw(_ENCODER.encode({"name": artifact.name, "version": self.version}))
         self.example = example(self.contract)
-        self._warm_up()
-        self.together = Together(self) if self._is_indifferent_to_company() else None
+        self._neighbours = self._try_company()
+        self.together = Together(self) if self._neighbours else None
         """Scores small requests together, if the model allows it."""
+        self._warm_up()
 
     def read(self, body: bytes, limit: int = _MANY_ROWS) -> Encoded:
         """Read a request's instances, at most `limit`. Raises Problem for whatever is wrong with them."""
@@ -108,7 +110,7 @@ class Served:
 
     def score(self, encoded: Encoded) -> Scored:
         """Score rows."""
-        scores = self.model.scores(self.layout.matrix(encoded.numbers))
+        scores = self._scores(self.layout.matrix(encoded.numbers))
         labels: Sequence[Label] | Sequence[None] = (
             self.model.labels(scores, self.artifact.threshold) if self.contract.classes else [None] * len(scores)
         )
@@ -166,16 +168,28 @@ class Served:
         for rows in (1, _MANY_ROWS):
             self.answer(self.score(self.read(_ENCODER.encode({"instances": [self.example] * rows}))))
 
-    def _is_indifferent_to_company(self) -> bool:
-        """Try whether rows get the same scores alone as in batches, to the last digit.
+    def _scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        if self._neighbours is None or len(matrix) < FEW_ROWS:
+            return self.model.scores(matrix)
+        order = self._neighbours.order(matrix)
+        ordered = self.model.scores(matrix[order])
+        scores = np.empty_like(ordered)
+        scores[order] = ordered
+        return scores
+
+    def _try_company(self) -> Neighbours | None:
+        """Try whether rows get the same scores alone as in batches and in any order, to the last digit.
 
         Trees add up in one order; matrix products may be arranged by the number of rows.
         """
         matrix = self.layout.draw(_TRIED_SIZES[-1])
+        scores = self.model.scores(matrix)
         alone = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(_TRIED_ROWS)])
-        return all(
+        if np.array_equal(scores[::-1], self.model.scores(np.ascontiguousarray(matrix[::-1]))) and all(
             np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
-        )
+        ):
+            return Neighbours(matrix, scores)
+        return None
 
 
 def _namer(names: Sequence[str]) -> Callable[..., Any]:
