@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from service import database_url
 from service.account_rules import AccountError
+from service.credentials import Credentials
 from service.logins import Logins
 from service.passwords import Passwords
 from service.revisions import UserRevisions
@@ -39,10 +40,11 @@ class Access:
         self._url = settings.database_url.get_secret_value()
         self._database: Database | None = None
         self._making = Lock()
-        self.revisions = UserRevisions(database_url.parse(self._url))
+        location = database_url.parse(self._url)
+        self.revisions = UserRevisions(location)
         self.revocations = Revocations()
         self.tokens = Tokens(settings, self.revocations, count)
-        self.logins = Logins(settings, lambda: self.accounts, self.tokens, count)
+        self.logins = Logins(settings, Credentials(location, self._passwords, self._renew), self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)
         self.watch = Watch(self.revisions, self.revocations, self._prepare)
         self._watching: asyncio.Task[None] | None = None
@@ -50,7 +52,7 @@ class Access:
     @property
     def database(self) -> "Database":
         """The users database, reached by SQLAlchemy, which is imported now if it wasn't."""
-        from service.database import Database  # noqa: PLC0415  # most workers never need it (service.revisions)
+        from service.database import Database  # noqa: PLC0415  # most workers never need it (service.bare_reader)
 
         with self._making:
             if self._database is None:
@@ -90,6 +92,9 @@ class Access:
             await asyncio.to_thread(threads.close)
         if self._database is not None:
             self._database.close()
+
+    def _renew(self, username: str, stored: str, password: str) -> None:
+        self.accounts.renew(username, stored, password)
 
     def _prepare(self) -> None:
         name, password = self._settings.admin_username, self._settings.admin_password

@@ -97,21 +97,14 @@ class Accounts:
             _keep_an_admin(session, user, force=force)
             session.delete(user)
 
-    def login(self, username: str, password: str) -> Account | None:
-        """Give the account if the password is the user's and the user isn't disabled.
-
-        Unknown user, wrong password and disabled user take the same steps: one look-up, one hash.
-        """
-        with self._database.reading() as session:
-            user = session.get(User, lookup_name(username))
-            account = _account(user) if user else None
-            stored = user.password_hash if user else self._passwords.decoy
-        matches = self._passwords.verify(stored, password)
-        if account is None or not matches or account.disabled:
-            return None
-        if self._passwords.is_outdated(stored):
-            self._renew(account.username, stored, password)
-        return account
+    def renew(self, username: str, stored: str, password: str) -> None:
+        """Hash anew with today's parameters, unless the password was changed meanwhile; tokens go on."""
+        statement = update(User).where(User.username == username, User.password_hash == stored)
+        try:
+            with self._database.writing() as session:
+                session.execute(statement.values(password_hash=self._passwords.hash(password)))
+        except DatabaseDownError as error:  # a full disk is no reason to refuse a login
+            _log.warning("the password hash of %s was not renewed: %s", username, error)
 
     def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
         name, revision = normalise(username), _next_revision(session)
@@ -128,15 +121,6 @@ class Accounts:
         )
         session.add(user)
         return _account(user)
-
-    def _renew(self, username: str, stored: str, password: str) -> None:
-        """Hash anew with today's parameters, unless the password was changed meanwhile; tokens go on."""
-        statement = update(User).where(User.username == username, User.password_hash == stored)
-        try:
-            with self._database.writing() as session:
-                session.execute(statement.values(password_hash=self._passwords.hash(password)))
-        except DatabaseDownError as error:  # a full disk is no reason to refuse a login
-            _log.warning("the password hash of %s was not renewed: %s", username, error)
 
 
 def _account(user: User) -> Account:

@@ -2,20 +2,16 @@
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from service.account_rules import Account, lookup_name
+from service.credentials import Credentials
 from service.database_url import DatabaseDownError
 from service.problems import Problem
 from service.settings import Settings
 from service.threads import BusyError, Threads
 from service.throttle import Attempt, Throttle, ThrottledError
 from service.tokens import Count, Tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from service.accounts import Accounts
 
 WAITING: Final = 32
 """Logins of one worker that may wait for a free thread; at 20 to 150 ms a hash, beside predictions or under them,
@@ -37,8 +33,8 @@ class Logins:
     them. The throttle is asked first, so that most attempts of an attacker never cost a hash.
     """
 
-    def __init__(self, settings: Settings, accounts: "Callable[[], Accounts]", tokens: Tokens, count: Count) -> None:
-        self._accounts = accounts
+    def __init__(self, settings: Settings, credentials: Credentials, tokens: Tokens, count: Count) -> None:
+        self._credentials = credentials
         self._tokens = tokens
         self._count = count
         self._throttle = Throttle(settings.login_attempts, settings.login_window_seconds, settings.workers)
@@ -64,7 +60,7 @@ class Logins:
         """
         attempt = await self._admit(address, lookup_name(username))
         try:
-            account = await self._threads.run(lambda: self._accounts().login(username, password), ANSWER_SECONDS)
+            account = await self._threads.run(lambda: self._credentials.check(username, password), ANSWER_SECONDS)
         except BusyError:
             self._throttle.cancelled(attempt)
             raise await self._hold(503, "busy", "Too many logins at once; try again", 1) from None
@@ -77,6 +73,7 @@ class Logins:
     def close(self) -> None:
         """End the threads once they are free."""
         self._threads.close()
+        self._credentials.close()
 
     async def _admit(self, address: str | None, username: str) -> Attempt:
         try:

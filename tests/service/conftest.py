@@ -14,7 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from service.account_rules import Account
 from service.accounts import Accounts
+from service.credentials import Credentials
 from service.database import Database
 from service.database_url import parse
 from service.passwords import Passwords
@@ -27,6 +29,13 @@ SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
+
+
+def log_in(accounts: Accounts, username: str, password: str) -> Account | None:
+    """Check a password in the database of these accounts."""
+    credentials = Credentials(parse(accounts.where), accounts._passwords, accounts.renew)
+    with contextlib.closing(credentials):
+        return credentials.check(username, password)
 
 
 def postgres_folder() -> Path | None:

@@ -18,6 +18,7 @@ from service.database import Database
 from service.passwords import Passwords
 from service.revisions import UserRevisions
 from service.settings import Settings
+from tests.service.conftest import log_in
 
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
@@ -38,8 +39,8 @@ def current(revisions: UserRevisions) -> dict[str, int]:
 def test_a_user_logs_in_with_the_password_and_no_other(accounts: Accounts) -> None:
     added = accounts.add("anna", PASSWORD, ["predict", "admin"])
 
-    assert accounts.login("anna", PASSWORD) == added
-    assert accounts.login("anna", PASSWORD + "s") is None
+    assert log_in(accounts, "anna", PASSWORD) == added
+    assert log_in(accounts, "anna", PASSWORD + "s") is None
 
 
 def test_a_user_is_kept_as_added(accounts: Accounts) -> None:
@@ -55,14 +56,14 @@ def test_one_name_is_one_user_however_it_is_spelled(accounts: Accounts) -> None:
 
     with pytest.raises(UserExistsError, match="'anna' exists already"):
         accounts.add("ANNA", PASSWORD)
-    assert accounts.login("Anna", PASSWORD) is not None
+    assert log_in(accounts, "Anna", PASSWORD) is not None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\0b", "a\nb", "a\u200bb", "\u202eanna", "x" * 65, "x" * 10**6, "\ud800"])
 def test_a_name_that_cannot_be_typed_or_shown_is_refused(sqlite_accounts: Accounts, name: str) -> None:
     with pytest.raises(AccountError, match="a user name has"):
         sqlite_accounts.add(name, PASSWORD)
-    assert sqlite_accounts.login(name, PASSWORD) is None
+    assert log_in(sqlite_accounts, name, PASSWORD) is None
 
 
 @given(st.text(max_size=80))
@@ -82,7 +83,7 @@ def test_a_password_against_the_rules_is_refused(sqlite_accounts: Accounts, pass
 
     with pytest.raises(AccountError, match="a password "):
         sqlite_accounts.set_password("Anna-Long", password)
-    assert sqlite_accounts.login("anna-long", PASSWORD) is not None
+    assert log_in(sqlite_accounts, "anna-long", PASSWORD) is not None
 
 
 @pytest.mark.parametrize("scopes", [[], ["root"], ["predict", "predict admin"]])
@@ -95,9 +96,9 @@ def test_a_disabled_user_cannot_log_in_until_enabled(accounts: Accounts) -> None
     accounts.add("anna", PASSWORD)
 
     accounts.disable("anna")
-    assert accounts.login("anna", PASSWORD) is None
+    assert log_in(accounts, "anna", PASSWORD) is None
     accounts.enable("anna")
-    assert accounts.login("anna", PASSWORD) is not None
+    assert log_in(accounts, "anna", PASSWORD) is not None
 
 
 def test_a_new_password_replaces_the_old(accounts: Accounts) -> None:
@@ -105,8 +106,8 @@ def test_a_new_password_replaces_the_old(accounts: Accounts) -> None:
 
     accounts.set_password("anna", "another horse")
 
-    assert accounts.login("anna", PASSWORD) is None
-    assert accounts.login("anna", "another horse") is not None
+    assert log_in(accounts, "anna", PASSWORD) is None
+    assert log_in(accounts, "anna", "another horse") is not None
 
 
 def test_a_removed_user_is_gone(accounts: Accounts) -> None:
@@ -114,7 +115,7 @@ def test_a_removed_user_is_gone(accounts: Accounts) -> None:
 
     accounts.remove("anna")
 
-    assert accounts.login("anna", PASSWORD) is None
+    assert log_in(accounts, "anna", PASSWORD) is None
     assert accounts.list() == []
 
 
@@ -228,13 +229,13 @@ def test_a_hash_with_old_parameters_is_renewed_at_login(
     before.migrate()
     revision = before.add("anna", PASSWORD).revision
 
-    Accounts(database, Passwords(make_settings(argon2_time_cost=2))).login("anna", PASSWORD)
+    log_in(Accounts(database, Passwords(make_settings(argon2_time_cost=2))), "anna", PASSWORD)
 
     with database.reading() as session:
         stored = session.scalar(text("SELECT password_hash FROM users"))
     assert "t=2" in stored
     assert current(revisions)["anna"] == revision
-    assert before.login("anna", PASSWORD) is not None
+    assert log_in(before, "anna", PASSWORD) is not None
 
 
 def test_a_password_changed_while_the_old_hash_is_renewed_stays(
@@ -249,9 +250,9 @@ def test_a_password_changed_while_the_old_hash_is_renewed_stays(
         return is_outdated(stored)
 
     renewing.is_outdated = change_meanwhile  # type: ignore[method-assign]  # the moment between check and renewal
-    Accounts(connect(sqlite_accounts.where), renewing).login("anna", PASSWORD)
+    log_in(Accounts(connect(sqlite_accounts.where), renewing), "anna", PASSWORD)
 
-    assert sqlite_accounts.login("anna", "another horse") is not None
+    assert log_in(sqlite_accounts, "anna", "another horse") is not None
 
 
 def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, make_settings: MakeSettings) -> None:
@@ -260,7 +261,7 @@ def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, ma
     before.migrate()
     before.add("anna", PASSWORD)
 
-    Accounts(database, Passwords(make_settings(argon2_time_cost=2))).login("anna", "wrong horse")
+    log_in(Accounts(database, Passwords(make_settings(argon2_time_cost=2))), "anna", "wrong horse")
 
     with database.reading() as session:
         assert "t=1" in session.scalar(text("SELECT password_hash FROM users"))
@@ -268,6 +269,6 @@ def test_a_wrong_password_renews_nothing(database_url: str, connect: Connect, ma
 
 @pytest.mark.parametrize("name", ["a\0b", "\0", "x" * 10_000, "\ud800"])
 def test_a_name_that_no_database_can_hold_is_nobody_s(accounts: Accounts, name: str) -> None:
-    assert accounts.login(name, PASSWORD) is None
+    assert log_in(accounts, name, PASSWORD) is None
     with pytest.raises(UnknownUserError):
         accounts.remove(name)

@@ -48,9 +48,9 @@ def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
 
     async def scenario() -> list[httpx.Response]:
         async with serving(on_sqlite) as client:
-            accounts = client.access.accounts
-            check = accounts.login
-            monkeypatch.setattr(accounts, "login", lambda *form: may_go_on.wait() and check(*form))
+            credentials = client.access.logins._credentials
+            check = credentials.check
+            monkeypatch.setattr(credentials, "check", lambda *form: may_go_on.wait() and check(*form))
             asked = [asyncio.create_task(log_in(client)) for _ in range(8)]
             await until(lambda: sum(each.done() for each in asked) == 5)
             may_go_on.set()

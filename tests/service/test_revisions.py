@@ -152,3 +152,31 @@ def test_a_start_over_a_ready_database_imports_no_sqlalchemy() -> None:
     program = "import sys, service.app; sys.exit('sqlalchemy' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_login_imports_no_sqlalchemy(sqlite_accounts: Accounts) -> None:
+    sqlite_accounts.add("anna", PASSWORD)
+    environment = {
+        "SECRET_KEY": "x" * 32,
+        "DATABASE_URL": sqlite_accounts.where,
+        # Those of the stored hash, which would otherwise be renewed.
+        "ARGON2_TIME_COST": "1",
+        "ARGON2_MEMORY_KIB": "8",
+        "ARGON2_PARALLELISM": "1",
+    }
+    program = f"""
+import asyncio, sys
+from service.access import Access
+from service.settings import Settings
+
+async def log_in():
+    access = Access(Settings.from_environment({environment}))
+    await access.start()
+    token, _ = await access.logins.token("anna", {PASSWORD!r}, "", "127.0.0.1")
+    await access.stop()
+    return access.tokens.authenticate(b"Bearer " + token.encode(), "predict").username
+
+sys.exit(asyncio.run(log_in()) != "anna" or "sqlalchemy" in sys.modules)
+"""
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -16,6 +16,7 @@ from service.database import Database
 from service.database_url import parse
 from service.revisions import UserRevisions
 from service.settings import Settings
+from tests.service.conftest import log_in
 
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
@@ -133,7 +134,7 @@ def on_terminal(url: str, answers: list[bytes], *arguments: str) -> tuple[int, b
 def test_a_password_is_asked_for_twice_and_never_shown(sqlite_accounts: Accounts, sqlite_url: str) -> None:
     status, shown = on_terminal(sqlite_url, [PASSWORD.encode()] * 2, "add", "anna")
 
-    assert (status, sqlite_accounts.login("anna", PASSWORD) is not None) == (0, True)
+    assert (status, log_in(sqlite_accounts, "anna", PASSWORD) is not None) == (0, True)
     assert PASSWORD.encode() not in shown
 
 
