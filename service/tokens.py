@@ -44,19 +44,29 @@ def count_nothing(outcome: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a verified token speaks for, until the monotonic clock's `deadline` in seconds."""
+    """Who a verified token speaks for, and how long."""
 
     username: str
     scopes: frozenset[str]
     revision: int
+    issued: float
+    expiry: float
+    """Seconds since 1970."""
     deadline: float
+    """The end by the monotonic clock, in seconds."""
+
+    def counts(self) -> bool:
+        """Tell whether the token counts now, by the clock and by the time that passed since it was verified."""
+        earliest = self.issued - CLOCK_SKEW_SECONDS
+        return earliest <= time.time() < self.expiry and time.monotonic() < self.deadline
 
 
 class Tokens:
     """Gives tokens and checks them.
 
     A verified token is remembered until it expires or is revoked; checking it again is one look-up. The
-    remembered ones expire by the monotonic clock, so that a clock set back prolongs none of them.
+    remembered ones go by two clocks. One that is set back prolongs none of them, and one that is set either
+    way ends them in each worker alike, whether it has seen them or not.
     Making one raises SettingsError for a secret that PyJWT takes for a key of another kind.
     """
 
@@ -101,7 +111,7 @@ class Tokens:
         one without the scope, 503 before the database was read for the first time.
         """
         principal = self._remembered.get(authorization)
-        if principal is not None and scope in principal.scopes and time.monotonic() < principal.deadline:
+        if principal is not None and scope in principal.scopes and principal.counts():
             return principal
         return self._verify(authorization, scope)
 
@@ -161,16 +171,17 @@ class Tokens:
         return secret
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
-        scope, revision, expiry = claims["scope"], claims["rev"], claims["exp"]
-        # PyJWT takes an `exp` that is a text of digits.
-        well_typed = isinstance(scope, str) and type(revision) is int and isinstance(expiry, int | float)
+        scope, revision, issued, expiry = (claims[name] for name in ("scope", "rev", "iat", "exp"))
+        # PyJWT takes texts of digits for moments.
+        are_moments = isinstance(issued, int | float) and isinstance(expiry, int | float)
+        well_typed = isinstance(scope, str) and type(revision) is int and are_moments
         if not well_typed or expiry > _LAST_SECOND:
             raise self._refusal("claims", "The token's claims aren't what this service gives")
         left = expiry - time.time()
         if left <= 0:
             raise self._refusal("expired", "The token is expired; ask for a new one")
         deadline = time.monotonic() + left
-        return Principal(claims["sub"], frozenset(scope.split()), revision, deadline)
+        return Principal(claims["sub"], frozenset(scope.split()), revision, issued, expiry, deadline)
 
     def _remember(self, authorization: bytes, principal: Principal) -> None:
         self._remembered.pop(authorization, None)
@@ -180,11 +191,11 @@ class Tokens:
 
     def _forget(self) -> None:
         """Drop the tokens that were revoked, and those that expired."""
-        now, allow = time.monotonic(), self._revocations.allow
+        allow = self._revocations.allow
         self._remembered = {
             token: principal
             for token, principal in self._remembered.items()
-            if now < principal.deadline and allow(principal.username, principal.revision)
+            if principal.counts() and allow(principal.username, principal.revision)
         }
 
     def _refusal(self, reason: str, detail: str) -> Problem:

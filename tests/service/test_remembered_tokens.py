@@ -94,14 +94,18 @@ def test_a_clock_set_back_prolongs_no_remembered_token(
     assert refused(tokens, authorization).status == 401
 
 
-def test_a_clock_set_forward_ends_no_remembered_token(tokens: Tokens, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("seconds", [86_400, -3600])
+def test_a_clock_set_far_ends_remembered_tokens_as_it_does_others(
+    make_settings: MakeSettings, revocations: Revocations, monkeypatch: Any, seconds: float
+) -> None:
+    tokens, others = (Tokens(make_settings(), revocations) for _ in range(2))
     authorization = bearer(tokens.issue("anna", ["predict"], 5)[0])
     tokens.authenticate(authorization, "predict")
     now = time.time()
 
-    set_clock(monkeypatch, now + 86_400)
+    set_clock(monkeypatch, now + seconds)
 
-    assert tokens.authenticate(authorization, "predict").username == "anna"
+    assert refused(tokens, authorization).status == refused(others, authorization).status == 401
 
 
 def test_remembered_tokens_are_bounded_and_the_oldest_goes_first(tokens: Tokens, monkeypatch: Any) -> None:

@@ -78,6 +78,7 @@ def test_the_helper_of_these_tests_signs_what_is_accepted(tokens: Tokens) -> Non
         {"exp": 10**400},
         {"exp": "9999999999"},
         {"iat": 10**12},
+        {"iat": "1"},
         {"nbf": 10**12},
         {"sub": 7},
         {"sub": ""},
