@@ -36,6 +36,7 @@ class _Sqlite:
     """Opens the file for each question, which costs 0.1 ms: one that was moved away is noticed at once."""
 
     def __init__(self, location: SqliteFile) -> None:
+        self._path = location.path
         self._address = f"file:{quote(str(location.path))}?mode=rw"
 
     @contextlib.contextmanager
@@ -47,7 +48,7 @@ class _Sqlite:
                 connection.execute("BEGIN")
                 yield lambda statement, *values: connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise DatabaseDownError(" ".join(str(error).split())) from error
+            raise DatabaseDownError(f"{self._path}: {' '.join(str(error).split())}") from error
 
     def close(self) -> None:
         """Nothing stands open."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import onnxruntime
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -14,6 +13,7 @@ from prometheus_client.registry import Collector
 from service import registered
 from service.counters import Block, Counters
 from service.families import Family
+from service.model import RUNTIME_VERSION
 from service.settings import ROOT, Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class FactsCollector(Collector):
         self._build = {
             "version": _version(ROOT / "pyproject.toml"),
             "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": RUNTIME_VERSION,
         }
         self._dated = "", 0.0
 

@@ -4,9 +4,14 @@
 evaluated one.
 """
 
+import os
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
+
+# From 1.29 on ONNX Runtime reports sessions and hashes of models to its maker, and keeps a database of them below
+# the home directory, unless it is told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from service import onnx_file
 from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label, Matrix
 
+RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
 _PICKLE = b"\x80"
 _FATAL = 4

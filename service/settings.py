@@ -1,5 +1,6 @@
 """What the service is told by its environment, checked before anything starts."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -101,7 +102,7 @@ class Settings(BaseModel):
     def _find_lock(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Look for dvc.lock, and metrics beside it, above the artifact, where they are not named."""
         model = _from_root(values.get("model_path", cls.model_fields["model_path"].default))
-        above = next((folder for folder in Path(model).parents if (folder / "dvc.lock").is_file()), ROOT)
+        above = next((folder for folder in Path(model).parents if os.access(folder / "dvc.lock", os.F_OK)), ROOT)
         lock = values.get("lock_path", above / "dvc.lock")
         metrics = values.get("metrics_path", Path(_from_root(lock)).parent / "metrics/metrics.json")
         registry = values.get("registry_path", Path(_from_root(metrics)).with_name("registry.prom"))

@@ -144,6 +144,8 @@ def _serve(
         app = application.create_app(settings, loading.result())
     except mistakes as error:
         raise channel.StartError(str(error)) from error
+    except OSError as error:  # of the counters' files, or others that the start opens
+        raise channel.StartError(f"{error.filename}: {error.strerror}") from error
     lifespan = _Lifespan(app)
     server = _Server(_config(settings, lifespan), ready, supervisor)
     if supervisor is None:

@@ -70,7 +70,14 @@ def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         address = listener.getsockname()
         listener.close()
         with bind(listener.family, address) as reserved:
-            Supervisor(told, reserved, ready).run()
+            _supervisor(told, reserved, ready).run()
+
+
+def _supervisor(settings: Settings, reserved: socket.socket, ready: Callable[[], None]) -> "Supervisor":
+    try:
+        return Supervisor(settings, reserved, ready)
+    except OSError as error:  # of its counters' file
+        raise StartError(f"{error.filename}: {error.strerror}") from error
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:

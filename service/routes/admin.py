@@ -1,5 +1,6 @@
 """Users over HTTP, for those whose token has the scope `admin`: what the command line does, but for force."""
 
+import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from service.accounts import Accounts
 
+_log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
 Read = TypeVar("Read", bound="NewUser | NewPassword")
@@ -166,8 +168,14 @@ async def _run(request: Request, function: "Callable[[Accounts], T]") -> T:
         raise Problem(409, _sentence(error)) from None
     except AccountError as error:
         raise Problem(422, _sentence(error)) from None
-    except (DatabaseDownError, TimeoutError, BusyError):
-        raise Problem(503, "The users database gives no answer", headers={"Retry-After": "2"}) from None
+    except (DatabaseDownError, TimeoutError, BusyError) as error:
+        raise no_answer(error) from None
+
+
+def no_answer(error: Exception) -> Problem:
+    """Log why the users database was of no use, which only its owner should know; give what the caller is told."""
+    _log.warning("the users database took or gave nothing: %s", str(error) or type(error).__name__)
+    return Problem(503, "The users database gives no answer", headers={"Retry-After": "2"})
 
 
 def _sentence(error: Exception) -> str:

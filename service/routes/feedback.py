@@ -13,6 +13,7 @@ from service.database_url import DatabaseDownError
 from service.feedback import ContradictionError, FeedbackMetrics
 from service.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
 from service.problems import FieldError, Problem
+from service.routes.admin import no_answer
 from service.routes.predict import SCOPE
 from service.routes.token import read_small_body
 from service.threads import BusyError
@@ -92,8 +93,8 @@ async def feedback(request: Request) -> Kept:
         new = await access.administration.run(keep, ANSWER_SECONDS)
     except ContradictionError as error:
         raise Problem(409, str(error)) from None
-    except (DatabaseDownError, TimeoutError, BusyError):
-        raise Problem(503, "The users database gives no answer", headers={"Retry-After": "2"}) from None
+    except (DatabaseDownError, TimeoutError, BusyError) as error:
+        raise no_answer(error) from None
     if new:
         metrics: FeedbackMetrics = request.app.state.feedback_metrics
         metrics.count(prediction, actual)

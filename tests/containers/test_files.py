@@ -33,7 +33,8 @@ SILENT = {
     "mlflow": PIPELINE,
     "trainer": PIPELINE,
 }
-"""What keeps each from calling home. Nothing does in the API, PostgreSQL, Prometheus, Alertmanager and Jaeger."""
+"""What keeps each from calling home. The API does so for ONNX Runtime itself (`service/model.py`);
+nothing calls home in PostgreSQL, Prometheus, Alertmanager and Jaeger."""
 each_service = pytest.mark.parametrize("service", [COMPOSE["services"][name] for name in RUN], ids=RUN)
 
 

@@ -11,7 +11,13 @@ pytestmark = pytest.mark.slow
 CUT = ("unshare", "--map-root-user", "--net", "sh", "-c")
 SCRIPT = 'ip link set lo up && "$@"; status=$?; grep ^Ip: /proc/net/snmp; exit $status'
 """Runs a command, then prints the counters of its network."""
-SILENCERS = ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "GX_ANALYTICS_ENABLED", "MLFLOW_DISABLE_TELEMETRY")
+SILENCERS = (
+    "DO_NOT_TRACK",
+    "DVC_NO_ANALYTICS",
+    "GX_ANALYTICS_ENABLED",
+    "MLFLOW_DISABLE_TELEMETRY",
+    "ORT_DISABLE_TELEMETRY",
+)
 """What the tests' environment says and that of a user doesn't."""
 REACH = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
 

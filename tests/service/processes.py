@@ -19,6 +19,7 @@ from tests.service.artifacts import Root
 ADMIN = {"username": "admin", "password": "correct horse battery"}
 BODY = {"instances": [{"x0": 0.25, "x1": 0.5}]}
 START_SECONDS = 40.0
+COMMAND = [sys.executable]
 
 
 def free_port() -> int:
@@ -61,7 +62,7 @@ class Service:
         self.port = free_port()
         self.log = root.lock.parent / f"log-{self.port}"
         self._output = self.log.open("wb")
-        self._command = [sys.executable, "-m", module]
+        self._command = [*COMMAND, "-m", module]
         self._environment = environment(root, self.port, **changes)
         self.restart()
         # Each request on a connection of its own: one kept alive would end with its worker.

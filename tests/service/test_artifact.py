@@ -263,3 +263,14 @@ def test_changed_bytes_that_pass_the_reader_do_not_end_the_process(root: Root) -
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_model_is_loaded_and_run_without_a_word_to_the_makers_of_its_runtime(tmp_path: Path) -> None:
+    """What ONNX Runtime would report it keeps below the home directory first."""
+    root, home = written(tmp_path / "root"), tmp_path / "home"
+    home.mkdir()
+    program = f"from pathlib import Path; from service import model; model.load(Path({str(root.model)!r}))"
+    environment = {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert list(home.rglob("*")) == []
