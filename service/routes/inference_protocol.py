@@ -1,6 +1,8 @@
 """The Open Inference Protocol, version 2, over the model in service: /v2/..."""
 
 import asyncio
+import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ _HEADER_LENGTH: Final = "inference-header-content-length"
 _MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")
 _IDS: Final = "prediction_ids"
 """Output that is given to who names it, or says so in the request's parameters."""
+_SURROGATE: Final = re.compile(rb"\\u[dD]")
 _ENCODER: Final = msgspec.json.Encoder()
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": text}
@@ -143,10 +146,21 @@ def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
         if not 0 <= length <= len(body):
             raise Problem(400, "Inference-Header-Content-Length is no length within the body")
     document = _said(explain.read_json(body[:length]))
+    if _SURROGATE.search(body, 0, length):
+        _refuse_half_characters(document)
     try:
         return msgspec.convert(document, Inference), body[length:]
     except msgspec.ValidationError as error:
         raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+
+
+def _refuse_half_characters(document: Any) -> None:
+    """Raise Problem for texts with one half of a surrogate pair, which no answer could repeat."""
+    try:
+        json.dumps(document, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        detail = "A text of the request has half a character (one of \\ud800 to \\udfff alone)"
+        raise Problem(422, detail, title="Half a character") from None
 
 
 def _said(document: Any) -> Any:

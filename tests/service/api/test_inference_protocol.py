@@ -113,6 +113,20 @@ def test_what_is_not_of_the_protocol_is_refused(service: Any, request_: Any) -> 
     assert infer(service, request_).status_code == 422
 
 
+@pytest.mark.parametrize(
+    "change", [{"shape": ["\ud800"]}, {"name": "\ud800"}, {"data": ["\ud800"]}, {"datatype": "\ud800"}]
+)
+def test_half_a_character_in_a_tensor_is_refused(service: Any, change: Any) -> None:
+    for number, tensor in enumerate(inputs := tensors(service, [service.example])):
+        changed = [*inputs[:number], tensor | change, *inputs[number + 1 :]]
+        assert infer(service, {"inputs": changed}).status_code == 422
+
+
+@pytest.mark.parametrize("change", [{"id": "\ud800"}, {"outputs": [{"name": "\ud800"}]}])
+def test_half_a_character_that_an_answer_would_repeat_is_refused(service: Any, change: Any) -> None:
+    assert infer(service, {"inputs": tensors(service, [service.example]), **change}).status_code == 422
+
+
 @pytest.mark.parametrize("length", ["", "x", "-1", "1" * 5000, "99999"])
 def test_a_header_length_outside_the_body_is_refused(service: Any, length: str) -> None:
     headers = service.headers | {"Inference-Header-Content-Length": length}
