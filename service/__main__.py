@@ -3,8 +3,9 @@
 import os
 import sys
 
-from service import env_file, workers
-from service.channel import StartError
+from service import env_file
+from service.process import workers
+from service.process.channel import StartError
 from service.settings import Settings, SettingsError
 
 

@@ -17,27 +17,29 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import artifact, logs, openapi, tracing
-from service.access import Access
-from service.artifact import Artifact
-from service.collector import CountersCollector
-from service.counters import Counters
-from service.envelope import Envelope
-from service.events import EventMetrics
-from service.facts import FactsCollector, InProgress
-from service.feedback import FeedbackMetrics
-from service.folders import Folder
-from service.logs import AccessLog, RequestIds
-from service.metrics import RequestMetrics
-from service.prediction_ids import PredictionIds
-from service.problems import MEDIA_TYPE, FieldError, Problem
-from service.reload import Watch
-from service.routes import admin, docs, feedback, health, inference_protocol, info, predict, tables, token
-from service.serving import Served, Serving
+from service.auth.access import Access
+from service.counting.collector import CountersCollector
+from service.counting.counters import Counters
+from service.counting.events import EventMetrics
+from service.counting.folders import Folder
+from service.feedback.counts import FeedbackMetrics
+from service.feedback.prediction_ids import PredictionIds
+from service.http import logs
+from service.http.envelope import Envelope
+from service.http.logs import AccessLog, RequestIds
+from service.http.problems import MEDIA_TYPE, FieldError, Problem
+from service.routes import admin, docs, feedback, health, inference_protocol, info, openapi, predict, tables, token
+from service.scoring import artifact
+from service.scoring.artifact import Artifact
+from service.scoring.facts import FactsCollector, InProgress
+from service.scoring.metrics import RequestMetrics
+from service.scoring.reload import Watch
+from service.scoring.serving import Served, Serving
 from service.settings import Settings
+from service.tracing import setup as tracing
 
 if TYPE_CHECKING:
-    from service.spans import Tracing
+    from service.tracing.spans import Tracing
 
 _DETAILS: Final = {
     404: "There is nothing at this path; /docs lists what there is",

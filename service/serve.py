@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from service import env_file, workers
-from service.channel import StartError
+from service import env_file
 from service.contract import METADATA_KEY, Contract
 from service.env_file import ENV_FILE
 from service.onnx_file import metadata
+from service.process import workers
+from service.process.channel import StartError
 from service.settings import ROOT, Settings, SettingsError
 
 
@@ -50,7 +51,7 @@ The password of {settings.admin_username} is ADMIN_PASSWORD in {path}. To try it
 
 def _example(model_path: Path) -> object:
     # Imported once the service answers: with several workers this process needs no model until then.
-    from service.serving import example  # noqa: PLC0415
+    from service.scoring.serving import example  # noqa: PLC0415
 
     return example(Contract.model_validate_json(metadata(model_path.read_bytes())[METADATA_KEY]))
 

@@ -20,11 +20,12 @@ from typing import Any, Final
 import yaml
 from sqlalchemy import select
 
-from service import env_file, registered
-from service.database import Database, Feedback
-from service.database_url import DatabaseDownError, DatabaseUrlError
-from service.prediction_ids import Prediction, PredictionIdError, PredictionIds
+from service import env_file
+from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
+from service.scoring import registered
 from service.settings import Settings, SettingsError
+from service.users.database import Database, Feedback
+from service.users.database_url import DatabaseDownError, DatabaseUrlError
 
 _LOCK: Final = "dvc.lock"
 _REPORTS: Final = {

@@ -236,8 +236,8 @@ def refused(workspace: Path) -> str:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from pydantic import SecretStr  # noqa: PLC0415  # half a second that most commands need not wait
 
-    from service import artifact  # noqa: PLC0415
     from service.model import ArtifactError  # noqa: PLC0415
+    from service.scoring import artifact  # noqa: PLC0415
     from service.settings import Settings  # noqa: PLC0415
 
     lock, model, metrics = (workspace / name for name in PUBLISHED)

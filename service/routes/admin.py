@@ -8,17 +8,17 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from service.access import access_of
-from service.account_rules import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
-from service.database_url import DatabaseDownError
-from service.problems import Problem
+from service.auth.access import access_of
+from service.http.problems import Problem
 from service.routes.token import read_small_body
 from service.threads import BusyError
+from service.users.database_url import DatabaseDownError
+from service.users.rules import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from service.accounts import Accounts
+    from service.users.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0

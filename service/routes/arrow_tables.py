@@ -16,15 +16,15 @@ from typing import IO, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from service import arrow_files
-from service.arrow_columns import ArrowReader
-from service.exchange import Receive, read_pieces
-from service.prediction_ids import PredictionIds
-from service.problems import Problem
+from service.arrow import files
+from service.arrow.columns import ArrowReader
+from service.feedback.prediction_ids import PredictionIds
+from service.http.exchange import Receive, read_pieces
+from service.http.problems import Problem
+from service.inputs.rows import Encoded, Unclear
+from service.inputs.table_kinds import ARROW, PARQUET
 from service.routes.tables import Form, score_block
-from service.rows import Encoded, Unclear
-from service.serving import Scored, Served
-from service.table_kinds import ARROW, PARQUET
+from service.scoring.serving import Scored, Served
 
 _PIECE_BYTES: Final = 1024 * 1024
 _ANSWERED_AT_ONCE: Final = 32_768
@@ -38,7 +38,7 @@ async def score(  # noqa: PLR0913, PLR0917  # what a request is, and how large i
     form = (_Parquet if media == PARQUET else _Arrow)(served, ids)
     with tempfile.TemporaryFile() as spooled:
         await _spool(receive, spooled)
-        batches = arrow_files.guarded(form.batches(_map(spooled), limit))
+        batches = files.guarded(form.batches(_map(spooled), limit))
         with contextlib.closing(form):
             form.begin(out)
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -99,7 +99,7 @@ class _Columnar(Form):
         except Unclear:
             encoded = self.closely(reader.instances(block))
         except pa.ArrowException as error:
-            raise arrow_files.damaged(error) from None
+            raise files.damaged(error) from None
         if encoded is not None and encoded.outside and self.served.layout.strict:
             instances = reader.instances(block)
             value = lambda row, feature: instances[row].get(feature.name)  # noqa: E731  # as short as a function would be long
@@ -138,7 +138,7 @@ class _Parquet(_Columnar):
         self._writer = pq.ParquetWriter(out, self._schema)
 
     def batches(self, body: Any, limit: int) -> Iterator[Any]:
-        return arrow_files.parquet_batches(body, limit, self.check)
+        return files.parquet_batches(body, limit, self.check)
 
 
 class _Arrow(_Columnar):
@@ -148,7 +148,7 @@ class _Arrow(_Columnar):
         self._writer = pa.ipc.new_stream(out, self._schema)
 
     def batches(self, body: Any, limit: int) -> Iterator[Any]:
-        return arrow_files.arrow_batches(body, limit, self.check)
+        return files.arrow_batches(body, limit, self.check)
 
 
 def _answer_schema(served: Served, *, ids: bool) -> Any:

@@ -7,19 +7,19 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from service.access import access_of
+from service.auth.access import access_of
 from service.contract import Contract, Label
-from service.database_url import DatabaseDownError
-from service.feedback import ContradictionError, FeedbackMetrics
-from service.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
-from service.problems import FieldError, Problem
+from service.feedback.counts import ContradictionError, FeedbackMetrics
+from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
+from service.http.problems import FieldError, Problem
 from service.routes.admin import no_answer
 from service.routes.predict import SCOPE
 from service.routes.token import read_small_body
 from service.threads import BusyError
+from service.users.database_url import DatabaseDownError
 
 if TYPE_CHECKING:
-    from service.serving import Serving
+    from service.scoring.serving import Serving
 
 ANSWER_SECONDS: Final = 10.0
 _BODY: Final[dict[str, Any]] = {

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from service.access import access_of
+from service.auth.access import access_of
 
 router = APIRouter(tags=["operation"], prefix="/health")
 

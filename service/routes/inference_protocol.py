@@ -9,14 +9,14 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from service import explain, tensors
-from service.access import access_of
-from service.exchange import ClientGone, media_type, read_body
-from service.explain import Findings, Invalid
-from service.problems import Problem
+from service.auth.access import access_of
+from service.http.exchange import ClientGone, media_type, read_body
+from service.http.problems import Problem
+from service.inputs import explain, tensors
+from service.inputs.explain import Findings, Invalid
+from service.inputs.tensors import Inference, Output, Tensor
 from service.routes.predict import SCOPE
-from service.serving import Scored, Served, Serving, check_number
-from service.tensors import Inference, Output, Tensor
+from service.scoring.serving import Scored, Served, Serving, check_number
 
 _HEADER_LENGTH: Final = "inference-header-content-length"
 _MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")

@@ -11,7 +11,7 @@ from service.contract import BooleanFeature, CategoryFeature, Label
 from service.contract import Feature as ContractFeature
 
 if TYPE_CHECKING:
-    from service.serving import Serving
+    from service.scoring.serving import Serving
 
 router = APIRouter(tags=["model"])
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from time import perf_counter, time
 from typing import Final, NoReturn
 
-from service import prediction_ids
-from service.exchange import (
+from service.auth.tokens import Tokens
+from service.feedback import prediction_ids
+from service.feedback.prediction_ids import PredictionIds, are_asked
+from service.http.exchange import (
     ClientGone,
     Headers,
     Receive,
@@ -25,16 +27,14 @@ from service.exchange import (
     respond,
     respond_with_problem,
 )
-from service.explain import Invalid
-from service.logs import AccessLog, Answered, RequestIds
-from service.metrics import RequestMetrics
-from service.prediction_ids import PredictionIds, are_asked
-from service.problems import Problem
-from service.serving import Scored, Served, Serving
+from service.http.logs import AccessLog, Answered, RequestIds
+from service.http.problems import Problem
+from service.inputs.explain import Invalid
+from service.inputs.table_kinds import COLUMNAR, EXTRA
+from service.scoring.metrics import RequestMetrics
+from service.scoring.serving import Scored, Served, Serving
+from service.scoring.together import FEW_BYTES
 from service.settings import Settings
-from service.table_kinds import COLUMNAR, EXTRA
-from service.together import FEW_BYTES
-from service.tokens import Tokens
 
 PATH: Final = "/predict"
 SCOPE: Final = "predict"

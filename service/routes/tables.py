@@ -21,17 +21,17 @@ from typing import IO, Any, Final
 
 import msgspec
 
-from service import explain
-from service.columns import CsvReader
-from service.exchange import SECURITY_HEADERS, Receive, Send, read_pieces
-from service.explain import Findings
-from service.prediction_ids import PredictionIds
-from service.problems import SHOWN_ERRORS, Problem
+from service.feedback.prediction_ids import PredictionIds
+from service.http.exchange import SECURITY_HEADERS, Receive, Send, read_pieces
+from service.http.problems import SHOWN_ERRORS, Problem
+from service.inputs import explain
+from service.inputs.columns import CsvReader
+from service.inputs.explain import Findings
+from service.inputs.rows import Encoded, Unclear
+from service.inputs.table_kinds import COLUMNAR, CSV, NDJSON, is_columnar_taken
 from service.routes.predict import Table
-from service.rows import Encoded, Unclear
-from service.serving import Scored, Served, class_name
+from service.scoring.serving import Scored, Served, class_name
 from service.settings import Settings
-from service.table_kinds import COLUMNAR, CSV, NDJSON, is_columnar_taken
 
 _BLOCK_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 2

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from service.access import access_of
-from service.account_rules import lookup_name
-from service.exchange import ClientGone, media_type, read_body
-from service.problems import FieldError, Problem
+from service.auth.access import access_of
+from service.http.exchange import ClientGone, media_type, read_body
+from service.http.problems import FieldError, Problem
+from service.users.rules import lookup_name
 
 MAX_BODY_BYTES: Final = 8192
 _FORM: Final = "application/x-www-form-urlencoded"

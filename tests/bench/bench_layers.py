@@ -19,13 +19,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from service import artifact
-from service.access import Access
-from service.counters import Counters
-from service.logs import AccessLog, Answered, RequestIds
-from service.metrics import RequestMetrics
-from service.rows import Encoded
-from service.serving import Serving
+from service.auth.access import Access
+from service.counting.counters import Counters
+from service.http.logs import AccessLog, Answered, RequestIds
+from service.inputs.rows import Encoded
+from service.scoring import artifact
+from service.scoring.metrics import RequestMetrics
+from service.scoring.serving import Serving
 from service.settings import Settings
 from tests.bench.bodies import make_records
 

@@ -28,11 +28,11 @@ from tests.service.collector import collecting  # noqa: E402
 _MAIN = "import sys; from service.__main__ import main; sys.exit(main())"
 WITHOUT = {
     "without counting rows for drift": (
-        "from service.metrics import PredictionMetrics as P; P.count = lambda *_: None; " + _MAIN
+        "from service.scoring.metrics import PredictionMetrics as P; P.count = lambda *_: None; " + _MAIN
     ),
     "without the gauge of requests in progress": (
-        "from service.facts import InProgress as P; P.__enter__ = lambda _: None; P.__exit__ = lambda *_: None; "
-        + _MAIN
+        "from service.scoring.facts import InProgress as P; "
+        "P.__enter__ = lambda _: None; P.__exit__ = lambda *_: None; " + _MAIN
     ),
 }
 """Programs that run the service without a part of it."""

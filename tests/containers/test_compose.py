@@ -234,7 +234,9 @@ def test_a_fresh_volume_gets_its_model_from_the_s3_store(system: System, token: 
     assert system.version(token) == served
 
 
-@pytest.mark.skipif(not (ROOT / "service/tracing.py").exists(), reason="THE SERVICE SENDS NO TRACES YET: none was sent")
+@pytest.mark.skipif(
+    not (ROOT / "service/tracing/setup.py").exists(), reason="THE SERVICE SENDS NO TRACES YET: none was sent"
+)
 def test_a_prediction_is_seen_among_the_traces(system: System) -> None:
     collected = ["--file", "docker-compose.yml", "--file", "tests/containers/compose.collector.yml"]
     start = [*collected, "--profile", "tracing", "up", "--detach", "--wait", "--no-deps", "tracing", "api"]

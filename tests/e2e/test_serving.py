@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from service import model
-from service.digits import shortest
+from service.scoring.digits import shortest
 from tests.e2e.conftest import Project, small_table
 from tests.service.artifacts import Root
 from tests.service.processes import Service, running, wait_for

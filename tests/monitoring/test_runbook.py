@@ -12,7 +12,7 @@ from monitoring import alerts
 from monitoring.alert import Alert
 from monitoring.dashboards import BOARDS
 from monitoring.timing import LIMITS, PRODUCTION
-from service import artifact
+from service.scoring import artifact
 from service.settings import Settings
 from tests.monitoring.world import make_artifact
 

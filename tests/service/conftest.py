@@ -14,16 +14,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.account_rules import Account
-from service.accounts import Accounts
-from service.credentials import Credentials
-from service.database import Database
-from service.database_url import parse
-from service.passwords import Passwords
-from service.revisions import UserRevisions
-from service.revocations import Revocations
+from service.auth.revocations import Revocations
+from service.auth.tokens import Tokens
 from service.settings import Settings
-from service.tokens import Tokens
+from service.users.accounts import Accounts
+from service.users.credentials import Credentials
+from service.users.database import Database
+from service.users.database_url import parse
+from service.users.passwords import Passwords
+from service.users.revisions import UserRevisions
+from service.users.rules import Account
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
@@ -140,9 +140,9 @@ def connect() -> Iterator[Callable[[str], Database]]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold no refusal back and look at the database often, so that no test waits for long."""
-    monkeypatch.setattr("service.logins.HOLD_SECONDS", 0.0)
-    monkeypatch.setattr("service.logins.PACE_SECONDS", 0.0)
-    monkeypatch.setattr("service.revocations.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("service.auth.logins.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("service.auth.logins.PACE_SECONDS", 0.0)
+    monkeypatch.setattr("service.auth.revocations.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture

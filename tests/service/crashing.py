@@ -4,8 +4,8 @@ import sys
 from typing import Any, NoReturn
 
 from service.__main__ import main
-from service.credentials import Credentials
-from service.serving import Served
+from service.scoring.serving import Served
+from service.users.credentials import Credentials
 
 CRASH = b"crash"
 """What makes a login, as its user name, or a prediction, anywhere in its body, fail."""

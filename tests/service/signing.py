@@ -7,8 +7,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from service.problems import Problem
-from service.tokens import Tokens
+from service.auth.tokens import Tokens
+from service.http.problems import Problem
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 

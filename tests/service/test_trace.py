@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service import trace
-from service.prediction_ids import PredictionIds
+from service.feedback.prediction_ids import PredictionIds
 from service.settings import Settings
 from tests.service.artifacts import SECRET, Root, onnx_bytes
 

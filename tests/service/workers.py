@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request, Response
 
-from service.access import Access, access_of
-from service.database_url import parse
-from service.problems import MEDIA_TYPE, Problem
-from service.revisions import UserRevisions
+from service.auth.access import Access, access_of
+from service.http.problems import MEDIA_TYPE, Problem
 from service.routes import admin, token
 from service.settings import Settings
+from service.users.database_url import parse
+from service.users.revisions import UserRevisions
 
 PASSWORD = "correct horse"
 RIGHT = {"username": "anna", "password": PASSWORD}

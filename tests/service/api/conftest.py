@@ -25,8 +25,8 @@ from ruamel.yaml import YAML
 
 from service import model
 from service.app import Api, create_app
-from service.connections import Connection
 from service.contract import Contract
+from service.http.connections import Connection
 from service.settings import Settings
 from stages import export, prepare, train
 from stages._params import Params

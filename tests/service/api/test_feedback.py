@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.database import Database, Feedback
+from service.users.database import Database, Feedback
 
 Start = Callable[..., Any]
 DAY = 86_400

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.metrics import INSTANCE_BOUNDS
+from service.scoring.metrics import INSTANCE_BOUNDS
 
 Start = Callable[..., Any]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from service.prediction_ids import are_asked
+from service.feedback.prediction_ids import are_asked
 
 Start = Callable[..., Any]
 MANY = 2_500

@@ -1,0 +1,1 @@
+"""Parquet and Arrow: tables in binary, read with pyarrow, where it is installed."""

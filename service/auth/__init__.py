@@ -1,0 +1,1 @@
+"""Who may do what: logins, the tokens they give, and what ends a token before its time."""

@@ -1,0 +1,1 @@
+"""HTTP around every answer: connections, limits, headers, errors, logs."""

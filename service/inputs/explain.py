@@ -1,0 +1,200 @@
+"""What is wrong with rows, in the caller's words: which row, which field, what was expected, what came."""
+
+import json
+import re
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from service.http.problems import SHOWN_ERRORS, FieldError, Problem
+from service.inputs import moments
+
+_SHOWN_CHARACTERS: Final = 80
+_MAX_NUMBER: Final = float(np.finfo(np.float32).max)
+_NAMES: Final[dict[type, str]] = {bool: "a boolean", str: "text", list: "an array", dict: "an object"}
+
+
+class Findings:
+    """Errors as they are found: the first are kept, all are counted, by field and kind too."""
+
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+        self.count = 0
+        self.kinds: dict[tuple[str | None, str], int] = {}
+        """How often each kind of error came, by feature; None where no feature is meant."""
+
+    def add(self, error: FieldError, kind: str, feature: str | None = None) -> None:
+        """Note one error; `kind` is missing, wrong_type, wrong_value, unknown or outside."""
+        self.count += 1
+        self.kinds[feature, kind] = self.kinds.get((feature, kind), 0) + 1
+        if len(self.errors) < SHOWN_ERRORS:
+            self.errors.append(error)
+
+    def problem(self, status: int = 422) -> "Invalid":
+        """Give the answer that names them."""
+        return Invalid(self, status)
+
+
+class Invalid(Problem):
+    """Rows that the contract does not allow."""
+
+    def __init__(self, findings: Findings, status: int) -> None:
+        many = "1 error" if findings.count == 1 else f"{findings.count:,} errors"
+        super().__init__(
+            status,
+            f"{many} in the request; `errors` names the first {len(findings.errors)}"
+            if findings.count > len(findings.errors)
+            else f"{many} in the request, named in `errors`",
+            type="/problems/invalid-instances",
+            title="The instances do not fit the model's contract",
+            errors=findings.errors,
+            error_count=findings.count,
+        )
+        self.kinds = findings.kinds
+
+
+def read_request(body: bytes, contract: Contract) -> list[dict[str, Any]]:
+    """Read a request closely and give its instances.
+
+    Raises Problem: 400 for what is not JSON, 422 with every error for what does not fit.
+    """
+    document = read_json(body)
+    findings = Findings()
+    if not isinstance(document, dict):
+        findings.add(FieldError(expected='an object: {"instances": [...]}', got=shown(document)), "wrong_type")
+        raise findings.problem()
+    for name in (name for name in document if name != "instances"):
+        findings.add(FieldError(field=clip(name), expected="no other member than instances", got=clip(name)), "unknown")
+    instances = document.get("instances")
+    if isinstance(instances, list):
+        for number, instance in enumerate(instances):
+            check(contract, number, instance, findings)
+    else:
+        got = shown(instances) if "instances" in document else "nothing"
+        findings.add(FieldError(field="instances", expected="an array of objects", got=got), "wrong_type")
+    if findings.count:
+        raise findings.problem()
+    return instances  # type: ignore[return-value]  # checked just above
+
+
+def read_json(text: bytes) -> Any:
+    """Parse JSON strictly: UTF-8, no name twice, no NaN. Raises Problem (400, or 422 for a name that comes twice)."""
+    try:
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=NotANumber)
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"The body is not UTF-8: byte {error.start} cannot be read", title="Not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
+    except RecursionError:
+        raise Problem(400, "The body is nested too deeply", title="Not JSON") from None
+    except ValueError:
+        raise Problem(422, "A number in the body has too many digits", title="Number too long") from None
+
+
+class NotANumber:
+    """NaN or an infinity, which JSON does not know."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        error = FieldError(field=clip(twice), expected="each name once", got="a name that comes twice")
+        raise Problem(422, "A name comes twice in an object", title="Name comes twice", errors=[error])
+    return found
+
+
+def check(contract: Contract, number: int | None, instance: Any, findings: Findings) -> None:
+    """Compare one instance with the contract."""
+    if not isinstance(instance, dict):
+        findings.add(FieldError(instance=number, expected="an object", got=shown(instance)), "wrong_type")
+        return
+    known = {feature.name for feature in contract.features}
+    for name in (name for name in instance if name not in known):
+        error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
+        findings.add(error, "unknown")
+    for feature in contract.features:
+        value = instance.get(feature.name)
+        if value is None:
+            if not feature.nullable:
+                got = "null" if feature.name in instance else "nothing"
+                error = FieldError(instance=number, field=feature.name, expected=expected(feature), got=got)
+                findings.add(error, "missing", feature.name)
+        elif kind := wrong(feature, value):
+            error = FieldError(instance=number, field=feature.name, expected=expected(feature), got=shown(value))
+            findings.add(error, kind, feature.name)
+
+
+def wrong(feature: Feature, value: Any) -> str | None:
+    """Tell what kind of error a value is, or None if it is none; whether strict features allow it is not asked."""
+    match feature:
+        case NumberFeature():
+            if isinstance(value, NotANumber):
+                return "wrong_value"
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return "wrong_type"
+            return None if -_MAX_NUMBER <= value <= _MAX_NUMBER else "wrong_value"
+        case BooleanFeature():
+            return None if isinstance(value, bool) else "wrong_type"
+        case CategoryFeature():
+            return None if isinstance(value, str) else "wrong_type"
+        case DateFeature():
+            return _wrong_date(value)
+
+
+def _wrong_date(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "wrong_type"
+    try:
+        moments.parse(value)
+    except ValueError:
+        return "wrong_value"
+    return None
+
+
+def expected(feature: Feature) -> str:
+    """Say what a feature takes."""
+    match feature:
+        case NumberFeature():
+            kind = "a finite number"
+        case BooleanFeature():
+            kind = "true or false"
+        case CategoryFeature():
+            kind = "text"
+        case DateFeature():
+            kind = "a date in ISO 8601, without zone or in UTC"
+    return f"{kind} or null" if feature.nullable else kind
+
+
+def expected_strictly(feature: Feature) -> str:
+    """Say what a strict feature takes."""
+    if isinstance(feature, CategoryFeature):
+        names = ", ".join(feature.categories[:SHOWN_ERRORS])
+        return f"one of {names}" + (", ..." if len(feature.categories) > SHOWN_ERRORS else "")
+    if isinstance(feature, NumberFeature | DateFeature):
+        return f"{expected(feature)} from {feature.minimum} to {feature.maximum}"
+    return expected(feature)
+
+
+def shown(value: Any) -> str:
+    """Give a value as the caller wrote it, cut short."""
+    if isinstance(value, NotANumber):
+        return value.text
+    if value is None:
+        return "null"
+    if isinstance(value, list | dict):
+        return f"{_NAMES[type(value)]} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_NUMBER:
+        return "a number with too many digits"
+    return clip(json.dumps(value, ensure_ascii=False, allow_nan=True))
+
+
+def clip(text: str) -> str:
+    """Cut text short and leave out what a terminal or UTF-8 could not show."""
+    plain = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "�", text[: _SHOWN_CHARACTERS + 1])
+    return plain if len(text) <= _SHOWN_CHARACTERS else plain[:_SHOWN_CHARACTERS] + "..."

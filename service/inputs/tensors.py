@@ -1,0 +1,160 @@
+"""Tensors of the Open Inference Protocol, as JSON numbers and texts or as bytes behind the JSON.
+
+The protocol: https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/, its binary
+extension: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from service.contract import CategoryFeature, Contract, Feature
+from service.http.problems import FieldError, Problem
+from service.inputs.explain import NotANumber
+
+NUMBERS: Final = {
+    "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
+    "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
+}  # fmt: skip
+_LENGTH: Final = struct.Struct("<I")
+_DATATYPES: Final = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
+
+
+class Tensor(msgspec.Struct, omit_defaults=True):
+    """A tensor of a request or an answer."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Any = None
+    parameters: dict[str, Any] = {}
+
+
+class Output(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Inference(msgspec.Struct):
+    """A request's JSON."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    outputs: list[Output] | None = None
+    parameters: dict[str, Any] = {}
+
+
+def datatype(feature: Feature) -> str:
+    """Give the datatype that the model's metadata names for a feature; any other of its kind is taken too."""
+    return _DATATYPES[feature.type]
+
+
+def instances(contract: Contract, request: Inference, binary: bytes) -> list[dict[str, Any]]:
+    """Turn one tensor per feature into rows, to be checked as any others.
+
+    Parameters
+    ----------
+    binary
+        What stands behind the JSON, for the tensors that say `binary_data_size`, in their order.
+
+    Raises Problem (422) for tensors that are not the contract's, or whose shape is not [n] or [n, 1].
+    """
+    known = {feature.name: feature for feature in contract.features}
+    columns: dict[str, list[Any]] = {}
+    at = 0
+    for tensor in request.inputs:
+        feature = known.get(tensor.name)
+        if feature is None or tensor.name in columns:
+            raise _refusal(tensor, "each feature of the model once", tensor.name)
+        rows = _rows(tensor)
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            values = _flat(tensor, rows)
+        else:
+            if type(size) is not int or not 0 <= size <= len(binary) - at:
+                raise _refusal(tensor, "binary_data_size within the body", str(size))
+            values = _unpack(tensor, rows, binary[at : at + size])
+            at += size
+        columns[tensor.name] = [_value(feature, value) for value in _typed(tensor, feature, values)]
+    if at != len(binary):
+        raise Problem(422, f"{len(binary) - at} bytes behind the JSON belong to no tensor", title="Bytes left over")
+    if len({len(column) for column in columns.values()}) > 1:
+        raise Problem(422, "The tensors differ in their number of rows", title="Shapes do not match")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _refusal(tensor: Tensor, expected: str, got: str) -> Problem:
+    error = FieldError(field=tensor.name[:80], expected=expected, got=got[:80])
+    return Problem(422, f"The input tensor {tensor.name[:80]!r} does not fit", title="Tensor", errors=[error])
+
+
+def _rows(tensor: Tensor) -> int:
+    shape = tensor.shape
+    if len(shape) not in (1, 2) or shape[0] < 0 or shape[1:] not in ([], [1]):
+        raise _refusal(tensor, "a shape of [n] or [n, 1]", str(shape))
+    return shape[0]
+
+
+def _flat(tensor: Tensor, rows: int) -> list[Any]:
+    data = tensor.data
+    if isinstance(data, list) and len(data) == rows and all(isinstance(each, list) and len(each) == 1 for each in data):
+        data = [each[0] for each in data]
+    if not isinstance(data, list) or len(data) != rows:
+        raise _refusal(tensor, f"data of {rows} values", f"{len(data)} values" if isinstance(data, list) else "none")
+    return data
+
+
+def _unpack(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
+    kind = {**NUMBERS, "BOOL": "?"}.get(tensor.datatype)
+    if kind is not None:
+        if len(content) != rows * np.dtype(kind).itemsize:
+            raise _refusal(tensor, f"{rows * np.dtype(kind).itemsize} bytes", f"{len(content)} bytes")
+        numbers: list[Any] = np.frombuffer(content, dtype=kind).tolist()
+        return numbers
+    values, at = [], 0
+    try:
+        while at < len(content):
+            (length,) = _LENGTH.unpack_from(content, at)
+            at += 4 + length
+            if at > len(content):
+                raise _refusal(tensor, "texts with their lengths", "a length beyond the end")
+            values.append(content[at - length : at].decode())
+    except (struct.error, UnicodeDecodeError) as error:
+        raise _refusal(tensor, "texts in UTF-8 with their lengths", str(error)) from None
+    if len(values) != rows:
+        raise _refusal(tensor, f"{rows} texts", f"{len(values)} texts")
+    return values
+
+
+def _typed(tensor: Tensor, feature: Feature, values: list[Any]) -> list[Any]:
+    wanted = _DATATYPES[feature.type]
+    if tensor.datatype != wanted and not (feature.type == "number" and tensor.datatype in NUMBERS):
+        expected = "one of " + ", ".join(NUMBERS) if feature.type == "number" else wanted
+        raise _refusal(tensor, f"the datatype {expected}", tensor.datatype)
+    return values
+
+
+def _value(feature: Feature, value: Any) -> Any:
+    """Tensors know no null: NaN and, where it is no category, the empty text stand for a missing value."""
+    if value == "" and not (isinstance(feature, CategoryFeature) and "" in feature.categories):
+        return None
+    if isinstance(value, NotANumber):
+        return None if value.text == "NaN" else value
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def texts_to_bytes(texts: Sequence[str]) -> bytes:
+    """Give each text's length and its UTF-8, one after another."""
+    encoded = [text.encode() for text in texts]
+    return b"".join(part for each in encoded for part in (_LENGTH.pack(len(each)), each))
+
+
+def numbers_to_bytes(kind: str, values: npt.ArrayLike) -> bytes:
+    """Give values little-endian in the datatype `kind`."""
+    return np.asarray(values, dtype={**NUMBERS, "BOOL": "?"}[kind]).tobytes()

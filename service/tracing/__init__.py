@@ -1,0 +1,1 @@
+"""Traces, where the environment names a collector of OpenTelemetry's."""

@@ -1,0 +1,1 @@
+"""The users database, and all that can be done with it."""

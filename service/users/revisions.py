@@ -1,0 +1,41 @@
+"""The users' revisions, as each worker asks for them at its start and every two seconds."""
+
+from service.users.bare_reader import open_reader
+from service.users.database_url import DatabaseDownError, PostgresqlServer, SqliteFile
+from service.users.migrations import NEWEST
+
+_VERSION = "SELECT version_num FROM alembic_version"
+_SOME_USER = "SELECT 1 FROM users LIMIT 1"
+_NEWEST = "SELECT value FROM revision"
+_CURRENT = "SELECT username, revision FROM users WHERE NOT disabled"
+
+
+class UserRevisions:
+    """Reads revisions from the users database.
+
+    Every method may wait for it, so none belongs on the event loop; one thread at a time may ask.
+    """
+
+    def __init__(self, location: SqliteFile | PostgresqlServer) -> None:
+        self._reader = open_reader(location)
+
+    def are_ready(self) -> bool:
+        """Tell whether there is neither anything to migrate nor a first admin to add."""
+        try:
+            with self._reader.asking() as ask:
+                return ask(_VERSION) == [(NEWEST,)] and bool(ask(_SOME_USER))
+        except DatabaseDownError:  # whoever prepares it will meet the reason again, and tell it
+            return False
+
+    def changes(self, since: int) -> tuple[int, dict[str, int]] | None:
+        """Give the newest revision and that of each user who isn't disabled; None if it is still `since`.
+
+        Raises DatabaseDownError.
+        """
+        with self._reader.asking() as ask:
+            newest = next((value for (value,) in ask(_NEWEST)), None)
+            return None if newest in {None, since} else (newest, dict(ask(_CURRENT)))
+
+    def close(self) -> None:
+        """Close the connection, if one stands open."""
+        self._reader.close()

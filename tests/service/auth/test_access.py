@@ -1,0 +1,174 @@
+"""Workers and their database: tokens that end, and a database that goes and comes back."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.auth import revocations
+from service.settings import Settings
+from service.users.rules import AccountError
+from tests.service.workers import PASSWORD, is_up_to_date, log_in, serving, until, whoami
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Postgres
+
+MakeSettings = Callable[..., Settings]
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.mark.parametrize("change", ["disable", "remove", "set_password"])
+def test_tokens_end_in_every_worker_soon_after_the_change(settings: Settings, change: str) -> None:
+    async def scenario() -> None:
+        async with serving(settings) as one, serving(settings) as other:
+            accounts = one.access.accounts
+            accounts.add("bob", PASSWORD)
+            token = (await log_in(one, username="bob")).json()["access_token"]
+            assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
+
+            changed = ["bob", "another horse"] if change == "set_password" else ["bob"]
+            await asyncio.to_thread(getattr(accounts, change), *changed)
+
+            for client in (one, other):
+                await until(partial(is_up_to_date, client))
+                assert await whoami(client, token) == 401
+
+    asyncio.run(scenario())
+
+
+def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "POLL_SECONDS", 3600.0)
+
+    async def scenario() -> None:
+        async with serving(settings) as one, serving(settings) as other:
+            one.access.accounts.set_password("anna", "another horse")
+            token = (await log_in(one, password="another horse")).json()["access_token"]
+
+            assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
+
+    asyncio.run(scenario())
+
+
+def test_with_the_database_gone_tokens_go_on_and_logins_wait_until_it_is_back(
+    on_sqlite: Settings, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            watch = client.access.watch
+            token = (await log_in(client)).json()["access_token"]
+            (tmp_path / "users.db").rename(tmp_path / "away.db")
+            await until(lambda: not watch.database_is_up)
+
+            answers = [await log_in(client) for _ in range(15)]  # more than may fail
+            assert {answer.status_code for answer in answers} == {503}
+            assert int(answers[0].headers["Retry-After"]) > 0
+            assert await whoami(client, token) == 200
+
+            (tmp_path / "away.db").rename(tmp_path / "users.db")
+            await until(lambda: watch.database_is_up)
+            assert (await log_in(client)).status_code == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest) -> Iterator["Postgres"]:
+    """Give the shared PostgreSQL, running again when the test is over."""
+    cluster = request.getfixturevalue("postgres")
+    yield cluster
+    with contextlib.suppress(Exception):
+        cluster.start()
+
+
+@pytest.mark.slow
+def test_with_postgresql_stopped_tokens_go_on_and_logins_heal_by_themselves(
+    own_postgres: "Postgres",
+    make_settings: MakeSettings,
+) -> None:
+    settings = make_settings(database_url=own_postgres.empty(), admin_username="anna", admin_password=PASSWORD)
+
+    async def scenario() -> None:
+        async with serving(settings) as client:
+            watch = client.access.watch
+            token = (await log_in(client)).json()["access_token"]
+            await asyncio.to_thread(own_postgres.stop)
+            await until(lambda: not watch.database_is_up)
+
+            assert (await log_in(client)).status_code == 503
+            assert await whoami(client, token) == 200
+
+            await asyncio.to_thread(own_postgres.start)
+            await until(lambda: watch.database_is_up)
+            assert (await log_in(client)).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_service_that_starts_before_its_database_heals_by_itself(make_settings: MakeSettings, tmp_path: Path) -> None:
+    folder = tmp_path / "volume"
+    settings = make_settings(
+        database_url=f"sqlite:///{folder}/users.db", admin_username="anna", admin_password=PASSWORD
+    )
+
+    async def scenario() -> None:
+        async with serving(settings) as client:
+            assert (await log_in(client)).status_code == 503
+
+            folder.mkdir()
+            await until(lambda: client.access.watch.database_is_up)
+            assert (await log_in(client)).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_first_admin_against_the_rules_is_told_when_the_database_comes_later_too(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "volume"
+    url = f"sqlite:///{folder}/users.db"
+
+    async def scenario() -> None:
+        async with serving(make_settings(database_url=url, admin_username="anna", admin_password="short")) as client:
+            folder.mkdir()
+            await until(lambda: str(client.access.watch.failure).startswith("ADMIN_USERNAME or ADMIN_PASSWORD: "))
+
+    asyncio.run(scenario())
+
+
+def test_the_watch_outlives_a_failure_that_nobody_thought_of(
+    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            with monkeypatch.context() as broken:
+                broken.setattr(client.access.watch, "_revisions", None)
+                await until(lambda: not client.access.watch.database_is_up)
+            await until(lambda: client.access.watch.database_is_up)
+
+    asyncio.run(scenario())
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"admin_username": "anna"}, "set both ADMIN_USERNAME and ADMIN_PASSWORD"),
+        ({"admin_username": "anna", "admin_password": "short"}, "ADMIN_PASSWORD: a password has at least 8"),
+    ],
+)
+def test_a_first_admin_against_the_rules_stops_the_start(
+    make_settings: MakeSettings, values: dict[str, str], told: str
+) -> None:
+    async def scenario() -> None:
+        async with serving(make_settings(**values)):
+            pass
+
+    with pytest.raises(AccountError, match=told) as caught:
+        asyncio.run(scenario())
+    assert "short" not in str(caught.value)

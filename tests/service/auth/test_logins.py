@@ -1,0 +1,134 @@
+"""Logins under pressure: throttled, queued, held back, counted."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.auth import logins
+from service.settings import Settings
+from tests.service.workers import WRONG, Worker, log_in, serving, until
+
+MakeSettings = Callable[..., Settings]
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def test_failed_logins_are_throttled_with_a_time_to_wait(on_sqlite: Settings) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            statuses = [(await client.post("/token", data=WRONG)).status_code for _ in range(12)]
+            answer = await log_in(client)
+
+            assert statuses == [401] * 10 + [429] * 2
+            assert answer.status_code == 429
+            assert 1 <= int(answer.headers["Retry-After"]) <= 6
+            assert (await log_in(client, username="bob")).status_code == 401
+
+    asyncio.run(scenario())
+
+
+def test_good_logins_are_not_throttled(on_sqlite: Settings) -> None:
+    async def scenario() -> set[int]:
+        async with serving(on_sqlite) as client:
+            return {(await log_in(client)).status_code for _ in range(60)}
+
+    assert asyncio.run(scenario()) == {200}
+
+
+def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
+    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "WAITING", 2)
+    may_go_on = threading.Event()
+
+    async def scenario() -> list[httpx.Response]:
+        async with serving(on_sqlite) as client:
+            credentials = client.access.logins._credentials
+            check = credentials.check
+            monkeypatch.setattr(credentials, "check", lambda *form: may_go_on.wait() and check(*form))
+            asked = [asyncio.create_task(log_in(client)) for _ in range(8)]
+            await until(lambda: sum(each.done() for each in asked) == 5)
+            may_go_on.set()
+            return await asyncio.gather(*asked)
+
+    answers = asyncio.run(scenario())
+    assert Counter(answer.status_code for answer in answers) == {200: 3, 503: 5}
+    assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"1"}
+
+
+def test_a_refusal_is_held_back_while_others_are_answered(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> tuple[int, int]:
+        async with serving(on_sqlite) as client:
+            for _ in range(10):
+                await client.post("/token", data=WRONG)
+            monkeypatch.setattr(logins, "HOLD_SECONDS", 3600.0)
+            held = [asyncio.create_task(client.post("/token", data=WRONG)) for _ in range(20)]
+            await until(lambda: client.access.logins._held == 20)
+            other = await log_in(client, username="bob")
+            answered = sum(each.done() for each in held)
+            for each in held:
+                each.cancel()
+            await asyncio.wait(held)
+            return other.status_code, answered
+
+    assert asyncio.run(scenario()) == (401, 0)
+
+
+def test_more_refusals_than_may_be_held_leave_at_once(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "MAX_HELD", 0)
+
+    async def scenario() -> int:
+        async with serving(on_sqlite) as client:
+            for _ in range(10):
+                await client.post("/token", data=WRONG)
+            monkeypatch.setattr(logins, "HOLD_SECONDS", 3600.0)
+            return (await client.post("/token", data=WRONG)).status_code
+
+    assert asyncio.run(scenario()) == 429
+
+
+def test_refusals_leave_one_after_the_other_however_many_ask(
+    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logins, "PACE_SECONDS", 0.05)
+    left: list[float] = []
+
+    async def refused(client: Worker) -> None:
+        await client.post("/token", data=WRONG)
+        left.append(time.perf_counter())
+
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            for _ in range(10):
+                await client.post("/token", data=WRONG)
+            await asyncio.gather(*(refused(client) for _ in range(6)))
+
+    asyncio.run(scenario())
+    assert left[-1] - left[0] > 0.2
+
+
+def test_grants_and_refusals_are_counted_by_reason(on_sqlite: Settings, tmp_path: Path) -> None:
+    counted: Counter[str] = Counter()
+
+    async def scenario() -> None:
+        async with serving(on_sqlite, lambda outcome: counted.update([outcome])) as client:
+            await log_in(client)
+            await log_in(client, scope="root")
+            for _ in range(11):
+                await client.post("/token", data=WRONG)
+            (tmp_path / "users.db").unlink()
+            await log_in(client, username="bob")
+
+    asyncio.run(scenario())
+    assert counted == {
+        "granted": 1,
+        "invalid_scope": 1,
+        "wrong_credentials": 10,
+        "throttled_username": 1,
+        "database_down": 1,
+    }

@@ -1,0 +1,167 @@
+"""POST /token over HTTP: who gets a token, who is refused, and what each refusal says."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.http import exchange
+from service.settings import Settings
+from tests.service.workers import PASSWORD, RIGHT, WRONG, log_in, serving, whoami
+
+MakeSettings = Callable[..., Settings]
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def test_a_login_gives_a_bearer_token_that_opens_the_api(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with serving(settings) as client:
+            answer = await log_in(client)
+
+            assert answer.status_code == 200
+            assert sorted(answer.json()) == ["access_token", "expires_in", "token_type"]
+            assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert await whoami(client, answer.json()["access_token"]) == 200
+
+    asyncio.run(scenario())
+
+
+def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(settings: Settings) -> None:
+    async def scenario() -> list[httpx.Response]:
+        async with serving(settings) as client:
+            accounts = client.access.accounts
+            accounts.add("bob", PASSWORD)
+            accounts.disable("bob")
+            forms = [WRONG, {**RIGHT, "username": "nobody"}, {**RIGHT, "username": "bob"}, {**RIGHT, "username": "a b"}]
+            return [await client.post("/token", data=form) for form in forms]
+
+    answers = asyncio.run(scenario())
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.content for answer in answers}) == 1
+    assert len({tuple(sorted(answer.headers.items())) for answer in answers}) == 1
+    assert answers[0].headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_asked_for_scopes_are_those_given(on_sqlite: Settings) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            answer = await log_in(client, scope="admin")
+
+            assert answer.status_code == 200
+            assert await whoami(client, answer.json()["access_token"]) == 403
+
+    asyncio.run(scenario())
+
+
+def test_a_scope_that_the_user_lacks_is_refused(on_sqlite: Settings) -> None:
+    async def scenario() -> None:
+        async with serving(on_sqlite) as client:
+            client.access.accounts.add("bob", PASSWORD)
+            answer = await log_in(client, username="bob", scope="predict admin")
+
+            assert answer.status_code == 400
+            assert answer.json()["detail"] == "Scopes of this user are predict; ask for those or for none"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ("", ["username", "password"]),
+        ("username=anna", ["password"]),
+        ("username=&password=x", ["username"]),
+        ("username=anna&password=x&password=y", ["password"]),
+        ("grant_type=client_credentials&username=anna&password=x", ["grant_type"]),
+    ],
+)
+def test_a_form_that_is_not_whole_names_the_fields(on_sqlite: Settings, body: str, fields: list[str]) -> None:
+    answer = post(on_sqlite, body.encode())
+
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == fields
+
+
+def post(settings: Settings, body: bytes, kind: str = "application/x-www-form-urlencoded") -> httpx.Response:
+    async def scenario() -> httpx.Response:
+        async with serving(settings) as client:
+            return await client.post("/token", content=body, headers={"Content-Type": kind})
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("body", [b"username=%ff&password=x", b"\xff\xfe", b"a=b&" * 1000, b"username=\xc3\xa4"])
+def test_bytes_that_are_no_form_are_refused(on_sqlite: Settings, body: bytes) -> None:
+    assert post(on_sqlite, body).status_code == 422
+
+
+def test_a_body_that_is_too_large_is_not_read_to_its_end(on_sqlite: Settings) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 10**8:
+            sent += 1000
+            yield b"x" * 1000
+
+    async def scenario() -> int:
+        async with serving(on_sqlite) as client:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            return (await client.post("/token", content=endless(), headers=headers)).status_code
+
+    assert asyncio.run(scenario()) == 413
+    assert sent < 20_000
+
+
+def test_a_body_that_never_ends_is_given_up(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "BODY_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"username="
+        await asyncio.sleep(30)
+
+    async def scenario() -> int:
+        async with serving(on_sqlite) as client:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            return (await client.post("/token", content=slow(), headers=headers)).status_code
+
+    assert asyncio.run(scenario()) == 408
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", "text/plain", ""])
+def test_another_content_type_is_refused(on_sqlite: Settings, kind: str) -> None:
+    assert post(on_sqlite, b"{}", kind).status_code == 415
+
+
+@given(form=st.dictionaries(st.sampled_from(["username", "password", "scope"]), st.text(max_size=30)))
+def test_no_text_whatsoever_makes_the_login_fail(
+    tmp_path_factory: pytest.TempPathFactory, form: dict[str, str]
+) -> None:
+    url = f"sqlite:///{tmp_path_factory.getbasetemp() / 'any.db'}"
+    values = {"secret_key": "s" * 32, "database_url": url, "argon2_time_cost": 1, "argon2_memory_kib": 8}
+    encoded = urlencode(form, errors="surrogatepass").encode()
+
+    assert post(Settings.model_validate(values), encoded).status_code in {401, 422, 429}
+
+
+def test_no_secret_is_told_or_logged(on_sqlite: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    async def scenario() -> str:
+        async with serving(on_sqlite) as client:
+            answers = [await log_in(client), await client.post("/token", data=WRONG)]
+            answers += [await log_in(client, grant_type="wrong horse"), await log_in(client, scope="root")]
+            (tmp_path / "users.db").write_bytes(b"no database")
+            answers += [await log_in(client)]
+            return "".join(f"{answer.text} {answer.headers}" for answer in answers[1:])
+
+    with caplog.at_level(logging.DEBUG):
+        told = asyncio.run(scenario()) + caplog.text
+
+    for secret in (PASSWORD, "wrong horse", on_sqlite.secret_key.get_secret_value(), "$argon2"):
+        assert secret not in told

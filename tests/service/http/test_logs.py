@@ -1,0 +1,89 @@
+"""Lines of the log, and who names a request."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from service.http.correlation import TRACE, Trace
+from service.http.logs import AccessLog, Answered, JsonFormatter, RequestIds, plain
+
+REQUEST = Answered(0.0, "id", "anna", "POST", "/predict", 200, 0.0012345, "v" * 32, 1)
+
+
+def written(*requests: Answered, as_json: bool) -> list[str]:
+    stream = io.StringIO()
+    log = AccessLog(stream, as_json=as_json)
+    log.start()
+    for request in requests:
+        log.note(request)
+    log.stop()
+    return stream.getvalue().splitlines()
+
+
+def test_a_request_is_one_json_object() -> None:
+    (line,) = written(REQUEST, as_json=True)
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:00.000Z", "level": "info", "event": "request", "request_id": "id", "user": "anna",
+        "method": "POST", "route": "/predict", "status": 200, "duration_ms": 1.234, "model_version": "v" * 32,
+        "instances": 1,
+    }  # fmt: skip
+
+
+def test_a_request_is_one_line_for_people() -> None:
+    (line,) = written(REQUEST, as_json=False)
+    assert line.endswith(" 200 POST /predict 1.2 ms 1 rows anna id")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_path_can_forge_a_line(as_json: bool) -> None:
+    assert len(written(REQUEST._replace(route='/\n{"level":"info"}\x1b[31m'), as_json=as_json)) == 1
+
+
+def test_every_request_is_written_at_the_end() -> None:
+    assert len(written(*[REQUEST] * 5000, as_json=True)) == 5000
+
+
+def test_a_log_that_cannot_be_written_holds_nothing_up() -> None:
+    stream = io.StringIO()
+    stream.close()
+    log = AccessLog(stream, as_json=True)
+    log.note(REQUEST)
+    log.stop()
+
+
+@pytest.mark.parametrize("given", [b"abc", b"0b5c-77:1/2+3=", b"x" * 128])
+def test_a_request_keeps_the_name_that_its_caller_gave(given: bytes) -> None:
+    assert RequestIds("unique").choose(given) == given
+
+
+@pytest.mark.parametrize("given", [None, b"", b"a b", b"x" * 129, b"\xff", b'"', b"a\n"])
+def test_a_request_without_a_usable_name_gets_one_of_its_own(given: Any) -> None:
+    ids = RequestIds("unique")
+    assert (ids.choose(given), ids.choose(given)) == (b"unique-1", b"unique-2")
+
+
+def test_an_event_with_a_traceback_is_one_json_object() -> None:
+    error = ZeroDivisionError("division by zero")
+    record = logging.LogRecord("service", logging.ERROR, "", 0, "it %s", ("failed",), (type(error), error, None))
+    line = JsonFormatter().format(record)
+    assert json.loads(line)["event"] == "it failed"
+    assert "ZeroDivisionError" in json.loads(line)["traceback"]
+    assert "\n" not in line
+
+
+def test_text_for_terminals_has_no_control_characters() -> None:
+    assert plain("a\x1b[31mb\nc") == "a?[31mb?c"
+
+
+def test_an_event_within_a_request_names_its_trace() -> None:
+    record = logging.LogRecord("service", logging.INFO, "", 1, "something happened", (), None)
+    token = TRACE.set(Trace("a" * 32, "b" * 16))
+    try:
+        line = json.loads(JsonFormatter().format(record))
+    finally:
+        TRACE.reset(token)
+    assert (line["trace_id"], line["span_id"]) == ("a" * 32, "b" * 16)
+    assert "trace_id" not in json.loads(JsonFormatter().format(record))

@@ -1,0 +1,138 @@
+"""The small parts between bytes and predictions: decimals, dates, layouts, company."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from service.contract import CategoryFeature, DateFeature, NumberFeature
+from service.counting.counters import Counters
+from service.inputs import moments
+from service.inputs.layout import Layout
+from service.scoring import artifact
+from service.scoring.bins import Bins, bin_names
+from service.scoring.digits import shortest
+from service.scoring.serving import Served
+from tests.service.artifacts import Root, contract, graph, stump, with_contract
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def digits(number: float) -> int:
+    return len(repr(number).split("e")[0].replace(".", "").replace("-", "").strip("0"))
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=FLOATS))
+def test_the_fewest_digits_give_the_same_float32_back(values: Any) -> None:
+    found = shortest(values)
+    np.testing.assert_array_equal(np.array(found, dtype=np.float32), values)
+    usual = [[float(str(value)) for value in row] for row in values]
+    assert [[digits(number) for number in row] for row in found] == [
+        [digits(number) for number in row] for row in usual
+    ]
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(0, 1, width=32)))
+def test_probabilities_are_the_same_alone_and_among_many(values: Any) -> None:
+    assert shortest(values) == [shortest(values[place : place + 1])[0] for place in range(len(values))]
+
+
+@given(st.datetimes())
+def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
+    feature = date_feature(("days", "month", "day", "weekday", "hour"))
+    encoded = feature.encode(np.array([moment], dtype="datetime64[us]"))[0]
+    *parts, days = moments.reader(feature)(moment.isoformat())
+    np.testing.assert_array_equal(np.array(parts, dtype=np.float32), encoded)
+    assert days == parts[0]
+
+
+@given(st.datetimes())
+def test_utc_may_be_said_or_left_out(moment: datetime) -> None:
+    said = moment.replace(tzinfo=UTC).isoformat()
+    assert moments.parse(said) == moments.parse(said.replace("+00:00", "Z")) == moment
+
+
+@pytest.mark.parametrize("text", ["", "now", "2020-13-01", "2020-01-01T25:00", "2020-01-01T00:00+02:00", "1" * 1000])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        moments.parse(text)
+
+
+NAN, INF = float("nan"), float("inf")
+EDGES = tuple(float(edge) for edge in range(300))
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.just(3)),
+        elements=st.one_of(st.floats(-5, 305, width=32), st.sampled_from([NAN, *EDGES])),
+    )
+)
+def test_a_number_is_counted_between_the_edges_that_enclose_it(numbers: Any) -> None:
+    """However many edges each feature has; one that equals an edge lies below it, a missing one in the last bin."""
+    described = contract(
+        features=tuple(
+            NumberFeature(
+                name=f"x{edges}", nullable=True, minimum=0, maximum=1, bin_edges=EDGES[:edges], bin_shares=(0.0,)
+            )
+            for edges in (0, 4, 300)
+        )
+    )
+    bins = Bins(described, Layout(described))
+    names = [name for each in bins.names for name in each]
+    placed = [[names[place] for place in feature] for feature in bins.places(numbers)]
+    for column, edges in enumerate((0, 4, 300)):
+        above = [next((edge for edge in (*EDGES[:edges], INF) if value <= edge), None) for value in numbers[:, column]]
+        expected = ["missing" if edge is None else "+Inf" if edge == INF else str(np.float32(edge)) for edge in above]
+        assert placed[column] == expected
+
+
+@given(st.lists(st.sampled_from(["a", "b", None, "never seen"]), min_size=1, max_size=9))
+def test_a_category_is_counted_by_its_name(values: list[str | None]) -> None:
+    feature = CategoryFeature(name="c", nullable=True, categories=("a", "b"), bin_shares=(0.5, 0.5, 0.0))
+    described = contract(features=(feature,))
+    placed = Bins(described, Layout(described)).places(feature.encode(values))[0]
+    assert placed.tolist() == [{"a": 0, "b": 1, None: 2}.get(value, 3) for value in values]
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ('say "no"', "back\\slash"), ("", "new\nline"), ("é", "\u2028")])
+def test_probabilities_are_written_by_the_names_of_their_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    described = contract(classes=names, positive=names[1])
+    root = Root(tmp_path)
+    root.write(with_contract(graph([stump()]), described.model_dump_json()))
+    served = Served(artifact.load(root.settings()), Counters(tmp_path))
+    scored = served.score(served.read(b'{"instances":[{"x0":1,"x1":0},{"x0":0,"x1":0}]}'))
+    answer = json.loads(served.answer(scored))
+    assert answer["probabilities"] == [dict(zip(names, row, strict=True)) for row in ((0.3, 0.7), (0.7, 0.3))]
+
+
+def date_feature(parts: Any) -> DateFeature:
+    days = {"minimum": "2020-01-01", "maximum": "2020-12-31", "bin_edges": (), "bin_shares": (1.0, 0.0)}
+    return DateFeature(name="when", nullable=False, parts=parts, **days)
+
+
+def test_bins_are_named_by_their_upper_edge() -> None:
+    feature = NumberFeature(
+        name="x", nullable=False, minimum=0, maximum=1, bin_edges=(0.1, 0.5), bin_shares=(0.3, 0.3, 0.4, 0)
+    )
+    assert bin_names(feature) == ["0.1", "0.5", "+Inf", "missing"]
+
+
+def test_a_category_called_missing_is_not_taken_for_a_missing_one() -> None:
+    feature = CategoryFeature(
+        name="x", nullable=True, categories=("missing", "missing_0", "unseen"), bin_shares=(0.25,) * 4
+    )
+    assert bin_names(feature) == ["missing", "missing_0", "unseen", "missing_1", "unseen_0"]
+
+
+def test_edges_that_differ_have_names_that_differ() -> None:
+    edges = tuple(float(np.float32(0.1) + np.float32(step) * np.finfo(np.float32).eps) for step in range(5))
+    feature = NumberFeature(name="x", nullable=False, minimum=0, maximum=1, bin_edges=edges, bin_shares=(0.1,) * 7)
+    assert len(set(bin_names(feature))) == 7

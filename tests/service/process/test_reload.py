@@ -1,0 +1,241 @@
+"""A new artifact goes into service while the old one answers; a bad one does not."""
+
+import asyncio
+import errno
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from service.counting.counters import Counters
+from service.model import ArtifactError
+from service.scoring import artifact, reload
+from service.scoring.artifact import Artifact
+from service.scoring.serving import Serving
+from tests.service.artifacts import Root, metrics_json, onnx_bytes, written
+from tests.service.processes import Load, Service, running, wait_for
+
+
+@dataclass
+class Current:
+    artifact: Artifact
+
+
+@dataclass
+class FakeServing:
+    """Holds an artifact without warming it up."""
+
+    current: Current
+    swaps: int = 0
+
+    def swap(self, new: Artifact) -> None:
+        self.current = Current(new)
+        self.swaps += 1
+
+    def let_go(self) -> None:
+        """Have nothing to forget."""
+
+
+@dataclass
+class Watched:
+    """A watch over a root, and what it told."""
+
+    root: Root
+    refused: list[ArtifactError] = field(default_factory=list)
+    reloaded: list[Artifact] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        settings = self.root.settings()
+        self.serving = FakeServing(Current(artifact.load(settings)))
+        serving = cast("Serving", self.serving)
+        self.watch = reload.Watch(settings, serving, reloaded=self.reloaded.append, refused=self.refused.append)
+
+    def look(self, times: int = 1) -> None:
+        async def looks() -> None:
+            for _ in range(times):
+                await self.watch.look()
+
+        asyncio.run(looks())
+
+    @property
+    def version(self) -> str:
+        return self.serving.current.artifact.version
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    root = Root(tmp_path)
+    root.write(onnx_bytes())
+    return Watched(root)
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "GRACE_SECONDS", 0.0)
+
+
+def test_a_new_artifact_goes_into_service(watched: Watched) -> None:
+    version = watched.root.write(onnx_bytes(lean=1.0))
+
+    watched.look()
+
+    assert watched.version == version
+    assert [each.version for each in watched.reloaded] == [version]
+
+
+def test_a_replaced_model_leaves_memory_without_the_collector(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.write(onnx_bytes())
+    counters = Counters(tmp_path / "counters")
+    serving = Serving(artifact.load(root.settings()), counters)
+    before = weakref.ref(serving.current.model.session)
+    root.write(onnx_bytes(lean=1.0))
+    gc.disable()  # at work, what was there at the start is exempt from it
+
+    try:
+        serving.swap(artifact.load(root.settings()))
+        serving.let_go()
+    finally:
+        gc.enable()
+
+    assert before() is None
+
+
+def test_files_that_did_not_change_are_not_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.look()
+    monkeypatch.setattr(artifact, "load", lambda *_: pytest.fail("read again"))
+
+    watched.look(2)
+
+    assert watched.serving.swaps == 0
+
+
+def test_a_new_lock_for_the_same_model_keeps_the_model(watched: Watched) -> None:
+    model = watched.serving.current.artifact.model
+    watched.root.write(onnx_bytes(), metrics_json(threshold=0.9))
+
+    watched.look()
+
+    assert watched.serving.current.artifact.model is model
+    assert watched.serving.current.artifact.threshold == 0.9
+
+
+def damage(root: Root) -> None:
+    root.replace(root.model, b"damaged")
+
+
+def hostile(root: Root) -> None:
+    root.write(b"\x80 a pickle that the lock names")
+
+
+@pytest.mark.usefixtures("no_grace")
+@pytest.mark.parametrize("harm", [damage, hostile])
+def test_a_bad_artifact_is_refused_once_and_the_old_one_serves_on(
+    watched: Watched, harm: Callable[[Root], None]
+) -> None:
+    version = watched.version
+    harm(watched.root)
+
+    watched.look(5)
+
+    assert len(watched.refused) == 1
+    assert watched.version == version
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_after_a_bad_artifact_a_good_one_goes_into_service(watched: Watched) -> None:
+    damage(watched.root)
+    watched.look(3)
+    version = watched.root.write(onnx_bytes(lean=2.0))
+
+    watched.look()
+
+    assert watched.version == version
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_an_artifact_that_cannot_be_made_ready_is_refused_and_the_watch_goes_on(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(_: Artifact) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.serving, "swap", full_disk)
+        watched.root.write(onnx_bytes(lean=1.0))
+        watched.look(3)
+    version = watched.root.write(onnx_bytes(lean=2.0))
+    watched.look()
+
+    assert (len(watched.refused), watched.version) == (1, version)
+
+
+def test_files_that_disagree_for_a_moment_are_not_refused(watched: Watched) -> None:
+    content = onnx_bytes(lean=1.0)
+    watched.root.write_lock(content, watched.root.metrics.read_bytes())
+    watched.look(3)
+
+    version = watched.root.write(content)
+    watched.look()
+
+    assert (watched.refused, watched.version) == ([], version)
+
+
+def missing(root: Root) -> None:
+    root.model.unlink()
+
+
+def half_way(root: Root) -> None:
+    root.write_lock(onnx_bytes(lean=1.0), root.metrics.read_bytes(), evaluated=onnx_bytes())
+
+
+@pytest.mark.usefixtures("no_grace")
+@pytest.mark.parametrize("state", [missing, half_way])
+def test_a_pipeline_half_way_is_waited_for_without_counting_it(watched: Watched, state: Callable[[Root], None]) -> None:
+    state(watched.root)
+
+    watched.look(5)
+
+    assert (watched.refused, watched.serving.swaps) == ([], 0)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(written(tmp_path_factory.mktemp("served")), WORKERS="2") as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("reload")
+def test_every_worker_takes_a_new_artifact_over_within_5_s_and_no_request_fails(service: Service) -> None:
+    old, load = service.version(), Load(service)
+    before = service.metric('model_reloads_total{outcome="reloaded"}')
+    load.start()
+    try:
+        new = service.root.write(onnx_bytes(lean=1.0))
+        wait_for(
+            lambda: service.metric('model_reloads_total{outcome="reloaded"}') == before + 2, "reloading", seconds=5
+        )
+        load.versions.add(service.version())
+    finally:
+        load.stop()
+
+    assert load.failed == []
+    assert load.versions == {old, new}
+    assert service.version() == new
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("reload")
+def test_workers_refuse_a_bad_artifact_and_serve_the_old_one(service: Service) -> None:
+    version = service.version()
+    service.root.replace(service.root.model, b"damaged")
+
+    wait_for(lambda: service.metric('model_reloads_total{outcome="refused"}') == 2, "refusing")
+
+    assert service.version() == version
+    assert service.output().count("its MD5 is") == 2

@@ -1,0 +1,160 @@
+"""Whether traces are made, and that no collector can hold the service up."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError
+from service.tracing import setup as tracing
+from tests.service.artifacts import SECRET, Root, written
+from tests.service.collector import Collector, collecting
+from tests.service.processes import BODY, Service, environment, fails, free_port, running, wait_for
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return written(tmp_path)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with collecting() as running:
+        yield running
+
+
+def settings(**variables: str) -> Settings:
+    return Settings.from_environment({"SECRET_KEY": SECRET, **variables})
+
+
+def test_without_a_collector_nothing_is_traced() -> None:
+    assert tracing.start(settings()) is None
+
+
+@pytest.mark.parametrize("variables", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}, {ENDPOINT: ""}])
+def test_what_switches_opentelemetry_off_switches_traces_off(variables: dict[str, str]) -> None:
+    assert tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:4318", **variables})) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} is 'collector:4318'; expected an URL"),
+        (
+            {ENDPOINT: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'; only http/protobuf is sent",
+        ),
+    ],
+)
+def test_what_cannot_be_sent_to_is_refused_by_its_name(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        tracing.start(settings(**variables))
+
+
+def test_the_environment_is_afterwards_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "outside")
+    with tracing.as_environment({"OTEL_SERVICE_NAME": "inside", "OTEL_BSP_SCHEDULE_DELAY": "10"}):
+        assert (os.environ["OTEL_SERVICE_NAME"], os.environ["OTEL_BSP_SCHEDULE_DELAY"]) == ("inside", "10")
+    assert os.environ["OTEL_SERVICE_NAME"] == "outside"
+    assert "OTEL_BSP_SCHEDULE_DELAY" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_service_without_traces_imports_no_part_of_opentelemetry_that_makes_any(root: Root) -> None:
+    # Its interface alone comes with FastAPI.
+    code = (
+        "import os, sys; from service.app import create_app; from service.settings import Settings; "
+        "create_app(Settings.from_environment(os.environ)); "
+        "wanted = {'opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing.spans', 'requests'}; "
+        "print(sorted(wanted & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(root, 0), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_without_the_packages_says_in_one_line_how_to_get_them(
+    root: Root, tmp_path: Path, workers: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.sdk'] = None")
+    more = {ENDPOINT: "http://127.0.0.1:4318", "PYTHONPATH": str(tmp_path), "WORKERS": workers}
+    status, said = fails(root, **more)
+    assert status == 1
+    assert said.startswith(f"error: {ENDPOINT} is set, but OpenTelemetry's SDK is not installed; install it with")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_spans_that_wait_at_the_end_are_sent_as_the_file_env_says(root: Root, collector: Collector) -> None:
+    file = root.lock.with_name("settings.env")
+    file.write_text(f"{ENDPOINT}={collector.url}\nOTEL_BSP_SCHEDULE_DELAY=60000\nOTEL_SERVICE_NAME=scores\n")
+    with running(root, ENV_FILE=str(file)) as service:
+        assert service.client.post("/predict", json=BODY).status_code == 200
+        assert service.stop() == 0
+    assert collector.one("POST /predict", 0.0).resource["service.name"] == "scores"
+
+
+@pytest.fixture(params=["refuses", "hangs", "fails"])
+def broken(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the address of a collector that takes nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if request.param == "refuses":
+            port = free_port()
+        if request.param == "fails":
+            port = request.getfixturevalue("failing").port
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def failing() -> Iterator[Collector]:
+    with collecting(status=503) as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_a_broken_collector_holds_up_neither_requests_nor_the_end(root: Root, broken: str) -> None:
+    few = {"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16", "OTEL_BSP_SCHEDULE_DELAY": "10"}
+    with running(root, **{ENDPOINT: broken, **few}) as service:
+        slowest = max(_seconds(service) for _ in range(100))
+        began = time.monotonic()
+        status = service.stop()
+        assert (status, time.monotonic() - began < 6.0, slowest < 1.0) == (0, True, True)
+        assert service.output().count("Queue full") <= 1
+
+
+@pytest.mark.slow
+def test_every_worker_sends_its_spans_and_so_does_the_one_after_a_killed_one(root: Root, collector: Collector) -> None:
+    with running(root, **{ENDPOINT: collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10", "WORKERS": "2"}) as service:
+        first = set(service.workers())
+        wait_for(lambda: _predicts(service) and _senders(collector) == first, "spans of both")
+        os.kill(min(first), signal.SIGKILL)
+        wait_for(lambda: len(set(service.workers()) - first) == 1, "the restart", 20.0)
+        (new,) = set(service.workers()) - first
+        wait_for(lambda: _predicts(service) and new in _senders(collector), "spans of the new one", 20.0)
+
+
+def _seconds(service: Service) -> float:
+    began = time.monotonic()
+    assert service.client.post("/predict", json=BODY).status_code == 200
+    return time.monotonic() - began
+
+
+def _predicts(service: Service) -> bool:
+    return service.reaches("service_workers ", 2.0) and service.client.post("/predict", json=BODY).status_code == 200
+
+
+def _senders(collector: Collector) -> set[int]:
+    """Give the processes whose predictions came."""
+    return {span.resource["process.pid"] for span in collector.server_spans() if span.name == "POST /predict"}
