@@ -1,9 +1,11 @@
-"""What a supervisor and its workers say to each other, one byte a word, over a socket pair."""
+"""Between a supervisor and its workers: what they say, one byte a word over a socket pair, and what both keep to."""
 
 import contextlib
 import socket
 from typing import Final
 
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
 READY: Final = b"r"
 """From the worker, once: it answers requests."""
 BEAT: Final = b"b"

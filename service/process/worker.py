@@ -18,7 +18,6 @@ from service.http import logs
 from service.http.connections import Connection
 from service.model import ArtifactError
 from service.process import channel
-from service.process.workers import BACKLOG
 from service.scoring import artifact, memory
 from service.settings import Settings, SettingsError
 
@@ -56,7 +55,7 @@ class _Server(uvicorn.Server):
     async def _accept_rest(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):  # none waits any more, or no file is left to open
-            for _ in range(BACKLOG):
+            for _ in range(channel.BACKLOG):
                 accepted, _ = listener.accept()
                 accepted.setblocking(False)  # noqa: FBT003  # the socket module's own signature
                 await loop.connect_accepted_socket(self._make_connection, accepted)

@@ -31,8 +31,6 @@ from service.process import channel
 from service.process.channel import StartError
 from service.settings import Settings
 
-BACKLOG: Final = 2048
-"""Connections that may wait to be accepted."""
 SILENT_SECONDS: Final = 30.0
 """A worker whose event loop says nothing for so long hangs, and is replaced."""
 BACKOFF_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -106,7 +104,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(channel.BACKLOG)
     except OSError as error:
         if listener is not None:
             listener.close()

@@ -65,14 +65,14 @@ class Served:
         self.contract: Contract = artifact.model.contract
         self.version = artifact.model.version
         self.layout = Layout(self.contract)
-        self.reader = RowReader(self.contract)
+        self.reader = self._make_reader()
         self.metrics = PredictionMetrics(counters, artifact, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
         self._named = _namer(self.class_names)
         self._model = msgspec.Raw(_ENCODER.encode({"name": artifact.name, "version": self.version}))
         self.example = example(self.contract)
         self._neighbours = self._try_company()
-        self.together = Together(self) if self._neighbours else None
+        self.together = self._make_together() if self._neighbours else None
         """Scores small requests together, if the model allows it."""
         self._warm_up()
 
@@ -162,6 +162,12 @@ class Served:
         self.metrics.count(scored.numbers, scored.scores, scored.labels)
         if scored.outside:
             self.metrics.count_outside(scored.outside)
+
+    def _make_reader(self) -> RowReader:
+        return RowReader(self.contract)
+
+    def _make_together(self) -> Together:
+        return Together(self)
 
     def _warm_up(self) -> None:
         """Answer the example, alone and many times, so that the first caller does not wait."""

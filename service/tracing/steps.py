@@ -143,9 +143,12 @@ class TracedServed(Served):
     def __init__(self, artifact: "Artifact", counters: Counters, steps: Steps) -> None:
         self._steps = steps
         super().__init__(artifact, counters)
-        self.reader = _Reader(self, steps)
-        if self.together is not None:
-            self.together = _Together(self, steps)
+
+    def _make_reader(self) -> RowReader:
+        return _Reader(self, self._steps)
+
+    def _make_together(self) -> Together:
+        return _Together(self, self._steps)
 
     def read(self, body: bytes, limit: int = 256) -> Encoded:
         """Read a request's instances."""
