@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.contract import MISSING, BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
-from service.http.problems import FieldError
+from service.http.problems import FieldError, Problem
 from service.inputs import moments
 from service.inputs.explain import Findings, clip, expected
 from service.inputs.layout import Layout
@@ -28,6 +28,7 @@ class CsvReader:
     """
 
     def __init__(self, contract: Contract, layout: Layout, names: Sequence[str]) -> None:
+        _check_separator(contract, names)
         check_names(contract, names)
         self._names = names
         self._features = {feature.name: feature for feature in contract.features}
@@ -41,8 +42,8 @@ class CsvReader:
             if isinstance(feature, NumberFeature):
                 self._numeric.extend(columns)
 
-    def encode(self, rows: Sequence[Sequence[str]], *, underscores: bool = True) -> Encoded:
-        """Encode rows of as many cells as there are names; `underscores` tells whether there may be any in them.
+    def encode(self, rows: Sequence[Sequence[str]], *, plain: bool = False) -> Encoded:
+        """Encode rows of as many cells as there are names; `plain` if all is ASCII without an underscore.
 
         Raises Unclear if a cell is wrong, or a number is spelt as Python allows and JSON does not.
         """
@@ -60,7 +61,7 @@ class CsvReader:
                     numbers[:, first] = encode(texts)
                     if first in self._numeric:
                         missing += texts.count("")
-                        if underscores and "_" in "".join(texts):
+                        if not (plain or _is_plain("".join(texts))):
                             raise Unclear
         except (ValueError, KeyError) as error:
             raise Unclear from error
@@ -75,6 +76,15 @@ class CsvReader:
             {name: _value(self._features[name], text) for name, text in zip(self._names, row, strict=True)}
             for row in rows
         ]
+
+
+def _check_separator(contract: Contract, names: Sequence[str]) -> None:
+    """Raise Problem for a line of names in one cell, as other separators make it."""
+    if len(names) == 1 and names[0] not in {feature.name for feature in contract.features}:
+        for separator in ";\t|":
+            if separator in names[0]:
+                detail = f"Cells are separated by commas here, and the line of names by {separator!r}"
+                raise Problem(422, detail, title="Not separated by commas")
 
 
 def check_names(contract: Contract, names: Sequence[str]) -> None:
@@ -138,12 +148,17 @@ def _numbers(texts: Texts, *, nullable: bool) -> list[float]:
     return [known[text] for text in texts]
 
 
+def _is_plain(text: str) -> bool:
+    """Tell whether no number in `text` is one to Python alone, which takes 1_000 and the digits of all scripts."""
+    return "_" not in text and text.isascii()
+
+
 def _value(feature: Feature, text: str) -> Any:
     if text == "" and not (isinstance(feature, CategoryFeature) and "" in feature.categories):
         return None
     if isinstance(feature, BooleanFeature):
         return _FLAGS.get(text, text)
-    if feature.type == "number" and "_" not in text:
+    if feature.type == "number" and _is_plain(text):
         try:
             return float(text)
         except ValueError:

@@ -115,26 +115,28 @@ async def add_user(request: Request) -> User:
     return _user(await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes)))
 
 
-@router.put("/{username}/password", status_code=204, openapi_extra=_NEW_PASSWORD, responses={**_TAKES_BODY, **_UNKNOWN})
+@router.put(
+    "/{username:path}/password", status_code=204, openapi_extra=_NEW_PASSWORD, responses={**_TAKES_BODY, **_UNKNOWN}
+)
 async def set_password(request: Request, username: str) -> None:
     """Change a password; tokens given before end."""
     new = await _read(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
-@router.post("/{username}/disable", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+@router.post("/{username:path}/disable", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
 async def disable_user(request: Request, username: str) -> None:
     """End a user's tokens and give no new ones."""
     await _run(request, lambda accounts: accounts.disable(username))
 
 
-@router.post("/{username}/enable", status_code=204, openapi_extra=_OPEN, responses=_UNKNOWN)
+@router.post("/{username:path}/enable", status_code=204, openapi_extra=_OPEN, responses=_UNKNOWN)
 async def enable_user(request: Request, username: str) -> None:
     """Let a disabled user ask for tokens again."""
     await _run(request, lambda accounts: accounts.enable(username))
 
 
-@router.delete("/{username}", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+@router.delete("/{username:path}", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
 async def remove_user(request: Request, username: str) -> None:
     """Remove a user; tokens given before end."""
     await _run(request, lambda accounts: accounts.remove(username))

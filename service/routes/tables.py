@@ -156,7 +156,9 @@ class _Csv(Form):
         if {*map(len, rows)} - {self._width}:
             rows = self._same_width(rows)
         try:
-            encoded: Encoded | None = self._reader.encode(rows, underscores=b"_" in block) if rows else None
+            encoded: Encoded | None = (
+                self._reader.encode(rows, plain=b"_" not in block and block.isascii()) if rows else None
+            )
         except Unclear:
             encoded = self.closely(self._reader.instances(rows))
         if encoded is not None and encoded.outside and self.served.layout.strict:
@@ -170,7 +172,9 @@ class _Csv(Form):
             text = block.decode("utf-8" if self._reader else "utf-8-sig")
             return list(csv.reader(io.StringIO(text, newline=""), strict=True))
         except UnicodeDecodeError:
-            raise Problem(400, f"The table is not UTF-8, near row {self.rows}", title="Not UTF-8") from None
+            raise Problem(
+                400, f"The table is not UTF-8, near row {self.rows}; save it anew as UTF-8", title="Not UTF-8"
+            ) from None
         except csv.Error as error:
             raise Problem(400, f"The table is not CSV, near row {self.rows}: {error}", title="Not CSV") from None
 

@@ -107,6 +107,8 @@ def test_names_that_are_not_the_contract_s_are_refused(service: Any, names: str,
         ("1e400,1,é,one,true,", "size", "Infinity"),
         ("1e39,1,é,one,true,", "size", "1e+39"),
         ("1_000,1,é,one,true,", "size", '"1_000"'),
+        ("١٢,1,é,one,true,", "size", '"١٢"'),
+        ("1\u00a0,1,é,one,true,", "size", '"1\u00a0"'),
         ("1,1,é,,true,", "kind", "null"),
         ("1,1,é,one,yes,", "flag", '"yes"'),
         ("1,1,é,one,,", "flag", "null"),
@@ -118,6 +120,13 @@ def test_a_wrong_cell_is_named_by_row_and_column(service: Any, row: str, field: 
     assert problem["errors"] == [
         {"instance": 2, "field": field, "expected": problem["errors"][0]["expected"], "got": got}
     ]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_told_as_such(service: Any, separator: str) -> None:
+    problem = service.post(csv(ROW).replace(",", separator), "text/csv").json()
+    assert (problem["status"], problem["title"]) == (422, "Not separated by commas")
+    assert repr(separator) in problem["detail"]
 
 
 def test_a_wrong_row_far_down_leaves_nothing_half_answered(service: Any) -> None:

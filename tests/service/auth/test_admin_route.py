@@ -114,6 +114,25 @@ def test_a_password_set_over_http_is_the_one_that_counts(on_sqlite: Settings) ->
     assert [answer.status_code for answer in answers] == [204, 401, 200]
 
 
+def test_a_name_may_hold_what_separates_paths(on_sqlite: Settings) -> None:
+    def add(client: Worker) -> Awaitable[httpx.Response]:
+        return client.post("/admin/users", json={"username": "team/bob", "password": PASSWORD})
+
+    path = "/admin/users/team%2Fbob"
+    answers = after_adding_bob(
+        on_sqlite,
+        add,
+        lambda client: client.put(f"{path}/password", json={"password": "another horse"}),
+        lambda client: client.post(f"{path}/disable"),
+        lambda client: client.post(f"{path}/enable"),
+        lambda client: log_in(client, username="team/bob", password="another horse"),
+        lambda client: client.delete(path),
+        lambda client: client.delete(path),
+    )
+
+    assert [answer.status_code for answer in answers] == [201, 204, 204, 204, 200, 204, 404]
+
+
 def test_a_removed_user_is_gone(on_sqlite: Settings) -> None:
     answers = after_adding_bob(
         on_sqlite, lambda client: client.delete("/admin/users/BOB"), lambda client: client.delete("/admin/users/bob")
