@@ -97,13 +97,14 @@ class Connection(HttpToolsProtocol):
         except HttpParserError:  # a target that is no path: nobody answers this one yet
             self.scope.pop("method")  # type: ignore[misc]  # by which uvicorn knows a head that is whole
             raise
+        _silent.pop(self, None)
         self._under_way = [*(each for each in self._under_way if not each.response_complete), self.cycle]
         if self._stopping and not self._idle:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Note that the request is complete."""
-        self._receiving = False
+        self._receiving, self._received = False, 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -153,8 +154,6 @@ class Connection(HttpToolsProtocol):
     def _arm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        if not self._receiving:
-            _silent.pop(self, None)
         self._received = 0
         self._deadline = self.loop.call_later(WINDOW_SECONDS, self._check_progress) if self._receiving else None
 

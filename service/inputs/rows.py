@@ -86,8 +86,9 @@ class RowReader:
             for place, feature in reversed(list(enumerate(contract.features)))
             if isinstance(feature, DateFeature)
         ]
-        self._texts = [self._attributes[feature.name] for feature in contract.features if feature.type in _TEXT]
-        self._quotes = 2 * (len(contract.features) + len(self._texts))
+        texts = [feature for feature in contract.features if feature.type in _TEXT]
+        self._nullable_texts = [self._attributes[feature.name] for feature in texts if feature.nullable]
+        self._quotes = 2 * (len(contract.features) + len(texts))
         dates = {place for place, _ in self._dates}
         self._plain = [place for place in range(len(contract.features)) if place not in dates]
         self._plain_columns = [self.layout.columns[place][0] for place in self._plain]
@@ -122,7 +123,8 @@ class RowReader:
         # A third of the time that bytes.count() takes where every tenth byte is one.
         found = np.count_nonzero(np.frombuffer(source, dtype=np.uint8) == _QUOTE)
         unaccounted = found - quotes - self._quotes * len(rows)
-        if outside or unaccounted:
+        # A text that is null has no quotation marks; those of a name that comes twice could take their place.
+        if outside or unaccounted or (self._nullable_texts and self.layout.missing_texts(numbers)):
             numbers, left_out = self.layout.fill(numbers)
             if unaccounted + left_out + 2 * self.layout.missing_texts(numbers):
                 raise Unclear
@@ -183,7 +185,7 @@ class RowReader:
         try:
             rows = self.decode(body)
             missing = self._quotes * len(rows) + 2 - body.count(b'"')
-            if not missing or missing == 2 * sum(getattr(row, text) is None for row in rows for text in self._texts):
+            if missing == 2 * sum(getattr(row, text) is None for row in rows for text in self._nullable_texts):
                 return self.values(rows) or None
         except Unclear:
             pass

@@ -102,10 +102,13 @@ class Form(ABC):
     def score(self, block: Any, out: IO[bytes]) -> Scored | None:
         """Score a block of whole rows and write the answer; None if there is nothing to write."""
         encoded = self.read(block)
-        if self.findings.count or encoded is None or not len(encoded.numbers):
+        if encoded is None or not len(encoded.numbers):
             return None
-        scored = self.served.score(encoded)
-        self.write(scored, out)
+        if self.findings.count:  # the table is refused; what is left of it is read for more errors
+            scored = None
+        else:
+            scored = self.served.score(encoded)
+            self.write(scored, out)
         self.rows += len(encoded.numbers)
         return scored
 
@@ -115,6 +118,7 @@ class Form(ABC):
         for number, instance in enumerate(instances, self.rows):
             explain.check(self.served.contract, number, instance, self.findings)
         if self.findings.count > before:
+            self.rows += len(instances)
             return None
         return self.served.reader.encode_checked(self.served.reader.rows(instances))
 

@@ -169,6 +169,15 @@ def test_a_body_that_is_wrong_is_a_problem_of_the_caller(service: Any, body: byt
     assert (answer.status_code, answer.json()["status"]) == (status, status)
 
 
+@pytest.mark.parametrize("rows", [1, 100])
+def test_a_name_that_comes_twice_is_refused_beside_a_text_that_is_null(service: Any, rows: int) -> None:
+    row = json.dumps(service.changed(shop=None))
+    bodies = [
+        '{"instances":[' + ",".join([each, *[row] * (rows - 1)]) + "]}" for each in (row, '{"size":99,' + row[1:])
+    ]
+    assert [service.post(body).status_code for body in bodies] == [200, 422]
+
+
 @pytest.mark.parametrize("twice", ["size", "shop", "kind", "when", "a b"])
 @pytest.mark.parametrize("left_out", ["nothing", "a b", "shop", "when"])
 def test_a_name_that_comes_twice_is_refused_whatever_else_is_left_out(service: Any, twice: str, left_out: str) -> None:

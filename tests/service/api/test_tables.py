@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
+
+from tests.service.arrow_bodies import PARQUET
 
 Start = Callable[..., Any]
 NAMES = "size,a b,shop,kind,flag,when"
@@ -132,6 +135,23 @@ def test_another_separator_is_told_as_such(service: Any, separator: str) -> None
 def test_a_wrong_row_far_down_leaves_nothing_half_answered(service: Any) -> None:
     answer = service.post(csv(*[ROW] * 30_000, "x,1,é,one,true,"), "text/csv")
     assert (answer.status_code, answer.json()["errors"][0]["instance"]) == (422, 30_000)
+
+
+@pytest.mark.parametrize("media", ["text/csv", "application/x-ndjson", PARQUET])
+def test_errors_far_apart_are_named_by_their_rows(service: Any, media: str) -> None:
+    rows = [service.example] * 20_000
+    rows[5] = rows[15_000] = service.changed(kind=None)
+    table = pd.DataFrame(rows)
+    body = {
+        "text/csv": lambda: table.to_csv(index=False).encode(),
+        "application/x-ndjson": lambda: "\n".join(map(json.dumps, rows)).encode(),
+        PARQUET: lambda: table.to_parquet(index=False),
+    }[media]()
+    pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
+
+    problem = service.post(pieces, media).json()
+
+    assert [(error["instance"], error["field"]) for error in problem["errors"]] == [(5, "kind"), (15_000, "kind")]
 
 
 def test_reading_ends_once_twenty_errors_are_known(service: Any) -> None:

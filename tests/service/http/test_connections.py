@@ -105,6 +105,43 @@ def test_a_request_that_does_not_arrive_is_told_408(sent: bytes) -> None:
     assert problem(on_connection(client))["status"] == 408
 
 
+def test_what_earlier_requests_brought_counts_for_no_later_one() -> None:
+    """A head may have 64 KiB; on a connection that is kept it is each request's own."""
+    body = bytes(1000)
+    request = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        for _ in range(connections.MAX_HEAD_BYTES // len(body) + 1):
+            writer.write(request)
+            await reader.readuntil(b"\r\n\r\n1000")
+        writer.write(request[:10])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(request[10:])
+        return await reader.readuntil(b"\r\n\r\n1000")
+
+    assert on_connection(client).startswith(b"HTTP/1.1 200")
+
+
+def test_at_the_limit_of_connections_idle_ones_go_before_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        address = writer.get_extra_info("peername")
+        writer.write(HEAD + b"1234567890")
+        await asyncio.sleep(0.05)
+        idle, idle_writer = await asyncio.open_connection(*address)
+        _, last_writer = await asyncio.open_connection(*address)
+        gone = await idle.read()
+        writer.write(b"12345678901234567890")
+        answer = await reader.readuntil(b"30")
+        idle_writer.close()
+        last_writer.close()
+        return gone + answer
+
+    assert on_connection(client).startswith(b"HTTP/1.1 200")
+
+
 async def drip(writer: asyncio.StreamWriter, content: bytes, pause: float) -> None:
     with contextlib.suppress(ConnectionError):
         for byte in content:
