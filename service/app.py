@@ -95,7 +95,8 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
         title="Predictions",
         docs_url=None,
         redoc_url=None,
-        # Spans are ours (service.spans): FastAPI's own know neither /predict, which goes round it, nor the access log.
+        redirect_slashes=False,  # to wherever the Host header says
+        # Spans are ours (service.tracing.spans): FastAPI's own know neither /predict nor the access log.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         lifespan=_lifespan(settings, access, serving, access_log, events, traces),
     )

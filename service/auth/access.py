@@ -52,7 +52,7 @@ class Access:
     @property
     def database(self) -> "Database":
         """The users database, reached by SQLAlchemy, which is imported now if it wasn't."""
-        from service.users.database import Database  # noqa: PLC0415  # most workers never need it (service.bare_reader)
+        from service.users.database import Database  # noqa: PLC0415  # most workers never need it (service.users.bare_reader)
 
         with self._making:
             if self._database is None:
@@ -108,6 +108,13 @@ class Access:
             raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
         if added:
             _log.info("the first admin %s was added", name)
+
+
+def authenticate(request: "Request", scope: str) -> None:
+    """Note who sent the request. Raises Problem unless a token with the scope came with it."""
+    headers = dict(request.scope["headers"])  # as /predict reads them: of two, both take the last
+    principal = access_of(request).tokens.authenticate(headers.get(b"authorization"), scope)
+    request.state.user = principal.username
 
 
 def access_of(request: "Request") -> Access:

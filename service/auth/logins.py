@@ -1,6 +1,7 @@
 """Logins: from a name and a password to a token, at a pace that the rest of the service doesn't feel."""
 
 import asyncio
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -26,6 +27,17 @@ MAX_HELD: Final = 1000
 """Refusals held back at the same time; more are answered at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login gives."""
+
+    token: str
+    seconds: int
+    """Its life."""
+    scope: str
+    """Its scopes, separated by spaces."""
+
+
 class Logins:
     """Gives tokens for passwords.
 
@@ -39,11 +51,14 @@ class Logins:
         self._count = count
         self._throttle = Throttle(settings.login_attempts, settings.login_window_seconds, settings.workers)
         self._threads = Threads("login", settings.login_concurrency, WAITING)
+        self._end = asyncio.Event()
+        """Of the next attempt that ends."""
+        self._waiting = 0
         self._held = 0
         self._next_refusal = 0.0
 
-    async def token(self, username: str, password: str, scope: str, address: str | None) -> tuple[str, int]:
-        """Give a token and its life in seconds.
+    async def token(self, username: str, password: str, scope: str, address: str | None) -> Grant:
+        """Give a token.
 
         Parameters
         ----------
@@ -61,14 +76,18 @@ class Logins:
         attempt = await self._admit(address, lookup_name(username))
         try:
             account = await self._threads.run(lambda: self._credentials.check(username, password), ANSWER_SECONDS)
+            return self._grant(attempt, account, scope)
         except BusyError:
             self._throttle.cancelled(attempt)
-            raise await self._hold(503, "busy", "Too many logins at once; try again", 1) from None
         except (DatabaseDownError, TimeoutError):
             self._throttle.cancelled(attempt)
             self._count("database_down")
             raise Problem(503, "The users database gives no answer", headers={"Retry-After": "2"}) from None
-        return self._grant(attempt, account, scope)
+        finally:
+            self._throttle.ended(attempt)
+            self._end.set()
+            self._end = asyncio.Event()
+        raise await self._busy()
 
     def close(self) -> None:
         """End the threads once they are free."""
@@ -76,25 +95,39 @@ class Logins:
         self._credentials.close()
 
     async def _admit(self, address: str | None, username: str) -> Attempt:
-        try:
-            return self._throttle.admit(address, username)
-        except ThrottledError as error:
-            outcome = f"throttled_{error.by.replace(' ', '')}"
-            raise await self._hold(
-                429, outcome, f"Too many failed logins for this {error.by}; try again later", error.seconds
-            ) from None
+        while True:
+            try:
+                return self._throttle.admit(address, username)
+            except ThrottledError as error:
+                if not error.under_way:
+                    outcome = f"throttled_{error.by.replace(' ', '')}"
+                    detail = f"Too many failed logins for this {error.by}; try again later"
+                    raise await self._hold(429, outcome, detail, error.seconds) from None
+            if self._waiting >= WAITING:
+                raise await self._busy()
+            self._waiting += 1
+            try:
+                await self._end.wait()
+            finally:
+                self._waiting -= 1
 
-    def _grant(self, attempt: Attempt, account: Account | None, scope: str) -> tuple[str, int]:
+    async def _busy(self) -> Problem:
+        return await self._hold(503, "busy", "Too many logins at once; try again", 1)
+
+    def _grant(self, attempt: Attempt, account: Account | None, scope: str) -> Grant:
         if account is None:
             self._count("wrong_credentials")
-            raise Problem(401, "The user name or the password is wrong", headers={"WWW-Authenticate": "Bearer"})
+            detail, challenge = "The user name or the password is wrong", {"WWW-Authenticate": "Bearer"}
+            raise Problem(401, detail, headers=challenge, members={"error": "invalid_grant"})
         self._throttle.succeeded(attempt)
         asked = frozenset(scope.split()) or account.scopes
         if not asked <= account.scopes:
             self._count("invalid_scope")
-            raise Problem(400, f"Scopes of this user are {' '.join(sorted(account.scopes))}; ask for those or for none")
+            detail = f"Scopes of this user are {' '.join(sorted(account.scopes))}; ask for those or for none"
+            raise Problem(400, detail, members={"error": "invalid_scope"})
         self._count("granted")
-        return self._tokens.issue(account.username, asked, account.revision)
+        token, seconds = self._tokens.issue(account.username, asked, account.revision)
+        return Grant(token, seconds, " ".join(sorted(asked)))
 
     async def _hold(self, status: int, outcome: str, detail: str, retry_after: int) -> Problem:
         self._count(outcome)

@@ -29,6 +29,7 @@ class Revocations:
 
     def __init__(self) -> None:
         self._newest: int | None = None
+        self._void = -1
         self._current: dict[str, int] = {}
         self._listeners: list[Callable[[], None]] = []
 
@@ -46,12 +47,15 @@ class Revocations:
         """Whether tokens of that user and revision count.
 
         One newer than this worker's knowledge does, since only a login can have made it; the next refresh
-        looks at it again.
+        looks at it again. Not so those from before a backup was restored, whose revisions the database
+        has not reached again.
         """
-        return revision > self.newest or self._current.get(username) == revision
+        return revision > max(self.newest, self._void) or self._current.get(username) == revision
 
     def update(self, newest: int, current: dict[str, int]) -> None:
         """Take over what the database says, and tell those who remembered tokens."""
+        if newest < self.newest:
+            self._void = max(self._void, self.newest)
         self._newest, self._current = newest, current
         for listener in self._listeners:
             listener()

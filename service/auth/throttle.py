@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -25,18 +26,30 @@ class Bucket:
         self._window = window
         self._clock = clock
         self._full_at: dict[str, float] = {}
+        self._under_way: Counter[str] = Counter()
 
     def wait(self, key: str) -> float:
         """How many seconds the key has to wait for its next attempt; 0 if it may now."""
         full_at = self._full_at.get(key, 0.0)
         return max(0.0, full_at + self._interval - self._window - self._clock())
 
+    def has_under_way(self, key: str) -> bool:
+        """Tell whether an attempt has begun and not ended."""
+        return key in self._under_way
+
     def take(self, key: str) -> None:
-        """Count an attempt."""
+        """Count an attempt, which begins."""
+        self._under_way[key] += 1
         full_at = max(self._full_at.pop(key, 0.0), self._clock())
         while len(self._full_at) >= MAX_KEYS:
             del self._full_at[next(iter(self._full_at))]
         self._full_at[key] = full_at + self._interval
+
+    def end(self, key: str) -> None:
+        """Note that an attempt has ended, whatever came of it."""
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]
 
     def give_back(self, key: str) -> None:
         """Undo one attempt."""
@@ -64,12 +77,16 @@ class Attempt:
 
 
 class ThrottledError(Exception):
-    """Too many failed logins; `by` says of whom, `seconds` when to try again."""
+    """Too many failed logins; `by` says of whom, `seconds` when to try again.
 
-    def __init__(self, by: str, seconds: float) -> None:
+    While others are `under_way` it is too early to say so: those that succeed will not have counted.
+    """
+
+    def __init__(self, by: str, seconds: float, *, under_way: bool = False) -> None:
         super().__init__(f"too many failed logins for this {by}")
         self.by = by
         self.seconds = math.ceil(seconds)
+        self.under_way = under_way
 
 
 class Throttle:
@@ -103,10 +120,15 @@ class Throttle:
         for by, bucket, key in limits:
             seconds = bucket.wait(key)
             if seconds > 0:
-                raise ThrottledError(by, seconds)
+                raise ThrottledError(by, seconds, under_way=bucket.has_under_way(key))
         for _, bucket, key in limits:
             bucket.take(key)
         return attempt
+
+    def ended(self, attempt: Attempt) -> None:
+        """Note that an attempt is no longer under way; one that neither succeeded nor was cancelled has failed."""
+        for _, bucket, key in self._limits(attempt):
+            bucket.end(key)
 
     def succeeded(self, attempt: Attempt) -> None:
         """Trust the user at this address from now on."""

@@ -34,7 +34,10 @@ class Envelope:
         state = scope.setdefault("state", {})
         status = 0
 
-        head = scope["method"] == "HEAD"
+        method: str = scope["method"]
+        head = method == "HEAD"
+        # Answered as a GET without its body (RFC 9110, 9.3.2), on every path.
+        inner = {**scope, "method": "GET"} if head else scope
 
         async def send_more(message: Message) -> None:
             nonlocal status
@@ -48,20 +51,20 @@ class Envelope:
             await send(message)
 
         try:
-            # A HEAD is answered as a GET without its body (RFC 9110, 9.3.2), on every path.
-            await self._app({**scope, "method": "GET"} if head else scope, receive, send_more)
+            await self._app(inner, receive, send_more)
         except Exception:
             # The answer, a problem with status 500, was sent where the error was met; here it is told.
             _log.exception("request %s failed", request_id.decode())
             if not status:
                 raise
-        route = str(getattr(scope.get("route"), "path", scope["path"]))
+        scope["route"] = inner.get("route")
+        route = str(getattr(scope["route"], "path", scope["path"]))
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
         user: str = state.get("user", "")
         self._note(
             Answered(
-                time(), request_id.decode(), user, scope["method"], route, status, perf_counter() - began,
+                time(), request_id.decode(), user, method, route, status, perf_counter() - began,
                 state.get("version", ""), state.get("instances", 0),
             )
         )  # fmt: skip

@@ -35,6 +35,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         errors: Sequence[FieldError] = (),
         error_count: int | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -44,6 +45,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.errors = tuple(errors[:SHOWN_ERRORS])
         self.error_count = len(errors) if error_count is None else error_count
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
+        """Extension members, for clients that look for a protocol's own."""
 
     def body(self, more: Mapping[str, Any] | None = None) -> bytes:
         """Give the JSON document, with `more` members, and the request's trace if there is one."""
@@ -58,4 +61,4 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         trace = TRACE.get()
         if trace is not None:
             document["trace_id"] = trace.trace_id
-        return msgspec.json.encode(document | dict(more or {}))
+        return msgspec.json.encode(document | self.members | dict(more or {}))

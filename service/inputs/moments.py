@@ -13,6 +13,8 @@ from service.contract import DateFeature, DatePart
 _EPOCH_DAY = 719_163
 _MICROSECONDS_A_DAY = 86_400_000_000
 _MAX_LENGTH = 40
+_DATE_LENGTH = 10
+_HAS_TIME = frozenset("Tt ")
 _REMEMBERED = 16_384
 
 Numbers = tuple[float, ...]
@@ -25,6 +27,8 @@ def parse(text: str) -> datetime:
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError("too long for a date")
+    if len(text) > _DATE_LENGTH and not _HAS_TIME.intersection(text):
+        raise ValueError("no T before the time")  # a zone would be read as hours, for Python takes any separator
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is not None:
         if moment.utcoffset():

@@ -107,9 +107,12 @@ class RowReader:
         if not self._quick:
             raise Unclear
         try:
-            return self._lines.decode_lines(lines)
+            rows = self._lines.decode_lines(lines)
         except (ValueError, RecursionError) as error:
             raise Unclear from error
+        if len(rows) != lines.count(b"\n") + (not lines.endswith(b"\n")):  # the decoder takes several in one line
+            raise Unclear
+        return rows
 
     def encode(self, rows: list[Any], source: bytes, quotes: int = 2) -> Encoded:
         """Encode decoded rows.

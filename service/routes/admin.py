@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from service.auth.access import access_of
+from service.auth.access import access_of, authenticate
 from service.http.problems import Problem
 from service.routes.token import read_small_body
 from service.threads import BusyError
@@ -51,9 +51,7 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
 
 async def admin(request: Request) -> None:
     """Let nobody pass whose token lacks the scope `admin`."""
-    header = request.headers.get("authorization")
-    principal = access_of(request).tokens.authenticate(header.encode("latin-1") if header else None, "admin")
-    request.state.user = principal.username
+    authenticate(request, "admin")
 
 
 def _body(schema: dict[str, Any], **properties: Any) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from service.http.exchange import Receive, read_pieces
 from service.http.problems import Problem
 from service.inputs.rows import Encoded, Unclear
 from service.inputs.table_kinds import ARROW, PARQUET
-from service.routes.tables import Form, score_block
+from service.routes.table_forms import Form
+from service.routes.tables import score_block
 from service.scoring.serving import Scored, Served
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -32,22 +33,32 @@ _ANSWERED_AT_ONCE: Final = 32_768
 
 
 async def score(  # noqa: PLR0913, PLR0917  # what a request is, and how large it may be
-    media: bytes, served: Served, ids: PredictionIds | None, receive: Receive, out: IO[bytes], limit: int
+    media: bytes,
+    served: Served,
+    ids: PredictionIds | None,
+    receive: Receive,
+    out: IO[bytes],
+    limit: int,
+    turns: asyncio.Semaphore,
 ) -> int:
-    """Read, score and write the whole table; gives the number of its rows."""
+    """Read, score and write the whole table; gives the number of its rows.
+
+    Its turn lasts from the first row to the last, since what is unpacked of it stays in memory meanwhile.
+    """
     form = (_Parquet if media == PARQUET else _Arrow)(served, ids)
     with tempfile.TemporaryFile() as spooled:
         await _spool(receive, spooled)
         batches = files.guarded(form.batches(_map(spooled), limit))
-        with contextlib.closing(form):
-            form.begin(out)
-            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-                await score_block(form, batch, out)
-            if form.findings.count:
-                raise form.findings.problem()
-            if not form.rows:
-                raise Problem(422, "The table has no rows", title="No instances")
-            await asyncio.to_thread(form.finish)
+        async with turns:
+            with contextlib.closing(form):
+                form.begin(out)
+                while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                    await score_block(form, batch, out)
+                if form.findings.count:
+                    raise form.findings.problem()
+                if not form.rows:
+                    raise Problem(422, "The table has no rows", title="No instances")
+                await asyncio.to_thread(form.finish)
     return form.rows
 
 

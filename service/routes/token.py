@@ -12,6 +12,7 @@ from service.http.problems import FieldError, Problem
 from service.users.rules import lookup_name
 
 MAX_BODY_BYTES: Final = 8192
+_MAX_FIELDS: Final = 32
 _FORM: Final = "application/x-www-form-urlencoded"
 _FIELDS: Final = ("grant_type", "username", "password", "scope", "client_id", "client_secret")
 
@@ -48,6 +49,7 @@ class Token(BaseModel):
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the type's name
     expires_in: Annotated[int, Field(description="Life of the token in seconds")]
+    scope: Annotated[str, Field(description="Scopes of the token, separated by spaces")]
 
 
 @router.post(
@@ -68,12 +70,10 @@ async def token(request: Request, response: Response) -> Token:
     """Give a token for a name and a password."""
     form = _form(await read_small_body(request, _FORM.encode()))
     address = request.client.host if request.client else None
-    given, seconds = await access_of(request).logins.token(
-        form["username"], form["password"], form.get("scope", ""), address
-    )
+    grant = await access_of(request).logins.token(form["username"], form["password"], form.get("scope", ""), address)
     request.state.user = lookup_name(form["username"])
     response.headers["Cache-Control"] = "no-store"
-    return Token(access_token=given, expires_in=seconds)
+    return Token(access_token=grant.token, expires_in=grant.seconds, scope=grant.scope)
 
 
 async def read_small_body(request: Request, kind: bytes) -> bytes:
@@ -88,17 +88,24 @@ async def read_small_body(request: Request, kind: bytes) -> bytes:
 
 
 def _form(body: bytes) -> dict[str, str]:
-    """Give the fields; Problem 422 for what is missing, repeated or no text."""
+    """Give the fields; Problem 422 for what is missing, repeated or no text.
+
+    Errors bear the codes of RFC 6749 section 5.2, by which OAuth2 clients know them.
+    """
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        raise Problem(422, f"The form is not {_FORM} in UTF-8") from None
+        detail = f"The form is not {_FORM} in UTF-8 of at most {_MAX_FIELDS} fields"
+        raise Problem(422, detail, members={"error": "invalid_request"}) from None
     form = dict(pairs)
     names = [name for name, _ in pairs]
     errors = [FieldError("one value", "several", field=name) for name in _FIELDS if names.count(name) > 1]
     errors += [FieldError("a text", "nothing", field=name) for name in ("username", "password") if not form.get(name)]
+    code = "invalid_request"
     if form.get("grant_type") not in {None, "", "password"}:
         errors.append(FieldError("password", "another grant type", field="grant_type"))
+        code = "unsupported_grant_type"
     if errors:
-        raise Problem(422, "The form is not that of the OAuth2 password grant", errors=errors)
+        detail = "The form is not that of the OAuth2 password grant"
+        raise Problem(422, detail, errors=errors, members={"error": code})
     return form

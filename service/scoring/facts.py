@@ -1,5 +1,6 @@
 """What /metrics tells beside what is counted: the build, and the artifact in service."""
 
+import contextlib
 import platform
 import tomllib
 from collections.abc import Iterator
@@ -70,8 +71,8 @@ class FactsCollector(Collector):
         # A file's time is that of a checkout or a copy as well, and the age of an old model then looks young.
         if entries:
             written.add_metric([artifact.version, "registry"], entries[0]["created"])
-        else:
-            written.add_metric([artifact.version, "file"], self._timestamp(artifact.version))
+        elif seconds := self._timestamp(artifact.version):
+            written.add_metric([artifact.version, "file"], seconds)
         yield written
         accepted = GaugeMetricFamily(
             "model_accepted_metric", "What evaluation measured on the test rows.", labels=["version", "metric"]
@@ -83,9 +84,12 @@ class FactsCollector(Collector):
         yield from found
 
     def _timestamp(self, version: str) -> float:
-        """The file's time, looked at once for each version: a newer file may be a refused one."""
+        """The file's time, looked at once for each version: a newer file may be a refused one; 0 if it is gone."""
         if self._dated[0] != version:
-            self._dated = version, self._settings.model_path.stat().st_mtime
+            with contextlib.suppress(OSError):
+                self._dated = version, self._settings.model_path.stat().st_mtime
+                return self._dated[1]
+            return 0.0
         return self._dated[1]
 
 

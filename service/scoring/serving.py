@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, Matrix
 from service.counting.counters import Counters
-from service.http.problems import FieldError, Problem
+from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout, Outside
@@ -108,9 +109,14 @@ class Served:
                 error = FieldError(expected=wanted, got=got, instance=first + each.instance, field=each.feature.name)
                 findings.add(error, "outside", each.feature.name)
 
-    def score(self, encoded: Encoded) -> Scored:
-        """Score rows."""
+    def score(self, encoded: Encoded, first: int = 0) -> Scored:
+        """Score rows, the first of which has the number `first` for the caller.
+
+        Raises Problem if the model gives no finite number for one.
+        """
         scores = self._scores(self.layout.matrix(encoded.numbers))
+        if np.count_nonzero(np.isfinite(scores)) != scores.size:
+            raise _no_number(scores, first)
         labels: Sequence[Label] | Sequence[None] = (
             self.model.labels(scores, self.artifact.threshold) if self.contract.classes else [None] * len(scores)
         )
@@ -196,6 +202,14 @@ class Served:
         ):
             return Neighbours(matrix, scores)
         return None
+
+
+def _no_number(scores: npt.NDArray[np.float32], first: int) -> Problem:
+    """Refuse rows whose numbers are too large for the model's sums."""
+    rows = np.flatnonzero(~np.isfinite(scores).reshape(len(scores), -1).all(axis=1)).tolist()
+    error = partial(FieldError, "numbers for which the model gives a finite one", "numbers too large for it")
+    errors = [error(instance=first + row) for row in rows[:SHOWN_ERRORS]]
+    return Problem(422, "The model gives no finite number", title="No number", errors=errors, error_count=len(rows))
 
 
 def _namer(names: Sequence[str]) -> Callable[..., Any]:

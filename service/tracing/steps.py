@@ -162,13 +162,13 @@ class TracedServed(Served):
             self._steps.note(recorded, "validate", recorded.decoded, time_ns())
         return _Encoded(encoded.numbers, encoded.outside, recorded)
 
-    def score(self, encoded: Encoded) -> Scored:
+    def score(self, encoded: Encoded, first: int = 0) -> Scored:
         """Score rows."""
         recorded = RECORDED.get()
         if recorded is None:
-            return super().score(encoded)
+            return super().score(encoded, first)
         began = time_ns()
-        scored = super().score(encoded)
+        scored = super().score(encoded, first)
         ended = time_ns()
         if recorded.is_table:
             recorded.blocks += 1

@@ -170,10 +170,12 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     """Give a function that trains and exports for a kind of target, once for each."""
 
     @cache
-    def make(target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5) -> Artifact:
+    def make(
+        target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5, model_name: str = "random_forest"
+    ) -> Artifact:
         table = make_table()
         table["y"] = TARGETS[target](table)
-        params = _params(root)
+        params = _params(root).model_copy(update={"model": model_name})
         rows, _, schema = prepare.prepare(table, params)
         features = tuple(each.model_copy(update={"strict": each.name in strict}) for each in schema.contract.features)
         contract = schema.contract.model_copy(update={"features": features})
@@ -226,9 +228,14 @@ def start(make_artifact: Callable[..., Artifact], tmp_path: Path) -> Iterator[Ca
     with contextlib.ExitStack() as running:
 
         def start(
-            target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5, **changes: Any
+            target: str = "binary",
+            strict: tuple[str, ...] = (),
+            threshold: float = 0.5,
+            model_name: str = "random_forest",
+            **changes: Any,
         ) -> Service:
-            return running.enter_context(_run(make_artifact(target, strict, threshold), tmp_path, **changes))
+            artifact = make_artifact(target, strict, threshold, model_name)
+            return running.enter_context(_run(artifact, tmp_path, **changes))
 
         yield start
 

@@ -101,6 +101,18 @@ def test_predictions_and_their_rows_are_counted(start: Start) -> None:
     assert service.metric("model_info", version=service.artifact.model.version) == 1
 
 
+def test_metrics_are_given_while_the_pipeline_has_the_file_away(start: Start) -> None:
+    service = start()
+    path = service.app.state.settings.model_path
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        assert "model_timestamp_seconds{" not in service.client.get("/metrics").text
+    finally:
+        path.write_bytes(content)
+    assert "model_timestamp_seconds{" in service.client.get("/metrics").text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "handler", "status"),
     [
@@ -219,6 +231,24 @@ def test_the_description_has_the_fields_of_the_model_and_an_example_that_works(s
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "is_taken"),
+    [
+        ("2020-01-31T10:00:00", True),
+        ("2020-02-29T23:59:59.5Z", True),
+        ("2000-02-29T00:00:00", True),
+        ("2021-02-29T00:00:00", False),
+        ("1900-02-29T00:00:00", False),
+        ("2020-04-31T00:00:00", False),
+    ],
+)
+def test_the_description_takes_the_moments_that_the_service_takes(service: Any, text: str, *, is_taken: bool) -> None:
+    schema = service.client.get("/openapi.json").json()["components"]["schemas"]["Instance"]["properties"]["when"]
+    (pattern,) = re.findall(r"'pattern': '([^']+)'", str(schema))
+    assert bool(re.search(pattern.replace(r"\\", "\\"), text)) == is_taken
+    assert (service.predict(service.changed(when=text)).status_code == 200) == is_taken
+
+
 def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
     answer = service.client.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "docs")
@@ -237,9 +267,12 @@ def test_a_request_is_logged_with_who_what_and_how_long_and_nothing_secret(
     service = start()
     service.post(json.dumps({"instances": [service.example]}), **{"X-Request-ID": "abc"})
     service.client.get("/nothing?token=hidden")
+    service.client.request("HEAD", "/v2/models/shop", headers={"X-Request-ID": "head"})
     service.app.state.access_log.stop()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (line,) = (each for each in lines if each["request_id"] == "abc")
+    (head,) = (each for each in lines if each["request_id"] == "head")
+    assert (head["method"], head["route"], head["status"]) == ("HEAD", "/v2/models/{name}", 200)
     assert line.pop("duration_ms") > 0
     assert line.pop("time").endswith("Z")
     assert line == {

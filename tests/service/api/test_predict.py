@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 Start = Callable[..., Any]
@@ -103,6 +104,8 @@ def test_a_strict_feature_refuses_them(start: Start, field: str, value: Any, exp
         ("when", "yesterday", '"yesterday"'),
         ("when", "2020-02-30", '"2020-02-30"'),
         ("when", "2020-02-01T00:00:00+01:00", '"2020-02-01T00:00:00+01:00"'),
+        ("when", "2020-02-01+01:00", '"2020-02-01+01:00"'),
+        ("when", "2020-02-01X01:00", '"2020-02-01X01:00"'),
         ("when", 0, "0"),
     ],
 )
@@ -113,6 +116,16 @@ def test_a_wrong_value_is_named_with_what_was_expected_and_what_came(
     (error,) = answer.json()["errors"]
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert error == {"instance": 1, "field": field, "expected": error["expected"], "got": got}
+
+
+@pytest.mark.parametrize("media", ["application/json", "text/csv"])
+def test_rows_too_large_for_the_model_s_sums_are_named(start: Start, media: str) -> None:
+    service = start("regression", model_name="ridge")
+    rows = [service.example, service.changed(size=3e38, **{"a b": 3e38})]
+    body = json.dumps({"instances": rows}) if media == "application/json" else pd.DataFrame(rows).to_csv(index=False)
+    problem = service.post(body, media).json()
+    assert (problem["status"], problem["title"], problem["error_count"]) == (422, "No number", 1)
+    assert problem["errors"][0]["instance"] == 1
 
 
 def test_a_field_that_must_be_there_is_named_when_it_is_not(service: Any) -> None:

@@ -1,9 +1,12 @@
 """POST /predict with a table."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -152,6 +155,58 @@ def test_errors_far_apart_are_named_by_their_rows(service: Any, media: str) -> N
     problem = service.post(pieces, media).json()
 
     assert [(error["instance"], error["field"]) for error in problem["errors"]] == [(5, "kind"), (15_000, "kind")]
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b'"a"b'])
+def test_what_is_no_csv_is_named_by_its_row(service: Any, bad: bytes) -> None:
+    table = csv(*[ROW] * 20_000).encode() + bad + b"\n"
+    problem = service.post((table[at : at + 65_536] for at in range(0, len(table), 65_536)), "text/csv").json()
+    assert (problem["status"], re.findall(r"near row (\d+)", problem["detail"])) == (400, ["20000"])
+
+
+def test_empty_lines_before_the_names_are_passed_over(service: Any) -> None:
+    assert service.post("\r\n\n" + csv(ROW), "text/csv").text == service.post(csv(ROW), "text/csv").text
+
+
+def test_a_cell_may_be_as_long_as_a_line(service: Any) -> None:
+    answer = service.post(csv(f"1,1,{'é' * 200_000},one,true,"), "text/csv")
+    assert answer.text.splitlines()[1].endswith("shop unseen_category")
+
+
+def test_a_byte_order_mark_is_passed_over(service: Any) -> None:
+    line = json.dumps(service.example)
+    for media, table in (("application/x-ndjson", line), ("text/csv", csv(ROW))):
+        assert service.post(b"\xef\xbb\xbf" + table.encode(), media).text == service.post(table, media).text
+
+
+@pytest.mark.parametrize("more", ["", '{"size": "wrong"}\n'])
+def test_two_objects_in_a_line_are_refused_whatever_else_is_wrong(service: Any, more: str) -> None:
+    line = json.dumps(service.example)
+    problem = service.post(f"{line}\n{line} {line}\n{more}", "application/x-ndjson").json()
+    assert (problem["status"], problem["title"]) == (400, "Not JSON")
+    assert problem["detail"].startswith("Row 1: ")
+
+
+def test_tables_that_come_slowly_keep_no_other_waiting(service: Any) -> None:
+    async def scenario() -> tuple[int, bool]:
+        come, headers = asyncio.Event(), service.headers | {"Content-Type": "text/csv"}
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield csv(ROW).encode()
+            await come.wait()
+
+        async def post(content: Any) -> httpx.Response:
+            return await client.post("/predict", content=content, headers=headers)
+
+        transport = httpx.ASGITransport(service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            waiting = [asyncio.create_task(post(slow())) for _ in range(4)]
+            await asyncio.sleep(0.1)
+            status = (await post(csv(ROW).encode())).status_code
+            come.set()
+            return status, all([(await each).status_code == 200 for each in waiting])
+
+    assert service.client.call(scenario) == (200, True)
 
 
 def test_reading_ends_once_twenty_errors_are_known(service: Any) -> None:

@@ -40,6 +40,22 @@ def test_good_logins_are_not_throttled(on_sqlite: Settings) -> None:
     assert asyncio.run(scenario()) == {200}
 
 
+def test_good_logins_at_once_wait_for_one_another_and_do_not_count_as_failed(on_sqlite: Settings) -> None:
+    async def scenario() -> list[httpx.Response]:
+        async with serving(on_sqlite) as client:
+            return await asyncio.gather(*(log_in(client) for _ in range(20)))
+
+    assert {answer.status_code for answer in asyncio.run(scenario())} == {200}
+
+
+def test_bad_logins_at_once_are_throttled_once_enough_have_failed(on_sqlite: Settings) -> None:
+    async def scenario() -> list[httpx.Response]:
+        async with serving(on_sqlite) as client:
+            return await asyncio.gather(*(client.post("/token", data=WRONG) for _ in range(20)))
+
+    assert Counter(answer.status_code for answer in asyncio.run(scenario())) == {401: 10, 429: 10}
+
+
 def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
     on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,8 +25,9 @@ def test_a_login_gives_a_bearer_token_that_opens_the_api(settings: Settings) -> 
             answer = await log_in(client)
 
             assert answer.status_code == 200
-            assert sorted(answer.json()) == ["access_token", "expires_in", "token_type"]
+            assert sorted(answer.json()) == ["access_token", "expires_in", "scope", "token_type"]
             assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+            assert answer.json()["scope"] == "admin predict"
             assert answer.headers["Cache-Control"] == "no-store"
             assert await whoami(client, answer.json()["access_token"]) == 200
 
@@ -47,6 +48,27 @@ def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(setti
     assert len({answer.content for answer in answers}) == 1
     assert len({tuple(sorted(answer.headers.items())) for answer in answers}) == 1
     assert answers[0].headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"password": "wrong horse"}, 401, "invalid_grant"),
+        ({"scope": "root"}, 400, "invalid_scope"),
+        ({"grant_type": "client_credentials"}, 422, "unsupported_grant_type"),
+        ({"username": ""}, 422, "invalid_request"),
+        ({str(number): "" for number in range(40)}, 422, "invalid_request"),
+    ],
+)
+def test_errors_bear_the_codes_that_oauth2_clients_know(
+    on_sqlite: Settings, change: dict[str, str], status: int, code: str
+) -> None:
+    async def scenario() -> httpx.Response:
+        async with serving(on_sqlite) as client:
+            return await client.post("/token", data=RIGHT | change)
+
+    answer = asyncio.run(scenario())
+    assert (answer.status_code, answer.json()["error"]) == (status, code)
 
 
 def test_asked_for_scopes_are_those_given(on_sqlite: Settings) -> None:

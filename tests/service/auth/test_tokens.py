@@ -210,6 +210,16 @@ def test_a_token_of_a_key_that_was_dropped_is_refused(tokens: Tokens) -> None:
     assert "wasn't signed by this service" in refused(tokens, signed(secret=OLD_SECRET)).detail
 
 
+def test_a_token_from_before_a_backup_was_restored_ends(tokens: Tokens, revocations: Revocations) -> None:
+    revocations.update(7, {"anna": 7, "bob": 5})
+    old, _ = tokens.issue("anna", ["predict"], 7)
+    revocations.update(5, {"bob": 5})
+    new, _ = tokens.issue("bob", ["predict"], 9)
+
+    assert "revoked" in refused(tokens, bearer(old)).detail
+    assert tokens.authenticate(bearer(new), "predict").username == "bob"
+
+
 def test_refusals_are_counted_by_reason(tokens: Tokens, counted: Counter[str]) -> None:
     refused(tokens, None)
     refused(tokens, b"Bearer x")
