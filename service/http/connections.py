@@ -8,7 +8,7 @@ import asyncio
 import re
 import resource
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -44,6 +44,7 @@ class Connection(HttpToolsProtocol):
         self._receiving = True
         self._received = 0
         self._head = 0
+        self._refusal: Problem | None = None
         self._stopping = False
         self._under_way: list[RequestResponseCycle] = []
 
@@ -92,6 +93,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that the head is there; at a stop this request is the connection's last."""
+        self._check_head()
         try:
             super().on_headers_complete()
         except HttpParserError:  # a target that is no path: nobody answers this one yet
@@ -130,12 +132,29 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the form of every other error."""
-        self._refuse(_HEAD_TOO_LARGE if self._head > MAX_HEAD_BYTES else Problem(HTTPStatus.BAD_REQUEST, msg))
+        self._refuse(self._refusal or Problem(HTTPStatus.BAD_REQUEST, msg))
 
     def _measure(self, size: int) -> None:
         self._head += size
         if self._head > MAX_HEAD_BYTES:
-            raise ValueError(self._head)  # ends the parser, which calls `send_400_response`
+            self._end(_HEAD_TOO_LARGE)
+
+    def _check_head(self) -> None:
+        """Refuse what the parser takes and others on the way may have read differently (RFC 9112, 3.2 and 6.1)."""
+        names = [name for name, _ in self.headers]
+        if names.count(b"host") != 1 and (b"host" in names or self.parser.get_http_version() == "1.1"):
+            self._end(_NOT_ONE_HOST)
+        if b"transfer-encoding" in names:
+            codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+            if len(codings) > 1 or codings[0].strip().lower() != b"chunked":
+                self._end(_UNKNOWN_CODING)
+        if self.parser.should_upgrade() and {b"content-length", b"transfer-encoding"}.intersection(names):
+            self._end(_LATE_UPGRADE)
+
+    def _end(self, problem: Problem) -> NoReturn:
+        """End the parser, which calls `send_400_response`."""
+        self._refusal = problem
+        raise ValueError(problem.detail)
 
     @property
     def _idle(self) -> bool:
@@ -203,6 +222,11 @@ def _without_upgrade(data: bytes) -> bytes:
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
+)
+_NOT_ONE_HOST: Final = Problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 has one header Host")
+_UNKNOWN_CODING: Final = Problem(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding can be chunked alone")
+_LATE_UPGRADE: Final = Problem(
+    HTTPStatus.BAD_REQUEST, "Upgrade is passed over only in a head that comes in one piece; send none with a body"
 )
 _silent: dict[Connection, None] = {}
 """Connections of this process without a request so far, oldest first."""

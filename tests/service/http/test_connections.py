@@ -105,6 +105,43 @@ def test_a_request_that_does_not_arrive_is_told_408(sent: bytes) -> None:
     assert problem(on_connection(client))["status"] == 408
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("Content-Length: 0", 400),
+        ("Host: a\r\nhost: b\r\nContent-Length: 0", 400),
+        ("Host: a\r\nTransfer-Encoding: gzip, chunked", 501),
+        ("Host: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
+    ],
+)
+def test_a_head_that_others_could_read_differently_is_refused(headers: str, status: int) -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(f"POST / HTTP/1.1\r\n{headers}\r\n\r\n".encode())
+        return await reader.read()
+
+    assert problem(on_connection(client))["status"] == status
+
+
+def test_http_1_0_needs_no_host() -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")
+        return await reader.read()
+
+    assert on_connection(client).startswith(b"HTTP/1.1 200")
+
+
+def test_an_upgrade_that_comes_in_pieces_loses_no_body_in_silence() -> None:
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: Upgrade\r\nUpgr")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"ade: h2c\r\n\r\nabc")
+        return await reader.read()
+
+    answer = problem(on_connection(client))
+    assert (answer["status"], "Upgrade" in answer["detail"]) == (400, True)
+
+
 def test_what_earlier_requests_brought_counts_for_no_later_one() -> None:
     """A head may have 64 KiB; on a connection that is kept it is each request's own."""
     body = bytes(1000)
