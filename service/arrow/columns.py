@@ -18,14 +18,13 @@ from service.http.problems import FieldError
 from service.inputs import moments
 from service.inputs.columns import check_names
 from service.inputs.explain import Findings, clip, expected
-from service.inputs.layout import Layout
+from service.inputs.layout import MAX_NUMBER, Layout
 from service.inputs.rows import Encoded, Unclear, codes
 
 Numbers = npt.NDArray[np.float64]
 Encode = Callable[[Any, bool], Numbers]
 """Makes numbers of an array; the flag tells whether values may be missing."""
 
-_MAX_NUMBER: Final = float(np.finfo(np.float32).max)
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # as the contract has dates: without a zone, in UTC
 _MICROSECONDS: Final = {"s": 1_000_000, "ms": 1000, "us": 1}
 _SHOWN: Final = 100
@@ -126,7 +125,7 @@ def _numbers(column: Any, *, nullable: bool) -> Numbers:
     numbers = _floats(column)
     if not nullable and np.isnan(numbers).any():
         raise Unclear
-    if np.any(np.abs(numbers) > _MAX_NUMBER):
+    if np.any(np.abs(numbers) > MAX_NUMBER):
         raise Unclear
     return numbers
 

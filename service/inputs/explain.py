@@ -5,14 +5,12 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-import numpy as np
-
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import moments
+from service.inputs.layout import MAX_NUMBER
 
 _SHOWN_CHARACTERS: Final = 80
-_MAX_NUMBER: Final = float(np.finfo(np.float32).max)
 _NAMES: Final[dict[type, str]] = {bool: "a boolean", str: "text", list: "an array", dict: "an object"}
 
 
@@ -32,18 +30,18 @@ class Findings:
         if len(self.errors) < SHOWN_ERRORS:
             self.errors.append(error)
 
-    def problem(self, status: int = 422) -> "Invalid":
+    def problem(self) -> "Invalid":
         """Give the answer that names them."""
-        return Invalid(self, status)
+        return Invalid(self)
 
 
 class Invalid(Problem):
     """Rows that the contract does not allow."""
 
-    def __init__(self, findings: Findings, status: int) -> None:
+    def __init__(self, findings: Findings) -> None:
         many = "1 error" if findings.count == 1 else f"{findings.count:,} errors"
         super().__init__(
-            status,
+            422,
             f"{many} in the request; `errors` names the first {len(findings.errors)}"
             if findings.count > len(findings.errors)
             else f"{many} in the request, named in `errors`",
@@ -138,7 +136,7 @@ def wrong(feature: Feature, value: Any) -> str | None:
                 return "wrong_value"
             if isinstance(value, bool) or not isinstance(value, int | float):
                 return "wrong_type"
-            return None if -_MAX_NUMBER <= value <= _MAX_NUMBER else "wrong_value"
+            return None if -MAX_NUMBER <= value <= MAX_NUMBER else "wrong_value"
         case BooleanFeature():
             return None if isinstance(value, bool) else "wrong_type"
         case CategoryFeature():
@@ -189,7 +187,7 @@ def shown(value: Any) -> str:
         return "null"
     if isinstance(value, list | dict):
         return f"{_NAMES[type(value)]} of {len(value)}"
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_NUMBER:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_NUMBER:
         return "a number with too many digits"
     return clip(json.dumps(value, ensure_ascii=False, allow_nan=True))
 

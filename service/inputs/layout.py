@@ -6,13 +6,16 @@ the days, which stand behind it.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from service.contract import MISSING, BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Matrix
 from service.inputs import moments
+
+MAX_NUMBER: Final = float(np.finfo(np.float32).max)
+"""Largest number that a feature may have: the model takes float32."""
 
 
 class Outside(NamedTuple):

@@ -17,10 +17,9 @@ import numpy as np
 
 from service.contract import MISSING, UNSEEN, CategoryFeature, Contract, DateFeature, Feature, Matrix
 from service.inputs import moments
-from service.inputs.layout import Layout
+from service.inputs.layout import MAX_NUMBER, Layout
 
-_MAX_NUMBER: Final = float(np.finfo(np.float32).max)
-_NUMBER: Final = Annotated[float, msgspec.Meta(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+_NUMBER: Final = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 _TYPES: Final[dict[str, Any]] = {"number": _NUMBER, "boolean": bool, "category": str, "date": str}
 _HARD: Final = re.compile(r'["\\\x00-\x1f]')
 _TEXT: Final = ("category", "date")

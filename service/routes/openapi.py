@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from fastapi.openapi.utils import get_openapi
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.http.problems import MEDIA_TYPE
+from service.inputs.layout import MAX_NUMBER
 from service.inputs.table_kinds import COLUMNAR, is_columnar_taken
 from service.scoring.serving import Served, class_name
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-_MAX_NUMBER: Final = float(np.finfo(np.float32).max)
 _DAYS: Final = (
     r"[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])",
     r"[1-9]\d{3}-(0[13-9]|1[0-2])-(29|30)",
@@ -204,7 +203,7 @@ def _value(feature: Feature) -> Schema:
             forms = [{"type": "string", "format": "date"}, {"type": "string", "pattern": _TIME}]
             return {"anyOf": forms, "description": text}
         case _:
-            low, high = (feature.minimum, feature.maximum) if feature.strict else (-_MAX_NUMBER, _MAX_NUMBER)
+            low, high = (feature.minimum, feature.maximum) if feature.strict else (-MAX_NUMBER, MAX_NUMBER)
             text = f"In training {feature.minimum:g} to {feature.maximum:g}"
             return {"type": "number", "minimum": low, "maximum": high, "description": text}
 
