@@ -170,9 +170,7 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     """Give a function that trains and exports for a kind of target, once for each."""
 
     @cache
-    def make(
-        target: str = "binary", strict: tuple[str, ...] = (), threshold: float = 0.5, model_name: str = "random_forest"
-    ) -> Artifact:
+    def make(target: str, strict: tuple[str, ...], threshold: float, model_name: str) -> Artifact:
         table = make_table()
         table["y"] = TARGETS[target](table)
         params = _params(root).model_copy(update={"model": model_name})
@@ -184,7 +182,10 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         _write(folder, content, json.dumps({"threshold": threshold}).encode())
         return Artifact(folder, model.load(folder / "models/model.onnx"))
 
-    return make
+    # The cache would tell a default that is said from one that is not.
+    return lambda target="binary", strict=(), threshold=0.5, model_name="random_forest": make(
+        target, strict, threshold, model_name
+    )
 
 
 def _write(folder: Path, content: bytes, metrics: bytes) -> None:

@@ -141,7 +141,7 @@ def test_the_description_names_such_tables_where_they_are_taken(
     make_artifact: Any, service: Any, start: Start, monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
     if not installed:
-        make_artifact("binary", (), 0.5)
+        make_artifact()
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         service = start()
     operation = service.client.get("/openapi.json").json()["paths"]["/predict"]["post"]

@@ -94,7 +94,7 @@ def test_a_table_without_rows_is_refused(service: Any, kind: str) -> None:
 def test_without_pyarrow_such_tables_are_refused_and_the_extra_is_named(
     make_artifact: Any, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_artifact("binary", (), 0.5)  # pandas, which makes it, needs pyarrow
+    make_artifact()  # pandas, which makes it, needs pyarrow
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     bare = start()
     answer = bare.post(b"PAR1", PARQUET)

@@ -104,12 +104,11 @@ def test_predictions_and_their_rows_are_counted(start: Start) -> None:
 def test_metrics_are_given_while_the_pipeline_has_the_file_away(start: Start) -> None:
     service = start()
     path = service.app.state.settings.model_path
-    content = path.read_bytes()
-    path.unlink()
+    away = path.rename(path.with_suffix(".away"))
     try:
         assert "model_timestamp_seconds{" not in service.client.get("/metrics").text
     finally:
-        path.write_bytes(content)
+        away.rename(path)
     assert "model_timestamp_seconds{" in service.client.get("/metrics").text
 
 
