@@ -86,6 +86,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     access = Access(settings, events.count_outcome)
     traces = tracing.start(settings)
     serving = Serving(loaded or artifact.load(settings), counters, traces.served if traces else Served)
+    truths = FeedbackMetrics(counters, serving.current.version)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
     if traces:
         access_log.note = traces.noting(access_log.note)
@@ -98,7 +99,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
         redirect_slashes=False,  # to wherever the Host header says
         # Spans are ours (service.tracing.spans): FastAPI's own know neither /predict nor the access log.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        lifespan=_lifespan(settings, access, serving, access_log, events, traces),
+        lifespan=_lifespan(settings, access, serving, access_log, events, truths, traces),
     )
     app.state.settings, app.state.access, app.state.serving = settings, access, serving
     app.state.access_log = access_log
@@ -108,7 +109,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.registry.register(FactsCollector(settings, serving))
     app.in_progress = InProgress(counters)
     app.state.prediction_ids = PredictionIds(settings)
-    app.state.feedback_metrics = FeedbackMetrics(counters, serving.current.version)
+    app.state.feedback_metrics = truths
     routers = [module.router for module in (token, admin, info, feedback, health, inference_protocol, docs)]
     for router in routers:
         app.include_router(router)
@@ -134,6 +135,7 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
     serving: Serving,
     access_log: AccessLog,
     events: EventMetrics,
+    truths: FeedbackMetrics,
     traces: "Tracing | None",
 ) -> Any:
     @contextlib.asynccontextmanager
@@ -142,8 +144,9 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
         access_log.start()
         await access.start()
 
-        def reloaded(_: artifact.Artifact) -> None:
+        def reloaded(new: artifact.Artifact) -> None:
             # Told from the thread that loaded it; counted where all is counted.
+            loop.call_soon_threadsafe(truths.serve, new.version)
             loop.call_soon_threadsafe(events.count_reload, "reloaded")
 
         watch = Watch(

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,8 @@ class Counters:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._versions = VersionList(directory)
+        self._making = Lock()
+        """Blocks are made by the event loop's thread and by the one that loads an artifact."""
         self._first, self._lock = next(
             (path, lock) for number in count() if (lock := _claim(path := directory / f"{number}{_ENDING}")) is not None
         )
@@ -99,13 +102,15 @@ class Counters:
 
     def block(self, *families: Family) -> Block:
         """Give the block of `families`; one with the same layout, this process's or a dead one's, is counted on."""
-        return _File(self._first).block(families)
+        with self._making:
+            return _File(self._first).block(families)
 
     def block_of(self, version: str, *families: Family) -> Block | None:
         """Give the block of `families` that counts for one version; None if that version is none of the last."""
         if version not in self._versions.last():
             return None
-        return _File(self._first.with_suffix(f".{version}{_ENDING}")).block(families)
+        with self._making:
+            return _File(self._first.with_suffix(f".{version}{_ENDING}")).block(families)
 
     def begin(self, version: str) -> None:
         """Count `version` among the last from now on; the one served longest ago leaves."""

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from typing import Final
 
 from service.contract import Label
-from service.counting.counters import Block, Counters
+from service.counting.counters import Counters
 from service.counting.families import Family
 from service.feedback.prediction_ids import Prediction
 
@@ -25,12 +25,16 @@ class FeedbackMetrics:
 
     def __init__(self, counters: Counters, version: str) -> None:
         self._counters = counters
-        self._block(version)  # from zero on: Prometheus sees no increase in a series that begins at one
+        self.serve(version)
+
+    def serve(self, version: str) -> None:
+        """Begin the version's series, at zero: Prometheus sees no increase in a series that begins at one."""
+        self._served = version, self._counters.block_of(version, *_families(version))
 
     def count(self, prediction: Prediction, actual: Label | float) -> None:
         """Count one truth."""
         version = prediction.version.hex()
-        block = self._block(version)
+        block = self._served[1] if version == self._served[0] else self._counters.block_of(version, *_families(version))
         if block is None:
             return
         if isinstance(prediction.predicted, float):
@@ -44,9 +48,6 @@ class FeedbackMetrics:
             names = [version, str(SCORE_BOUNDS[place])]
             block.add(block.index("feedback_score_rows", *names))
             block.add(block.index("feedback_score_positives", *names), float(right == prediction.positive))
-
-    def _block(self, version: str) -> Block | None:
-        return self._counters.block_of(version, *_families(version))
 
 
 def _families(version: str) -> list[Family]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from service.auth.access import access_of, authenticate
 from service.http.problems import Problem
-from service.routes.token import read_small_body
+from service.routes.token import read_struct
 from service.threads import BusyError
 from service.users.database_url import DatabaseDownError
 from service.users.rules import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
@@ -84,7 +84,7 @@ _COMMON: Final[dict[int | str, dict[str, Any]]] = {
 _UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "There is no such user"}}
 _LAST: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "The user is the last admin"}}
 _TAKES_BODY: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "The body broke off"},
+    400: {"description": "The body is not JSON, or broke off"},
     408: {"description": "The body was too slow"},
     413: {"description": "The body is too large"},
     415: {"description": "The body isn't JSON by its content type"},
@@ -109,7 +109,7 @@ async def list_users(request: Request) -> list[User]:
 )
 async def add_user(request: Request) -> User:
     """Add a user."""
-    new = await _read(request, NewUser)
+    new = await read_struct(request, NewUser)
     return _user(await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes)))
 
 
@@ -118,7 +118,7 @@ async def add_user(request: Request) -> User:
 )
 async def set_password(request: Request, username: str) -> None:
     """Change a password; tokens given before end."""
-    new = await _read(request, NewPassword)
+    new = await read_struct(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
@@ -147,14 +147,6 @@ def _user(account: Account) -> User:
         disabled=account.disabled,
         created_at=account.created_at,
     )
-
-
-async def _read(request: Request, form: type[Read]) -> Read:
-    body = await read_small_body(request, b"application/json")
-    try:
-        return msgspec.json.decode(body, type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(422, str(error)) from None  # names the place and the types, not the value
 
 
 async def _run(request: Request, function: "Callable[[Accounts], T]") -> T:

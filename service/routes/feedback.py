@@ -1,27 +1,27 @@
 """POST /feedback: what turned out to be true of a prediction."""
 
-from math import isfinite
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from service.auth.access import access_of
+from service.auth.access import access_of, authenticate
 from service.contract import Contract, Label
 from service.feedback.counts import ContradictionError, FeedbackMetrics
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
 from service.http.problems import FieldError, Problem
-from service.routes.admin import no_answer
+from service.inputs.layout import MAX_NUMBER
+from service.routes.admin import ANSWER_SECONDS, no_answer
 from service.routes.predict import SCOPE
-from service.routes.token import read_small_body
+from service.routes.token import read_struct
 from service.threads import BusyError
 from service.users.database_url import DatabaseDownError
 
 if TYPE_CHECKING:
     from service.scoring.serving import Serving
 
-ANSWER_SECONDS: Final = 10.0
 _BODY: Final[dict[str, Any]] = {
     "security": [{"token": [SCOPE]}],
     "requestBody": {
@@ -65,7 +65,7 @@ class Kept(BaseModel):
     "/feedback",
     openapi_extra=_BODY,
     responses={
-        400: {"description": "The body broke off"},
+        400: {"description": "The body is not JSON, or broke off"},
         401: {"description": "No token, or one that does not count"},
         403: {"description": "The token lacks the scope predict"},
         408: {"description": "The body was too slow"},
@@ -79,15 +79,19 @@ class Kept(BaseModel):
 )
 async def feedback(request: Request) -> Kept:
     """Take what turned out to be true of a prediction; telling it again changes nothing."""
+    authenticate(request, SCOPE)
     access, serving = access_of(request), request.app.state.serving
-    header = request.headers.get("authorization")
-    request.state.user = access.tokens.authenticate(header.encode("latin-1") if header else None, SCOPE).username
-    truth = await _read(request)
+    metrics: FeedbackMetrics = request.app.state.feedback_metrics
+    loop = asyncio.get_running_loop()
+    truth = await read_struct(request, Truth)
     prediction = _prediction(request.app.state.prediction_ids, truth.prediction_id)
     actual = _actual(prediction, truth.actual, serving)
 
     def keep() -> bool:
-        return access.feedback.keep(prediction, actual)
+        new = access.feedback.keep(prediction, actual)
+        if new:  # counted whether or not the caller still waits: told again, it would be known already
+            loop.call_soon_threadsafe(metrics.count, prediction, actual)
+        return new
 
     try:
         new = await access.administration.run(keep, ANSWER_SECONDS)
@@ -95,18 +99,7 @@ async def feedback(request: Request) -> Kept:
         raise Problem(409, str(error)) from None
     except (DatabaseDownError, TimeoutError, BusyError) as error:
         raise no_answer(error) from None
-    if new:
-        metrics: FeedbackMetrics = request.app.state.feedback_metrics
-        metrics.count(prediction, actual)
     return Kept(status="new" if new else "known")
-
-
-async def _read(request: Request) -> Truth:
-    body = await read_small_body(request, b"application/json")
-    try:
-        return msgspec.json.decode(body, type=Truth)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(422, str(error)) from None
 
 
 def _prediction(ids: PredictionIds, text: str) -> Prediction:
@@ -122,8 +115,8 @@ def _prediction(ids: PredictionIds, text: str) -> Prediction:
 def _actual(prediction: Prediction, actual: Label | float, serving: "Serving") -> Label | float:
     """Check the truth against what could have been predicted."""
     if isinstance(prediction.predicted, float):
-        if isinstance(actual, bool) or not isinstance(actual, int | float) or not isfinite(actual):
-            raise _impossible("a number")
+        if isinstance(actual, bool) or not isinstance(actual, int | float) or not abs(actual) <= MAX_NUMBER:
+            raise _impossible(f"a number from {-MAX_NUMBER:.3g} to {MAX_NUMBER:.3g}")
         return float(actual)
     contract: Contract = serving.current.contract
     if prediction.version.hex() != serving.current.version:

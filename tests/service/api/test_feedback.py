@@ -1,6 +1,7 @@
 """POST /feedback: the truth about a prediction, told once, checked, counted."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.users.database import Database, Feedback
+from tests.service.processes import wait_for
 
 Start = Callable[..., Any]
 DAY = 86_400
@@ -62,6 +64,29 @@ def test_the_error_of_a_number_is_measured(start: Start) -> None:
     tell(service, answer["prediction_ids"][0], answer["predictions"][0] + 2)
     assert service.metric("feedback_absolute_error_total") == pytest.approx(2)
     assert service.metric("feedback_rows_total", outcome="measured") == 1
+
+
+@pytest.mark.parametrize("actual", ["1" + "0" * 400, "1e308", "-1e39"])
+def test_a_number_beyond_float32_is_no_truth(start: Start, actual: str) -> None:
+    service = start("regression")
+    body = f'{{"prediction_id": "{predict(service)["prediction_ids"][0]}", "actual": {actual}}}'
+    headers = service.headers | {"Content-Type": "application/json"}
+    answer = service.client.post("/feedback", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["expected"]) == (422, "a number from -3.4e+38 to 3.4e+38")
+    assert service.metric("feedback_absolute_error_total") == 0
+
+
+def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.routes.feedback.ANSWER_SECONDS", 0.05)
+    service, may_go_on = start(), threading.Event()
+    store = service.app.state.access.feedback
+    keep = store.keep
+    monkeypatch.setattr(store, "keep", lambda *told: may_go_on.wait() and keep(*told))
+    (prediction_id,) = predict(service)["prediction_ids"]
+    late = tell(service, prediction_id, "да").status_code
+    may_go_on.set()
+    wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")
+    assert (late, tell(service, prediction_id, "да").json()["status"]) == (503, "known")
 
 
 def test_another_truth_is_refused_and_the_first_stays(start: Start) -> None:

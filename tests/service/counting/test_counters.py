@@ -5,7 +5,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from service.counting.collector import CountersCollector
 from service.counting.counters import Block, Counters
 from service.counting.families import Family
 from service.counting.totals import totals
+from service.feedback.counts import FeedbackMetrics
 
 REQUESTS = Family("requests", "Requests.", labels=("route",), series=(("/a",), ("/b",)))
 SECONDS = Family("seconds", "Durations.", kind="histogram", bounds=(0.1, 1.0))
@@ -218,3 +221,33 @@ def test_prometheus_sees_every_kind(tmp_path: Path, counters: Counters) -> None:
         "busy 0.0",
         "# TYPE requests_total counter",
     } <= set(lines)
+
+
+def test_blocks_made_by_two_threads_at_once_stand_apart(tmp_path: Path) -> None:
+    families = [
+        Family("many", "Many.", labels=("n",), series=tuple((str(n),) for n in range(50))),
+        Family("one", "One."),
+    ]
+    for number in range(50):
+        folder = tmp_path / str(number)
+        counters, start = Counters(folder), threading.Barrier(len(families))
+        counters.begin("v")
+
+        def make(family: Family, counters: Counters = counters, start: threading.Barrier = start) -> Block | None:
+            start.wait()
+            return counters.block_of("v", family)
+
+        with ThreadPoolExecutor(len(families)) as threads:
+            for block in threads.map(make, families):
+                assert block is not None
+                block.add(0)
+        assert [each.values[next(iter(each.values))][0] for each in totals(folder)] == [1.0, 1.0]
+        counters.close()
+
+
+def test_a_version_taken_into_service_begins_its_truths_at_zero(counters: Counters, tmp_path: Path) -> None:
+    counters.begin("v1")
+    truths = FeedbackMetrics(counters, "v1")
+    counters.begin("v2")
+    truths.serve("v2")
+    assert total(tmp_path, "feedback_rows", "v2", "correct") == [0.0]
