@@ -17,10 +17,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from service.contract import Label
+from service.http.problems import FieldError, Problem
 from service.settings import Settings
 
 _ASKED: Final = b"ids=true"
-_TRUE: Final = ("true", "1")
+_TRUE: Final = ("true", "1", "yes", "on", "t", "y")
+_FALSE: Final = ("false", "0", "no", "off", "f", "n")
 MAX_LENGTH: Final = 2048
 
 _FEW_ROWS: Final = 150
@@ -121,10 +123,20 @@ def _signature(key: bytes, body: bytes) -> bytes:
 
 
 def are_asked(query: bytes) -> bool:
-    """Tell whether a query of POST /predict asks for ids, as Python's or a form's clients write it too."""
+    """Tell whether a query of POST /predict asks for ids.
+
+    Raises Problem (422) where it says neither yes nor no, as Pydantic reads them.
+    """
     if not query or query == _ASKED:
         return bool(query)
-    return any(name == "ids" and value.lower() in _TRUE for name, value in parse_qsl(query.decode("latin-1")))
+    asked = False
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name == "ids":
+            if value.lower() not in _TRUE + _FALSE:
+                error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
+                raise Problem(422, "The query does not fit", errors=[error])
+            asked = value.lower() in _TRUE
+    return asked
 
 
 def with_ids(answer: bytes, ids: Sequence[str]) -> bytes:

@@ -20,6 +20,8 @@ NUMBERS: Final = {
     "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
     "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8",
 }  # fmt: skip
+_MOST_ROWS: Final = 2**31 - 1
+"""Beyond, Python may refuse to write the size of such a tensor."""
 _LENGTH: Final = struct.Struct("<I")
 _DATATYPES: Final = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
 
@@ -72,16 +74,19 @@ def instances(contract: Contract, request: Inference, binary: bytes) -> list[dic
         feature = known.get(tensor.name)
         if feature is None or tensor.name in columns:
             raise _refusal(tensor, "each feature of the model once", tensor.name)
+        _check_datatype(tensor, feature)
         rows = _rows(tensor)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
-            values = _flat(tensor, rows)
+            values = _in_range(tensor, _flat(tensor, rows))
+        elif tensor.data is not None:
+            raise _refusal(tensor, "data or binary_data_size", "both")
         else:
             if type(size) is not int or not 0 <= size <= len(binary) - at:
                 raise _refusal(tensor, "binary_data_size within the body", str(size))
             values = _unpack(tensor, rows, binary[at : at + size])
             at += size
-        columns[tensor.name] = [_value(feature, value) for value in _typed(tensor, feature, values)]
+        columns[tensor.name] = [_value(feature, value) for value in values]
     if at != len(binary):
         raise Problem(422, f"{len(binary) - at} bytes behind the JSON belong to no tensor", title="Bytes left over")
     if len({len(column) for column in columns.values()}) > 1:
@@ -89,14 +94,14 @@ def instances(contract: Contract, request: Inference, binary: bytes) -> list[dic
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _refusal(tensor: Tensor, expected: str, got: str) -> Problem:
-    error = FieldError(field=tensor.name[:80], expected=expected, got=got[:80])
+def _refusal(tensor: Tensor, expected: str, got: str, row: int | None = None) -> Problem:
+    error = FieldError(field=tensor.name[:80], expected=expected, got=got[:80], instance=row)
     return Problem(422, f"The input tensor {tensor.name[:80]!r} does not fit", title="Tensor", errors=[error])
 
 
 def _rows(tensor: Tensor) -> int:
     shape = tensor.shape
-    if len(shape) not in (1, 2) or shape[0] < 0 or shape[1:] not in ([], [1]):
+    if len(shape) not in (1, 2) or not 0 <= shape[0] <= _MOST_ROWS or shape[1:] not in ([], [1]):
         raise _refusal(tensor, "a shape of [n] or [n, 1]", str(shape))
     return shape[0]
 
@@ -132,11 +137,26 @@ def _unpack(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
     return values
 
 
-def _typed(tensor: Tensor, feature: Feature, values: list[Any]) -> list[Any]:
+def _check_datatype(tensor: Tensor, feature: Feature) -> None:
     wanted = _DATATYPES[feature.type]
     if tensor.datatype != wanted and not (feature.type == "number" and tensor.datatype in NUMBERS):
         expected = "one of " + ", ".join(NUMBERS) if feature.type == "number" else wanted
         raise _refusal(tensor, f"the datatype {expected}", tensor.datatype)
+
+
+def _in_range(tensor: Tensor, values: list[Any]) -> list[Any]:
+    """Give numbers of JSON as the tensor's datatype has them. What is no number is found wrong later."""
+    if tensor.datatype not in NUMBERS:
+        return values
+    kind = np.dtype(NUMBERS[tensor.datatype])
+    whole = kind.kind in "iu"
+    limits: Any = np.iinfo(kind) if whole else np.finfo(kind)
+    low, high = (int(limits.min), int(limits.max)) if whole else (float(limits.min), float(limits.max))
+    for row, value in enumerate(values):
+        if type(value) in (int, float) and not (low <= value <= high and (not whole or value == int(value))):
+            raise _refusal(tensor, f"a number of the datatype {tensor.datatype}", str(value), row)
+    if tensor.datatype == "FP16":  # 0.1 is 0.0999755859375 then, as if it had come as bytes
+        return [float(kind.type(value)) if type(value) in (int, float) else value for value in values]
     return values
 
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from service.auth.access import access_of
+from service.auth.access import authenticate
 from service.http.exchange import ClientGone, media_type, read_body
 from service.http.problems import Problem
 from service.inputs import explain, tensors
 from service.inputs.explain import Findings, Invalid
 from service.inputs.tensors import Inference, Output, Tensor
 from service.routes.predict import SCOPE
-from service.scoring.serving import Scored, Served, Serving, check_number
+from service.scoring.serving import Scored, Served, Serving, check_number, warning
 
 _HEADER_LENGTH: Final = "inference-header-content-length"
 _MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")
@@ -99,10 +99,12 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
 @router.post("/models/{name}/infer", openapi_extra=_BODY, responses=_ERRORS)
 @router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY, responses=_ERRORS)
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
-    """Predict from one tensor of shape [n] or [n, 1] per feature; those that may be missing may be left out."""
+    """Predict from one tensor of shape [n] or [n, 1] per feature; those that may be missing may be left out.
+
+    Values beyond those of training are answered and named in the answer's parameter `warnings`, a text of JSON.
+    """
+    authenticate(request, SCOPE)
     headers = dict(request.headers.raw)
-    principal = access_of(request).tokens.authenticate(headers.get(b"authorization"), SCOPE)
-    request.state.user = principal.username
     served = _served(request, name, version)
     request.state.version = served.version
     if media_type(headers) not in _MEDIA:
@@ -112,22 +114,26 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
         body = await read_body(request.receive, headers, settings.max_body_bytes)
     except ClientGone:
         raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
-    wanted, binary = _parse(body, request.headers.get(_HEADER_LENGTH))
+    length = request.headers.get(_HEADER_LENGTH)
     try:
-        rows = tensors.instances(served.contract, wanted, binary)
-        scored = await asyncio.to_thread(_score, served, rows, settings.max_instances)
+        wanted, scored = await asyncio.to_thread(_compute, served, body, length, settings.max_instances)
     except Invalid as problem:
         served.metrics.count_errors(problem.kinds)
         raise
     served.count(scored)
-    served.metrics.count_request(len(rows))
-    request.state.instances = len(rows)
+    request.state.instances = len(scored.numbers)
+    served.metrics.count_request(len(scored.numbers))
     ids = await request.app.state.prediction_ids.name_aside(served, scored) if _wants_ids(wanted) else None
     return _answer(served, wanted, scored, ids)
 
 
+def _compute(served: Served, body: bytes, header_length: str | None, limit: int) -> tuple[Inference, Scored]:
+    wanted, binary = _parse(body, header_length)
+    return wanted, _score(served, tensors.instances(served.contract, wanted, binary), limit)
+
+
 def _wants_ids(wanted: Inference) -> bool:
-    return bool(wanted.parameters.get(_IDS)) or any(output.name == _IDS for output in wanted.outputs or ())
+    return wanted.parameters.get(_IDS) is True or any(output.name == _IDS for output in wanted.outputs or ())
 
 
 def _served(request: Request, name: str, version: str | None) -> Served:
@@ -149,9 +155,13 @@ def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
     if _SURROGATE.search(body, 0, length):
         _refuse_half_characters(document)
     try:
-        return msgspec.convert(document, Inference), body[length:]
+        wanted = msgspec.convert(document, Inference)
     except msgspec.ValidationError as error:
         raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+    for name in (_IDS, "binary_data_output"):
+        if type(wanted.parameters.get(name, False)) is not bool:
+            raise Problem(422, f"The parameter {name} is true or false", title="Not an inference request")
+    return wanted, body[length:]
 
 
 def _refuse_half_characters(document: Any) -> None:
@@ -216,9 +226,16 @@ def _answer(served: Served, wanted: Inference, scored: Scored, ids: list[str] | 
         outputs.append(tensor)
     if by_name:
         raise Problem(422, f"There is no output {next(iter(by_name))[:80]!r}", title="No such output")
-    document = {"model_name": served.artifact.name, "model_version": served.version, "outputs": outputs}
+    document: dict[str, Any] = {
+        "model_name": served.artifact.name,
+        "model_version": served.version,
+        "outputs": outputs,
+    }
     if wanted.id is not None:
         document["id"] = wanted.id
+    if scored.outside:  # a parameter is a text, a number or a boolean
+        warnings = [warning(each) for each in scored.outside]
+        document["parameters"] = {"warnings": _ENCODER.encode(warnings).decode()}
     header = _ENCODER.encode(document)
     if not binary:
         return Response(header, media_type="application/json")

@@ -86,15 +86,15 @@ class Predict:
             kind = headers.get(b"content-type")
             if kind != JSON or b"content-encoding" in headers:
                 kind = media_type(headers)
+            ids = self._ids if are_asked(scope["query_string"]) else None
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
                 scored, answer = await self._predict(served, body)
                 instances = len(scored.labels)
-                if are_asked(scope["query_string"]):
-                    answer = prediction_ids.with_ids(answer, await self._ids.name_aside(served, scored))
+                if ids:
+                    answer = prediction_ids.with_ids(answer, await ids.name_aside(served, scored))
                 await respond(send, 200, answer, (b"content-type", JSON), (b"x-request-id", request_id))
             elif kind in self._tables:
-                ids = self._ids if are_asked(scope["query_string"]) else None
                 instances = await self._tables[kind](served, receive, send, request_id, ids)
             else:
                 self._refuse_kind(kind)

@@ -1,12 +1,15 @@
 """The Open Inference Protocol: by hand in this process, and by its reference client over a socket."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
+
+from service.inputs import explain
 
 Start = Callable[..., Any]
 DATATYPES = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
@@ -94,7 +97,16 @@ def test_outputs_may_be_chosen(service: Any) -> None:
         (0, {"data": None}, "data of 1 values"),
         (0, {"data": ["x"]}, "a finite number"),
         (0, {"data": [1e39]}, "a finite number"),
-        (0, {"parameters": {"binary_data_size": 8}}, "binary_data_size within the body"),
+        (0, {"parameters": {"binary_data_size": 8}}, "data or binary_data_size"),
+        (0, {"parameters": {"binary_data_size": 8}, "data": None}, "binary_data_size within the body"),
+        (0, {"parameters": {"binary_data_size": 8}, "datatype": "BF16"}, "the datatype one of FP16"),
+        (0, {"shape": [10**4000, 1], "parameters": {"binary_data_size": 0}, "data": None}, "a shape of [n] or [n, 1]"),
+        (0, {"datatype": "INT8", "data": [300]}, "a number of the datatype INT8"),
+        (0, {"datatype": "UINT8", "data": [-1]}, "a number of the datatype UINT8"),
+        (0, {"datatype": "INT64", "data": [0.5]}, "a number of the datatype INT64"),
+        (0, {"datatype": "INT64", "data": [2**63]}, "a number of the datatype INT64"),
+        (0, {"datatype": "FP16", "data": [1e6]}, "a number of the datatype FP16"),
+        (0, {"datatype": "FP32", "data": [1e39]}, "a number of the datatype FP32"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_named(service: Any, place: int, change: Any, expected: str) -> None:
@@ -104,6 +116,47 @@ def test_a_tensor_that_does_not_fit_is_named(service: Any, place: int, change: A
     answer = infer(service, {"inputs": inputs})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["expected"].startswith(expected)
+
+
+@pytest.mark.parametrize(("datatype", "same"), [("FP16", 0.0999755859375), ("FP32", 0.1), ("INT8", 1.0)])
+def test_a_number_is_the_one_that_its_datatype_holds(service: Any, datatype: str, same: float) -> None:
+    inputs = tensors(service, [service.example])
+    inputs[0] |= {"datatype": datatype, "data": [0.1 if datatype != "INT8" else 1]}
+    wanted = service.predict(service.changed(size=same)).json()
+    assert infer(service, {"inputs": inputs}).json()["outputs"][0]["data"] == wanted["predictions"]
+    assert infer(service, {"inputs": inputs}).json()["outputs"][1]["data"] == [*wanted["probabilities"][0].values()]
+
+
+def test_values_beyond_those_of_training_are_named_in_a_parameter(service: Any) -> None:
+    rows = [service.example, service.changed(size=1e6, kind="three")]
+    answer = infer(service, {"inputs": tensors(service, rows)}).json()
+    assert json.loads(answer["parameters"]["warnings"]) == service.predict(*rows).json()["warnings"]
+    assert "parameters" not in infer(service, {"inputs": tensors(service, rows[:1])}).json()
+
+
+@pytest.mark.parametrize("name", ["prediction_ids", "binary_data_output"])
+def test_a_parameter_that_is_neither_true_nor_false_is_refused(service: Any, name: str) -> None:
+    request = {"inputs": tensors(service, [service.example]), "parameters": {name: "false"}}
+    assert (infer(service, request).status_code, infer(service, request).json()["detail"]) == (
+        422, f"The parameter {name} is true or false",
+    )  # fmt: skip
+
+
+def test_a_request_is_read_beside_the_event_loop(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, threads = explain.read_json, []
+
+    def noting(text: bytes) -> Any:
+        threads.append(threading.get_ident())
+        return read(text)
+
+    monkeypatch.setattr(explain, "read_json", noting)
+
+    async def thread_of_the_loop() -> int:
+        return threading.get_ident()
+
+    assert infer(service, {"inputs": tensors(service, [service.example])}).status_code == 200
+    assert threads
+    assert service.client.call(thread_of_the_loop) not in threads
 
 
 @pytest.mark.parametrize(
