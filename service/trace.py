@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from sqlalchemy import select
 
 from service import env_file
 from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
-from service.scoring import registered
+from service.scoring import lock, registered
+from service.scoring.lock import Lock
 from service.settings import Settings, SettingsError
 from service.users.database import Database, Feedback
 from service.users.database_url import DatabaseDownError, DatabaseUrlError
@@ -59,10 +59,11 @@ def trace(prediction: Prediction, settings: Settings) -> dict[str, Any]:
     """Give all that is known of a prediction. Raises TraceError if no commit names its model."""
     version, repository = prediction.version.hex(), settings.lock_path.resolve().parent
     commit = _commit(repository, version)
-    lock = yaml.safe_load(_show(repository, commit, _LOCK) or "{}")
-    files = dict(_files(lock))
+    read = _lock(repository, commit)
+    files = dict(_files(read))
     reports = {name: _report(repository, commit, path) for name, path in _REPORTS.items()}
-    if reports["registration"] and reports["registration"].get("model_md5") not in files.values():
+    registration = reports["registration"]
+    if not isinstance(registration, dict) or registration.get("model_md5") not in files.values():
         reports["registration"] = None  # Git does not hold it, and the folder's is another model's
     return {
         "prediction": {
@@ -75,7 +76,7 @@ def trace(prediction: Prediction, settings: Settings) -> dict[str, Any]:
         "model_md5": version,
         "commit": _describe(repository, commit),
         "files": files,
-        "params": _params(lock),
+        "params": read.params(),
         **reports,
         "registry": _registry(version, settings),
     }
@@ -85,7 +86,7 @@ def _git(repository: Path, *arguments: str) -> str | None:
     """Give what Git says; None if it knows no such thing."""
     command = ["git", "-C", str(repository), *arguments]  # found on PATH, as by whoever typed the command
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False)
     except FileNotFoundError:
         raise TraceError("git is not installed; the history of dvc.lock is needed") from None
     return done.stdout if done.returncode == 0 else None
@@ -110,17 +111,19 @@ def _describe(repository: Path, commit: str) -> dict[str, str]:
     return {"id": commit, "author": author, "at": when, "subject": subject}
 
 
-def _files(lock: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _lock(repository: Path, commit: str) -> Lock:
+    try:
+        return lock.read((_show(repository, commit, _LOCK) or "").encode(errors="surrogateescape"))
+    except ValueError:
+        raise TraceError(f"commit {commit}: its {_LOCK} is no lock file of DVC") from None
+
+
+def _files(lock: Lock) -> Iterator[tuple[str, str]]:
     """List files and folders with their MD5."""
-    for stage in lock.get("stages", {}).values():
-        for file in [*stage.get("deps", []), *stage.get("outs", [])]:
-            if "md5" in file and not file["path"].endswith(".py"):
-                yield file["path"], file["md5"]
-
-
-def _params(lock: dict[str, Any]) -> dict[str, Any]:
-    read = [values for stage in lock.get("stages", {}).values() for values in stage.get("params", {}).values()]
-    return {name: value for values in read for name, value in values.items()}
+    for stage in lock.stages.values():
+        for file in [*stage.deps, *stage.outs]:
+            if file.md5 and not file.path.endswith(".py"):
+                yield file.path, file.md5
 
 
 def _report(repository: Path, commit: str, path: str) -> Any:
@@ -144,7 +147,8 @@ def _actual(prediction: Prediction, settings: Settings) -> Any:
             database.reading() as session,
         ):
             told = session.scalar(select(Feedback.actual).where(Feedback.id == prediction.key))
-    except (DatabaseDownError, DatabaseUrlError):
+    except (DatabaseDownError, DatabaseUrlError) as error:
+        print(f"warning: the users database cannot be asked for the truth: {error}", file=sys.stderr)  # noqa: T201
         return None
     return None if told is None else json.loads(told)
 

@@ -4,24 +4,24 @@
 by the metrics whose MD5 stands there; anything else is refused.
 """
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service import model
 from service.model import REMEDY, ArtifactError, Model
-from service.scoring import memory
+from service.scoring import lock, memory
+from service.scoring.lock import Lock, Stage
 from service.settings import Settings
 
 DEFAULT_THRESHOLD = 0.5
 TRAINING_DATA = "data/prepared/train.parquet"
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ArtifactPendingError(ArtifactError):
@@ -50,31 +50,6 @@ class Artifact:
         return self.model.version
 
 
-class _File(BaseModel):
-    path: str
-    md5: str = ""
-
-
-class _Stage(BaseModel):
-    deps: list[_File] = []
-    outs: list[_File] = []
-    params: dict[str, dict[str, Any]] = {}
-
-
-class _Lock(BaseModel):
-    stages: dict[str, _Stage]
-
-    def output(self, path: str) -> tuple[_Stage, str] | None:
-        """Give the stage that writes `path`, and the MD5 of what it wrote."""
-        found = ((stage, out.md5) for stage in self.stages.values() for out in stage.outs if out.path == path)
-        return next(found, None)
-
-    def params(self) -> dict[str, Any]:
-        """Give all parameters that the stages read."""
-        read = [values for stage in self.stages.values() for values in stage.params.values()]
-        return {name: value for values in read for name, value in values.items()}
-
-
 def load(settings: Settings, known: Model | None = None) -> Artifact:
     """Read, verify and load what `settings` name.
 
@@ -90,9 +65,9 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
     ArtifactPendingError
         If a file is missing, or the lock says that the pipeline is half way.
     """
-    lock = _read_lock(settings.lock_path)
-    writer, model_md5 = _locked(lock, settings.lock_path, settings.model_path)
-    measurer, metrics_md5 = _locked(lock, settings.lock_path, settings.metrics_path)
+    named = _read_lock(settings.lock_path, settings.max_artifact_bytes)
+    writer, model_md5 = _locked(named, settings.lock_path, settings.model_path)
+    measurer, metrics_md5 = _locked(named, settings.lock_path, settings.metrics_path)
     relative = _relative(settings.model_path, settings.lock_path)
     measured = next((dep.md5 for dep in measurer.deps if dep.path == relative), None)
     if measurer is not writer and measured != model_md5:
@@ -103,8 +78,8 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
     metrics = _metrics(
         settings.metrics_path, _verified(settings.metrics_path, metrics_md5, settings.max_artifact_bytes)
     )
-    params = lock.params()
-    data = lock.output(TRAINING_DATA)
+    params = named.params()
+    data = named.output(TRAINING_DATA)
     served = known if known and known.version == model_md5 else model.from_bytes(content, str(settings.model_path))
     del content
     memory.give_back()
@@ -118,14 +93,11 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
     )
 
 
-def _read_lock(path: Path) -> _Lock:
+def _read_lock(path: Path, limit: int) -> Lock:
+    content = _read(path, limit, "it names the artifact to serve: run `dvc repro`")
     try:
-        return _Lock.model_validate(yaml.load(path.read_bytes(), _Loader))  # noqa: S506  # a safe loader, in C
-    except FileNotFoundError:
-        raise ArtifactPendingError(f"{path}: is missing; it names the artifact to serve: run `dvc repro`") from None
-    except OSError as error:
-        raise ArtifactError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValidationError) as error:
+        return lock.read(content)
+    except ValueError as error:
         raise ArtifactError(f"{path}: is no lock file of DVC; run `git checkout {path.name}` or `dvc repro`") from error
 
 
@@ -135,7 +107,7 @@ def _relative(path: Path, lock_path: Path) -> str:
     return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix()
 
 
-def _locked(lock: _Lock, lock_path: Path, path: Path) -> tuple[_Stage, str]:
+def _locked(lock: Lock, lock_path: Path, path: Path) -> tuple[Stage, str]:
     relative = _relative(path, lock_path)
     found = lock.output(relative)
     if found is None:
@@ -143,19 +115,28 @@ def _locked(lock: _Lock, lock_path: Path, path: Path) -> tuple[_Stage, str]:
     return found
 
 
-def _verified(path: Path, expected: str, limit: int) -> bytes:
-    """Read the file once, so that the bytes compared are the bytes used."""
+def _read(path: Path, limit: int, remedy: str) -> bytes:
+    """Read a regular file, once, so that the bytes compared are the bytes used; a pipe would never end."""
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise ArtifactError(f"{path}: has {size} bytes; MAX_ARTIFACT_BYTES lets {limit} through")
-        content = path.read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ArtifactError(f"{path}: is no regular file")
+            if found.st_size > limit:
+                raise ArtifactError(f"{path}: has {found.st_size} bytes; MAX_ARTIFACT_BYTES lets {limit} through")
+            return file.read()
     except FileNotFoundError:
-        raise ArtifactPendingError(
-            f"{path}: is missing; run `dvc repro`, or `dvc pull` where a remote has it"
-        ) from None
+        raise ArtifactPendingError(f"{path}: is missing; {remedy}") from None
     except OSError as error:
         raise ArtifactError(f"{path}: {error.strerror}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _verified(path: Path, expected: str, limit: int) -> bytes:
+    content = _read(path, limit, "run `dvc repro`, or `dvc pull` where a remote has it")
     found = md5(content, usedforsecurity=False).hexdigest()
     if found != expected:
         raise ArtifactError(f"{path}: its MD5 is {found}, dvc.lock names {expected}; {REMEDY}")

@@ -12,6 +12,8 @@ _CREATED: Final = f"{PREFIX}created_timestamp_seconds"
 _CHAMPION: Final = f"{PREFIX}champion"
 _INFO: Final = f"{PREFIX}info"
 _MAX_BYTES: Final = 1024 * 1024
+_LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999."""
 
 
 def read(path: Path) -> list[Metric]:
@@ -37,7 +39,8 @@ def entries(families: Iterable[Metric], version: str) -> list[dict[str, Any]]:
         key = sample.labels.get("name", ""), sample.labels.get("number", "")
         entry = found.setdefault(key, {"name": key[0], "number": key[1]})
         if sample.name == _CREATED:
-            entry["created"] = sample.value
+            if 0 <= sample.value <= _LAST_SECOND:
+                entry["created"] = sample.value
         elif sample.name == _CHAMPION:
             entry["champion"] = bool(sample.value)
         else:

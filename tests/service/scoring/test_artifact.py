@@ -1,6 +1,7 @@
 """Only what dvc.lock names is loaded, and of that only what the pipeline could have exported."""
 
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -88,6 +89,15 @@ def test_a_lock_that_is_none_is_refused(root: Root, text: str) -> None:
     root.lock.write_text(text)
 
     assert "is no lock file of DVC" in refusal(root)
+
+
+@pytest.mark.parametrize("name", ["model", "metrics", "lock"])
+def test_a_pipe_is_refused_and_not_waited_for(root: Root, name: str) -> None:
+    path: Path = getattr(root, name)
+    path.unlink()
+    os.mkfifo(path)
+
+    assert f"{path}: is no regular file" in refusal(root)
 
 
 def test_a_lock_that_names_no_artifact_is_refused(root: Root) -> None:
