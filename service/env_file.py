@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from service.settings import ROOT, SettingsError
 
@@ -23,19 +23,33 @@ _log = logging.getLogger(__name__)
 def read(environ: Mapping[str, str]) -> dict[str, str]:
     """Give `environ`, completed by the file that its ENV_FILE names, or .env in the repository's root.
 
-    Warns of a file that everyone can read. Raises SettingsError for one that cannot be read at all.
+    Warns of a file that everyone can read. Raises SettingsError for one that cannot be read, or is named and missing.
     """
-    path = environ.get("ENV_FILE", ENV_FILE)
+    path = path_of(environ)
+    values = _values(path) if path.exists() or environ.get("ENV_FILE") else {}
+    if values and Path(path).stat().st_mode & stat.S_IROTH:
+        _log.warning("everyone on this machine can read the secrets in %s; say `chmod 600 %s`", path, path)
+    said = {name: value for name, value in environ.items() if value}  # an empty variable counts as not set
+    return values | said
+
+
+def path_of(environ: Mapping[str, str]) -> Path:
+    """Give the file that ENV_FILE names, or .env in the repository's root."""
+    return Path(environ.get("ENV_FILE") or ENV_FILE)
+
+
+def _values(path: Path) -> dict[str, str]:
     try:
-        values = dotenv_values(path, interpolate=False)
+        with path.open(encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8; write it anew from .env.example") from None
-    if values and Path(path).stat().st_mode & stat.S_IROTH:
-        _log.warning("everyone on this machine can read the secrets in %s; say `chmod 600 %s`", path, path)
-    said = {name: value for name, value in environ.items() if value}  # an empty variable counts as not set
-    return {name: value for name, value in values.items() if value is not None} | said
+    for binding in bindings:
+        if binding.error:
+            raise SettingsError(f"{path}: line {binding.original.line} is not of the form NAME=value")
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value is not None}
 
 
 def write(path: Path, example: str) -> None:

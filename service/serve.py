@@ -8,7 +8,6 @@ from pathlib import Path
 
 from service import env_file
 from service.contract import METADATA_KEY, Contract
-from service.env_file import ENV_FILE
 from service.onnx_file import metadata
 from service.process import workers
 from service.process.channel import StartError
@@ -17,13 +16,13 @@ from service.settings import ROOT, Settings, SettingsError
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Write .env where there is none, serve until a signal; give the exit status."""
-    path = Path(environ.get("ENV_FILE", ENV_FILE))
+    path = env_file.path_of(environ)
     try:
         if not path.exists():
             env_file.write(path, (ROOT / ".env.example").read_text(encoding="utf-8"))
             _say(f"Wrote {path} with fresh secrets; only you can read it.")
         settings = Settings.from_environment(env_file.read(environ))
-        workers.run(settings, lambda: _say(instructions(settings, path)))
+        workers.run(settings, lambda serving: _say(instructions(serving, path)))
     except (OSError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
         return 1
@@ -37,16 +36,32 @@ def instructions(settings: Settings, path: Path) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     body = json.dumps({"instances": [_example(settings.model_path)]}, ensure_ascii=False)
+    whose, password = _password(settings, path)
     return f"""\
 The prediction API answers on {url}; {url}/docs describes it. Ctrl-C stops it.
-The password of {settings.admin_username} is ADMIN_PASSWORD in {path}. To try it, paste into another shell:
+{whose}
 
-  TOKEN=$(curl -s {url}/token --data-urlencode {_quoted(f"username={settings.admin_username}")} \\
-    --data-urlencode "password=$(sed -n 's/^ADMIN_PASSWORD=//p' {_quoted(str(path))})" \\
+  TOKEN=$(curl -s {url}/token --data-urlencode {_quoted(f"username={settings.admin_username or 'NAME'}")} \\
+    --data-urlencode {password} \\
     | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
   curl {url}/predict -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
     -d {_quoted(body)}
 """
+
+
+def _password(settings: Settings, path: Path) -> tuple[str, str]:
+    """Say whose password stands where, and how the shell reads it; where it cannot, it is to be filled in."""
+    filled_in, admin = _quoted("password=PASSWORD"), settings.admin_username
+    if admin is None or settings.admin_password is None:
+        add = "`python -m service.users add NAME` adds a user"
+        return f"{add}. To try it, fill in NAME and PASSWORD and paste into another shell:", filled_in
+    stands = f"The password of {admin} is ADMIN_PASSWORD in {path}"
+    lines = path.read_bytes().decode().split("\n") if path.is_file() else []
+    plain = [line.removeprefix("ADMIN_PASSWORD=") for line in lines if line.startswith("ADMIN_PASSWORD=")]
+    if plain == [settings.admin_password.get_secret_value()]:
+        reads = f"\"password=$(sed -n 's/^ADMIN_PASSWORD=//p' {_quoted(str(path))})\""
+        return f"{stands}. To try it, paste into another shell:", reads
+    return f"{stands} or the environment. To try it, fill in PASSWORD and paste into another shell:", filled_in
 
 
 def _example(model_path: Path) -> object:

@@ -21,18 +21,22 @@ def _from_root(value: Any) -> Any:
     return ROOT / value if isinstance(value, str | Path) else value
 
 
-def _strong(secret: SecretStr) -> SecretStr:
+def file_error(error: OSError) -> str:
+    """Tell which file it was about, where it says so."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def _check_strength(secret: SecretStr) -> None:
     text = secret.get_secret_value()
     if text == EXAMPLE_SECRET:
         raise ValueError("is the one of .env.example; draw your own with `openssl rand -hex 32`")
     if len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; draw one with `openssl rand -hex 32`")
-    return secret
 
 
 RootPath = Annotated[Path, BeforeValidator(_from_root)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 
 
 class Settings(BaseModel):
@@ -47,7 +51,7 @@ class Settings(BaseModel):
     """Signs tokens; at least 32 bytes."""
     secret_key_previous: SecretStr | None = None
     """Still accepted while tokens signed with it live."""
-    token_lifetime_seconds: Count = 3600
+    token_lifetime_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 3600
     token_issuer: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     token_audience: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     admin_username: str | None = None
@@ -58,7 +62,7 @@ class Settings(BaseModel):
     # OWASP's recommendation for one lane: 25 ms a hash, where RFC 9106's would take 100 ms of a core that predicts.
     # Its other one, 19 MiB twice over, is small enough for glibc to keep the memory, 19 MiB for each thread.
     argon2_time_cost: Count = 1
-    argon2_memory_kib: Annotated[int, Field(ge=8)] = 47_104
+    argon2_memory_kib: Annotated[int, Field(ge=8, le=4 * 1024**2)] = 47_104
     argon2_parallelism: Count = 1
     login_concurrency: Count = 1
     """Passwords checked at the same time in one worker; more wait."""
@@ -84,6 +88,9 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     workers: Count = 1
     """Processes that answer."""
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies whose X-Forwarded-For tells the caller's address, which logins are counted by: addresses or networks,
+    separated by commas, or * for all."""
     shutdown_seconds: Count = 30
     """How long a stop waits for answers under way."""
     max_instances: Count = 10_000
@@ -109,6 +116,13 @@ class Settings(BaseModel):
         return values | {"lock_path": lock, "metrics_path": metrics, "registry_path": registry}
 
     @model_validator(mode="after")
+    def _check_argon2(self) -> "Settings":
+        least = 8 * self.argon2_parallelism  # RFC 9106, section 3.1
+        if self.argon2_memory_kib < least:
+            raise SettingsError(f"ARGON2_MEMORY_KIB is {self.argon2_memory_kib}, ARGON2_PARALLELISM wants {least}")
+        return self
+
+    @model_validator(mode="after")
     def _check_secrets(self) -> "Settings":
         if self.admin_password is not None and self.admin_password.get_secret_value() == EXAMPLE_PASSWORD:
             raise SettingsError("ADMIN_PASSWORD is the one of .env.example; choose your own")
@@ -116,7 +130,7 @@ class Settings(BaseModel):
             secret = getattr(self, name)
             if secret is not None:
                 try:
-                    _strong(secret)
+                    _check_strength(secret)
                 except ValueError as error:
                     raise SettingsError(f"{name.upper()} {error}") from None
         return self

@@ -19,7 +19,7 @@ from service.http.connections import Connection
 from service.model import ArtifactError
 from service.process import channel
 from service.scoring import artifact, memory
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, file_error
 
 _TICKS_PER_BEAT = 10
 
@@ -146,7 +146,7 @@ def _serve(
     except mistakes as error:
         raise channel.StartError(str(error)) from error
     except OSError as error:  # of the counters' files, or others that the start opens
-        raise channel.StartError(f"{error.filename}: {error.strerror}") from error
+        raise channel.StartError(file_error(error)) from error
     lifespan = _Lifespan(app)
     server = _Server(_config(settings, lifespan), ready, supervisor)
     if supervisor is None:
@@ -168,6 +168,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         workers=settings.workers,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

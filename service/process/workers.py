@@ -29,7 +29,7 @@ from service.counting.folders import Folder
 from service.http import logs
 from service.process import channel
 from service.process.channel import StartError
-from service.settings import Settings
+from service.settings import Settings, file_error
 
 SILENT_SECONDS: Final = 30.0
 """A worker whose event loop says nothing for so long hangs, and is replaced."""
@@ -44,13 +44,13 @@ _log = logging.getLogger(__name__)
 _spawn = multiprocessing.get_context("spawn")
 
 
-def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; every request accepted before is answered.
 
     Parameters
     ----------
     ready
-        Called once, when the first worker answers.
+        Called once, when the first worker answers, with the settings and the port that was free if it was 0.
 
     Raises
     ------
@@ -60,23 +60,23 @@ def run(settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
     logs.configure(settings)
     _raise_file_limit()
     with _metrics_dir(settings) as folder:
-        told = settings.model_copy(update={"metrics_dir": folder})
         listener = listen(settings.host, settings.port)
+        told = settings.model_copy(update={"metrics_dir": folder, "port": listener.getsockname()[1]})
         if settings.workers == 1:
-            _serve_alone(told, listener, ready)
+            _serve_alone(told, listener, lambda: ready(told))
             return
         # Opened alone, this one proved that nobody else is there; from now on the address is shared on purpose.
         address = listener.getsockname()
         listener.close()
         with bind(listener.family, address) as reserved:
-            _supervisor(told, reserved, ready).run()
+            _supervisor(told, reserved, lambda: ready(told)).run()
 
 
 def _supervisor(settings: Settings, reserved: socket.socket, ready: Callable[[], None]) -> "Supervisor":
     try:
         return Supervisor(settings, reserved, ready)
     except OSError as error:  # of its counters' file
-        raise StartError(f"{error.filename}: {error.strerror}") from error
+        raise StartError(file_error(error)) from error
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -105,10 +105,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(channel.BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a host that is no name at all
         if listener is not None:
             listener.close()
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; set HOST or PORT") from error
+        reason = getattr(error, "strerror", error)
+        raise StartError(f"cannot listen on {host[:80]}:{port}: {reason}; set HOST or PORT") from error
     return listener
 
 

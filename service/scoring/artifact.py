@@ -110,6 +110,8 @@ def _relative(path: Path, lock_path: Path) -> str:
 def _locked(lock: Lock, lock_path: Path, path: Path) -> tuple[Stage, str]:
     relative = _relative(path, lock_path)
     found = lock.output(relative)
+    if found is None and Path(relative).is_absolute():
+        raise ArtifactError(f"{path}: is not below the folder of {lock_path}; set MODEL_PATH and LOCK_PATH to agree")
     if found is None:
         raise ArtifactPendingError(f"{lock_path}: names no {relative}; run `dvc repro`")
     return found

@@ -57,11 +57,10 @@ class Watch:
         self._reloaded = reloaded
         self._refused = refused
         self._agreed = agreed
-        self._handled = self._tried = self._fingerprint()
+        self._handled: Fingerprint = ()  # looked at once more: the files may have changed since the load at the start
+        self._tried: Fingerprint = ()
         self._error: ArtifactError | None = None
         self._since = 0.0
-        # The files may have changed between the load at start and now.
-        self._handled = ()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -101,7 +100,10 @@ class Watch:
         if new == current:
             return
         self._serving.swap(new)
-        _log.info("model %s is in service instead of %s", new.version, current.version)
+        if new.version == current.version:
+            _log.info("model %s is in service with what dvc.lock and the metrics now say of it", new.version)
+        else:
+            _log.info("model %s is in service instead of %s", new.version, current.version)
         self._reloaded(new)
 
     def _refuse(self, error: ArtifactError) -> None:

@@ -33,9 +33,9 @@ def start(settings: Settings) -> "Tracing | None":
         return None
     if not variables[named].startswith(("http://", "https://")):
         raise SettingsError(f"{named} is {variables[named]!r}; expected an URL such as http://127.0.0.1:4318")
-    for name in _PROTOCOLS:
-        if variables.get(name, _PROTOCOL) != _PROTOCOL:
-            raise SettingsError(f"{name} is {variables[name]!r}; only {_PROTOCOL} is sent, to port 4318 as a rule")
+    name = next((name for name in _PROTOCOLS if variables.get(name)), None)  # the one for traces overrides the other
+    if name is not None and variables[name] != _PROTOCOL:
+        raise SettingsError(f"{name} is {variables[name]!r}; only {_PROTOCOL} is sent, to port 4318 as a rule")
     with as_environment(variables):
         try:
             from service.tracing import spans  # noqa: PLC0415  # 0.1 s and 12 MB that others do without
@@ -44,7 +44,10 @@ def start(settings: Settings) -> "Tracing | None":
                 f"{named} is set, but OpenTelemetry's SDK is not installed; install it with `.venv/bin/python -m pip "
                 "install --no-deps --require-hashes -r requirements/tracing.txt`, or unset the variable"
             ) from error
-        return spans.start()
+        try:
+            return spans.start()
+        except ValueError as error:
+            raise SettingsError(f"OpenTelemetry refuses a variable that begins with OTEL_: {error}") from error
 
 
 @contextmanager

@@ -24,16 +24,25 @@ from service.users.rules import SCOPES, Account, AccountError, LastAdminError
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Run one command; a user's mistake becomes one line on stderr and exit status 1."""
     asked = _parser().parse_args(arguments)
+    where = "DATABASE_URL"
     try:
         settings = _settings(environ)
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
+            where = database.where
             accounts = Accounts(database, Passwords(settings))
             accounts.migrate()
             _run(asked, accounts)
     except LastAdminError as error:
         raise SystemExit(f"users: error: {error}, or use --force") from None
-    except (AccountError, DatabaseDownError, DatabaseUrlError, SettingsError) as error:
+    except DatabaseDownError as error:
+        raise SystemExit(f"users: error: {where}: {error}; is it the users database that DATABASE_URL names?") from None
+    except (AccountError, DatabaseUrlError, SettingsError) as error:
         raise SystemExit(f"users: error: {error}") from None
+    except BrokenPipeError:  # whoever read the list has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        raise SystemExit(f"users: error: stdout: {error.strerror}") from None
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("users: error: interrupted, nothing was changed") from None
 
@@ -92,6 +101,8 @@ def _run(asked: argparse.Namespace, accounts: Accounts) -> None:
 
 def _password() -> str:
     """Ask twice without echo on a terminal, else read the first line of stdin."""
+    if sys.stdin is None:  # closed
+        raise AccountError("stdin is closed; the password is read from there")
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass("Password: ")
@@ -115,7 +126,9 @@ def _scopes(account: Account) -> str:
 
 
 def _say(*lines: str) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    text, encoding = "".join(f"{line}\n" for line in lines), sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -70,9 +70,7 @@ class _Postgresql:
             connection = self._connected()
             with connection.transaction():
                 connection.execute(f"SET LOCAL statement_timeout = {int(BUSY_SECONDS * 1000)}")
-                yield lambda statement, *values: connection.execute(
-                    statement.replace("?", "%s").encode(), values
-                ).fetchall()
+                yield lambda statement, *values: connection.execute(_as_psycopg(statement), values).fetchall()
         except self._psycopg.Error as error:
             raise DatabaseDownError(" ".join(str(error).split())) from error
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
+from service.settings import file_error
 from service.users.database_url import (
     BUSY_SECONDS,
     CONNECT_SECONDS,
@@ -134,7 +135,7 @@ def _told() -> Iterator[None]:
     except PoolTimeoutError as error:
         raise DatabaseDownError("all connections to the users database are in use") from error
     except OSError as error:
-        raise DatabaseDownError(f"{error.filename}: {error.strerror}") from error
+        raise DatabaseDownError(file_error(error)) from error
 
 
 def _sqlite(location: SqliteFile) -> Engine:

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +52,7 @@ class SqliteFile:
 class PostgresqlServer:
     """A users database on a server."""
 
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, str] = field(repr=False)
     """What libpq calls connection parameters: host, port, user, password, dbname and others."""
 
     def __str__(self) -> str:

@@ -35,6 +35,18 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ({"SECRET_KEY": SECRET, "PORT": "http"}, "PORT: Input should be a valid integer"),
         ({"SECRET_KEY": SECRET, "PORT": "65536"}, "PORT: Input should be less than or equal to 65535"),
         ({"SECRET_KEY": SECRET, "WORKERS": "0"}, "WORKERS: Input should be greater"),
+        ({"SECRET_KEY": SECRET, "LOGIN_ATTEMPTS": "9" * 400}, "LOGIN_ATTEMPTS: "),
+        ({"SECRET_KEY": SECRET, "LOGIN_WINDOW_SECONDS": "1e308"}, "LOGIN_WINDOW_SECONDS: Input should be less"),
+        ({"SECRET_KEY": SECRET, "LOGIN_WINDOW_SECONDS": "nan"}, "LOGIN_WINDOW_SECONDS: "),
+        (
+            {"SECRET_KEY": SECRET, "TOKEN_LIFETIME_SECONDS": "1" + "0" * 13},
+            "TOKEN_LIFETIME_SECONDS: Input should be less",
+        ),
+        ({"SECRET_KEY": SECRET, "ARGON2_MEMORY_KIB": "4000000000"}, "ARGON2_MEMORY_KIB: Input should be less"),
+        (
+            {"SECRET_KEY": SECRET, "ARGON2_MEMORY_KIB": "8", "ARGON2_PARALLELISM": "4"},
+            "ARGON2_MEMORY_KIB is 8, ARGON2_PARALLELISM wants 32",
+        ),
         ({"SECRET_KEY": SECRET, "LOG_FORMAT": "xml"}, "LOG_FORMAT: Input should be 'auto', 'json' or 'text'"),
         ({"SECRET_KEY": SECRET, "SECRET_KEY_FILE": "/x"}, "SECRET_KEY and SECRET_KEY_FILE are both set"),
         ({"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE: cannot read /nowhere"),

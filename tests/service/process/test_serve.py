@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from service import env_file
+from service.serve import instructions
 from service.settings import ROOT, Settings, SettingsError
 from tests.service.artifacts import SECRET, Root, md5_of, onnx_bytes
 from tests.service.processes import START_SECONDS, Service, paste, wait_for
@@ -71,6 +72,55 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=re.escape(str(tmp_path / ".env"))):
         env_file.read({"ENV_FILE": str(tmp_path / ".env")})
+
+
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=1\nHOST 127.0.0.1 'x\n")
+
+    with pytest.raises(SettingsError, match=re.escape(f"{tmp_path / '.env'}: line 2 is not")):
+        env_file.read({"ENV_FILE": str(tmp_path / ".env")})
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/.env"])
+def test_a_file_that_is_named_has_to_be_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="cannot read"):
+        env_file.read({"ENV_FILE": str(tmp_path / name)})
+
+
+def test_an_empty_name_of_the_file_counts_as_not_set() -> None:
+    assert env_file.path_of({"ENV_FILE": ""}) == ROOT / ".env"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("ADMIN_PASSWORD=correct horse\n", ""),
+        ('ADMIN_PASSWORD="correct horse"\n', "fill in PASSWORD"),
+        ("ADMIN_PASSWORD=correct horse # of the stable\n", "fill in PASSWORD"),
+        ("ADMIN_PASSWORD=correct horse\r\n", "fill in PASSWORD"),
+        ("ADMIN_PASSWORD=old\nADMIN_PASSWORD=correct horse\n", "fill in PASSWORD"),
+        ("", "fill in PASSWORD"),
+    ],
+)
+def test_a_password_that_sed_does_not_find_is_to_be_filled_in(tmp_path: Path, written: str, told: str) -> None:
+    root = Root(tmp_path)
+    root.write(onnx_bytes())
+    (tmp_path / ".env").write_text(written, newline="")
+    named = {"ADMIN_USERNAME": "anna", "ADMIN_PASSWORD": "correct horse"}
+
+    said = instructions(Settings.from_environment(root.environment() | named), tmp_path / ".env")
+
+    assert ("sed -n" in said, told in said) == (not told, True)
+
+
+def test_without_an_admin_it_says_how_users_come(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.write(onnx_bytes())
+
+    said = instructions(Settings.from_environment(root.environment()), tmp_path / ".env")
+
+    assert "`python -m service.users add NAME`" in said
+    assert "None" not in said
 
 
 def test_the_example_s_own_password_is_refused() -> None:

@@ -59,6 +59,18 @@ def test_what_cannot_be_sent_to_is_refused_by_its_name(variables: dict[str, str]
         tracing.start(settings(**variables))
 
 
+def test_the_protocol_for_traces_overrides_the_one_for_all(root: Root) -> None:
+    protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
+    made = tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:9", **protocols}))
+    assert made is not None
+    made.stop()
+
+
+def test_what_the_sdk_refuses_is_told_in_a_line() -> None:
+    with pytest.raises(SettingsError, match="OpenTelemetry refuses a variable that begins with OTEL_"):
+        tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}))
+
+
 def test_the_environment_is_afterwards_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "outside")
     with tracing.as_environment({"OTEL_SERVICE_NAME": "inside", "OTEL_BSP_SCHEDULE_DELAY": "10"}):

@@ -172,9 +172,9 @@ from service.settings import Settings
 async def log_in():
     access = Access(Settings.from_environment({environment}))
     await access.start()
-    token, _ = await access.logins.token("anna", {PASSWORD!r}, "", "127.0.0.1")
+    grant = await access.logins.token("anna", {PASSWORD!r}, "", "127.0.0.1")
     await access.stop()
-    return access.tokens.authenticate(b"Bearer " + token.encode(), "predict").username
+    return access.tokens.authenticate(b"Bearer " + grant.token.encode(), "predict").username
 
 sys.exit(asyncio.run(log_in()) != "anna" or "sqlalchemy" in sys.modules)
 """

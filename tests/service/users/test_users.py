@@ -54,6 +54,37 @@ def test_users_are_managed_from_the_command_line(
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "status", "told"),
+    [
+        ("{program} list | true", 0, ""),
+        ("{program} list > /dev/full", 1, "users: error: stdout: No space left on device"),
+        ("PYTHONIOENCODING=ascii {program} list", 0, ""),
+        ("{program} add bob <&-", 1, "users: error: "),
+    ],
+)
+def test_an_output_that_takes_nothing_is_told_in_a_line(
+    sqlite_accounts: Accounts, shell: str, status: int, told: str
+) -> None:
+    sqlite_accounts.add("zoé", PASSWORD)
+    command = shell.format(program=f"{sys.executable} -m service.users")
+    environ = {**os.environ, **CHEAP, "DATABASE_URL": sqlite_accounts.where}
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environ)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+    assert done.stderr.startswith(told)
+    assert (done.stderr == "") is (told == "")
+
+
+def test_a_file_that_is_no_users_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "users.db").write_bytes(b"nothing that SQLite wrote" * 100)
+
+    with pytest.raises(SystemExit, match=r"users\.db: .* is it the users database that DATABASE_URL names"):
+        command_line(f"sqlite:///{tmp_path / 'users.db'}", "list")
+
+
 def command_line(url: str, *arguments: str) -> None:
     main(arguments, {**CHEAP, "DATABASE_URL": url})
 
@@ -102,7 +133,7 @@ def test_the_database_is_the_one_that_the_services_env_file_names(sqlite_account
 
 
 def test_a_database_that_is_down_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^users: error: .*No such file or directory$"):
+    with pytest.raises(SystemExit, match=r"^users: error: .*No such file or directory; is it the users database"):
         command_line(f"sqlite:///{tmp_path}/nowhere/users.db", "list")
 
 
