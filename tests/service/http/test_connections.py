@@ -2,20 +2,14 @@
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-import uvicorn
 import uvloop
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from service.http import connections
-from service.http.connections import Connection
-
-HEAD = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30\r\n\r\n"
+from tests.service.http.clients import HEAD, on_connection, problem, serving
 
 
 @pytest.fixture(autouse=True)
@@ -23,22 +17,6 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "WINDOW_SECONDS", 0.3)
     monkeypatch.setattr(connections, "BODY_BYTES", 5)
     monkeypatch.setattr(connections, "STALLED_SECONDS", 0.2)
-
-
-async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the length of the body."""
-    length = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        length += len(message["body"])
-        if not message["more_body"]:
-            break
-    body = str(length).encode()
-    headers = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def pour(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,47 +27,9 @@ async def pour(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
 
 
-@contextlib.asynccontextmanager
-async def serving(
-    app: Any = echo_length,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ServerState]]:
-    """Give a client's connection to `app`, and what the server knows."""
-    config = uvicorn.Config(app, http=Connection, log_config=None, access_log=False)
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Connection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        try:
-            yield reader, writer, state
-        finally:
-            writer.close()
-
-
 async def until(condition: Callable[[], object]) -> None:
     while not condition():  # noqa: ASYNC110  # uvicorn gives no event to wait for
         await asyncio.sleep(0.01)
-
-
-def on_connection(
-    client: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]], app: Any = echo_length
-) -> bytes:
-    async def run() -> bytes:
-        async with serving(app) as (reader, writer, _), asyncio.timeout(5):
-            return await client(reader, writer)
-
-    return asyncio.run(run())
-
-
-def problem(answer: bytes) -> dict[str, Any]:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"content-type: application/problem+json" in head
-    found: dict[str, Any] = json.loads(body)
-    assert head.startswith(f"HTTP/1.1 {found['status']} {found['title']}".encode())
-    return found
 
 
 def test_a_silent_connection_is_closed_without_a_word() -> None:
@@ -103,61 +43,6 @@ def test_a_request_that_does_not_arrive_is_told_408(sent: bytes) -> None:
         return await reader.read()
 
     assert problem(on_connection(client))["status"] == 408
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ("Content-Length: 0", 400),
-        ("Host: a\r\nhost: b\r\nContent-Length: 0", 400),
-        ("Host: a\r\nTransfer-Encoding: gzip, chunked", 501),
-        ("Host: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
-    ],
-)
-def test_a_head_that_others_could_read_differently_is_refused(headers: str, status: int) -> None:
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(f"POST / HTTP/1.1\r\n{headers}\r\n\r\n".encode())
-        return await reader.read()
-
-    assert problem(on_connection(client))["status"] == status
-
-
-def test_http_1_0_needs_no_host() -> None:
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")
-        return await reader.read()
-
-    assert on_connection(client).startswith(b"HTTP/1.1 200")
-
-
-def test_an_upgrade_that_comes_in_pieces_loses_no_body_in_silence() -> None:
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: Upgrade\r\nUpgr")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        writer.write(b"ade: h2c\r\n\r\nabc")
-        return await reader.read()
-
-    answer = problem(on_connection(client))
-    assert (answer["status"], "Upgrade" in answer["detail"]) == (400, True)
-
-
-def test_what_earlier_requests_brought_counts_for_no_later_one() -> None:
-    """A head may have 64 KiB; on a connection that is kept it is each request's own."""
-    body = bytes(1000)
-    request = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        for _ in range(connections.MAX_HEAD_BYTES // len(body) + 1):
-            writer.write(request)
-            await reader.readuntil(b"\r\n\r\n1000")
-        writer.write(request[:10])
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        writer.write(request[10:])
-        return await reader.readuntil(b"\r\n\r\n1000")
-
-    assert on_connection(client).startswith(b"HTTP/1.1 200")
 
 
 def test_at_the_limit_of_connections_idle_ones_go_before_uploads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,36 +100,6 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [b"\x16\x03\x01\x00\x00", b"GET\r\n\r\n", b"NONSENSE / HTTP/9.9\r\n\r\n", b"CONNECT host:443 HTTP/1.1\r\n\r\n"],
-)
-def test_what_is_no_http_is_told_400_as_a_problem(sent: bytes) -> None:
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(sent)
-        return await reader.read()
-
-    assert problem(on_connection(client))["status"] == 400
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000,
-        b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 40_000 + b"\r\n",
-    ],
-    ids=["path", "header", "header without an end", "many headers"],
-)
-def test_a_head_beyond_the_limit_is_told_431(head: bytes) -> None:
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(head)
-        return await reader.readline()
-
-    assert on_connection(client).startswith(b"HTTP/1.1 431 ")
-
-
 def test_at_a_stop_a_request_already_on_its_way_is_answered() -> None:
     async def run() -> bytes:
         async with serving() as (reader, writer, state), asyncio.timeout(5):
@@ -282,27 +137,6 @@ def test_beyond_the_file_limit_a_new_connection_takes_the_place_of_the_oldest_si
 
     assert closed == b""
     assert answer.startswith(b"HTTP/1.1 200")
-
-
-@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade"])
-def test_a_wish_for_another_protocol_costs_no_body(name: bytes) -> None:
-    async def ask() -> bytes:
-        async with serving() as (reader, writer, _):
-            wish = b"\r\nConnection: Upgrade, HTTP2-Settings\r\n" + name + b": h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
-            writer.write(HEAD.replace(b"\r\n\r\n", wish) + bytes(30))
-            return await reader.readuntil(b"30")
-
-    assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
-
-
-def test_a_body_that_speaks_of_upgrades_is_left_alone() -> None:
-    async def ask() -> bytes:
-        async with serving() as (reader, writer, _):
-            writer.write(HEAD)
-            writer.write(b"\r\nUpgrade: is a word like others"[:30])
-            return await reader.readuntil(b"30")
-
-    assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
