@@ -132,7 +132,7 @@ def _account(user: User) -> Account:
 def _find(session: Session, username: str) -> User:
     user = session.get(User, lookup_name(username))
     if user is None:
-        raise UnknownUserError(f"there is no user {username!r}; `list` gives those there are")
+        raise UnknownUserError(f"there is no user {username!r}")
     return user
 
 

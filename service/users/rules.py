@@ -48,7 +48,8 @@ def normalise(username: str) -> str:
     """Give the one spelling of a user name: NFKC, case folded; AccountError for one that can't be."""
     name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username[: 4 * MAX_NAME]).casefold())
     if not name or len(username) > 4 * MAX_NAME or len(name) > MAX_NAME:
-        raise AccountError(f"a user name has 1 to {MAX_NAME} characters, not {len(username)}")
+        many = max(len(username), len(name))  # folding makes two of an ß
+        raise AccountError(f"a user name has 1 to {MAX_NAME} characters, not {many}")
     if not name.isprintable() or any(character.isspace() for character in name):
         raise AccountError("a user name has no spaces, control or invisible characters")
     return name
