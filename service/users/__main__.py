@@ -38,11 +38,11 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         raise SystemExit(f"users: error: {where}: {error}; is it the users database that DATABASE_URL names?") from None
     except (AccountError, DatabaseUrlError, SettingsError) as error:
         raise SystemExit(f"users: error: {error}") from None
-    except BrokenPipeError:  # whoever read the list has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except OSError as error:
-        raise SystemExit(f"users: error: stdout: {error.strerror}") from None
+        # What stdout did not take it would be offered once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        seen_enough = isinstance(error, BrokenPipeError)  # whoever read the list
+        raise SystemExit(1 if seen_enough else f"users: error: stdout: {error.strerror}") from None
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("users: error: interrupted, nothing was changed") from None
 
