@@ -224,7 +224,7 @@ _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
 )
 _NOT_ONE_HOST: Final = Problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 has one header Host")
-_UNKNOWN_CODING: Final = Problem(HTTPStatus.NOT_IMPLEMENTED, "Transfer-Encoding can be chunked alone")
+_UNKNOWN_CODING: Final = Problem(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can be chunked alone")
 _LATE_UPGRADE: Final = Problem(
     HTTPStatus.BAD_REQUEST, "Upgrade is passed over only in a head that comes in one piece; send none with a body"
 )
