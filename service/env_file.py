@@ -27,7 +27,7 @@ def read(environ: Mapping[str, str]) -> dict[str, str]:
     """
     path = path_of(environ)
     values = _values(path) if path.exists() or environ.get("ENV_FILE") else {}
-    if values and Path(path).stat().st_mode & stat.S_IROTH:
+    if values and path.stat().st_mode & stat.S_IROTH:
         _log.warning("everyone on this machine can read the secrets in %s; say `chmod 600 %s`", path, path)
     said = {name: value for name, value in environ.items() if value}  # an empty variable counts as not set
     return values | said
