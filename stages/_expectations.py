@@ -101,7 +101,7 @@ def _build(place: int, expectation: Expectation) -> Any:
         raise UserError(f"{where}: Great Expectations knows no such type{hint}") from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # row conditions as text are deprecated, and fine
+            warnings.simplefilter("ignore")  # of `condition_parser`, which suites of older versions carry
             return made(**expectation.kwargs, description=expectation.description, meta={"place": place})
     except (GreatExpectationsError, TypeError, ValueError) as error:
         raise UserError(f"{where}: {_complaint(error)}") from None
@@ -117,10 +117,9 @@ def _complaint(error: Exception) -> str:
 
 def _needed(expectation: Expectation, table: pd.DataFrame) -> tuple[str, ...]:
     """The columns that an expectation reads; none where that cannot be told, or where it is about the table."""
-    condition = expectation.kwargs.get("row_condition")
-    conditional = _conditioned_on(condition)
-    if not expectation.columns or (condition and not conditional):
+    if not expectation.columns:
         return ()
+    conditional = _conditioned_on(expectation.kwargs.get("row_condition"))
     return tuple(sorted({*expectation.columns, *conditional} & set(table.columns)))
 
 

@@ -13,6 +13,7 @@ STRUCTURAL = "structural"
 NUMBERS = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"]
 """The types of a column of numbers; which of them, the file's writer chose."""
 _KEYS = {"type", "kwargs", "description", "meta", "notes", "severity", "id", "rendered_content", "success_on_last_run"}
+_CONDITION = '{"type": "comparison", "column": {"name": "x"}, "operator": ">=", "parameter": 0}'
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
 """What a run adds to `kwargs` when a suite is saved from one; how to run is not the suite's to say."""
 
@@ -112,5 +113,32 @@ def _entry(origin: str, entry: Any) -> Expectation:
         raise UserError(f"{where}: `description` must be text, got {description!r:.60}")
     if '"$PARAMETER":' in json.dumps(kwargs):
         raise UserError(f"{where}: asks for a $PARAMETER; write the value itself, so that Git keeps it")
+    if kwargs.get("row_condition") is not None:
+        _check_condition(where, kwargs["row_condition"])
     lasting = {key: value for key, value in kwargs.items() if key not in _OF_A_RUN}
     return Expectation(entry["type"], lasting, description or None, origin)
+
+
+def _check_condition(where: str, condition: Any) -> None:
+    """Check that a row condition compares columns with values, and no more.
+
+    Great Expectations hands a condition to `DataFrame.query`, which evaluates Python: a text, an object of type
+    `pass_through`, a backtick in a column's name or a nested value could run any code.
+
+    Raises UserError for every other form.
+    """
+    match condition:
+        case {"type": "and" | "or", "conditions": [_, *_] as several}:
+            for each in several:
+                _check_condition(where, each)
+        case {"type": "nullity", "column": {"name": str() as name}} if "`" not in name:
+            pass
+        case {"type": "comparison", "column": {"name": str() as name}, "parameter": value} if "`" not in name:
+            values = value if isinstance(value, list) else [value]
+            if not all(isinstance(each, str | int | float) for each in values):
+                raise UserError(f"{where}: row_condition: `parameter` must be a value or a list of values")
+        case _:
+            raise UserError(
+                f"{where}: row_condition: got {json.dumps(condition, ensure_ascii=False)!s:.60}, which could run code; "
+                f"write an object such as {_CONDITION}, or several under `conditions` of the type `and` or `or`"
+            )

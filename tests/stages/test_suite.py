@@ -78,3 +78,43 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     written = [Expectation(NOT_NULL, {"column": name, "mostly": share}) for name, share in claims]
     suite = read(tmp_path_factory.mktemp("suite"), _suite.write("name", written))
     assert [(each.type, each.kwargs) for each in suite.expectations] == [(e.type, e.kwargs) for e in written]
+
+
+COMPARISON = {"type": "comparison", "column": {"name": "x"}, "operator": "==", "parameter": 1}
+CODE = {
+    "text": "x >= 0 * @pd.io.common.os.system('touch ran')",
+    "text_for_the_other_parser": 'col("x") > 0',
+    "passed_through": {"type": "pass_through", "pass_through_filter": "@pd.io.common.os.system('touch ran')"},
+    "without_type": {"pass_through_filter": "x > 0"},
+    "column": {**COMPARISON, "column": {"name": "x` + @pd.io.common.os.system('touch ran') + `x"}},
+    "nested": {"type": "or", "conditions": [COMPARISON, {"type": "pass_through", "pass_through_filter": "x"}]},
+    "nothing_nested": {"type": "and", "conditions": []},
+    "parameter": {**COMPARISON, "parameter": [{"a": 1}]},
+    "list": [COMPARISON],
+}
+
+
+def suite_with(condition: Any, **more: str) -> str:
+    kwargs = {"column": "y", "row_condition": condition, **more}
+    return json.dumps({"expectations": [{"type": NOT_NULL, "kwargs": kwargs}]})
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_row_condition_that_could_run_code_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=rf"expectation 1 \({NOT_NULL}\): row_condition"):
+        read(tmp_path, suite_with(CODE[name], condition_parser="pandas"))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        COMPARISON,
+        {**COMPARISON, "operator": "IN", "parameter": ["@pd", "b"]},
+        {"type": "nullity", "column": {"name": "two words"}, "is_null": False},
+        {"type": "and", "conditions": [COMPARISON, {"type": "or", "conditions": [COMPARISON]}]},
+        None,
+    ],
+)
+def test_a_row_condition_in_the_object_form_is_kept(tmp_path: Path, condition: Any) -> None:
+    (expectation,) = read(tmp_path, suite_with(condition)).expectations
+    assert expectation.kwargs["row_condition"] == condition
