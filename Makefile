@@ -93,7 +93,7 @@ pull: $(VENV)/.pipeline ## fetch what dvc.lock names from the DVC remote
 
 lock: $(VENV)/.dev ## compile the lock files anew with the newest versions that fit (UPGRADE= keeps what fits)
 	@$(compile) --group dev -o requirements/dev.txt
-	@for group in pipeline service postgres tracing arrow store; do \
+	@for group in pipeline service postgres tracing store; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
 
 UPGRADE ?= --upgrade

@@ -96,7 +96,7 @@ class Settings(BaseModel):
     max_instances: Count = 10_000
     """Rows of one JSON request; a table may have any number."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    """Of a JSON body, or a compressed Arrow batch once unpacked; of one line in CSV or NDJSON a thirty-second part."""
+    """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
     metrics_dir: Path | None = None
     """Where workers keep their counters; a folder of its own for each start by default."""
     log_format: Literal["auto", "json", "text"] = "auto"

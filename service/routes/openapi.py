@@ -7,7 +7,6 @@ from fastapi.openapi.utils import get_openapi
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.http.problems import MEDIA_TYPE
 from service.inputs.layout import MAX_NUMBER
-from service.inputs.table_kinds import COLUMNAR, is_columnar_taken
 from service.scoring.serving import Served, class_name
 
 if TYPE_CHECKING:
@@ -110,13 +109,11 @@ def _complete(operation: Schema) -> None:
 
 def _predict() -> Schema:
     table = {"schema": {"type": "string", "description": "A row per line, the answer in the same form"}}
-    columnar = [kind.decode() for kind in COLUMNAR] if is_columnar_taken() else []
-    binary = {"schema": {"type": "string", "format": "binary", "description": "A table, the answer in the same form"}}
     return {
         "summary": "Predict",
         "description": (
-            "Instances as JSON, or a table of any length as CSV (with a line of names) or NDJSON"
-            f"{', Parquet or an Arrow IPC stream' if columnar else ''}, answered in the same form."
+            "Instances as JSON, or a table of any length as CSV (with a line of names) or NDJSON, "
+            "answered in the same form."
         ),
         "operationId": "predict",
         "tags": ["model"],
@@ -138,7 +135,6 @@ def _predict() -> Schema:
                 "application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
                 "text/csv": table,
                 "application/x-ndjson": table,
-                **dict.fromkeys(columnar, binary),
             },
         },
         "responses": {
@@ -148,7 +144,6 @@ def _predict() -> Schema:
                     "application/json": {"schema": {"$ref": "#/components/schemas/PredictResponse"}},
                     "text/csv": {"schema": {"type": "string"}},
                     "application/x-ndjson": {"schema": {"type": "string"}},
-                    **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in columnar},
                 },
             },
             **{str(status): {"description": text} for status, text in _ERRORS.items()},

@@ -30,7 +30,6 @@ from service.http.exchange import (
 from service.http.logs import AccessLog, Answered, RequestIds
 from service.http.problems import Problem
 from service.inputs.explain import Invalid
-from service.inputs.table_kinds import COLUMNAR, EXTRA
 from service.scoring.metrics import RequestMetrics
 from service.scoring.serving import Scored, Served, Serving
 from service.scoring.together import FEW_BYTES
@@ -97,7 +96,7 @@ class Predict:
             elif kind in self._tables:
                 instances = await self._tables[kind](served, receive, send, request_id, ids)
             else:
-                self._refuse_kind(kind)
+                self._refuse_kind()
         except Problem as problem:
             status = problem.status
             if isinstance(problem, Invalid):
@@ -140,7 +139,6 @@ class Predict:
         scored = served.score(served.read(body, self._max_instances))
         return scored, served.answer(scored)
 
-    def _refuse_kind(self, kind: bytes) -> NoReturn:
+    def _refuse_kind(self) -> NoReturn:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))
-        more = f"; {kind.decode()} needs what {EXTRA} installs" if kind in COLUMNAR else ""
-        raise Problem(415, f"Content-Type must be one of: {taken}{more}", headers={"Accept-Post": taken})
+        raise Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})

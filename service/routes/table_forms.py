@@ -1,4 +1,4 @@
-"""Tables in lines, CSV and NDJSON: how to cut, read and write them; `arrow_tables` has the other forms."""
+"""Read and write tables as CSV and NDJSON, a block of whole lines at a time."""
 
 import csv
 import io
@@ -16,16 +16,15 @@ from service.inputs import explain
 from service.inputs.columns import CsvReader
 from service.inputs.explain import Findings
 from service.inputs.rows import Encoded, Unclear
-from service.inputs.table_kinds import CSV, NDJSON
 from service.scoring.serving import Scored, Served, class_name
 
+CSV: Final = b"text/csv"
+NDJSON: Final = b"application/x-ndjson"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Form(ABC):
     """A form of tables: how to cut, read and write it."""
-
-    media: bytes
 
     def __init__(self, served: Served, ids: PredictionIds | None) -> None:
         self.served = served
@@ -33,7 +32,7 @@ class Form(ABC):
         self.findings = Findings()
         self.rows = 0
 
-    def score(self, block: Any, out: IO[bytes]) -> Scored | None:
+    def score(self, block: bytes, out: IO[bytes]) -> Scored | None:
         """Score a block of whole rows and write the answer; None if there is nothing to write."""
         encoded = self.read(block)
         if encoded is None or not len(encoded.numbers):
@@ -61,7 +60,7 @@ class Form(ABC):
         return content.rfind(b"\n") + 1
 
     @abstractmethod
-    def read(self, block: Any) -> Encoded | None:
+    def read(self, block: bytes) -> Encoded | None:
         """Encode a block; note what is wrong with it."""
 
     @abstractmethod
@@ -72,7 +71,6 @@ class Form(ABC):
 class Csv(Form):
     """Text below a line of names, separated by commas (RFC 4180)."""
 
-    media = CSV
     _reader: CsvReader | None = None
 
     def end(self, content: bytearray) -> int:
@@ -159,8 +157,6 @@ class Csv(Form):
 
 class Ndjson(Form):
     """A JSON object in each line."""
-
-    media = NDJSON
 
     def read(self, block: bytes) -> Encoded | None:
         """Encode a block; note what is wrong with it."""

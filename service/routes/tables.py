@@ -1,4 +1,4 @@
-"""POST /predict with a table: CSV or NDJSON of any length in, the same form out; `arrow_tables` has the others.
+"""POST /predict with a table: CSV or NDJSON of any length in, the same form out.
 
 The table is read in blocks of rows, as fast as they can be scored and no faster. The
 answer is kept in a temporary file until the last row was read. So memory is constant, a
@@ -11,18 +11,15 @@ import asyncio
 import contextlib
 import csv
 import errno
-import importlib
-import os
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from service.feedback.prediction_ids import PredictionIds
 from service.http.exchange import SECURITY_HEADERS, Receive, Send, read_pieces
 from service.http.problems import SHOWN_ERRORS, Problem
-from service.inputs.table_kinds import COLUMNAR, CSV, NDJSON, is_columnar_taken
 from service.routes.predict import Table
-from service.routes.table_forms import Csv, Form, Ndjson
+from service.routes.table_forms import CSV, NDJSON, Csv, Form, Ndjson
 from service.scoring.serving import Served
 from service.settings import Settings
 
@@ -38,35 +35,19 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     longest = settings.max_body_bytes // 32
     csv.field_size_limit(longest)
 
-    async def score_lines(
-        media: bytes, served: Served, ids: PredictionIds | None, receive: Receive, out: IO[bytes]
-    ) -> int:
-        return await _score((Csv if media == CSV else Ndjson)(served, ids), receive, out, longest, turns)
-
-    async def score_columns(
-        media: bytes, served: Served, ids: PredictionIds | None, receive: Receive, out: IO[bytes]
-    ) -> int:
-        # 50 MB, which only those pay who send such tables; Arrow's own allocator would take 30 MB more.
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-        arrow = await asyncio.to_thread(importlib.import_module, "service.routes.arrow_tables")
-        rows: int = await arrow.score(media, served, ids, receive, out, settings.max_body_bytes, turns)
-        return rows
-
-    def answering(media: bytes) -> Table:
-        score = score_columns if media in COLUMNAR else score_lines
-
+    def answering(media: bytes, form: type[Form]) -> Table:
         async def answer(
             served: Served, receive: Receive, send: Send, request_id: bytes, ids: PredictionIds | None
         ) -> int:
             with _room(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
-                rows = await score(media, served, ids, receive, out)
+                rows = await _score(form(served, ids), receive, out, longest, turns)
                 out.flush()  # before the answer has begun: the disk may be full by its last bytes
                 await _send(send, media, served, request_id, out)
             return rows
 
         return answer
 
-    return {media: answering(media) for media in (CSV, NDJSON, *(COLUMNAR if is_columnar_taken() else ()))}
+    return {CSV: answering(CSV, Csv), NDJSON: answering(NDJSON, Ndjson)}
 
 
 @contextlib.contextmanager
@@ -89,14 +70,14 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
             end = form.end(waiting)
             if end:
                 async with turns:
-                    await score_block(form, bytes(waiting[:end]), out)
+                    await _score_block(form, bytes(waiting[:end]), out)
                 del waiting[:end]
             elif len(waiting) > longest:
                 detail = f"Row {form.rows} has more than {longest:,} bytes"
                 raise Problem(413, detail, headers={"Connection": "close"})
     if waiting.strip():
         async with turns:
-            await score_block(form, bytes(waiting), out)
+            await _score_block(form, bytes(waiting), out)
     if form.findings.count:
         raise form.findings.problem()
     if not form.rows:
@@ -104,7 +85,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
     return form.rows
 
 
-async def score_block(form: Form, block: Any, out: IO[bytes]) -> None:
+async def _score_block(form: Form, block: bytes, out: IO[bytes]) -> None:
     """Score a block in a thread and count it; raises Problem once enough errors are known."""
     scored = await asyncio.to_thread(form.score, block, out)
     if scored is not None:

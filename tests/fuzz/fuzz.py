@@ -56,8 +56,6 @@ class Fuzzer:
             "json": lambda: self._table("application/json"),
             "ndjson": lambda: self._table("application/x-ndjson"),
             "csv": lambda: self._table("text/csv"),
-            "arrow": lambda: self._table("application/vnd.apache.arrow.stream"),
-            "parquet": lambda: self._table("application/vnd.apache.parquet"),
             "v2": self._tensors,
             "raw": self._raw,
             "token": self._token,

@@ -1,12 +1,8 @@
 """Right requests, and what a careless or hostile caller might make of them."""
 
-import io
 import json
 from random import Random
 from typing import Any, Final
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 
@@ -56,17 +52,10 @@ def _value(random: Random, feature: Feature) -> Any:
 def tables(rows: list[Row]) -> dict[str, bytes]:
     """Give rows in each form that /predict takes, by its content type."""
     lines = [",".join(rows[0]), *(",".join(map(_text, each.values())) for each in rows)]
-    table = pa.Table.from_pylist(rows)
-    stream, file = io.BytesIO(), io.BytesIO()
-    with pa.ipc.new_stream(stream, table.schema) as writer:
-        writer.write_table(table)
-    pq.write_table(table, file)
     return {
         "application/json": json.dumps({"instances": rows}).encode(),
         "application/x-ndjson": "\n".join(map(json.dumps, rows)).encode(),
         "text/csv": "\n".join(lines).encode(),
-        "application/vnd.apache.arrow.stream": stream.getvalue(),
-        "application/vnd.apache.parquet": file.getvalue(),
     }
 
 

@@ -10,8 +10,6 @@ import httpx
 import pandas as pd
 import pytest
 
-from tests.service.arrow_bodies import PARQUET
-
 Start = Callable[..., Any]
 NAMES = "size,a b,shop,kind,flag,when"
 ROW = "0.5,1,é,one,true,2020-05-05"
@@ -140,7 +138,7 @@ def test_a_wrong_row_far_down_leaves_nothing_half_answered(service: Any) -> None
     assert (answer.status_code, answer.json()["errors"][0]["instance"]) == (422, 30_000)
 
 
-@pytest.mark.parametrize("media", ["text/csv", "application/x-ndjson", PARQUET])
+@pytest.mark.parametrize("media", ["text/csv", "application/x-ndjson"])
 def test_errors_far_apart_are_named_by_their_rows(service: Any, media: str) -> None:
     rows = [service.example] * 20_000
     rows[5] = rows[15_000] = service.changed(kind=None)
@@ -148,7 +146,6 @@ def test_errors_far_apart_are_named_by_their_rows(service: Any, media: str) -> N
     body = {
         "text/csv": lambda: table.to_csv(index=False).encode(),
         "application/x-ndjson": lambda: "\n".join(map(json.dumps, rows)).encode(),
-        PARQUET: lambda: table.to_parquet(index=False),
     }[media]()
     pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
 

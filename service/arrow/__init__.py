@@ -1,1 +1,0 @@
-"""Parquet and Arrow: tables in binary, read with pyarrow, where it is installed."""
