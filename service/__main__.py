@@ -1,5 +1,6 @@
 """``python -m service``: serve the artifact that dvc.lock names, as the environment and .env say."""
 
+import argparse
 import os
 import sys
 
@@ -10,7 +11,8 @@ from service.settings import Settings, SettingsError
 
 
 def main() -> int:
-    """Serve until a signal; give the exit status."""
+    """Serve until a signal; return the exit status."""
+    argparse.ArgumentParser(prog="python -m service", description=__doc__).parse_args()
     try:
         workers.run(Settings.from_environment(env_file.read(os.environ)))
     except (SettingsError, StartError) as error:

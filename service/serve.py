@@ -1,5 +1,6 @@
 """``make serve``: secrets if there are none yet, the service, and lines to try it with."""
 
+import argparse
 import json
 import os
 import sys
@@ -15,7 +16,8 @@ from service.settings import ROOT, Settings, SettingsError
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Write .env where there is none, serve until a signal; give the exit status."""
+    """Write .env where there is none, serve until a signal; return the exit status."""
+    argparse.ArgumentParser(prog="python -m service.serve", description=__doc__).parse_args()
     path = env_file.path_of(environ)
     try:
         if not path.exists():

@@ -1,5 +1,6 @@
-"""What every stage's ``main`` shares: signs of life, and errors as one line."""
+"""What every stage's ``main`` shares: the command line, signs of life, and errors as one line."""
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -34,15 +35,26 @@ def timed(what: str) -> Iterator[None]:
     log(f"{what}: done in {time.perf_counter() - start:.1f} s")
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; a user's mistake becomes one line on stderr and exit status 1."""
-    module = sys.modules[main.__module__].__spec__
-    stage = module.name.rpartition(".")[2] if module else main.__module__
+def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
+    """Parse the command line and run `main` with its arguments by name.
+
+    `--help` prints the module's docstring and runs nothing; an unknown argument ends with status 2. A user's
+    mistake becomes one line on stderr and exit status 1.
+    """
+    module = sys.modules[main.__module__]
+    name = module.__spec__.name if module.__spec__ else main.__module__
+    stage = name.rpartition(".")[2]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if add_arguments:
+        add_arguments(parser)
+    arguments = vars(parser.parse_args())
     logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
     logging.getLogger("stages").setLevel(logging.INFO)
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     try:
-        main()
+        main(**arguments)
     except UserError as error:
         _fail(stage, str(error))
     except MemoryError:

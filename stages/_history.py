@@ -4,8 +4,8 @@
 was champion on that day (UTC), ``2026-03-01T12:00`` at that moment.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -87,8 +87,14 @@ def _line(move: Move) -> str:
     return f"{move.when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  {what}  {move.why}"
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("on", nargs="?", metavar="DATE", help="a day or a moment in ISO 8601, such as 2026-03-01")
+
+
+def main(on: str | None) -> None:
     """Print all moves, or who was champion on the day named."""
+    during = period(on) if on else None
     name = _params.load(_files.PARAMS).registration.name
     _tracking.connect(name)
     with _tracking.told():
@@ -96,12 +102,11 @@ def main() -> None:
     moves = read(found[0].tags) if found else []
     if not moves:
         raise UserError(f"{name} has had no champion yet in {_tracking.shown()}; run `dvc repro`")
-    if len(sys.argv) == 1:
+    if during is None:
         print("\n".join(map(_line, moves)))
         return
-    versions = champions(moves, *period(sys.argv[1]))
-    print(json.dumps({"name": name, "on": sys.argv[1], "champion": versions}))
+    print(json.dumps({"name": name, "on": on, "champion": champions(moves, *during)}))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, add_arguments)

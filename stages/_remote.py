@@ -4,11 +4,11 @@ DVC calls a remote up to date that lacks what this machine lacks as well, and wr
 bucket or key into several lines. So the server is asked before, and what it holds after.
 """
 
+import argparse
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,25 @@ def said(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    """Push, or pull the outputs named or all, as the command line says."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("push", help="send this commit's outputs to the DVC remote, and compare afterwards")
+    command = commands.add_parser("pull", help="fetch this commit's outputs from the DVC remote")
+    command.add_argument("outputs", nargs="*", help="outputs of dvc.yaml; all of them by default")
+
+
+def main(command: str, outputs: Sequence[str] = ()) -> None:
+    """Push, or pull the outputs named or all."""
     os.environ.update(said(os.environ))
     url, settings = remote()
     if url.startswith("s3://"):
         ask(url, settings)
-    {"push": push, "pull": pull}[sys.argv[1]](url, *sys.argv[2:])
+    if command == "push":
+        push(url)
+    else:
+        pull(url, *outputs)
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, add_arguments)

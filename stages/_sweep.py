@@ -4,10 +4,10 @@ Beside `dvc exp run --queue` and `dvc queue start`: no background worker, so not
 half way unseen. Each runs in a temporary copy; params.yaml stays as it is.
 """
 
+import argparse
 import itertools
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -61,11 +61,14 @@ def _experiment(arguments: list[str]) -> int:
     return status
 
 
-def main() -> None:
-    """Run what the command line asks for; Ctrl-C ends the sweep, what is done stays."""
-    if len(sys.argv) == 1:
-        raise UserError(f"nothing to sweep over; {_USAGE}")
-    wanted = list(combinations(sys.argv[1:]))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("settings", nargs="+", metavar="KEY=VALUE,VALUE", help="a parameter and the values to try")
+
+
+def main(settings: list[str]) -> None:
+    """Run every combination of `settings`; Ctrl-C ends the sweep, what is done stays."""
+    wanted = list(combinations(settings))
     try:
         failed = sweep(wanted)
     except KeyboardInterrupt:
@@ -77,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, add_arguments)

@@ -26,11 +26,6 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "calls"
 
 
-def sweep(monkeypatch: pytest.MonkeyPatch, *settings: str) -> None:
-    monkeypatch.setattr("sys.argv", ["_sweep", *settings])
-    _sweep.main()
-
-
 def test_every_combination_is_run() -> None:
     assert list(_sweep.combinations(["a=1,2", "b=x,y", "c=0"])) == [
         ["a=1", "b=x", "c=0"],
@@ -46,13 +41,8 @@ def test_what_is_no_setting_is_refused(setting: str) -> None:
         _sweep.combinations(["b=1", setting])
 
 
-def test_nothing_to_sweep_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="nothing to sweep over"):
-        sweep(monkeypatch)
-
-
-def test_experiments_run_in_temporary_copies(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep(monkeypatch, "n=1", "m=5,6")
+def test_experiments_run_in_temporary_copies(calls: Path) -> None:
+    _sweep.main(["n=1", "m=5,6"])
 
     assert calls.read_text(encoding="utf-8").splitlines() == [
         "exp run --temp --set-param n=1 --set-param m=5",
@@ -60,16 +50,16 @@ def test_experiments_run_in_temporary_copies(calls: Path, monkeypatch: pytest.Mo
     ]
 
 
-def test_one_that_fails_stops_none_and_is_told_at_the_end(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fails_stops_none_and_is_told_at_the_end(calls: Path) -> None:
     with pytest.raises(UserError, match="1 of 3 failed: n=2"):
-        sweep(monkeypatch, "n=1,2,4")
+        _sweep.main(["n=1,2,4"])
 
     assert len(calls.read_text(encoding="utf-8").splitlines()) == 3
 
 
-def test_an_interrupt_ends_the_sweep_once_dvc_has_tidied_up(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_ends_the_sweep_once_dvc_has_tidied_up(calls: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        sweep(monkeypatch, "n=3,4")
+        _sweep.main(["n=3,4"])
 
     assert ended.value.code == 130
     assert calls.read_text(encoding="utf-8").splitlines()[1:] == ["tidied up"]
