@@ -36,6 +36,15 @@ def test_rights_are_given_to_single_jobs(path: Path) -> None:
 
 
 @each_workflow
+def test_a_job_that_may_write_contents_runs_no_package(path: Path) -> None:
+    writers = [job for job in load(path)["jobs"].values() if job["permissions"]["contents"] == "write"]
+    steps = [step for job in writers for step in job["steps"]]
+
+    assert not [step for step in steps if re.search(r"\b(make|python|pip|uv|dvc)\b", step.get("run", "").split("#")[0])]
+    assert {step["uses"].split("@")[0] for step in steps if "uses" in step} <= {"actions/checkout"}
+
+
+@each_workflow
 def test_no_job_runs_for_ever(path: Path) -> None:
     assert all(job["timeout-minutes"] <= 60 for job in load(path)["jobs"].values())
 
