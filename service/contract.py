@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-CONTRACT_VERSION: Literal[1] = 1
+from service.cells import Reading
+
+CONTRACT_VERSION: Literal[2] = 2
 METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
 
@@ -170,7 +172,7 @@ class ScoreBins(_Frozen):
 class Contract(_Frozen):
     """What a model was trained on: the task, the target and every feature, in the order of the matrix."""
 
-    version: Literal[1] = CONTRACT_VERSION
+    version: Literal[1, 2] = CONTRACT_VERSION
     task: Literal["binary", "multiclass", "regression"]
     target: str
     classes: tuple[Label, ...]
@@ -178,6 +180,8 @@ class Contract(_Frozen):
     positive: Label | None = None
     """Binary: the class that the decision threshold is about, one of `classes`; else None."""
     features: tuple[Feature, ...]
+    reading: Reading = Reading()
+    """How the cells of the training table were read. Version 1 had no such rules; its defaults are in `Reading`."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

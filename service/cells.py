@@ -1,0 +1,237 @@
+"""Turn one text cell into a value, by the rules that the training table was read by.
+
+The pipeline's table reader and the service's CSV and JSON readers call the same functions,
+so a cell means the same on both sides. The rules travel in the contract as `Reading`.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import MINYEAR, datetime, timedelta
+from functools import lru_cache
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Value = float | bool | str | datetime | None
+Decimal = Literal[".", ","]
+
+EVERY_COLUMN: Final = "*"
+LARGEST: Final = 3.4028234663852886e38
+"""The largest float32, and so the largest number that a feature can have."""
+
+_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
+_SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_HOURS_AHEAD: Final = {
+    **dict.fromkeys(("Z", "UTC", "UT", "GMT", "WET"), 0),
+    **dict(zip(("CET", "CEST", "WEST", "EET", "EEST", "MSK", "JST"), (1, 2, 1, 2, 3, 3, 9), strict=True)),
+    **dict(
+        zip(("EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT"), (-5, -4, -6, -5, -7, -6, -8, -7), strict=True)
+    ),
+}
+"""Zone names, without regard to the season; names that two zones share (IST, BST) are left out."""
+
+_PARTS: Final = {
+    "d": r"(?P<d>\d{1,2})(?:st|nd|rd|th)?",
+    "m": r"(?:(?P<m>\d{1,2})|(?P<b>[a-z]{3,9})\.?)",
+    "Y": r"(?P<Y>\d{4})",
+    "y": r"(?P<y>\d{2})",
+}
+_BETWEEN: Final = r"(?:\s*[-/.,]\s*|\s+|(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z]))"
+_WEEKDAY: Final = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_ZONE: Final = r"(?P<z>[a-z]{1,4}|(?:utc|gmt)?[+-]\d{2}(?::?\d{2})?)"
+_TIME: Final = (
+    r"(?:(?:t|,?\s+)(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d+))?)?)?"
+    rf"(?:\s*(?P<p>[ap])\.?m\.?)?(?:\s*{_ZONE})?)?"
+)
+_DIRECTIVES: Final = {
+    **{letter: rf"(?P<{letter}>\d{{1,2}})" for letter in "dmyHMS"},
+    **dict.fromkeys("bB", r"(?P<b>[a-z]{3,9})"),
+    **dict.fromkeys("aA", r"[a-z]{3,9}"),
+    **dict.fromkeys("zZ", _ZONE),
+    "Y": r"(?P<Y>\d{4})",
+    "I": r"(?P<H>\d{1,2})",
+    "f": r"(?P<f>\d+)",
+    "p": r"(?P<p>[ap])\.?m\.?",
+    "%": "%",
+}
+_LEAP_YEAR: Final = 2000
+_PIVOT: Final = 69
+"""Years of two digits from here on are 19xx, below 20xx, as in POSIX and Python's strptime."""
+
+
+class Reading(BaseModel):
+    """How the cells of the training table were read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    decimal: Decimal = "."
+    thousands: str = ""
+    """The marks between groups of three digits that the table has: any of ``,`` ``.`` ``'`` and a space."""
+    missing: dict[str, tuple[str, ...]] = {}
+    """The texts that mean "no value", by column; ``*`` is for columns not named. An empty cell always means it."""
+    dates: dict[str, str] = {}
+    """The form of the dates of a column (see `parse_date`), where it is not ``Ymd``."""
+    row_names: bool = False
+    """True if the first column has no name and only counts the rows; a table sent back may have it too."""
+
+    def missing_texts(self, column: str) -> frozenset[str]:
+        """Return the texts that mean "no value" in `column`, without blanks around them."""
+        texts = self.missing.get(column, self.missing.get(EVERY_COLUMN, ()))
+        return frozenset(("", *(text.strip() for text in texts)))
+
+
+def parser(
+    kind: Literal["number", "boolean", "date", "category"], column: str, reading: Reading
+) -> Callable[[str], Value]:
+    """Return the function that turns a cell of `column` into its value, None for a missing one.
+
+    The function raises ValueError, with what was expected, for a cell of another kind.
+    """
+    missing = reading.missing_texts(column)
+    form = reading.dates.get(column, "Ymd")
+
+    def parse(text: str) -> Value:
+        text = text.strip()
+        if text in missing:
+            return None
+        match kind:
+            case "number":
+                return parse_number(text, reading.decimal, reading.thousands)
+            case "boolean":
+                return parse_boolean(text)
+            case "date":
+                return parse_date(text, form)
+            case "category":
+                return text
+
+    return parse
+
+
+def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> float:
+    """Return the number in decimal notation, such as ``-1.5``, ``.5``, ``2e3`` or, with marks, ``1 234,5``.
+
+    Raises ValueError for anything else, and for a number that float32 cannot hold.
+    """
+    plain = _SPACES.sub(" ", text.strip()).replace("’", "'")
+    if not _number(decimal, thousands).fullmatch(plain):
+        raise ValueError("expected a number")
+    for mark in thousands:
+        plain = plain.replace(mark, "")
+    value = float(plain.replace(decimal, "."))
+    if abs(value) > LARGEST:
+        raise ValueError("expected a number of at most 3.4e38")
+    return value
+
+
+def parse_boolean(text: str) -> bool:
+    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``. Raises ValueError for other text."""
+    value = _BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise ValueError("expected true or false")
+    return value
+
+
+def parse_date(text: str, form: str = "Ymd") -> datetime:
+    """Return the moment as a datetime without a zone, in UTC if the text has a zone.
+
+    `form` is the order of the parts, one letter each: ``d`` day, ``m`` month (number or English
+    name), ``Y`` year of four digits, ``y`` year of two, as in ``Ymd`` (which takes ISO 8601),
+    ``dmY`` or ``mdy``; any of ``-/.,`` or blanks separate them, and a time with a zone may follow.
+    Or it is a format of strptime, such as ``%d/%m/%y %H:%M``. A missing day is the first, a
+    missing year 2000; digits beyond the microsecond are dropped; 24:00 is the next midnight.
+
+    Raises ValueError for text of another form and for what is no date of the calendar.
+    """
+    for pattern in _date_patterns(form):
+        found = pattern.fullmatch(text.strip())
+        if found:
+            return _moment(found.groupdict())
+    raise ValueError(f"expected a date in the form {form}")
+
+
+def check_form(form: str) -> None:
+    """Raise ValueError unless `form` is one that `parse_date` knows."""
+    if "%" in form:
+        unknown = [letter for letter in re.findall(r"%(.?)", form) if letter not in _DIRECTIVES]
+        letters = re.findall(r"%([a-zA-Z])", form)
+        if unknown or len(set(letters)) < len(letters):
+            raise ValueError("expected each of %Y %y %m %b %d %H %I %M %S %f %p %z at most once, and no other")
+    elif not (re.fullmatch("[dmYy]{2,3}", form) and "m" in form and len(set(form.lower())) == len(form)):
+        raise ValueError("expected an order such as Ymd, dmY, mdy or mY, or a format such as %d/%m/%Y %H:%M")
+
+
+@lru_cache(64)
+def _number(decimal: str, thousands: str) -> re.Pattern[str]:
+    point = re.escape(decimal)
+    marks = "".join(re.escape(mark) for mark in thousands if mark != decimal)
+    grouped = rf"|[0-9]{{1,3}}(?P<mark>[{marks}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*" if marks else ""
+    return re.compile(rf"[+-]?(?:(?:[0-9]+{grouped})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+@lru_cache(64)
+def _date_patterns(form: str) -> tuple[re.Pattern[str], ...]:
+    if "%" in form:
+        pieces = re.split(r"%(.)", re.sub(r"\s+", " ", form))
+        regex = "".join(
+            _DIRECTIVES[piece] if place % 2 else re.escape(piece).replace(r"\ ", r"\s+")
+            for place, piece in enumerate(pieces)
+        )
+        return (re.compile(regex, re.ASCII | re.IGNORECASE),)
+    date = _BETWEEN.join(_PARTS[letter] for letter in form)
+    patterns = [_WEEKDAY + date + _TIME]
+    if form == "Ymd":
+        patterns += [r"(?P<Y>\d{4})(?P<m>\d{2})(?P<d>\d{2})" + _TIME, r"(?P<Y>\d{4})-(?P<m>\d{2})"]
+    return tuple(re.compile(pattern, re.ASCII | re.IGNORECASE) for pattern in patterns)
+
+
+def _moment(parts: dict[str, str | None]) -> datetime:
+    hour, minute, second = (int(parts.get(name) or 0) for name in "HMS")
+    if parts.get("p"):
+        if not 1 <= hour <= 12:  # noqa: PLR2004  # of a clock
+            raise ValueError("expected an hour from 1 to 12 before AM or PM")
+        hour = hour % 12 + (12 if str(parts["p"]).lower() == "p" else 0)
+    days, hour = (1, 0) if (hour, minute, second) == (24, 0, 0) else (0, hour)
+    microsecond = int((parts.get("f") or "0")[:6].ljust(6, "0"))
+    moment = datetime(_year(parts), _month(parts), int(parts.get("d") or 1), hour, minute, second, microsecond)  # noqa: DTZ001
+    try:
+        return moment + timedelta(days=days) - _offset(parts.get("z"))
+    except OverflowError:
+        raise ValueError(f"expected a date of the years {MINYEAR} to 9999") from None
+
+
+def _year(parts: dict[str, str | None]) -> int:
+    if parts.get("y"):
+        year = int(parts["y"] or 0)
+        return year + (1900 if year >= _PIVOT else 2000)
+    return int(parts.get("Y") or _LEAP_YEAR)
+
+
+def _month(parts: dict[str, str | None]) -> int:
+    name = (parts.get("b") or "").lower()
+    if not name:
+        return int(parts.get("m") or 1)
+    for month, full in enumerate(_MONTHS, start=1):
+        if full.startswith(name) or name == "sept" == full[:4]:
+            return month
+    raise ValueError("expected the English name of a month")
+
+
+def _offset(zone: str | None) -> timedelta:
+    if not zone:
+        return timedelta()
+    name, sign, digits = re.fullmatch(r"([A-Z]*)([+-]?)([\d:]*)", zone.upper()).groups()  # type: ignore[union-attr]
+    if not sign:
+        if name not in _HOURS_AHEAD:
+            raise ValueError(f"expected a time zone such as Z, CET or +01:00, got {zone}")
+        return timedelta(hours=_HOURS_AHEAD[name])
+    digits = digits.replace(":", "")
+    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    if ahead >= timedelta(days=1):
+        raise ValueError(f"expected a time zone of less than a day, got {zone}")
+    return -ahead if sign == "-" else ahead
