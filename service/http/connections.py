@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from service.http.problems import MEDIA_TYPE, Problem
 
@@ -32,6 +33,13 @@ SPARE_FILES: Final = 64
 """Files that connections leave to everything else: the database, the log, the artifact."""
 MAX_CONNECTIONS: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
 """Beyond these a new connection takes the place of the oldest that has not asked for anything yet."""
+
+
+class State(ServerState):
+    """What the connections of one server share."""
+
+    stopping = False
+    """True from the stop on: uvicorn tells only the connections that it knows at that moment."""
 
 
 class Connection(HttpToolsProtocol):
@@ -55,6 +63,8 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > MAX_CONNECTIONS:
             next(iter(_silent)).transport.close()
         self._deadline = self.loop.call_later(WINDOW_SECONDS, self._check_progress)
+        if isinstance(self.server_state, State) and self.server_state.stopping:
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import logs
-from service.http.connections import Connection
+from service.http.connections import Connection, State
 from service.model import ArtifactError
 from service.process import channel
 from service.scoring import artifact, memory
@@ -35,6 +35,7 @@ class _Server(uvicorn.Server):
         self, config: uvicorn.Config, ready: Callable[[], None], supervisor: socket.socket | None = None
     ) -> None:
         super().__init__(config)
+        self.server_state: State = State()
         self._ready = ready
         self._supervisor = supervisor
 
@@ -48,6 +49,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept what already waits, then stop accepting and answer what is under way."""
+        self.server_state.stopping = True
         for listener in sockets or []:
             await self._accept_rest(listener)
         await super().shutdown(sockets)

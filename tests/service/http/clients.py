@@ -8,9 +8,8 @@ from typing import Any
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
-from service.http.connections import Connection
+from service.http.connections import Connection, State
 
 HEAD = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30\r\n\r\n"
 
@@ -34,11 +33,11 @@ async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
 @contextlib.asynccontextmanager
 async def serving(
     app: Any = echo_length,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, ServerState]]:
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, State]]:
     """Give a client's connection to `app`, and what the server knows."""
     config = uvicorn.Config(app, http=Connection, log_config=None, access_log=False)
     config.load()
-    state = ServerState()
+    state = State()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Connection(config=config, server_state=state, app_state={}), "127.0.0.1", 0

@@ -100,6 +100,23 @@ def test_a_client_that_does_not_read_is_dropped() -> None:
     asyncio.run(run())
 
 
+def test_a_connection_that_is_accepted_during_a_stop_is_closed_as_the_others_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "WINDOW_SECONDS", 60)
+
+    async def run() -> bytes:
+        async with serving() as (_, writer, state), asyncio.timeout(5):
+            state.stopping = True
+            late, late_writer = await asyncio.open_connection(*writer.get_extra_info("peername"))
+            late_writer.write(HEAD + b"123456789012345678901234567890")
+            answer = await late.read()
+            late_writer.close()
+            return answer
+
+    assert asyncio.run(run()).endswith(b"\r\n\r\n30")
+
+
 def test_at_a_stop_a_request_already_on_its_way_is_answered() -> None:
     async def run() -> bytes:
         async with serving() as (reader, writer, state), asyncio.timeout(5):

@@ -1,10 +1,13 @@
 """Workers and their supervisor: what a signal, a death and a bad start do."""
 
+import contextlib
 import os
 import resource
 import signal
 import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +104,31 @@ def test_a_stop_under_load_answers_every_accepted_request(service: Service) -> N
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert (status, load.failed) == (0, [])
+
+
+def test_a_stop_while_connections_come_in_waits_for_none_of_them(root: Root) -> None:
+    opened: deque[socket.socket] = deque()
+
+    def connect(port: int) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+                if len(opened) > 200:
+                    opened.popleft().close()
+
+    with running(root, WORKERS="2", SHUTDOWN_SECONDS="30") as service:
+        threads = [threading.Thread(target=connect, args=(service.port,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(opened) > 50, "connections")
+        service.process.send_signal(signal.SIGTERM)
+        status = service.process.wait(15)
+        for thread in threads:
+            thread.join()
+        for each in opened:
+            each.close()
+
+    assert status == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
