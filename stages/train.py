@@ -1,82 +1,22 @@
 """Fit the pipeline on the training rows; MLflow gets a copy of what happened."""
 
 import time
-import warnings
-from typing import Any
 
 import joblib
-import numpy as np
 import pandas as pd
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_sample_weight
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
-from stages import _estimators, _files, _fitted, _params, _progress, _tracking
+from stages import _estimators, _files, _fitted, _fitting, _params, _progress, _tracking
 from stages._entry import log, run, timed
 from stages._fitted import Fit
 from stages._params import Params
 from stages._schema import Schema
 
-FAR_FROM_ZERO = 100.0
-"""A target whose mean is so many standard deviations from zero is fitted standardised."""
-TINY = 1e-5
-"""So is one of a smaller standard deviation: scikit-learn's trees stop splitting at a variance of 2e-16."""
-_FORESTS = ("random_forest", "extra_trees")
-
 
 def train(rows: pd.DataFrame, contract: Contract, params: Params, count: _progress.Counter | None = None) -> Pipeline:
-    """Fit `params.model` on `rows`; the same bytes whatever the number of cores.
-
-    `count` counts the trees of a forest or gradient boosting as they come to stand.
-    """
-    count = count or _progress.Counter()
-    pipeline = _estimators.build(contract, params, len(rows))
-    X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
-    if params.model in _FORESTS:
-        pipeline.set_params(estimator__n_jobs=-1)
-    far = not contract.classes and abs(y.mean()) > FAR_FROM_ZERO * y.std()
-    if far or (not contract.classes and y.std() < TINY):
-        # Squares of a large target drown its differences, and float32 rounds them away. One that is
-        # small is not shifted: what is near zero stays as exact as the rest.
-        scaler = StandardScaler(with_mean=far)
-        pipeline.steps[-1] = ("estimator", TransformedTargetRegressor(pipeline["estimator"], transformer=scaler))
-    # A sum over threads depends on their number, so BLAS and OpenMP get one; trees are fitted apart.
-    # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
-    with (
-        threadpool_limits(1),
-        _progress.counted(count),
-        np.errstate(over="ignore", invalid="ignore"),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `unconverged`
-        pipeline.fit(X, y, **_fit_params(y, params, count))
-    if params.model in _FORESTS:
-        for estimator in (_estimator(pipeline), pipeline["estimator"]):
-            estimator.set_params(**{name: None for name in estimator.get_params() if name.endswith("n_jobs")})
-    return pipeline
-
-
-def _fit_params(y: pd.Series, params: Params, count: _progress.Counter) -> dict[str, Any]:
-    if params.model != "gradient_boosting":
-        return {}
-    weights = compute_sample_weight("balanced", y) if params.class_weight else None  # it knows no class_weight
-    return {"estimator__sample_weight": weights, "estimator__monitor": count.add}
-
-
-def _estimator(pipeline: Pipeline) -> Any:
-    """Give the fitted estimator itself, without what standardises its target."""
-    return getattr(pipeline["estimator"], "regressor_", pipeline["estimator"])
-
-
-def unconverged(pipeline: Pipeline) -> bool:
-    """Tell whether logistic regression used up its iterations."""
-    estimator = _estimator(pipeline)
-    return isinstance(estimator, LogisticRegression) and bool(max(estimator.n_iter_) >= _estimators.MAX_ITERATIONS)
+    """Fit `params.model` on `rows`; `count` counts the finished trees."""
+    return _fitting.fit(rows, contract, params, count)
 
 
 def main() -> None:
@@ -91,7 +31,7 @@ def main() -> None:
     with timed(what), _progress.told(what, count, params.n_estimators):
         pipeline = train(rows, schema.contract, params, count)
     seconds = time.perf_counter() - start
-    if unconverged(pipeline):
+    if _fitting.unconverged(pipeline):
         log(f"not converged in {_estimators.MAX_ITERATIONS} iterations; a larger l2_penalty makes the fit steadier")
     with _files.replacing(_files.MODEL) as beside:
         joblib.dump(pipeline, beside, compress=3)

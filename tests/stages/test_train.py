@@ -15,7 +15,7 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
-from stages import _estimators, _progress, prepare, train
+from stages import _estimators, _fitting, _progress, prepare, train
 from stages._errors import UserError
 from stages._estimators import FillBelow
 from stages._params import Params
@@ -211,7 +211,7 @@ def test_a_fit_that_does_not_converge_is_noticed(
 
     pipeline, _ = fit(table, params(model="logistic_regression", l2_penalty=1e-9))
 
-    assert train.unconverged(pipeline)
+    assert _fitting.unconverged(pipeline)
 
 
 def test_a_forest_is_kept_without_the_number_of_cores(table: pd.DataFrame, params: Make) -> None:
