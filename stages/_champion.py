@@ -8,13 +8,10 @@ import pandas as pd
 from service.contract import Contract
 from service.model import Model
 from stages import _bootstrap, _metrics
+from stages._errors import NotComparableError
 from stages._metrics import Classified, Predicted, Scores
 
 RESAMPLES = 200
-
-
-class NotComparableError(Exception):
-    """The champion cannot score these rows: says why."""
 
 
 @dataclass(frozen=True, slots=True)

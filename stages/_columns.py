@@ -35,6 +35,7 @@ class Roles:
     target: str
     time_column: str | None
     group_column: str | None
+    key: str | None = None
 
 
 def find_features(
@@ -84,11 +85,7 @@ def _words(feature: Feature) -> str:
 def _decide(column: pd.Series, name: str, roles: Roles) -> Feature | LeftOut:
     by_time = name == roles.time_column
     is_date = types.is_datetime64_any_dtype(column.dtype)
-    if name == roles.group_column:
-        return LeftOut(name=name, reason="names the group of the split; every test row has another")
-    if by_time and not is_date:
-        return LeftOut(name=name, reason="orders the rows of the split; every test row is beyond it")
-    reason = _reason_to_leave_out(column)
+    reason = _reason_of_role(name, roles, is_date=is_date) or _reason_to_leave_out(column)
     if reason:
         return LeftOut(name=name, reason=reason)
     if types.is_bool_dtype(column.dtype):
@@ -96,6 +93,16 @@ def _decide(column: pd.Series, name: str, roles: Roles) -> Feature | LeftOut:
     if is_date:
         return _date(column, by_time=by_time)
     return _number(column) if types.is_numeric_dtype(column.dtype) else _category(column)
+
+
+def _reason_of_role(name: str, roles: Roles, *, is_date: bool) -> str | None:
+    if name == roles.group_column:
+        return "names the group of the split; every test row has another"
+    if name == roles.key:
+        return "identifies the row (split.key)"
+    if name == roles.time_column and not is_date:
+        return "orders the rows of the split; every test row is beyond it"
+    return None
 
 
 def _reason_to_leave_out(column: pd.Series) -> str | None:

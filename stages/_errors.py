@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The errors that a user is meant to read."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Anything else that escapes a stage is a defect of this project and keeps its traceback.
     """
+
+
+class NotComparableError(Exception):
+    """The champion cannot be compared with the candidate on these rows; the text says why."""

@@ -38,6 +38,7 @@ class DataParams(_Section):
     positive: bool | int | str | None = None
     categorical: list[ColumnName] = []
     strict: list[ColumnName] = []
+    rare_classes: Literal["error", "drop", "join"] = "error"
     missing: list[str] = ["", "NA", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -48,6 +49,7 @@ class SplitParams(_Section):
     test_size: Annotated[float, Field(ge=0.05, le=0.5)]
     time_column: ColumnName | None = None
     group_column: ColumnName | None = None
+    key: ColumnName | None = None
 
 
 class ValidateParams(_Section):
@@ -92,17 +94,22 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _roles_fit(self) -> Self:
-        roles = {"split.time_column": self.split.time_column, "split.group_column": self.split.group_column}
-        needed = {"time": "split.time_column", "group": "split.group_column"}.get(self.split.method)
+        split = self.split
+        roles = {
+            "split.time_column": split.time_column,
+            "split.group_column": split.group_column,
+            "split.key": split.key,
+        }
+        needed = {"time": "split.time_column", "group": "split.group_column"}.get(split.method)
         if needed and roles[needed] is None:
-            raise ValueError(f"{needed}: got null; split.method {self.split.method} needs the name of a column")
+            raise ValueError(f"{needed}: got null; split.method {split.method} needs the name of a column")
         for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
             if self.data.target in names:
                 raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
         for key, column in roles.items():
             if column == self.data.target:
                 raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
-            if key == needed and column in self.data.ignore:
+            if key in {needed, "split.key"} and column in self.data.ignore:
                 raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
         return self
 

@@ -11,8 +11,7 @@ from mlflow.tracking import MlflowClient
 
 import service.model
 from stages import _files, _history, _tracking
-from stages._champion import NotComparableError
-from stages._errors import UserError
+from stages._errors import NotComparableError, UserError
 from stages._history import Move
 
 ARTIFACT = "onnx/model.onnx"

@@ -1,14 +1,18 @@
 """``schema.json``: what `prepare` decided about every column, for people and for later stages."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.contract import Contract
+from service.contract import Contract, Label
+
+Kind = Literal["number", "text", "date"]
+"""What a column's values are hashed as."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Files of other versions are read too, to compare their models with this one.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class LeftOut(_Frozen):
@@ -18,6 +22,14 @@ class LeftOut(_Frozen):
     reason: str
 
 
+class ClassRows(_Frozen):
+    """How many rows a class has on either side."""
+
+    label: Label
+    train: int
+    test: int
+
+
 class Rows(_Frozen):
     """Where the table's rows went."""
 
@@ -25,15 +37,39 @@ class Rows(_Frozen):
     without_target: int
     train: int
     test: int
-    test_of_unlearnt_class: int = 0
-    """Rows of classes that no training row has; in neither part (splits by time and group)."""
+    classes: tuple[ClassRows, ...] = ()
+
+
+class RareClasses(_Frozen):
+    """What became of classes with fewer than 3 rows or without a training row."""
+
+    setting: Literal["drop", "join"]
+    classes: dict[str, int]
+    """Rows of each of them."""
+    left_out: int = 0
+    """Rows in neither part."""
+    joined: int = 0
+    """Rows of the class that they became together."""
+    into: str | None = None
+    """That class."""
 
 
 class Split(_Frozen):
-    """How the test rows were set apart."""
+    """How the test rows were chosen: the rule that decides about any row, then or later."""
 
     method: Literal["random", "time", "group"]
     column: str | None
+    """The column of the time, the group or the key; None if the row's content decides."""
+    test_size: float | None = None
+    """The share asked for. Without `time`, a row whose hash lies below this share of 2^64 is a test row."""
+    share: float | None = None
+    """The share reached."""
+    content: dict[str, Kind] = {}
+    """The columns that the hash of a row's content is made of: all but the target and those without a value."""
+    reading: dict[str, Any] = {}
+    """Settings, other than their defaults, that decide what a cell is read as."""
+    hash_column: str | None = None
+    """The column of ``test.parquet`` that holds the hash of each row's content."""
     train_from: str | None = None
     """First and last moment of the training rows, for a split by time."""
     train_to: str | None = None
@@ -46,6 +82,9 @@ class Schema(_Frozen):
 
     rows: Rows
     split: Split
+    rare_classes: RareClasses | None = None
+    findings: tuple[str, ...] = ()
+    """What a person should look at before trusting the model, in sentences."""
     columns: dict[str, str] = {}
     """What became of each column but the target, in words, in the table's order."""
     contract: Contract

@@ -9,6 +9,7 @@ from pandas.api import types
 from service.contract import Label
 from stages._errors import UserError
 from stages._params import Params
+from stages._rare import FEWEST_ROWS
 
 _MAX_NUMBER_CLASSES = 20
 _MAX_CLASSES = 200
@@ -40,23 +41,19 @@ def is_classification(target: pd.Series, task: str) -> bool:
 def labels(target: pd.Series, params: Params) -> pd.Series:
     """Give the classes as booleans, int64 or text.
 
-    Raises UserError if they are no classes, or too few or many to be learnt.
+    Raises UserError if they are no classes, or one or more than 200. `stages._rare` settles rare ones.
     """
     found = _as_labels(target, params)
     counts = found.value_counts()
     where = f"{params.data.path}: the target {target.name!r} has"
     if len(counts) < _TWO:
         raise UserError(f"{where} the one class {_shown(counts.index[0])}; two are needed")
+    if params.data.rare_classes != "error":
+        counts = counts[counts >= FEWEST_ROWS]
     if len(counts) > _MAX_CLASSES:
         raise UserError(
             f"{where} {len(counts):,} classes, and at most {_MAX_CLASSES} are allowed; "
-            "if they are numbers, set data.task to regression in params.yaml, else merge rare ones"
-        )
-    if counts.min() < _TWO:
-        lone = min(str(label) for label in counts.index[counts < _TWO])
-        raise UserError(
-            f"{where} a class with one row: {lone!r}; two are needed, to train and to test: "
-            "add rows or merge the class with another"
+            "if they are numbers, set data.task to regression in params.yaml, else data.rare_classes to drop or join"
         )
     return found
 

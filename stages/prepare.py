@@ -4,15 +4,18 @@ import numpy as np
 import pandas as pd
 
 from service.contract import Contract, Feature
-from stages import _files, _params, _tables, _target
+from stages import _files, _params, _row_hash, _tables, _target
 from stages._columns import Roles, find_features, in_words
 from stages._entry import log, run
 from stages._errors import UserError
 from stages._params import Params
-from stages._schema import LeftOut, Rows, Schema, Split
-from stages._split import split_rows
+from stages._rare import Settled, settle
+from stages._rare import in_words as describe_rare
+from stages._schema import ClassRows, LeftOut, Rows, Schema
+from stages._split import column_of, describe, split_rows
 
 MIN_ROWS = 20
+_SHOWN_CLASSES = 10
 
 
 def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
@@ -20,45 +23,46 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
 
     Raises UserError where the target cannot be learnt or a named column is not there.
     """
-    rows_read = len(table)
-    table = _with_target(table, params)
-    classification = _target.is_classification(table[params.data.target], params.data.task)
-    read = _target.labels if classification else _target.values
-    target = read(table[params.data.target], params)
-    test_rows = split_rows(table, target, params.split, stratify=classification, seed=params.random_state)
-    classes = _target.classes(target[~test_rows], params) if classification else ()
-    unlearnt = test_rows & ~target.isin(classes).to_numpy() if classification else np.zeros_like(test_rows)
-    train, test = table[~test_rows], table[test_rows & ~unlearnt]
+    labelled = _with_target(table, params)
+    without_target = len(table) - len(labelled)
+    table, name = labelled, params.data.target
+    classification = _target.is_classification(table[name], params.data.task)
+    target = (_target.labels if classification else _target.values)(table[name], params)
+    content = _row_hash.rows(table.drop(columns=name))
+    test_rows = split_rows(table, content, params.split)
+    split = describe(table, name, test_rows, params.data, params.split)
+    settled = settle(target, test_rows, params.data) if classification else Settled(target, test_rows | True, None)
+    train, test = table[~test_rows & settled.kept], table[test_rows & settled.kept]
     if test.empty:
-        raise UserError(
-            f"{params.data.path}: no test row has a class that a training row has; "
-            "change split.method or split.test_size"
-        )
-    features, left_out = _decided(train, None if classification else target[~test_rows], params)
-    contract = Contract(
-        task=_target.task(classes),
-        target=params.data.target,
-        classes=classes,
-        positive=_target.positive(target[~test_rows], classes, params),
-        features=features,
-    )
-    rows = Rows(
-        read=rows_read,
-        without_target=rows_read - len(table),
-        train=len(train),
-        test=len(test),
-        test_of_unlearnt_class=int(unlearnt.sum()),
-    )
-    words = in_words(features, left_out)
+        raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
+    target = settled.target
+    contract, left_out = _decide(train, target[train.index], params, classification=classification)
+    words = in_words(contract.features, left_out)
     schema = Schema(
-        rows=rows,
-        split=_describe_split(train, test, params),
-        columns={name: words[name] for name in table.columns if name in words},
+        rows=Rows(
+            read=len(table) + without_target,
+            without_target=without_target,
+            train=len(train),
+            test=len(test),
+            classes=_count(contract, target[train.index], target[test.index]),
+        ),
+        split=split,
+        rare_classes=settled.about,
+        columns={column: words[column] for column in table.columns if column in words},
         contract=contract,
         left_out=left_out,
     )
     keep = _columns_of_split(params, contract)
-    return _typed(train, target, contract, keep), _typed(test, target, contract, keep), schema
+    hashes = pd.Series(content[test_rows & settled.kept], name=split.hash_column)
+    prepared = _typed(test, target, contract, keep).join(hashes)
+    return _typed(train, target, contract, keep), prepared, schema
+
+
+def _count(contract: Contract, train: pd.Series, test: pd.Series) -> tuple[ClassRows, ...]:
+    return tuple(
+        ClassRows(label=label, train=int((train == label).sum()), test=int((test == label).sum()))
+        for label in contract.classes
+    )
 
 
 def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -68,24 +72,42 @@ def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
             f"{params.data.path}: {known.sum()} of {len(table)} rows have a value in {params.data.target!r}; "
             f"at least {MIN_ROWS} are needed"
         )
+    if len(table.columns) == 1:
+        raise UserError(f"{params.data.path}: no column is left as a feature: the target is the only column")
     return table if known.all() else table[known]
 
 
-def _decided(
+def _decide(
+    train: pd.DataFrame, target: pd.Series, params: Params, *, classification: bool
+) -> tuple[Contract, tuple[LeftOut, ...]]:
+    classes = _target.classes(target, params) if classification else ()
+    features, left_out = _find_features(train, None if classification else target, params)
+    contract = Contract(
+        task=_target.task(classes),
+        target=params.data.target,
+        classes=classes,
+        positive=_target.positive(target, classes, params),
+        features=features,
+    )
+    return contract, left_out
+
+
+def _find_features(
     train: pd.DataFrame, numbers: pd.Series | None, params: Params
 ) -> tuple[tuple[Feature, ...], tuple[LeftOut, ...]]:
-    split_column = _split_column(params)
+    split = params.split
     roles = Roles(
         target=params.data.target,
-        time_column=split_column if params.split.method == "time" else None,
-        group_column=split_column if params.split.method == "group" else None,
+        time_column=split.time_column if split.method == "time" else None,
+        group_column=split.group_column if split.method == "group" else None,
+        key=split.key,
     )
     for name in params.data.strict:
         if name not in train.columns:
             raise UserError(f"params.yaml: data.strict: the table has no column {name!r}, or data.ignore names it")
     features, left_out = find_features(train, roles, numbers)
     if not features:
-        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out) or "the target is the only column"
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
         raise UserError(f"{params.data.path}: no column is left as a feature: {reasons}")
     strict = [
         feature.model_copy(update={"strict": True}) if feature.name in params.data.strict else feature
@@ -95,26 +117,9 @@ def _decided(
 
 
 def _columns_of_split(params: Params, contract: Contract) -> list[str]:
-    column = _split_column(params)
-    return [column] if column and column not in {feature.name for feature in contract.features} else []
-
-
-def _split_column(params: Params) -> str | None:
-    return {"time": params.split.time_column, "group": params.split.group_column}.get(params.split.method)
-
-
-def _describe_split(train: pd.DataFrame, test: pd.DataFrame, params: Params) -> Split:
-    column = _split_column(params)
-    if params.split.method != "time":
-        return Split(method=params.split.method, column=column)
-    return Split(
-        method="time",
-        column=column,
-        train_from=str(train[column].min()),
-        train_to=str(train[column].max()),
-        test_from=str(test[column].min()),
-        test_to=str(test[column].max()),
-    )
+    features = {feature.name for feature in contract.features}
+    columns = [column_of(params.split), params.split.key]
+    return [column for column in dict.fromkeys(columns) if column and column not in features]
 
 
 def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
@@ -140,12 +145,25 @@ def main() -> None:
         with _files.replacing(path) as beside:
             rows.to_parquet(beside, index=False)
     _files.write_json(_files.SCHEMA, schema.model_dump(mode="json"))
-    log(f"{schema.rows.without_target:,} rows without a target dropped; {len(train):,} train, {len(test):,} test")
-    if schema.rows.test_of_unlearnt_class:
-        log(f"{schema.rows.test_of_unlearnt_class:,} test rows left out: no training row has their class")
+    _report(schema)
+
+
+def _report(schema: Schema) -> None:
+    rows = schema.rows
+    log(f"{rows.without_target:,} rows without a target dropped; {rows.train:,} train, {rows.test:,} test")
+    log(f"split: {schema.split.share:.1%} of the rows test, {schema.split.test_size:.1%} asked for")
+    for each in rows.classes[:_SHOWN_CLASSES]:
+        log(
+            f"class {each.label}: {each.train:,} rows ({each.train / rows.train:.1%}) train, "
+            f"{each.test:,} ({each.test / rows.test:.1%}) test"
+        )
+    if schema.rare_classes:
+        log(describe_rare(schema.rare_classes))
     log(f"{schema.contract.task}: {len(schema.contract.features)} features")
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")
+    for finding in schema.findings:
+        log(f"look at this: {finding}")
 
 
 if __name__ == "__main__":

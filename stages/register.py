@@ -19,9 +19,9 @@ from mlflow.tracking import MlflowClient
 
 import service.model
 from stages import _champion, _exposition, _files, _fitted, _latency, _metrics, _params, _tracking
-from stages._champion import Comparison, NotComparableError
+from stages._champion import Comparison
 from stages._entry import log, run, timed
-from stages._errors import UserError
+from stages._errors import NotComparableError, UserError
 from stages._fitted import Fit
 from stages._params import Params
 from stages._registry import Registry

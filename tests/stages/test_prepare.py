@@ -48,7 +48,7 @@ def test_fewer_than_20_rows_are_told(table: pd.DataFrame, params: Make) -> None:
 def test_twenty_rows_are_enough(table: pd.DataFrame, params: Make) -> None:
     _, _, schema = prepare.prepare(table.iloc[:20], params())
 
-    assert (schema.rows.train, schema.rows.test) == (14, 6)
+    assert schema.rows.train + schema.rows.test == 20
 
 
 def test_a_target_alone_is_told(table: pd.DataFrame, params: Make) -> None:
@@ -108,27 +108,32 @@ def test_a_column_of_another_split_is_a_feature(table: pd.DataFrame, params: Mak
     assert {"le", "class"} <= {feature.name for feature in schema.contract.features}
 
 
-def test_test_rows_of_a_class_that_training_lacks_are_left_out_and_counted(table: pd.DataFrame, params: Make) -> None:
+def test_a_class_without_training_rows_follows_rare_classes(table: pd.DataFrame, params: Make) -> None:
     table.loc[195:, "y"] = "new"
 
-    _, test, schema = prepare.prepare(table, params(split=by_time("row")))
+    with pytest.raises(UserError, match=r"without a training row: .new. 5 rows; set data\.rare_classes"):
+        prepare.prepare(table, params(split=by_time("row")))
+
+    _, test, schema = prepare.prepare(table, params(split=by_time("row"), data={"rare_classes": "drop"}))
 
     assert "new" not in set(test["y"])
-    assert (schema.rows.test, schema.rows.test_of_unlearnt_class) == (45, 5)
+    assert schema.rows.test == 45
+    assert schema.rare_classes
+    assert (schema.rare_classes.classes, schema.rare_classes.left_out) == ({"new": 5}, 5)
 
 
 def test_test_rows_of_unlearnt_classes_alone_are_told(table: pd.DataFrame, params: Make) -> None:
     table.loc[150:, "y"] = "new"
 
-    with pytest.raises(UserError, match="no test row has a class that a training row has"):
-        prepare.prepare(table, params(split=by_time("row")))
+    with pytest.raises(UserError, match="no test row has a class that is left"):
+        prepare.prepare(table, params(split=by_time("row"), data={"rare_classes": "drop"}))
 
 
 def test_training_rows_of_one_class_are_told(table: pd.DataFrame, params: Make) -> None:
     table["y"] = table["row"] >= 170
 
     with pytest.raises(UserError, match="the training rows hold the one class false"):
-        prepare.prepare(table, params(split=by_time("row")))
+        prepare.prepare(table, params(split=by_time("row"), data={"rare_classes": "drop"}))
 
 
 def test_strict_columns_are_marked_in_the_contract(table: pd.DataFrame, params: Make) -> None:

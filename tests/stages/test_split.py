@@ -8,37 +8,62 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages import _row_hash
 from stages._errors import UserError
 from stages._params import SplitParams
 from stages._split import Mask, split_rows
 
-ROWS = 200
-TARGET = pd.Series(["a", "a", "a", "b"] * (ROWS // 4))
+ROWS = 2_000
 
 
-def split(column: Any, method: str, test_size: float = 0.3, seed: int = 0, target: pd.Series = TARGET) -> Mask:
+def split(column: Any, method: str, test_size: float = 0.3, key: str | None = None) -> Mask:
     params = SplitParams.model_validate(
-        {"method": method, "test_size": test_size, "time_column": "x", "group_column": "x"}
+        {"method": method, "test_size": test_size, "time_column": "x", "group_column": "x", "key": key}
     )
-    return split_rows(pd.DataFrame({"x": column}), target, params, stratify=target.dtype != float, seed=seed)
+    table = pd.DataFrame({"x": column})
+    return split_rows(table, _row_hash.rows(table), params)
 
 
-def test_a_random_split_keeps_the_share_of_each_class() -> None:
-    test = split(range(ROWS), "random", test_size=0.2)
+@pytest.mark.parametrize(("method", "key"), [("random", None), ("random", "x"), ("group", None)])
+def test_a_row_never_changes_sides_as_the_table_grows(method: str, key: str | None) -> None:
+    values = np.random.default_rng(0).integers(0, 900, ROWS)
 
-    assert TARGET[test].value_counts().to_dict() == {"a": 30, "b": 10}
+    sides = [split(values[:rows], method, key=key) for rows in (500, 1_000, ROWS)]
+
+    np.testing.assert_array_equal(sides[0], sides[2][:500])
+    np.testing.assert_array_equal(sides[1], sides[2][:1_000])
 
 
-def test_a_random_split_depends_on_the_seed_alone() -> None:
-    np.testing.assert_array_equal(split(range(ROWS), "random", seed=7), split(range(ROWS), "random", seed=7))
-    assert not np.array_equal(split(range(ROWS), "random", seed=7), split(range(ROWS), "random", seed=8))
+@pytest.mark.parametrize(("method", "key"), [("random", None), ("random", "x"), ("group", None)])
+def test_equal_rows_keys_and_groups_stay_together(method: str, key: str | None) -> None:
+    values = np.random.default_rng(1).integers(0, 900, ROWS)
+
+    test = split(values, method, key=key)
+
+    assert not set(values[test]) & set(values[~test])
 
 
-def test_more_classes_than_rows_to_test_on_are_told() -> None:
-    target = pd.Series([f"k{row % 50}" for row in range(ROWS)])
+@pytest.mark.parametrize("test_size", [0.05, 0.2, 0.33, 0.5])
+def test_a_split_by_hash_comes_near_its_share(test_size: float) -> None:
+    assert abs(split(range(ROWS), "random", test_size).mean() - test_size) < 4 * np.sqrt(test_size / ROWS)
 
-    with pytest.raises(UserError, match=r"split.test_size: got 0.1, which leaves 20 of 200 rows to test; 50 classes"):
-        split(range(ROWS), "random", test_size=0.1, target=target)
+
+def test_a_larger_test_holds_the_smaller_one() -> None:
+    assert not (split(range(ROWS), "random", 0.2) & ~split(range(ROWS), "random", 0.3)).any()
+
+
+@pytest.mark.parametrize(("groups", "test_size"), [([*"abcdefgh"] * 9, 0.05)])
+def test_groups_that_all_train_are_told_with_a_share_that_helps(groups: list[str], test_size: float) -> None:
+    with pytest.raises(UserError, match=r"split.test_size: got 0.05, which puts 0% .* stay whole\); set it to") as told:
+        split(groups, "group", test_size)
+
+    helpful = float(str(told.value).split("set it to ")[1].split(",")[0])
+    assert 0.05 <= split(groups, "group", helpful).mean() <= 0.6
+
+
+def test_rows_that_are_all_equal_cannot_be_split() -> None:
+    with pytest.raises(UserError, match=r"1 different values of all columns together .* name a column with more"):
+        split([7] * ROWS, "random")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +71,7 @@ def test_more_classes_than_rows_to_test_on_are_told() -> None:
     [
         pd.date_range("2020-01-01", periods=ROWS),
         np.arange(ROWS) / 7,
-        [f"20{row // 12:02}-{row % 12 + 1:02}-01T00:00:00{'Z' if row % 2 else '+02:00'}" for row in range(ROWS)],
+        [f"{1900 + row // 12}-{row % 12 + 1:02}-01T00:00:00{'Z' if row % 2 else '+02:00'}" for row in range(ROWS)],
     ],
     ids=["dates", "numbers", "text"],
 )
@@ -55,15 +80,34 @@ def test_a_split_by_time_tests_on_the_latest_rows(column: Any) -> None:
 
     test = split(pd.Series(column).iloc[shuffled].to_numpy(), "time", test_size=0.25)
 
-    assert sorted(shuffled[test]) == list(range(150, 200))
+    assert sorted(shuffled[test]) == list(range(1_500, 2_000))
 
 
-@given(st.lists(st.integers(0, 20), min_size=2, max_size=60).filter(lambda moments: len(set(moments)) > 1))
-def test_rows_of_one_moment_stay_together_and_both_sides_have_rows(moments: list[int]) -> None:
-    test = split(moments, "time", target=pd.Series(np.zeros(len(moments))))
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=60), st.sampled_from([0.05, 0.2, 0.33, 0.5]))
+def test_a_split_by_time_cuts_at_the_moment_that_comes_nearest(moments: list[int], test_size: float) -> None:
     values = np.asarray(moments)
+    reachable = [share for share in ((values > cut).mean() for cut in set(moments)) if 0.05 <= round(share, 12) <= 0.6]
+
+    if not reachable:
+        with pytest.raises(UserError, match=r"split.time_column: 'x' .* split.method to random"):
+            split(moments, "time", test_size)
+        return
+    test = split(moments, "time", test_size)
 
     assert values[~test].max() < values[test].min()
+    assert abs(test.mean() - test_size) == pytest.approx(min(abs(share - test_size) for share in reachable))
+
+
+@pytest.mark.parametrize(
+    ("moments", "expected"),
+    [
+        ([1] * 5 + [2] * 95, "2 different moments, .* 5% to 60% of the rows .the nearest is 95.0%"),
+        ([1] * 99 + [2], "the nearest is 1.0%"),
+    ],
+)
+def test_ties_that_leave_no_usable_cut_are_told(moments: list[int], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        split(moments, "time", 0.33)
 
 
 @pytest.mark.parametrize(
@@ -79,35 +123,13 @@ def test_a_column_that_orders_no_rows_is_refused(column: Any, expected: str) -> 
         split(column, "time")
 
 
-@given(
-    st.lists(st.integers(0, 15), min_size=2, max_size=60).filter(lambda groups: len(set(groups)) > 1),
-    st.sampled_from([0.05, 0.3, 0.5]),
-    st.integers(0, 9),
-)
-def test_groups_stay_whole_and_both_sides_have_rows(groups: list[int], test_size: float, seed: int) -> None:
-    test = split(groups, "group", test_size, seed, target=pd.Series(np.zeros(len(groups))))
-    values = np.asarray(groups)
-
-    assert not set(values[test]) & set(values[~test])
-    assert 0 < test.sum() < len(groups)
-
-
-def test_groups_of_many_sizes_come_near_the_share() -> None:
-    groups = np.repeat(np.arange(20), np.arange(20) + 1)
-
-    shares = [split(groups, "group", seed=seed, target=pd.Series(np.zeros(210))).mean() for seed in range(20)]
-
-    assert min(shares) > 0.25
-    assert max(shares) < 0.35
-
-
-def test_one_group_alone_is_told() -> None:
-    with pytest.raises(UserError, match="has the one group 'a'"):
-        split(["a"] * ROWS, "group")
+def test_a_key_without_a_value_is_told() -> None:
+    with pytest.raises(UserError, match=r"split.key: 1 rows have no value in 'x'"):
+        split([*range(ROWS - 1), None], "random", key="x")
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are() -> None:
     params = SplitParams(method="time", test_size=0.3, time_column="day")
 
     with pytest.raises(UserError, match=r"split\.time_column: the table has no column 'day'; it has x"):
-        split_rows(pd.DataFrame({"x": [1]}), TARGET[:1], params, stratify=False, seed=0)
+        split_rows(pd.DataFrame({"x": [1]}), np.zeros(1, dtype=np.uint64), params)

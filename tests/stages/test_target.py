@@ -54,7 +54,6 @@ def test_a_stated_task_is_taken(stated: str, expected: bool) -> None:
     [
         (["yes"] * 30, "has the one class 'yes'; two are needed"),
         ([True] * 30, "has the one class true; two are needed"),
-        (["a"] * 29 + ["b"], "has a class with one row: 'b'"),
         ([f"k{row // 2}" for row in range(600)], "has 300 classes, and at most 200 are allowed"),
         (pd.to_datetime(["2020-01-01", "2020-01-02"] * 10), "holds dates; expected classes or numbers"),
         ([0.5, 1.0] * 20, "data.task: got 'classification', but the target 'y' holds fractions"),
