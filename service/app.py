@@ -5,6 +5,7 @@ import contextlib
 import sys
 import weakref
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.access import Access
@@ -113,7 +114,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     routers = [module.router for module in (token, admin, info, feedback, health, inference_protocol, docs)]
     for router in routers:
         app.include_router(router)
-    _answer_with_problems(app)
+    _answer_with_problems(app, [app.router, *routers])
 
     requests = RequestMetrics(counters, _routes([app.router, *routers]))
     _count_requests(app, requests)
@@ -188,15 +189,24 @@ def _count_requests(app: FastAPI, requests: RequestMetrics) -> None:
     Instrumentator(registry=CollectorRegistry()).add(count).instrument(app)
 
 
-def _answer_with_problems(app: FastAPI) -> None:
+def _answer_with_problems(app: FastAPI, routers: list[APIRouter]) -> None:
     async def problem(request: Request, error: Exception) -> Response:
         found = error if isinstance(error, Problem) else _as_problem(error)
+        if found.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            found.headers["Allow"] = ", ".join(_allowed_methods(request.scope, routers))
         # Clients of the Open Inference Protocol look for the member `error`.
         more = {"error": found.detail} if request.url.path.startswith("/v2") else {}
         return Response(found.body(more), found.status, found.headers, MEDIA_TYPE)
 
     for kind in (Problem, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, problem)
+
+
+def _allowed_methods(scope: Scope, routers: list[APIRouter]) -> list[str]:
+    """Return every method that the path takes: Starlette names those of the first route that fits the path."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    fits = [route for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return sorted({method for route in fits for method in route.methods or ()})
 
 
 def _as_problem(error: Exception) -> Problem:

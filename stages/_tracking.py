@@ -59,6 +59,11 @@ def store() -> str:
     return f"sqlite:///{root() / (relative[1] if relative else 'mlflow.db')}" if relative or not uri else uri
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for any other store."""
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+
+
 def connect(name: str) -> str:
     """Open the store and the experiment `name`, made if it is not there; give the experiment's id.
 
@@ -78,21 +83,23 @@ def connect(name: str) -> str:
 
 @contextlib.contextmanager
 def alone(what: str) -> Iterator[None]:
-    """Wait until no other process of this repository, its temporary copies included, is inside the same block.
+    """Wait until no other process that uses the same store is inside the same block.
 
-    Holds apart the processes of one machine, not those of two that share a server.
+    The lock lies beside a SQLite store, which several clones may share, else in this repository: it separates the
+    processes of one machine, not those of two that share a server.
     """
-    folder = root() / ".dvc" / "tmp"
+    database = sqlite_file(store())
+    folder = database.parent if database and database.parent.is_dir() else root() / ".dvc" / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"mlflow-{what}.lock").open("w") as file:
+    with (folder / f"{database.name if database else 'mlflow'}.{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
         yield
 
 
 def _tell_if_new() -> None:
     uri = mlflow.get_tracking_uri()
-    if uri.startswith("sqlite:///"):
-        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    file = sqlite_file(uri)
+    if file:
         if not file.parent.is_dir():
             raise UserError(
                 f"MLflow at {uri}: there is no folder {file.parent}; make it, or change MLFLOW_TRACKING_URI"

@@ -14,6 +14,8 @@ POLL_SECONDS = 2.0
 """How often each worker asks; a change is known everywhere after this and one query."""
 ANSWER_SECONDS = 2.5
 """How long one query may take; with the pause before it, a database that is stuck is told as down within 5 s."""
+POLLS_PER_WRITE = 5
+"""A write is tried at every so many polls."""
 PREPARE_SECONDS = 10.0
 """How long the start waits for migrations; they go on beyond that, and the database counts as down until then."""
 
@@ -80,6 +82,9 @@ class Watch:
         self._threads = Threads("revocations", count=1, waiting=0)
         self.failure: str | None = "not asked yet"
         """Why the database is down; None while it answers."""
+        self.write_failure: str | None = None
+        """Why the database takes no writes; None while it does."""
+        self._polls = 0
 
     @property
     def database_is_up(self) -> bool:
@@ -102,6 +107,21 @@ class Watch:
         if self.failure is not None:
             self.failure = None
             _log.info("the users database answers")
+        if self._polls % POLLS_PER_WRITE == 0:
+            await self._check_writes()
+        self._polls += 1
+
+    async def _check_writes(self) -> None:
+        failure = None
+        try:
+            await self._threads.run(self._revisions.check_writes, ANSWER_SECONDS)
+        except (DatabaseDownError, TimeoutError, BusyError) as error:
+            failure = str(error) or "no answer"
+        if failure and failure != self.write_failure:
+            _log.warning("the users database takes no writes, users and feedback cannot change: %s", failure)
+        elif self.write_failure and not failure:
+            _log.info("the users database takes writes again")
+        self.write_failure = failure
 
     async def run(self) -> None:
         """Refresh until cancelled, whatever happens."""

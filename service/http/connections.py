@@ -78,13 +78,24 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; a deadline runs only while a request is incomplete, which is rare."""
         self._received += len(data)
-        if b"pgrade" in data and not (self._receiving and self._in_body):
-            data = _without_upgrade(data)
-        super().data_received(data)
+        if b"pgrade" in data or b"PGRADE" in data:
+            self._receive_lines(data)
+        else:
+            super().data_received(data)
         if self._receiving and not self._in_body and self._received > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)  # a header without an end, which the parser keeps to itself
         if self._receiving != (self._deadline is not None):
             self._arm()
+
+    def _receive_lines(self, data: bytes) -> None:
+        """Take bytes, and hide a wish for another protocol, which a server may pass over (RFC 9110, 7.8).
+
+        The parser would take what follows for that protocol, and a body or the next request would be lost: Java's
+        HTTP client and `curl --http2` wish for HTTP/2 with every first request. Line by line, since only the parser
+        knows whether a line is a header or a body's.
+        """
+        for line in data.splitlines(keepends=True):
+            super().data_received(line if self._in_body else _UPGRADE.sub(b"X-Upgrade:", line))
 
     def on_message_begin(self) -> None:
         """Note that a request has begun."""
@@ -219,17 +230,7 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
 
-def _without_upgrade(data: bytes) -> bytes:
-    """Hide a wish for another protocol, which a server may pass over (RFC 9110, 7.8).
-
-    The parser would take what follows for that protocol, and the body would be lost: Java's HTTP client and
-    `curl --http2` wish for HTTP/2 with every first request.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nX-Upgrade:", head) + end + rest
-
-
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_UPGRADE: Final = re.compile(rb"^upgrade:", re.IGNORECASE)
 _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
 )

@@ -1,5 +1,6 @@
 "use strict";
-// Shows /openapi.json and sends requests. Text goes in as text, never as markup.
+// Shows openapi.json and sends requests. Text goes in as text, never as markup.
+// Addresses are relative to the page, so that it works behind a proxy's path prefix.
 let token = "";
 let description = {};
 
@@ -50,7 +51,7 @@ function form(path, method, operation) {
   made.append(element("button", "Send"), answer);
   made.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const url = inputs.reduce((at, [name, input]) => at.replace(`{${name}}`, encodeURIComponent(input.value)), path);
+    const url = inputs.reduce((at, [name, input]) => at.replace(`{${name}}`, encodeURIComponent(input.value)), `.${path}`);
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
     if (kind) headers["Content-Type"] = kind;
     const began = performance.now();
@@ -64,7 +65,7 @@ function form(path, method, operation) {
 }
 
 async function show() {
-  description = await (await fetch("/openapi.json")).json();
+  description = await (await fetch("openapi.json")).json();
   document.title = document.getElementById("title").textContent = description.info.title;
   document.getElementById("summary").textContent = `${description.info.summary || ""}; version ${description.info.version}`;
   for (const [path, methods] of Object.entries(description.paths)) {
@@ -79,7 +80,7 @@ async function show() {
 
 document.getElementById("login").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const response = await fetch("/token", { method: "POST", body: new URLSearchParams(new FormData(event.target)) });
+  const response = await fetch("token", { method: "POST", body: new URLSearchParams(new FormData(event.target)) });
   const answer = await response.json();
   token = answer.access_token || "";
   event.target.querySelector("output").textContent = token ? `token for ${answer.expires_in} s` : answer.detail;

@@ -36,6 +36,8 @@ SILENT_SECONDS: Final = 30.0
 BACKOFF_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pause before a restart, by the number of deaths since a worker last lived `STEADY_SECONDS`."""
 STEADY_SECONDS: Final = 10.0
+LEAST_FILES: Final = 256
+"""Files that a process must be allowed to open: some 64 for the service itself, the rest for connections."""
 SLACK_SECONDS: Final = 5.0
 """What a stopping worker gets beyond its own limit before it is killed."""
 
@@ -135,8 +137,13 @@ def _metrics_dir(settings: Settings) -> Iterator[Path]:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many connections as the system lets us: the soft limit is 1024 nearly everywhere."""
+    """Allow as many connections as the system lets us: the soft limit is 1024 nearly everywhere.
+
+    Raises StartError where so few files are allowed that nobody could be answered.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < LEAST_FILES:
+        raise StartError(f"this process may open {hard} files, the service needs {LEAST_FILES}; raise `ulimit -n`")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -20,9 +20,10 @@ class Ready(BaseModel):
     """What is needed, and whether it is there."""
 
     status: Literal["ready", "degraded", "unready"]
-    """degraded: predictions go on, and new tokens cannot be had."""
+    """degraded: predictions go on; without the users database nobody gets a new token, and where it is read-only
+    users and feedback cannot change."""
     model: Literal["ok"] = "ok"
-    database: Literal["ok", "down"]
+    database: Literal["ok", "read-only", "down"]
 
 
 @router.get("/live")
@@ -40,7 +41,9 @@ async def ready(request: Request, response: Response) -> Ready:
     """
     access = access_of(request)
     if access.watch.database_is_up:
-        return Ready(status="ready", database="ok")
+        if access.watch.write_failure is None:
+            return Ready(status="ready", database="ok")
+        return Ready(status="degraded", database="read-only")
     if access.revocations.known:
         return Ready(status="degraded", database="down")
     response.status_code = 503

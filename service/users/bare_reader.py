@@ -21,7 +21,7 @@ class Reader(Protocol):
     """Reads a users database; one thread at a time may ask."""
 
     def asking(self) -> AbstractContextManager[Ask]:
-        """Ask in one transaction. Raises DatabaseDownError."""
+        """Ask in one transaction, which is rolled back. Raises DatabaseDownError."""
 
     def close(self) -> None:
         """Close the connection, if one stands open."""
@@ -68,7 +68,7 @@ class _Postgresql:
     def asking(self) -> Iterator[Ask]:
         try:
             connection = self._connected()
-            with connection.transaction():
+            with connection.transaction(force_rollback=True):
                 connection.execute(f"SET LOCAL statement_timeout = {int(BUSY_SECONDS * 1000)}")
                 yield lambda statement, *values: connection.execute(_as_psycopg(statement), values).fetchall()
         except self._psycopg.Error as error:

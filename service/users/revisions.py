@@ -7,6 +7,7 @@ from service.users.migrations import NEWEST
 _VERSION = "SELECT version_num FROM alembic_version"
 _SOME_USER = "SELECT 1 FROM users LIMIT 1"
 _NEWEST = "SELECT value FROM revision"
+_WRITE = "UPDATE revision SET value = value RETURNING value"
 _CURRENT = "SELECT username, revision FROM users WHERE NOT disabled"
 
 
@@ -34,7 +35,13 @@ class UserRevisions:
         """
         with self._reader.asking() as ask:
             newest = next((value for (value,) in ask(_NEWEST)), None)
+            ask(_SOME_USER)  # a table that is gone is told now, not at the next login
             return None if newest in {None, since} else (newest, dict(ask(_CURRENT)))
+
+    def check_writes(self) -> None:
+        """Write a row and roll it back. Raises DatabaseDownError where that fails: a full or read-only disk."""
+        with self._reader.asking() as ask:
+            ask(_WRITE)
 
     def close(self) -> None:
         """Close the connection, if one stands open."""

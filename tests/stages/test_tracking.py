@@ -19,6 +19,8 @@ import pytest
 from stages import _files, _tracking
 from stages._errors import UserError
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
@@ -184,3 +186,26 @@ def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     _tracking.connect("flights")
 
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
+
+
+@pytest.mark.slow
+def test_two_clones_may_begin_one_store_at_the_same_moment(tmp_path: Path) -> None:
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/shared.db", "PYTHONPATH": str(ROOT)}
+    begin = "from stages import _tracking\nprint(_tracking.connect('flights'))"
+    clones = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        clones.append(
+            subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", begin],
+                cwd=tmp_path / name,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    ended = [clone.communicate(timeout=120) for clone in clones]
+
+    assert [clone.returncode for clone in clones] == [0, 0], ended
+    assert {said for said, _ in ended} == {"1\n"}

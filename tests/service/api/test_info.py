@@ -64,6 +64,21 @@ def test_wrong_paths_and_methods_are_problems(service: Any, method: str, path: s
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT"])
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/admin/users", "GET, POST"),
+        ("/admin/users/anna", "DELETE"),
+        ("/predict", "POST"),
+        ("/health/live", "GET"),
+    ],
+)
+def test_a_wrong_method_is_told_every_right_one(service: Any, method: str, path: str, allowed: str) -> None:
+    answer = service.client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_a_head_is_a_get_without_the_body(service: Any) -> None:
     answer = service.client.request("HEAD", "/model-info")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -253,10 +268,15 @@ def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
     assert (answer.status_code, answer.headers["location"]) == (307, "docs")
 
 
+def test_the_docs_work_behind_a_path_prefix(service: Any) -> None:
+    for path in ("/docs", "/docs/docs.js", "/docs/docs.css"):
+        assert not re.search(r"""(href=|src=|fetch\(|url\()["']?/""", service.client.get(path).text)
+
+
 def test_the_docs_need_nothing_from_elsewhere(service: Any) -> None:
     page = service.client.get("/docs").text
     files = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert [service.client.get(file).status_code for file in files] == [200] * 2
+    assert [service.client.get(file).status_code for file in files] == [200] * 3
     assert not any("//" in file for file in files)
 
 

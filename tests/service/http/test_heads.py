@@ -93,7 +93,7 @@ def test_a_head_beyond_the_limit_is_told_431(head: bytes) -> None:
     assert on_connection(client).startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade"])
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])
 def test_a_wish_for_another_protocol_costs_no_body(name: bytes) -> None:
     async def ask() -> bytes:
         async with serving() as (reader, writer, _):
@@ -102,6 +102,18 @@ def test_a_wish_for_another_protocol_costs_no_body(name: bytes) -> None:
             return await reader.readuntil(b"30")
 
     assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
+
+
+def test_requests_in_one_packet_are_all_answered_though_the_last_wishes_for_another_protocol() -> None:
+    wish = b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    requests = [HEAD + b"Upgrade: is a word like others", HEAD + bytes(30), HEAD.replace(b"\r\n\r\n", wish) + bytes(30)]
+
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, _), asyncio.timeout(5):
+            writer.write(b"".join(requests))
+            return b"".join([await reader.readuntil(b"\r\n\r\n30") for _ in requests])
+
+    assert asyncio.run(ask()).count(b"HTTP/1.1 200 OK") == 3
 
 
 def test_a_body_that_speaks_of_upgrades_is_left_alone() -> None:

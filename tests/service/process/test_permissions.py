@@ -94,6 +94,9 @@ def test_a_database_that_may_not_be_written_is_still_read(service: Service, root
     assert service.client.post("/predict", json=BODY).status_code == 200
     assert service.client.post("/admin/users", json=USER).status_code == 503
     assert "attempt to write a readonly database" in service.output()
+    wait_for(lambda: service.client.get("/health/ready").json()["database"] == "read-only", "the check", 15)
+    assert service.client.get("/health/ready").json()["status"] == "degraded"
+    assert service.client.get("/health/ready").status_code == 200
 
 
 def test_a_database_in_a_folder_that_may_not_be_written_is_still_read(service: Service, root: Root) -> None:

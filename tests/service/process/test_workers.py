@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -174,6 +175,19 @@ def test_a_bad_artifact_stops_the_start_with_one_line(tmp_path: Path, count: str
     assert status == 1
     assert said.startswith(f"error: {damaged.model}: its MD5 is ")
     assert said.count("\n") == 1
+
+
+def test_a_file_limit_under_which_nobody_could_be_answered_stops_the_start(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", sys.executable]
+    monkeypatch.setattr("tests.service.processes.COMMAND", limited)
+    service = Service(root)
+    try:
+        assert service.process.wait(40) == 1
+        assert service.output() == "error: this process may open 64 files, the service needs 256; raise `ulimit -n`\n"
+    finally:
+        service.close()
 
 
 def test_a_database_url_that_cannot_be_used_stops_the_start_with_one_line(root: Root) -> None:
