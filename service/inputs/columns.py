@@ -1,6 +1,6 @@
 """Rows of CSV, which are text, checked against the contract and encoded column by column."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import nan
 from typing import Any, Final
 
@@ -70,12 +70,10 @@ class CsvReader:
             raise Unclear
         return Encoded(numbers, outside)
 
-    def instances(self, rows: Iterable[Sequence[str]]) -> list[dict[str, Any]]:
+    def instances(self, rows: Iterable[Sequence[str]]) -> Iterator[dict[str, Any]]:
         """Give rows as JSON would have them; what does not fit stays text, so that it is found wrong."""
-        return [
-            {name: _value(self._features[name], text) for name, text in zip(self._names, row, strict=True)}
-            for row in rows
-        ]
+        for row in rows:
+            yield {name: _value(self._features[name], text) for name, text in zip(self._names, row, strict=True)}
 
 
 def _check_separator(contract: Contract, names: Sequence[str]) -> None:

@@ -3,14 +3,17 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs import moments
+from service.inputs import extent, moments
 from service.inputs.layout import MAX_NUMBER
 
 _SHOWN_CHARACTERS: Final = 80
+_BLOCK: Final = 256
 _NAMES: Final[dict[type, str]] = {bool: "a boolean", str: "text", list: "an array", dict: "an object"}
 
 
@@ -30,21 +33,29 @@ class Findings:
         if len(self.errors) < SHOWN_ERRORS:
             self.errors.append(error)
 
+    def skip(self, count: int, kind: str) -> None:
+        """Count errors of no feature that no answer would name."""
+        self.count += count
+        self.kinds[None, kind] = self.kinds.get((None, kind), 0) + count
+
     def problem(self) -> "Invalid":
         """Give the answer that names them."""
         return Invalid(self)
+
+    def is_enough(self) -> bool:
+        """Tell whether as many errors are known as an answer names."""
+        return self.count >= SHOWN_ERRORS
 
 
 class Invalid(Problem):
     """Rows that the contract does not allow."""
 
     def __init__(self, findings: Findings) -> None:
-        many = "1 error" if findings.count == 1 else f"{findings.count:,} errors"
+        many = "1 error was" if findings.count == 1 else f"{findings.count:,} errors were"
+        shown = len(findings.errors)
         super().__init__(
             422,
-            f"{many} in the request; `errors` names the first {len(findings.errors)}"
-            if findings.count > len(findings.errors)
-            else f"{many} in the request, named in `errors`",
+            f"{many} found; `errors` names " + (f"the first {shown}" if findings.count > shown else "all"),
             type="/problems/invalid-instances",
             title="The instances do not fit the model's contract",
             errors=findings.errors,
@@ -53,11 +64,13 @@ class Invalid(Problem):
         self.kinds = findings.kinds
 
 
-def read_request(body: bytes, contract: Contract) -> list[dict[str, Any]]:
-    """Read a request closely and give its instances.
+def read_request(body: bytes, contract: Contract, limit: int) -> list[dict[str, Any]]:
+    """Read a request closely and return its instances.
 
-    Raises Problem: 400 for what is not JSON, 422 with every error for what does not fit.
+    Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 with the
+    errors for what does not fit.
     """
+    extent.check(body, objects=limit + 2, values=2 * (limit + 1) * (len(contract.features) + 1))
     document = read_json(body)
     findings = Findings()
     if not isinstance(document, dict):
@@ -67,8 +80,8 @@ def read_request(body: bytes, contract: Contract) -> list[dict[str, Any]]:
         findings.add(FieldError(field=clip(name), expected="no other member than instances", got=clip(name)), "unknown")
     instances = document.get("instances")
     if isinstance(instances, list):
-        for number, instance in enumerate(instances):
-            check(contract, number, instance, findings)
+        check_number(len(instances), limit)
+        check_all(contract, instances, findings)
     else:
         got = shown(instances) if "instances" in document else "nothing"
         findings.add(FieldError(field="instances", expected="an array of objects", got=got), "wrong_type")
@@ -107,13 +120,40 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def check_number(instances: int, limit: int) -> None:
+    """Raise Problem unless there are 1 to `limit` instances."""
+    if instances > limit:
+        detail = f"{instances:,} instances came, a request may have {limit:,}; send a table as CSV or NDJSON instead"
+        raise Problem(413, detail, title="Too many instances")
+    if not instances:
+        error = FieldError(field="instances", expected="at least 1 instance", got="none")
+        raise Problem(422, "There is nothing to predict", title="No instances", errors=[error])
+
+
+def check_all(contract: Contract, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[Any]:
+    """Compare instances with the contract and return them, `first` being the number of the first.
+
+    Ends after a block of them once as many errors are known as an answer names.
+    """
+    checked: list[Any] = []
+    for number, instance in enumerate(instances, first):
+        check(contract, number, instance, findings)
+        checked.append(instance)
+        if len(checked) % _BLOCK == 0 and findings.is_enough():
+            break
+    return checked
+
+
 def check(contract: Contract, number: int | None, instance: Any, findings: Findings) -> None:
     """Compare one instance with the contract."""
     if not isinstance(instance, dict):
         findings.add(FieldError(instance=number, expected="an object", got=shown(instance)), "wrong_type")
         return
     known = {feature.name for feature in contract.features}
-    for name in (name for name in instance if name not in known):
+    unknown = instance.keys() - known
+    if len(unknown) > SHOWN_ERRORS:
+        findings.skip(len(unknown) - SHOWN_ERRORS, "unknown")
+    for name in islice((name for name in instance if name in unknown), SHOWN_ERRORS):
         error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
         findings.add(error, "unknown")
     for feature in contract.features:
@@ -189,6 +229,8 @@ def shown(value: Any) -> str:
         return f"{_NAMES[type(value)]} of {len(value)}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_NUMBER:
         return "a number with too many digits"
+    if isinstance(value, str):
+        value = value[: _SHOWN_CHARACTERS + 1]
     return clip(json.dumps(value, ensure_ascii=False, allow_nan=True))
 
 

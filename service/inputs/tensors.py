@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from service.contract import CategoryFeature, Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import NotANumber
+from service.inputs.explain import NotANumber, check_number
 
 NUMBERS: Final = {
     "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
@@ -57,7 +57,7 @@ def datatype(feature: Feature) -> str:
     return _DATATYPES[feature.type]
 
 
-def instances(contract: Contract, request: Inference, binary: bytes) -> list[dict[str, Any]]:
+def instances(contract: Contract, request: Inference, binary: bytes, limit: int) -> list[dict[str, Any]]:
     """Turn one tensor per feature into rows, to be checked as any others.
 
     Parameters
@@ -65,7 +65,8 @@ def instances(contract: Contract, request: Inference, binary: bytes) -> list[dic
     binary
         What stands behind the JSON, for the tensors that say `binary_data_size`, in their order.
 
-    Raises Problem (422) for tensors that are not the contract's, or whose shape is not [n] or [n, 1].
+    Raises Problem: 413 for more than `limit` rows, 422 for tensors that are not the contract's, or whose shape is
+    not [n] or [n, 1].
     """
     known = {feature.name: feature for feature in contract.features}
     columns: dict[str, list[Any]] = {}
@@ -76,6 +77,8 @@ def instances(contract: Contract, request: Inference, binary: bytes) -> list[dic
             raise _refusal(tensor, "each feature of the model once", tensor.name)
         _check_datatype(tensor, feature)
         rows = _rows(tensor)
+        if rows:
+            check_number(rows, limit)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             values = _in_range(tensor, _flat(tensor, rows))
@@ -91,7 +94,9 @@ def instances(contract: Contract, request: Inference, binary: bytes) -> list[dic
         raise Problem(422, f"{len(binary) - at} bytes behind the JSON belong to no tensor", title="Bytes left over")
     if len({len(column) for column in columns.values()}) > 1:
         raise Problem(422, "The tensors differ in their number of rows", title="Shapes do not match")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    check_number(len(found), limit)
+    return found
 
 
 def _refusal(tensor: Tensor, expected: str, got: str, row: int | None = None) -> Problem:
@@ -130,10 +135,12 @@ def _unpack(tensor: Tensor, rows: int, content: bytes) -> list[Any]:
             if at > len(content):
                 raise _refusal(tensor, "texts with their lengths", "a length beyond the end")
             values.append(content[at - length : at].decode())
+            if len(values) > rows:
+                break
     except (struct.error, UnicodeDecodeError) as error:
         raise _refusal(tensor, "texts in UTF-8 with their lengths", str(error)) from None
     if len(values) != rows:
-        raise _refusal(tensor, f"{rows} texts", f"{len(values)} texts")
+        raise _refusal(tensor, f"{rows} texts", f"{len(values)} or more texts")
     return values
 
 

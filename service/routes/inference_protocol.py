@@ -12,14 +12,16 @@ from fastapi import APIRouter, Request, Response
 from service.auth.access import authenticate
 from service.http.exchange import ClientGone, media_type, read_body
 from service.http.problems import Problem
-from service.inputs import explain, tensors
+from service.inputs import explain, extent, tensors
 from service.inputs.explain import Findings, Invalid
 from service.inputs.tensors import Inference, Output, Tensor
 from service.routes.predict import SCOPE
-from service.scoring.serving import Scored, Served, Serving, check_number, warning
+from service.scoring.serving import Scored, Served, Serving, warning
 
 _HEADER_LENGTH: Final = "inference-header-content-length"
 _MEDIA: Final = (b"application/json", b"application/octet-stream", b"application/vnd.sagemaker-triton.binary+json", b"")
+_OBJECTS: Final = 10_000
+"""Objects and arrays of a request beside the values: tensors, shapes, parameters."""
 _IDS: Final = "prediction_ids"
 """Output that is given to who names it, or says so in the request's parameters."""
 _SURROGATE: Final = re.compile(rb"\\u[dD]")
@@ -128,8 +130,8 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
 
 
 def _compute(served: Served, body: bytes, header_length: str | None, limit: int) -> tuple[Inference, Scored]:
-    wanted, binary = _parse(body, header_length)
-    return wanted, _score(served, tensors.instances(served.contract, wanted, binary), limit)
+    wanted, binary = _parse(body, header_length, limit * len(served.contract.features))
+    return wanted, _score(served, tensors.instances(served.contract, wanted, binary, limit))
 
 
 def _wants_ids(wanted: Inference) -> bool:
@@ -144,13 +146,14 @@ def _served(request: Request, name: str, version: str | None) -> Served:
     return served
 
 
-def _parse(body: bytes, header_length: str | None) -> tuple[Inference, bytes]:
+def _parse(body: bytes, header_length: str | None, values: int) -> tuple[Inference, bytes]:
     length = len(body)
     if header_length is not None:
         # Python refuses to read thousands of digits as a number; a length within a body has a dozen at most.
         length = int(header_length) if header_length.isdecimal() and len(header_length) < 20 else -1  # noqa: PLR2004
         if not 0 <= length <= len(body):
             raise Problem(400, "Inference-Header-Content-Length is no length within the body")
+    extent.check(body[:length], objects=values + _OBJECTS, values=2 * (values + _OBJECTS))
     document = _said(explain.read_json(body[:length]))
     if _SURROGATE.search(body, 0, length):
         _refuse_half_characters(document)
@@ -184,11 +187,9 @@ def _said(document: Any) -> Any:
     return said
 
 
-def _score(served: Served, rows: list[dict[str, Any]], limit: int) -> Scored:
-    check_number(len(rows), limit)
+def _score(served: Served, rows: list[dict[str, Any]]) -> Scored:
     findings = Findings()
-    for number, row in enumerate(rows):
-        explain.check(served.contract, number, row, findings)
+    explain.check_all(served.contract, rows, findings)
     if findings.count:
         raise findings.problem()
     encoded = served.reader.encode_checked(served.reader.rows(rows))

@@ -44,7 +44,10 @@ _PROBLEM: Final[Schema] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
-        "error_count": {"type": "integer", "description": "All errors; `errors` names the first 20"},
+        "error_count": {
+            "type": "integer",
+            "description": "Errors found until reading ended; `errors` names the first 20",
+        },
     },
 }
 _FIELD_ERROR: Final[Schema] = {

@@ -4,7 +4,7 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 from typing import IO, Any, Final
 
@@ -34,7 +34,7 @@ class Form(ABC):
 
     def score(self, block: bytes, out: IO[bytes]) -> Scored | None:
         """Score a block of whole rows and write the answer; None if there is nothing to write."""
-        encoded = self.read(block)
+        encoded = self.read(block) if block.strip() else None  # read one by one, empty lines would take a second a MB
         if encoded is None or not len(encoded.numbers):
             return None
         if self.findings.count:  # the table is refused; what is left of it is read for more errors
@@ -45,15 +45,14 @@ class Form(ABC):
         self.rows += len(encoded.numbers)
         return scored
 
-    def closely(self, instances: list[Any]) -> Encoded | None:
-        """Find out what is wrong with rows, or encode them if nothing is."""
+    def closely(self, instances: Iterable[Any]) -> list[Any] | None:
+        """Find out what is wrong with instances, or return them as rows if nothing is."""
         before = self.findings.count
-        for number, instance in enumerate(instances, self.rows):
-            explain.check(self.served.contract, number, instance, self.findings)
+        checked = explain.check_all(self.served.contract, instances, self.findings, self.rows)
         if self.findings.count > before:
-            self.rows += len(instances)
+            self.rows += len(checked)
             return None
-        return self.served.reader.encode_checked(self.served.reader.rows(instances))
+        return self.served.reader.rows(checked)
 
     def end(self, content: bytearray) -> int:
         """Give where the last whole line of `content` ends, 0 if none does."""
@@ -78,7 +77,7 @@ class Csv(Form):
         end = super().end(content)
         inside = content.count(b'"', 0, end) % 2
         while end and inside:
-            before = content.rfind(b"\n", 0, end - 1) + 1
+            before = content.rfind(b"\n", 0, content.rfind(b'"', 0, end)) + 1
             inside ^= content.count(b'"', before, end) % 2
             end = before
         return end
@@ -100,9 +99,10 @@ class Csv(Form):
                 self._reader.encode(rows, plain=b"_" not in block and block.isascii()) if rows else None
             )
         except Unclear:
-            encoded = self.closely(self._reader.instances(rows))
+            checked = self.closely(self._reader.instances(rows))
+            encoded = None if checked is None else self.served.reader.encode_checked(checked)
         if encoded is not None and encoded.outside and self.served.layout.strict:
-            instances = self._reader.instances(rows)
+            instances = list(self._reader.instances(rows))
             value = lambda row, feature: instances[row][feature.name]  # noqa: E731  # as short as a function would be long
             self.served.find_outside(encoded, value, self.findings, self.rows)
         return encoded
@@ -161,19 +161,18 @@ class Ndjson(Form):
     def read(self, block: bytes) -> Encoded | None:
         """Encode a block; note what is wrong with it."""
         reader = self.served.reader
+        rows: list[Any] | None
         if not self.rows:
             block = block.removeprefix(BOM_UTF8)
         try:
             rows = reader.decode_lines(block)
             encoded: Encoded | None = reader.encode(rows, block, quotes=0) if rows else None
         except Unclear:
-            rows = []
-            instances = list(self._lines(block))
-            encoded = self.closely(instances)
-            if encoded is not None:
-                rows = reader.rows(instances)
+            rows = self.closely(self._lines(block))
+            encoded = None if rows is None else reader.encode_checked(rows)
         if encoded is not None and encoded.outside and self.served.layout.strict:
-            value = lambda row, feature: getattr(rows[row], reader.attribute(feature))  # noqa: E731  # as above
+            found = rows or []
+            value = lambda row, feature: getattr(found[row], reader.attribute(feature))  # noqa: E731  # as above
             self.served.find_outside(encoded, value, self.findings, self.rows)
         return encoded
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, Matrix
 from service.counting.counters import Counters
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs import explain
+from service.inputs import explain, extent
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout, Outside
 from service.inputs.rows import Encoded, RowReader, Unclear, Values
@@ -33,16 +33,6 @@ _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 
 Value = Callable[[int, Feature], Any]
-
-
-def check_number(instances: int, limit: int) -> None:
-    """Raise Problem unless there are 1 to `limit` instances."""
-    if instances > limit:
-        detail = f"{instances:,} instances came, a request may have {limit:,}; send a table as CSV or NDJSON instead"
-        raise Problem(413, detail, title="Too many instances")
-    if not instances:
-        error = FieldError(field="instances", expected="at least 1 instance", got="none")
-        raise Problem(422, "There is nothing to predict", title="No instances", errors=[error])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +70,10 @@ class Served:
     def read(self, body: bytes, limit: int = _MANY_ROWS) -> Encoded:
         """Read a request's instances, at most `limit`. Raises Problem for whatever is wrong with them."""
         try:
-            rows = self.reader.decode(body)
-            check_number(len(rows), limit)
+            rows = self._decode(body, limit)
             encoded = self.reader.encode(rows, body, quotes=2)
         except Unclear:
-            instances = explain.read_request(body, self.contract)
-            check_number(len(instances), limit)
+            instances = explain.read_request(body, self.contract, limit)
             rows = self.reader.rows(instances)
             encoded = self.reader.encode_checked(rows)
         if encoded.outside and self.layout.strict:
@@ -96,6 +84,13 @@ class Served:
             if findings.count:
                 raise findings.problem()
         return encoded
+
+    def _decode(self, body: bytes, limit: int) -> list[Any]:
+        if extent.is_suspect(body, limit + 1):
+            raise Unclear
+        rows = self.reader.decode(body)
+        explain.check_number(len(rows), limit)
+        return rows
 
     def find_outside(self, encoded: Encoded, value: Value, findings: Findings, first: int = 0) -> None:
         """Note each value of a strict feature that is beyond those of training.
