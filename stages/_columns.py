@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, DatePart, Feature, NumberFeature
+from stages import _beyond
 from stages._schema import LeftOut
 
 BINS = 10
@@ -33,25 +34,26 @@ class Roles:
     """What the columns are for, beside being features."""
 
     target: str
-    time_column: str | None
-    group_column: str | None
+    group_column: str | None = None
     key: str | None = None
 
 
 def find_features(
-    train: pd.DataFrame, roles: Roles, numbers: pd.Series | None = None
+    train: pd.DataFrame, roles: Roles, numbers: pd.Series | None = None, later: pd.DataFrame | None = None
 ) -> tuple[list[Feature], list[LeftOut]]:
     """Decide about every column of `train` but the target, in the table's order.
 
     `numbers` is the target of a regression, a value for each row of `train`: categories are
     ordered by it, so that a tree parts the cheap ones from the dear ones by one split (Fisher 1958).
+    `later` are the test rows of a split by time: numbers and dates whose values there lie beyond
+    those of training are left out, since every row to come will lie there too.
     """
     features: list[Feature] = []
     left_out: list[LeftOut] = []
     for name in train.columns:
         if name == roles.target:
             continue
-        decided = _decide(train[name], name, roles)
+        decided = _decide(train[name], name, roles, None if later is None else later[name])
         if isinstance(decided, LeftOut):
             left_out.append(decided)
         elif isinstance(decided, CategoryFeature) and numbers is not None:
@@ -82,26 +84,24 @@ def _words(feature: Feature) -> str:
     return what + missing + strict
 
 
-def _decide(column: pd.Series, name: str, roles: Roles) -> Feature | LeftOut:
-    by_time = name == roles.time_column
-    is_date = types.is_datetime64_any_dtype(column.dtype)
-    reason = _reason_of_role(name, roles, is_date=is_date) or _reason_to_leave_out(column)
+def _decide(column: pd.Series, name: str, roles: Roles, later: pd.Series | None) -> Feature | LeftOut:
+    reason = _reason_of_role(name, roles) or _reason_to_leave_out(column)
+    if reason is None and later is not None:
+        reason = _beyond.reason(column, later)
     if reason:
         return LeftOut(name=name, reason=reason)
     if types.is_bool_dtype(column.dtype):
         return _boolean(column)
-    if is_date:
-        return _date(column, by_time=by_time)
+    if types.is_datetime64_any_dtype(column.dtype):
+        return _date(column, later)
     return _number(column) if types.is_numeric_dtype(column.dtype) else _category(column)
 
 
-def _reason_of_role(name: str, roles: Roles, *, is_date: bool) -> str | None:
+def _reason_of_role(name: str, roles: Roles) -> str | None:
     if name == roles.group_column:
         return "names the group of the split; every test row has another"
     if name == roles.key:
         return "identifies the row (split.key)"
-    if name == roles.time_column and not is_date:
-        return "orders the rows of the split; every test row is beyond it"
     return None
 
 
@@ -202,7 +202,7 @@ def _ordered(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) ->
     return feature.model_copy(update={"categories": tuple(categories), "bin_shares": bin_shares})
 
 
-def _date(column: pd.Series, *, by_time: bool) -> DateFeature | LeftOut:
+def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | LeftOut:
     moments = column.to_numpy("datetime64[us]")
     known = moments[~np.isnat(moments)]
     every: tuple[DatePart, ...] = ("days", "month", "day", "weekday", "hour")
@@ -216,12 +216,14 @@ def _date(column: pd.Series, *, by_time: bool) -> DateFeature | LeftOut:
         bin_shares=(),
     )
     encoded = probe.encode(known)
-    vary = [part for part, values in zip(every, encoded.T, strict=True) if np.ptp(values) > 0]
-    parts = tuple(part for part in vary if not (by_time and part == "days"))
+    lasting = every if later is None else _beyond.lasting_parts(probe, column, later)
+    parts = tuple(part for part, values in zip(every, encoded.T, strict=True) if part in lasting and np.ptp(values) > 0)
     if not parts:
-        return LeftOut(name=str(column.name), reason="no part of the date but the running day varies")
-    days = probe.model_copy(update={"parts": ("days",)}).encode(moments)[:, 0]
-    edges, shares = _bins(days)
+        return LeftOut(name=str(column.name), reason="no part of the date that varies occurs again in later rows")
+    if "days" in parts:
+        edges, shares = _bins(probe.model_copy(update={"parts": ("days",)}).encode(moments)[:, 0])
+    else:  # later dates lie beyond any bin of the running day, and that is no drift
+        edges, shares = (), (_share(~np.isnat(moments)), _share(np.isnat(moments)))
     return probe.model_copy(update={"parts": parts, "bin_edges": edges, "bin_shares": shares})
 
 

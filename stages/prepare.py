@@ -36,7 +36,8 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
     if test.empty:
         raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
     target = settled.target
-    contract, left_out = _decide(train, target[train.index], params, classification=classification)
+    later = test if params.split.method == "time" else None
+    contract, left_out = _decide(train, later, target[train.index], params, classification=classification)
     words = in_words(contract.features, left_out)
     schema = Schema(
         rows=Rows(
@@ -78,10 +79,10 @@ def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
 
 
 def _decide(
-    train: pd.DataFrame, target: pd.Series, params: Params, *, classification: bool
+    train: pd.DataFrame, later: pd.DataFrame | None, target: pd.Series, params: Params, *, classification: bool
 ) -> tuple[Contract, tuple[LeftOut, ...]]:
     classes = _target.classes(target, params) if classification else ()
-    features, left_out = _find_features(train, None if classification else target, params)
+    features, left_out = _find_features(train, later, None if classification else target, params)
     contract = Contract(
         task=_target.task(classes),
         target=params.data.target,
@@ -93,19 +94,18 @@ def _decide(
 
 
 def _find_features(
-    train: pd.DataFrame, numbers: pd.Series | None, params: Params
+    train: pd.DataFrame, later: pd.DataFrame | None, numbers: pd.Series | None, params: Params
 ) -> tuple[tuple[Feature, ...], tuple[LeftOut, ...]]:
     split = params.split
     roles = Roles(
         target=params.data.target,
-        time_column=split.time_column if split.method == "time" else None,
         group_column=split.group_column if split.method == "group" else None,
         key=split.key,
     )
     for name in params.data.strict:
         if name not in train.columns:
             raise UserError(f"params.yaml: data.strict: the table has no column {name!r}, or data.ignore names it")
-    features, left_out = find_features(train, roles, numbers)
+    features, left_out = find_features(train, roles, numbers, later)
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
         raise UserError(f"{params.data.path}: no column is left as a feature: {reasons}")

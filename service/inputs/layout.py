@@ -125,6 +125,8 @@ def _range(feature: Feature) -> tuple[float, float]:
             return 0.0, 1.0
         case CategoryFeature():
             return MISSING, len(feature.categories) - 1.0
+        case DateFeature() if not feature.strict and "days" not in feature.parts:
+            return -MAX_NUMBER, MAX_NUMBER  # the model sees the calendar alone, so a later day is nothing new
         case DateFeature():
             return (
                 moments.days(datetime.fromisoformat(feature.minimum)),

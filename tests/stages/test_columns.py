@@ -12,7 +12,7 @@ from stages._columns import BINS, MAX_CATEGORIES, Roles, find_features
 
 ROWS = 100
 RNG = np.random.default_rng(0)
-NO_ROLES = Roles(target="y", time_column=None, group_column=None)
+NO_ROLES = Roles(target="y")
 
 LEFT_OUT = {
     "constant": ([3] * ROWS, "constant: 3"),
@@ -69,25 +69,68 @@ def test_a_column_that_may_say_something_is_a_feature(name: str) -> None:
     assert [type(feature) for feature in features] == [kind]
 
 
-def test_the_group_and_a_number_that_orders_the_rows_are_no_features() -> None:
-    table = pd.DataFrame({"team": [1, 2, 1], "round": [1, 5, 9], "x": [0.1, 0.2, 0.3]})
+def test_the_group_and_the_key_are_no_features() -> None:
+    table = pd.DataFrame({"team": [1, 2, 1], "number": [1, 5, 9], "x": [0.1, 0.2, 0.3]})
 
-    features, left_out = find_features(table, Roles(target="y", time_column="round", group_column="team"))
+    features, left_out = find_features(table, Roles(target="y", group_column="team", key="number"))
 
     assert [feature.name for feature in features] == ["x"]
     assert [each.reason.split(";")[0] for each in left_out] == [
         "names the group of the split",
-        "orders the rows of the split",
+        "identifies the row (split.key)",
     ]
 
 
-def test_a_date_that_orders_the_rows_keeps_its_calendar_but_not_the_running_day() -> None:
-    table = column(pd.date_range("2020-01-01", periods=ROWS, freq="31h"))
+HOURS = pd.date_range("2020-01-01", periods=ROWS, freq="31h")
+LATER: dict[str, tuple[Any, Any, str]] = {
+    "running number": (RNG.permutation(ROWS), range(ROWS, 2 * ROWS), "100% of the later values lie beyond training's"),
+    "month": ([*range(1, 9)] * 10, [8, 9, 10, 11, 12], "80% of the later values lie beyond training's 1 to 8"),
+    "falling": (np.arange(ROWS) / 7, -np.arange(1.0, 9), "100% of the later values"),
+    "year and month": (["2020-01", "2020-02"] * 50, ["2020-03", "2020-04"], "100% of the later values are categories"),
+    "the same day": (pd.to_datetime(["2020-01-01", "2020-02-01"] * 50), pd.to_datetime(["2021-03-02"] * 9), "no part"),
+}
 
-    (feature,), _ = find_features(table, Roles(target="y", time_column="x", group_column=None))
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_column_whose_later_values_training_never_saw_is_left_out(name: str) -> None:
+    values, later, expected = LATER[name]
+
+    features, left_out = find_features(column(values), NO_ROLES, later=column(later))
+
+    assert features == []
+    assert left_out[0].reason.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "later"),
+    [
+        ([*range(1, 9)] * 10, [6, 7, 8, 9, 10]),
+        (np.arange(ROWS) / 7, [np.nan, 3.0, np.nan, np.nan, 99.0]),
+        (["a", "b"] * 50, ["a", "c"]),
+        ([True, False] * 50, [True, True]),
+        (np.arange(ROWS) / 7, [np.nan]),
+    ],
+)
+def test_a_column_some_of_whose_later_values_training_saw_is_kept(values: Any, later: Any) -> None:
+    assert len(find_features(column(values), NO_ROLES, later=column(later))[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "parts"),
+    [
+        (HOURS[-1] + pd.to_timedelta(range(720, 768), unit="h"), ("day", "weekday", "hour")),
+        (HOURS + pd.Timedelta(days=366), ("month", "day", "weekday", "hour")),
+        (HOURS, ("days", "month", "day", "weekday", "hour")),
+    ],
+    ids=["another month", "a year later", "the same days"],
+)
+def test_a_date_keeps_the_parts_that_occur_again(later: pd.DatetimeIndex, parts: tuple[str, ...]) -> None:
+    (feature,), _ = find_features(column(HOURS), NO_ROLES, later=column(later))
 
     assert isinstance(feature, DateFeature)
-    assert feature.parts == ("month", "day", "weekday", "hour")
+    assert feature.parts == parts
+    assert bool(feature.bin_edges) == ("days" in parts)
+    assert sum(feature.bin_shares) == pytest.approx(1)
 
 
 def test_of_more_than_a_thousand_categories_the_most_frequent_are_kept() -> None:

@@ -118,6 +118,14 @@ def date_feature(parts: Any) -> DateFeature:
     return DateFeature(name="when", nullable=False, parts=parts, **days)
 
 
+@pytest.mark.parametrize(("parts", "strict", "beyond"), [("days", False, 1), ("month", False, 0), ("month", True, 1)])
+def test_a_later_day_is_beyond_training_where_the_model_sees_the_day(parts: str, strict: bool, beyond: int) -> None:
+    feature = date_feature((parts,)).model_copy(update={"strict": strict})
+    layout = Layout(contract(features=(feature,)))
+    later = np.array([[3.0, 30_000.0]], dtype=np.float32)
+    assert len(layout.list_outside(later)) == beyond == int(layout.outside(later))
+
+
 def test_bins_are_named_by_their_upper_edge() -> None:
     feature = NumberFeature(
         name="x", nullable=False, minimum=0, maximum=1, bin_edges=(0.1, 0.5), bin_shares=(0.3, 0.3, 0.4, 0)
