@@ -153,8 +153,8 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
         "max by (job, instance) (model_files_refused) == 1",
         timing.soon, "warning",
         "{{ $labels.instance }} refuses the model that was deployed",
-        "The files do not agree with dvc.lock or hold no model that may be served; the model before serves on. The log"
-        " says which file and why; `dvc checkout` brings what dvc.lock names.",
+        "The current release is damaged or holds a model that may not be served; the release before serves on. The log"
+        " names the file and the reason; `make promote` makes a new release, `make rollback` goes back.",
         "model",
     )  # fmt: skip
     yield Alert(
@@ -162,7 +162,7 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
         "count by (job) (count by (job, version) (model_info)) > 1",
         timing.later, "warning",
         "{{ $value }} versions of the model answer at the same time",
-        "Which one a caller gets is chance. Bring all instances to one commit: the dashboard shows who serves what.",
+        "Which one a caller gets is chance. Bring all instances to one release: the dashboard shows who serves what.",
         "model",
     )  # fmt: skip
     yield Alert(
@@ -171,7 +171,7 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
         timing.later, "warning",
         f"The model is {_COUNT} days old",
         f"Version {{{{ $labels.version }}}} was made {_COUNT} days ago; {limits.model_age_days}"
-        " are allowed. Fetch newer data, `dvc repro`, review the metrics, deploy.",
+        " are allowed. Fetch newer data, `make repro`, review the metrics.",
         "model",
     )  # fmt: skip
     yield from _feedback(timing, limits)

@@ -22,7 +22,7 @@ MODEL: Final = Board(
         ),
         Panel(
             "Age",
-            f"Since the model was registered, or its file written; {LIMITS.model_age_days} days are allowed.",
+            f"Since the model was first registered, or else released; {LIMITS.model_age_days} days are allowed.",
             {"{{version}}": f"time() - min by (version) (model_timestamp_seconds{{{VERSION}}})"},
             "stat",
             "s",

@@ -1,4 +1,4 @@
-"""The dashboard of what the pipeline measured and registered."""
+"""The dashboard of what was released and what the pipeline measured of it."""
 
 from typing import Final
 
@@ -8,34 +8,25 @@ from monitoring.rules import JOB
 
 _TOLD: Final = 'metric!~".*_(low|high)|baseline_.*|threshold"'
 """All but the ends of intervals and what they are held against."""
-_REGISTERED: Final = f'registered_model_metric{{job="{JOB}"'
+_RELEASED: Final = f'release_metric{{job="{JOB}"'
 TRAINING: Final = Board(
     "training",
     "Training",
-    "How good each registered version was on its test rows, as the pipeline wrote it down.",
+    "How good each release was on its test rows, and which one is in service.",
     ("version",),
     (
         Panel(
-            "Metrics of registered versions",
-            "What evaluation measured for each version in the registry; where the service has no "
-            "registry file, the version in service alone.",
-            {
-                "value": f"max by (version, number, metric) "
-                f"({_REGISTERED},{_TOLD}}}) or on (version, metric) max by (version, metric) "
-                f'(model_accepted_metric{{job="{JOB}",{_TOLD}}})'
-            },
+            "Metrics of releases",
+            "What evaluation measured of each of the newest releases.",
+            {"value": f"max by (release, version, metric) ({_RELEASED},{_TOLD}}})"},
             "table",
             width=24,
             height=10,
         ),
         Panel(
-            "Main metrics by version",
-            "ROC AUC, accuracy and R², by the registry's number of the version.",
-            {
-                "{{metric}} {{number}}": f"max by (number, metric) "
-                f'({_REGISTERED},metric=~"roc_auc|accuracy|r2"}}) or on (metric) max by (metric) '
-                f'(model_accepted_metric{{job="{JOB}",metric=~"roc_auc|accuracy|r2"}})'
-            },
+            "Main metrics by release",
+            "ROC AUC, accuracy and R², by release.",
+            {"{{metric}} {{release}}": f'max by (release, metric) ({_RELEASED},metric=~"roc_auc|accuracy|r2"}})'},
             "ranking",
             height=10,
         ),
@@ -47,12 +38,12 @@ TRAINING: Final = Board(
             height=10,
         ),
         Panel(
-            "Written",
-            "When each version was registered; where there is no registry file, when the served file was written.",
+            "Released",
+            "When each release was made, with its verdict, its number in the registry and its Git commit.",
             {
-                "registered": f"1000 * (max by (version, number) "
-                f'(registered_model_created_timestamp_seconds{{job="{JOB}"}}) or on (version) '
-                f"max by (version) (model_timestamp_seconds{{{VERSION}}}))"
+                "released": f'1000 * max by (release) (release_timestamp_seconds{{job="{JOB}"}}) * on (release) '
+                f"group_right max by (release, name, verdict, number, revision) "
+                f'(release_info{{job="{JOB}"}})'
             },
             "table",
             "dateTimeAsIso",
@@ -60,8 +51,8 @@ TRAINING: Final = Board(
         ),
         Panel(
             "In service",
-            "Version, name and training data of what each instance serves.",
-            {"serves": f'model_info{{job="{JOB}"}}'},
+            "The release that each instance serves, and the MD5 of its model.",
+            {"serves": f'release_current{{job="{JOB}"}} == 1'},
             "table",
             height=8,
         ),

@@ -1,4 +1,4 @@
-"""``python -m service``: serve the artifact that dvc.lock names, as the environment and .env say."""
+"""``python -m service``: serve the current release, as configured in the environment and .env."""
 
 import argparse
 import os

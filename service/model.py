@@ -61,7 +61,7 @@ class Model:
 
     contract: Contract
     version: str
-    """MD5 of the ONNX file, 32 hexadecimal digits, as dvc.lock has it."""
+    """MD5 of the ONNX file, 32 hexadecimal digits, as dvc.lock and release.json have it."""
     session: onnxruntime.InferenceSession
 
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
@@ -93,23 +93,23 @@ def load(path: Path) -> Model:
         raise ArtifactError(f"{path}: {error.strerror}") from error
 
 
-def from_bytes(content: bytes, name: str) -> Model:
-    """Make the model out of the bytes of the file `name`.
+def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
+    """Make the model out of the bytes of the file `name`; an error says `remedy`.
 
     Raises ArtifactError if they are no ONNX, ask for what the pipeline's exports never do
     (see `service.onnx_file`), or carry no contract that fits the graph.
     """
     if content[:1] == _PICKLE:
-        raise ArtifactError(f"{name}: is a pickle, which can run any code; the service loads ONNX only: {REMEDY}")
+        raise ArtifactError(f"{name}: is a pickle, which can run any code; the service loads ONNX only: {remedy}")
     try:
         onnx_file.check(content)
         model = _build(content)
         _check_fit(model)
     except onnx_file.RefusedGraph as error:
-        raise ArtifactError(f"{name}: {error}; {REMEDY}") from error
+        raise ArtifactError(f"{name}: {error}; {remedy}") from error
     except _ONNXRUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())
-        raise ArtifactError(f"{name}: ONNX Runtime refuses it: {reason[:200]}; {REMEDY}") from error
+        raise ArtifactError(f"{name}: ONNX Runtime refuses it: {reason[:200]}; {remedy}") from error
     return model
 
 

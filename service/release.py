@@ -32,9 +32,13 @@ RELEASE_FILE: Final = "release.json"
 FORMAT: Final = 1
 KEPT_MODELS: Final = 5
 """How many of the newest releases keep their model."""
-REMEDY: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
+MISSING: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
+"""What to do where there is no release."""
+DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
+"""What to do about a release that cannot be served."""
+MAX_BYTES: Final = 1024**3
+"""Largest size of a file of a release, unless the setting MAX_ARTIFACT_BYTES says otherwise."""
 
-_MAX_BYTES: Final = 16 * 1024**2
 _FOLDER_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}")
 
 Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -126,28 +130,28 @@ def find_current(releases: Path) -> Path:
     try:
         target = str(link.readlink())
     except FileNotFoundError:
-        raise NoReleaseError(f"{link}: nothing has been released yet; {REMEDY}") from None
+        raise NoReleaseError(f"{link}: nothing has been released yet; {MISSING}") from None
     except OSError as error:
         reason = "is not a link" if link.exists() else error.strerror
-        raise ReleaseError(f"{link}: {reason}; {REMEDY}") from None
+        raise ReleaseError(f"{link}: {reason}; {DAMAGED}") from None
     if sequence_of(target) is None:
-        raise ReleaseError(f"{link}: leads to {target}, expected a release beside it such as 8-5be07c44; {REMEDY}")
+        raise ReleaseError(f"{link}: leads to {target}, expected a release beside it such as 8-5be07c44; {DAMAGED}")
     return releases / target
 
 
-def load(folder: Path) -> Release:
+def load(folder: Path, limit: int = MAX_BYTES) -> Release:
     """Read the release.json of a release's folder. Raises ReleaseError."""
     path = folder / RELEASE_FILE
-    content = read_file(path, _MAX_BYTES)
+    content = read_file(path, limit)
     try:
         found = _Format.model_validate_json(content).format
         if found != FORMAT:
-            raise ReleaseError(f"{path}: has format {found}, this version reads {FORMAT}; update it, or {REMEDY}")
+            raise ReleaseError(f"{path}: has format {found}, this version reads {FORMAT}; update it, or {DAMAGED}")
         return Release.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
-        raise ReleaseError(f"{path}: is damaged: {where}: {first['msg']}; {REMEDY}") from None
+        raise ReleaseError(f"{path}: is damaged: {where}: {first['msg']}; {DAMAGED}") from None
 
 
 def read_history(releases: Path) -> dict[str, Release]:
@@ -184,14 +188,14 @@ def read_file(path: Path, limit: int) -> bytes:
         with open(path, "rb", opener=_open_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise ReleaseError(f"{path}: is not a regular file; {REMEDY}")
+                raise ReleaseError(f"{path}: is not a regular file; {DAMAGED}")
             if found.st_size > limit:
-                raise ReleaseError(f"{path}: has {found.st_size} bytes, at most {limit} are allowed")
+                raise ReleaseError(f"{path}: has {found.st_size} bytes, MAX_ARTIFACT_BYTES allows {limit}")
             return file.read()
     except FileNotFoundError:
-        raise ReleaseError(f"{path}: is missing; {REMEDY}") from None
+        raise ReleaseError(f"{path}: is missing; {DAMAGED}") from None
     except OSError as error:
-        raise ReleaseError(f"{path}: {error.strerror}; {REMEDY}") from None
+        raise ReleaseError(f"{path}: {error.strerror}; {DAMAGED}") from None
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from service import env_file
+from service import env_file, release
 from service.contract import METADATA_KEY, Contract
 from service.onnx_file import metadata
 from service.process import workers
 from service.process.channel import StartError
+from service.release import ReleaseError
 from service.settings import ROOT, Settings, SettingsError
 
 
@@ -25,7 +26,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             _say(f"Wrote {path} with fresh secrets; only you can read it.")
         settings = Settings.from_environment(env_file.read(environ))
         workers.run(settings, lambda serving: _say(instructions(serving, path)))
-    except (OSError, SettingsError, StartError) as error:
+    except (OSError, ReleaseError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
         return 1
     except KeyboardInterrupt:  # before there was anything to stop
@@ -37,7 +38,7 @@ def instructions(settings: Settings, path: Path) -> str:
     """Say where the service answers, and give lines that work when pasted into a shell."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
-    body = json.dumps({"instances": [_example(settings.model_path)]}, ensure_ascii=False)
+    body = json.dumps({"instances": [_example(settings.releases)]}, ensure_ascii=False)
     whose, password = _password(settings, path)
     return f"""\
 The prediction API answers on {url}; {url}/docs describes it. Ctrl-C stops it.
@@ -66,11 +67,12 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
     return f"{stands} or the environment. To try it, fill in PASSWORD and paste into another shell:", filled_in
 
 
-def _example(model_path: Path) -> object:
+def _example(releases: Path) -> object:
     # Imported once the service answers: with several workers this process needs no model until then.
     from service.scoring.serving import example  # noqa: PLC0415
 
-    return example(Contract.model_validate_json(metadata(model_path.read_bytes())[METADATA_KEY]))
+    content = (release.find_current(releases) / release.MODEL_FILE).read_bytes()
+    return example(Contract.model_validate_json(metadata(content)[METADATA_KEY]))
 
 
 def _quoted(text: str) -> str:

@@ -1,16 +1,19 @@
 """What the service is told by its environment, checked before anything starts."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from service.release import DEFAULT_FOLDER, MAX_BYTES
+
 ROOT: Final = Path(__file__).parent.parent
 EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # what .env.example says, refused here
 EXAMPLE_PASSWORD: Final = "replace-this-by-a-password"  # noqa: S105  # likewise
 MIN_SECRET_BYTES: Final = 32
+REPLACED: Final = ("LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH")
+"""Variables of earlier versions, which RELEASES replaces."""
 
 
 class SettingsError(Exception):
@@ -71,15 +74,12 @@ class Settings(BaseModel):
     one user name; after these, 429. Several workers share them out."""
     login_window_seconds: Seconds = 60.0
 
-    model_path: RootPath = ROOT / "models/model.onnx"
-    lock_path: RootPath = ROOT / "dvc.lock"
-    metrics_path: RootPath = ROOT / "metrics/metrics.json"
-    registry_path: RootPath = ROOT / "metrics/registry.prom"
-    """What the pipeline tells of the registry's versions, shown with the metrics; may be missing."""
-    max_artifact_bytes: Count = 1024**3
-    """Size of the artifact's files at most."""
+    releases: RootPath = ROOT / DEFAULT_FOLDER
+    """The folder of releases; the one that its link `current` names is served."""
+    max_artifact_bytes: Count = MAX_BYTES
+    """Largest size of a file of a release."""
     reload_seconds: Seconds = 1.0
-    """How often the artifact's files are looked at."""
+    """How often the service looks for another release."""
 
     feedback_days: Count = 30
     """How long after a prediction its truth is taken."""
@@ -103,17 +103,6 @@ class Settings(BaseModel):
     """auto: text on a terminal, JSON lines elsewhere."""
     otel: dict[str, str] = {}
     """Variables of OpenTelemetry, by their own names: every one that begins with OTEL_."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _find_lock(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Look for dvc.lock, and metrics beside it, above the artifact, where they are not named."""
-        model = _from_root(values.get("model_path", cls.model_fields["model_path"].default))
-        above = next((folder for folder in Path(model).parents if os.access(folder / "dvc.lock", os.F_OK)), ROOT)
-        lock = values.get("lock_path", above / "dvc.lock")
-        metrics = values.get("metrics_path", Path(_from_root(lock)).parent / "metrics/metrics.json")
-        registry = values.get("registry_path", Path(_from_root(metrics)).with_name("registry.prom"))
-        return values | {"lock_path": lock, "metrics_path": metrics, "registry_path": registry}
 
     @model_validator(mode="after")
     def _check_argon2(self) -> "Settings":
@@ -142,6 +131,9 @@ class Settings(BaseModel):
         A secret may stand in a file: ``SECRET_KEY_FILE`` names it, as Docker and Kubernetes mount them.
         Raises SettingsError with one line that names the variable.
         """
+        for name in REPLACED:
+            if environ.get(name):
+                raise SettingsError(f"{name} has no effect any more; remove it, and set RELEASES to the release folder")
         values: dict[str, Any] = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
         values["otel"] = {name: value for name, value in environ.items() if name.startswith("OTEL_") and value}
         for name in cls.model_fields:

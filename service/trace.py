@@ -1,9 +1,9 @@
 """``python -m service.trace ID``: from a prediction back to all that made it.
 
-The id names the model's MD5; the commit whose `dvc.lock` first named that file holds the
-rest: parameters, the training data's MD5, what validation and evaluation said. The entries
-in the registry, with their runs, are those that `stages.register` wrote beside the metrics.
-The truth, where it came back, stands in the users database.
+The id names the model's MD5. The releases of that model hold the rest: parameters, metrics,
+the MD5s of model and data, the Git commit, the registered version and its run. What
+validation said comes from that commit, if this is a clone that has it. The truth, where it
+came back, is in the users database.
 """
 
 import argparse
@@ -12,27 +12,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import select
 
-from service import env_file
+from service import env_file, release
 from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
-from service.scoring import lock, registered
-from service.scoring.lock import Lock
-from service.settings import Settings, SettingsError
+from service.release import Release, ReleaseError
+from service.settings import ROOT, Settings, SettingsError
 from service.users.database import Database, Feedback
 from service.users.database_url import DatabaseDownError, DatabaseUrlError
 
-_LOCK: Final = "dvc.lock"
-_REPORTS: Final = {
-    "metrics": "metrics/metrics.json",
-    "validation": "metrics/validation.json",
-    "registration": "metrics/registration.json",
-}
+_VALIDATION: Final = "metrics/validation.json"
+_OF_THE_RELEASE: Final = {"verdict", "reason", "overrides", "by", "at", "revision", "dirty", "registry"}
+"""What may differ between releases of one model."""
 
 
 class TraceError(Exception):
@@ -47,24 +43,29 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     try:
         settings = Settings.from_environment(env_file.read(environ))
         prediction = PredictionIds(settings).read_expired(asked.id)
-        told = trace(prediction, settings)
-    except (PredictionIdError, SettingsError, TraceError) as error:
+        told = trace(prediction, settings, ROOT)
+    except (PredictionIdError, ReleaseError, SettingsError, TraceError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
         return 1
     print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201
     return 0
 
 
-def trace(prediction: Prediction, settings: Settings) -> dict[str, Any]:
-    """Give all that is known of a prediction. Raises TraceError if no commit names its model."""
-    version, repository = prediction.version.hex(), settings.lock_path.resolve().parent
-    commit = _commit(repository, version)
-    read = _lock(repository, commit)
-    files = dict(_files(read))
-    reports = {name: _report(repository, commit, path) for name, path in _REPORTS.items()}
-    registration = reports["registration"]
-    if not isinstance(registration, dict) or registration.get("model_md5") not in files.values():
-        reports["registration"] = None  # Git does not hold it, and the folder's is another model's
+def trace(prediction: Prediction, settings: Settings, repository: Path) -> dict[str, Any]:
+    """Return all that is known of a prediction.
+
+    Raises TraceError if its model was never released, ReleaseError if the history cannot be read.
+    """
+    version = prediction.version.hex()
+    history = release.read_history(settings.releases)
+    releases = {folder: each for folder, each in history.items() if each.onnx_md5 == version}
+    if not releases:
+        raise TraceError(
+            f"{settings.releases}: no release has the model {version}; if it was served before there were releases, "
+            f"`git log --all -S{version} -- dvc.lock` finds its commit"
+        )
+    served = _served_at(prediction.at, list(releases.values()))
+    commit = _commit(repository, served)
     return {
         "prediction": {
             "id": prediction.key,
@@ -73,71 +74,49 @@ def trace(prediction: Prediction, settings: Settings) -> dict[str, Any]:
             "score": prediction.score,
             "actual": _actual(prediction, settings),
         },
-        "model_md5": version,
-        "commit": _describe(repository, commit),
-        "files": files,
-        "params": read.params(),
-        **reports,
-        "registry": _registry(version, settings),
+        **served.model_dump(mode="json", exclude=_OF_THE_RELEASE | {"format"}),
+        "commit": commit,
+        "validation": _validation(repository, served) if commit else None,
+        "releases": [
+            {"folder": folder, **each.model_dump(mode="json", include=_OF_THE_RELEASE)}
+            for folder, each in releases.items()
+        ],
     }
 
 
+def _served_at(time: float, releases: Sequence[Release]) -> Release:
+    """Return the release that was current at `time`, in whole seconds; others may have other metrics."""
+    before = [each for each in releases if int(each.at.timestamp()) <= time]
+    return before[-1] if before else releases[0]
+
+
 def _git(repository: Path, *arguments: str) -> str | None:
-    """Give what Git says; None if it knows no such thing."""
+    """Return what Git prints; None if it does not know it, or is not installed."""
     command = ["git", "-C", str(repository), *arguments]  # found on PATH, as by whoever typed the command
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False)
     except FileNotFoundError:
-        raise TraceError("git is not installed; the history of dvc.lock is needed") from None
+        return None
     return done.stdout if done.returncode == 0 else None
 
 
-def _commit(repository: Path, version: str) -> str:
-    """Find the first commit whose lock names the model."""
-    found = _git(repository, "log", "--all", "--reverse", "--format=%H", f"-S{version}", "--", _LOCK)
-    if found is None:
-        raise TraceError(f"{repository}: is no Git repository; run this in the project's clone")
-    if not found:
-        raise TraceError(f"no commit's {_LOCK} names the model {version}; fetch all branches: git fetch --all")
-    return found.splitlines()[0]
+def _commit(repository: Path, found: Release) -> dict[str, Any] | None:
+    """Describe the commit that the model was made at; without a clone that has it, return its id alone."""
+    if found.revision is None:
+        return None
+    told = _git(repository, "show", "-s", "--format=%an%n%aI%n%s", f"{found.revision}^{{commit}}")
+    if told is None:
+        return {"id": found.revision}
+    author, when, subject = told.split("\n")[:3]
+    return {"id": found.revision, "author": author, "at": when, "subject": subject}
 
 
-def _show(repository: Path, commit: str, path: str) -> str | None:
-    return _git(repository, "show", f"{commit}:./{path}")
-
-
-def _describe(repository: Path, commit: str) -> dict[str, str]:
-    author, when, subject = (_git(repository, "show", "-s", "--format=%an%n%aI%n%s", commit) or "\n\n").split("\n")[:3]
-    return {"id": commit, "author": author, "at": when, "subject": subject}
-
-
-def _lock(repository: Path, commit: str) -> Lock:
-    try:
-        return lock.read((_show(repository, commit, _LOCK) or "").encode(errors="surrogateescape"))
-    except ValueError:
-        raise TraceError(f"commit {commit}: its {_LOCK} is no lock file of DVC") from None
-
-
-def _files(lock: Lock) -> Iterator[tuple[str, str]]:
-    """List files and folders with their MD5."""
-    for stage in lock.stages.values():
-        for file in [*stage.deps, *stage.outs]:
-            if file.md5 and not file.path.endswith(".py"):
-                yield file.path, file.md5
-
-
-def _report(repository: Path, commit: str, path: str) -> Any:
-    """Read a report of that commit; one that Git does not hold counts if the folder has it."""
-    text = _show(repository, commit, path)
-    with contextlib.suppress(OSError, ValueError):
-        return json.loads(text if text is not None else (repository / path).read_text(encoding="utf-8"))
+def _validation(repository: Path, found: Release) -> Any:
+    """Return the commit's validation report; None if the model was made of other files than the commit's."""
+    text = None if found.dirty else _git(repository, "show", f"{found.revision}:./{_VALIDATION}")
+    with contextlib.suppress(ValueError):
+        return json.loads(text or "")
     return None
-
-
-def _registry(version: str, settings: Settings) -> list[dict[str, Any]]:
-    """List the registry's entries of the model, as the pipeline last told of them; none where it did not."""
-    found = registered.entries(registered.read(settings.registry_path), version)
-    return [each | {"created": datetime.fromtimestamp(each["created"], UTC).isoformat()} for each in found]
 
 
 def _actual(prediction: Prediction, settings: Settings) -> Any:

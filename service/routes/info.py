@@ -32,7 +32,8 @@ class ModelInfo(BaseModel):
     """The model in service."""
 
     name: str
-    version: str = Field(description="MD5 of the artifact, as dvc.lock has it")
+    version: str = Field(description="MD5 of the model, as release.json has it")
+    release: str = Field(description="The release in service: the name of its folder")
     task: Literal["binary", "multiclass", "regression"]
     target: str
     classes: list[Label]
@@ -53,6 +54,7 @@ async def model_info(request: Request) -> ModelInfo:
     return ModelInfo(
         name=artifact.name,
         version=artifact.model.version,
+        release=artifact.folder,
         task=contract.task,
         target=contract.target,
         classes=list(contract.classes),

@@ -1,28 +1,25 @@
-"""Takes a new artifact into service while the old one answers.
+"""Takes a new release into service while the old one answers.
 
-The files are looked at once a second. They change one after another, in an order that
-differs between `dvc checkout`, `dvc pull` and `dvc repro`, so files that do not agree are
-given a while before they count as bad.
+The link `current` and the two files that it leads to are looked at once a second. A release
+becomes current in one step, so a release that cannot be loaded is refused at once.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
+from service import release
 from service.model import ArtifactError
+from service.release import MODEL_FILE, RELEASE_FILE, ReleaseError
 from service.scoring import artifact, memory
-from service.scoring.artifact import Artifact, ArtifactPendingError
+from service.scoring.artifact import Artifact
 from service.scoring.serving import Serving
 from service.settings import Settings
 
-GRACE_SECONDS: Final = 2.5
-"""How long files may disagree, unchanged, before they are refused."""
-
 _log = logging.getLogger(__name__)
 
-Fingerprint = tuple[tuple[int, ...] | None, ...]
+Fingerprint = tuple[object, ...]
 
 
 def _ignore(*_: object) -> None:
@@ -30,17 +27,16 @@ def _ignore(*_: object) -> None:
 
 
 class Watch:
-    """Watches the artifact's files for one worker.
+    """Watches the current release for one worker.
 
     Parameters
     ----------
     reloaded
-        Told of each artifact that went into service.
+        Called with each release that goes into service.
     refused
-        Told once of each state of the files that is refused; the old artifact serves on.
-        Not told while the pipeline is half way: then the files are only unfinished.
+        Called once for each release that is refused; the old one serves on.
     agreed
-        Told when the files are those of what is served, after a refusal too.
+        Called when the current release is in service, after a refusal too.
     """
 
     def __init__(
@@ -57,10 +53,7 @@ class Watch:
         self._reloaded = reloaded
         self._refused = refused
         self._agreed = agreed
-        self._handled: Fingerprint = ()  # looked at once more: the files may have changed since the load at the start
-        self._tried: Fingerprint = ()
-        self._error: ArtifactError | None = None
-        self._since = 0.0
+        self._handled: Fingerprint = ()  # looked at once more: another release may be current since the start
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -70,26 +63,19 @@ class Watch:
 
     async def look(self) -> None:
         """Look once; load, warm up and swap in a thread, so that requests are answered meanwhile."""
-        fingerprint = self._fingerprint()
+        fingerprint = _fingerprint(self._settings.releases)
         if fingerprint == self._handled:
             return
-        now = asyncio.get_running_loop().time()
-        if fingerprint == self._tried and self._error is not None:
-            if now - self._since >= GRACE_SECONDS:
-                self._handled = fingerprint
-                self._refuse(self._error)
-            return
-        self._tried, self._since = fingerprint, now
+        self._handled = fingerprint
         try:
             await asyncio.to_thread(self._take_over)
         except ArtifactError as error:
-            self._error = error
+            self._refuse(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the old model serves on
             # Not hidden, but no reason to stop watching either: a full disk keeps counters from growing.
-            _log.exception("model %s could not be taken into service", self._settings.model_path)
-            self._error = ArtifactError(f"{self._settings.model_path}: could not be taken into service: {error!r}")
+            _log.exception("the release in %s could not be taken into service", self._settings.releases)
+            self._refuse(ArtifactError(f"{self._settings.releases}: could not be taken into service: {error!r}"))
         else:
-            self._error, self._handled = None, fingerprint
             self._serving.let_go()
             memory.give_back()
             self._agreed()
@@ -100,23 +86,25 @@ class Watch:
         if new == current:
             return
         self._serving.swap(new)
-        if new.version == current.version:
-            _log.info("model %s is in service with what dvc.lock and the metrics now say of it", new.version)
-        else:
-            _log.info("model %s is in service instead of %s", new.version, current.version)
+        _log.info(
+            "release %s (model %s) is in service instead of %s (model %s)",
+            new.folder, new.version, current.folder, current.version,
+        )  # fmt: skip
         self._reloaded(new)
 
     def _refuse(self, error: ArtifactError) -> None:
-        version = self._serving.current.artifact.version
-        if isinstance(error, ArtifactPendingError):
-            _log.info("model %s serves on; %s", version, error)
-            return
-        _log.error("model %s serves on; %s", version, error)
+        current = self._serving.current.artifact
+        _log.error("release %s (model %s) serves on; %s", current.folder, current.version, error)
         self._refused(error)
 
-    def _fingerprint(self) -> Fingerprint:
-        settings = self._settings
-        return tuple(map(_stat, (settings.lock_path, settings.model_path, settings.metrics_path)))
+
+def _fingerprint(releases: Path) -> Fingerprint:
+    """Return what changes when another release becomes current, or its files change."""
+    try:
+        folder = release.find_current(releases)
+    except ReleaseError as error:
+        return (str(error),)
+    return folder, _stat(folder / RELEASE_FILE), _stat(folder / MODEL_FILE)
 
 
 def _stat(path: Path) -> tuple[int, ...] | None:

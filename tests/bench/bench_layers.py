@@ -28,6 +28,7 @@ from service.scoring.metrics import RequestMetrics
 from service.scoring.serving import Serving
 from service.settings import Settings
 from tests.bench.bodies import make_records
+from tests.service.artifacts import Root
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 512
@@ -44,10 +45,12 @@ def main() -> None:
 
 
 async def _measure(options: argparse.Namespace, folder: Path) -> None:
+    root = Root(folder)
+    root.write(options.model.read_bytes())
     settings = Settings.model_validate(
         {
             "secret_key": secrets.token_hex(32),
-            "model_path": options.model,
+            "releases": root.releases,
             "database_url": f"sqlite:///{folder / 'users.db'}",
         }
     )

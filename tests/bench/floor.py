@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, create_model
 from service import model
 
 _TYPES: dict[str, Any] = {"number": float, "boolean": bool, "category": str, "date": datetime}
-_CONTRACT = model.load(Path(os.environ["MODEL_PATH"])).contract
+_CONTRACT = model.load(Path(os.environ["FLOOR_MODEL"])).contract
 
 Row: Any = create_model(  # type: ignore[call-overload]  # fields known at run time
     "Row",

@@ -15,6 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.service.artifacts import Root
+
 ROOT = Path(__file__).parents[2]
 BARE = """
 import sys
@@ -85,6 +87,8 @@ class Servers:
 
     def __init__(self, model: Path, folder: Path) -> None:
         self._python = own_python()
+        root = Root(folder)
+        root.write(model.read_bytes())
         self._password = secrets.token_urlsafe(24)
         self._log = folder / "log"
         self._environment = {
@@ -93,7 +97,8 @@ class Servers:
             "ADMIN_USERNAME": "bench",
             "ADMIN_PASSWORD": self._password,
             "DATABASE_URL": f"sqlite:///{folder / 'users.db'}",
-            "MODEL_PATH": str(model),
+            "FLOOR_MODEL": str(model),
+            "RELEASES": str(root.releases),
             "PYTHONPATH": str(ROOT),
         }
 

@@ -130,7 +130,7 @@ def test_a_bad_deployment_is_told_while_the_old_model_answers(stage: Stage) -> N
 
 def test_failing_requests_page_once(stage: Stage) -> None:
     stage.begin()
-    database = stage.root.lock.parent / "users.db"
+    database = stage.root.folder / "users.db"
     aside = database.replace(database.with_suffix(".aside"))
     database.mkdir()  # a file that is gone would be made anew
     stage.caller.logins = 2

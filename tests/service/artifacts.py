@@ -1,17 +1,19 @@
-"""Small artifacts, and roots of repositories that hold one, as the pipeline leaves them."""
+"""Small artifacts, and folders with releases of them, as the pipeline leaves them."""
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import yaml
 from onnx import TensorProto, helper
 
+from service import release
 from service.contract import Contract, NumberFeature
+from service.release import CURRENT, MODEL_FILE, RELEASE_FILE, Release
 from service.settings import Settings
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
@@ -84,44 +86,78 @@ def md5_of(content: bytes) -> str:
 
 
 class Root:
-    """A folder with an artifact, its metrics and the lock that names them."""
+    """A folder with releases in it."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = folder / "models/model.onnx"
-        self.metrics = folder / "metrics/metrics.json"
-        self.lock = folder / "dvc.lock"
-        for path in (self.model, self.metrics):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.releases = folder / "models/releases"
+        self.releases.mkdir(parents=True, exist_ok=True)
 
-    def write(self, content: bytes, metrics: bytes = b'{"roc_auc": 0.7, "threshold": 0.4}') -> str:
-        """Write everything, in agreement; give the version."""
-        self.write_lock(content, metrics)
-        self.replace(self.metrics, metrics)
-        self.replace(self.model, content)
+    @property
+    def current(self) -> Path:
+        """Folder of the release in service."""
+        return release.find_current(self.releases)
+
+    @property
+    def model(self) -> Path:
+        """Model of the release in service."""
+        return self.current / MODEL_FILE
+
+    def write(self, content: bytes, metrics: bytes = b'{"roc_auc": 0.7, "threshold": 0.4}', **changes: Any) -> str:
+        """Make a release and make it current; give the version."""
+        self.promote(self.prepare(content, metrics, **changes))
         return md5_of(content)
 
-    def write_lock(self, content: bytes, metrics: bytes, evaluated: bytes | None = None) -> None:
-        model_entry = {"path": "models/model.onnx", "hash": "md5", "md5": md5_of(content)}
-        measured = model_entry | {"md5": md5_of(content if evaluated is None else evaluated)}
-        stages = {
-            "prepare": {"outs": [{"path": "data/prepared/train.parquet", "md5": "d" * 32}]},
-            "export": {"outs": [model_entry], "params": {"params.yaml": {"n_estimators": 10}}},
-            "evaluate": {"deps": [measured], "outs": [{"path": "metrics/metrics.json", "md5": md5_of(metrics)}]},
-            "register": {"params": {"params.yaml": {"register": {"name": "flights"}}}},
-        }
-        self.replace(self.lock, yaml.safe_dump({"schema": "2.0", "stages": stages}).encode())
+    def prepare(self, content: bytes, metrics: bytes = b'{"roc_auc": 0.7, "threshold": 0.4}', **changes: Any) -> Path:
+        """Write a release that is not current yet; give its folder."""
+        made = make_release(content, metrics=json.loads(metrics), metrics_md5=md5_of(metrics), **changes)
+        numbers = [release.sequence_of(each.name) or 0 for each in self.releases.iterdir()]
+        folder = self.releases / release.folder_name(max(numbers, default=0) + 1, made.onnx_md5)
+        folder.mkdir()
+        (folder / MODEL_FILE).write_bytes(content)
+        (folder / RELEASE_FILE).write_text(made.model_dump_json(), encoding="utf-8")
+        return folder
+
+    def promote(self, folder: Path) -> None:
+        """Make a release current by a rename."""
+        beside = self.releases / "beside"
+        beside.symlink_to(folder.name)
+        beside.replace(self.releases / CURRENT)
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Write beside, then rename, as DVC does."""
+        """Write beside, then rename."""
         beside = path.with_suffix(".beside")
         beside.write_bytes(content)
         beside.replace(path)
 
     def settings(self, **changes: Any) -> Settings:
-        return Settings(secret_key=SECRET, model_path=self.model, lock_path=self.lock, reload_seconds=0.2, **changes)
+        return Settings(secret_key=SECRET, releases=self.releases, reload_seconds=0.2, **changes)
 
     def environment(self) -> dict[str, str]:
-        return {"SECRET_KEY": SECRET, "MODEL_PATH": str(self.model), "RELOAD_SECONDS": "0.2"}
+        return {"SECRET_KEY": SECRET, "RELEASES": str(self.releases), "RELOAD_SECONDS": "0.2"}
+
+
+def make_release(content: bytes, **changes: Any) -> Release:
+    """Make the release.json of a model."""
+    fields: dict[str, Any] = {
+        "name": "flights",
+        "onnx_md5": md5_of(content),
+        "model_md5": "a" * 32,
+        "data_md5": "d" * 32,
+        "table_md5": "c" * 32,
+        "metrics_md5": "e" * 32,
+        "revision": None,
+        "dirty": False,
+        "verdict": "accepted",
+        "reason": "better than the baseline",
+        "by": "Ada",
+        "at": datetime.now(UTC),
+        "metrics": {},
+        "params": {"n_estimators": 10},
+        "registry": None,
+        "training_rows": 1000,
+    }
+    return Release(**fields | changes)
 
 
 def metrics_json(**values: Any) -> bytes:

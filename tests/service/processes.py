@@ -44,7 +44,7 @@ def environment(root: Root, port: int, **changes: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "ENV_FILE": os.devnull,
         "PORT": str(port),
-        "DATABASE_URL": f"sqlite:///{root.lock.parent / 'users.db'}",
+        "DATABASE_URL": f"sqlite:///{root.folder / 'users.db'}",
         "ADMIN_USERNAME": ADMIN["username"],
         "ADMIN_PASSWORD": ADMIN["password"],
         "ARGON2_TIME_COST": "1",
@@ -60,7 +60,7 @@ class Service:
     def __init__(self, root: Root, module: str = "service", **changes: str) -> None:
         self.root = root
         self.port = free_port()
-        self.log = root.lock.parent / f"log-{self.port}"
+        self.log = root.folder / f"log-{self.port}"
         self._output = self.log.open("wb")
         self._command = [*COMMAND, "-m", module]
         self._environment = environment(root, self.port, **changes)

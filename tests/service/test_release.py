@@ -10,30 +10,15 @@ import pytest
 
 from service import release
 from service.release import NoReleaseError, Registry, Release, ReleaseError
+from tests.service.artifacts import make_release
 
 MD5 = "0f3c9a12" + "0" * 24
 
 
 def make(**changes: Any) -> Release:
-    fields: dict[str, Any] = {
-        "name": "flights",
-        "onnx_md5": MD5,
-        "model_md5": "a" * 32,
-        "data_md5": "b" * 32,
-        "table_md5": "c" * 32,
-        "metrics_md5": "d" * 32,
-        "revision": "e" * 40,
-        "dirty": False,
-        "verdict": "accepted",
-        "reason": "better than champion 1",
-        "by": "Ada",
-        "at": datetime(2026, 1, 2, tzinfo=UTC),
-        "metrics": {"roc_auc": 0.7, "threshold": 0.4},
-        "params": {"n_estimators": 10},
-        "registry": Registry(version=3, run_id="f" * 32, registered_at=datetime(2026, 1, 1, tzinfo=UTC)),
-        "training_rows": 1000,
-    }
-    return Release(**fields | changes)
+    registered = Registry(version=3, run_id="f" * 32, registered_at=datetime(2026, 1, 1, tzinfo=UTC))
+    fixed = {"onnx_md5": MD5, "revision": "e" * 40, "at": datetime(2026, 1, 2, tzinfo=UTC), "registry": registered}
+    return make_release(b"", **fixed | changes)
 
 
 def write(releases: Path, sequence: int, text: str | None = None, **changes: Any) -> Path:

@@ -12,7 +12,7 @@ SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 def test_only_the_secret_has_no_default() -> None:
     settings = Settings.from_environment({"SECRET_KEY": SECRET})
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
-    assert settings.model_path == ROOT / "models/model.onnx"
+    assert settings.releases == ROOT / "models/releases"
 
 
 def test_every_field_is_read_from_the_variable_of_its_name_and_others_are_not_looked_at() -> None:
@@ -79,8 +79,13 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert settings.secret_key.get_secret_value() == SECRET
 
 
-def test_lock_and_metrics_are_looked_for_above_the_artifact(tmp_path: Path) -> None:
-    (tmp_path / "dvc.lock").touch()
-    settings = Settings.from_environment({"SECRET_KEY": SECRET, "MODEL_PATH": str(tmp_path / "models/model.onnx")})
-    assert settings.lock_path == tmp_path / "dvc.lock"
-    assert settings.metrics_path == tmp_path / "metrics/metrics.json"
+def test_a_relative_folder_of_releases_counts_from_the_root() -> None:
+    settings = Settings.from_environment({"SECRET_KEY": SECRET, "RELEASES": "shared/releases"})
+    assert settings.releases == ROOT / "shared/releases"
+
+
+@pytest.mark.parametrize("name", ["LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH"])
+def test_a_variable_of_an_earlier_version_is_refused_with_the_one_that_replaces_it(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} has no effect any more; remove it, and set RELEASES"):
+        Settings.from_environment({"SECRET_KEY": SECRET, name: "models/model.onnx"})
+    Settings.from_environment({"SECRET_KEY": SECRET, name: ""})

@@ -1,7 +1,8 @@
-"""From a prediction's id back to commit, parameters, data and reports."""
+"""From a prediction's id back to release, commit, parameters, data and reports."""
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +10,35 @@ import pytest
 
 from service import trace
 from service.feedback.prediction_ids import PredictionIds
+from service.release import RELEASE_FILE, Registry
 from service.settings import Settings
-from tests.service.artifacts import SECRET, Root, onnx_bytes
+from tests.service.artifacts import Root, metrics_json, onnx_bytes
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> tuple[Root, list[str]]:
-    """Give a repository of two commits, each with a model of its own, and their versions."""
-    root = Root(tmp_path)
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    versions = []
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Root, list[str]]:
+    """Give a clone of two commits, each with a release of its own, and their versions."""
+    root, versions = Root(tmp_path), []
+    git(tmp_path, "init", "-q")
+    (tmp_path / "metrics").mkdir()
+    monkeypatch.setattr(trace, "ROOT", tmp_path)
     for number in (1, 2):
-        metrics = json.dumps({"accuracy": number / 10, "threshold": 0.5}).encode()
-        versions.append(root.write(onnx_bytes(number), metrics))
         (tmp_path / "metrics/validation.json").write_text(json.dumps({"success": True, "rows": number}))
-        subprocess.run(["git", "add", "dvc.lock", "metrics"], cwd=tmp_path, check=True)
-        subprocess.run(["git", "commit", "-qm", f"Model {number}"], cwd=tmp_path, check=True)
+        git(tmp_path, "add", "metrics")
+        git(tmp_path, "commit", "-qm", f"Model {number}")
+        metrics = metrics_json(accuracy=number / 10, threshold=0.5)
+        registry = Registry(version=number, run_id=f"run{number}", registered_at=datetime(2026, 1, number, tzinfo=UTC))
+        revision = git(tmp_path, "rev-parse", "HEAD")
+        versions.append(root.write(onnx_bytes(number), metrics, revision=revision, registry=registry))
     return root, versions
 
 
 def environment(root: Root) -> dict[str, str]:
-    return {"SECRET_KEY": SECRET, "ENV_FILE": "/dev/null", "LOCK_PATH": str(root.lock), "MODEL_PATH": str(root.model),
-            "DATABASE_URL": f"sqlite:///{root.lock.parent / 'users.db'}"}  # fmt: skip
+    return {**root.environment(), "ENV_FILE": "/dev/null", "DATABASE_URL": f"sqlite:///{root.folder / 'users.db'}"}
 
 
 def made(root: Root, version: str) -> str:
@@ -44,71 +52,63 @@ def told(root: Root, version: str, capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_an_old_prediction_leads_to_the_commit_of_its_own_model(
+def test_an_old_prediction_leads_to_release_commit_and_registry_of_its_own_model(
     repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, (first, _) = repository
     found = told(root, first, capsys)
-    assert (found["model_md5"], found["commit"]["subject"]) == (first, "Model 1")
+    assert (found["onnx_md5"], found["commit"]["subject"]) == (first, "Model 1")
     assert (found["metrics"]["accuracy"], found["validation"]) == (0.1, {"success": True, "rows": 1})
-    assert found["params"] == {"n_estimators": 10, "register": {"name": "flights"}}
-    assert found["files"]["data/prepared/train.parquet"] == "d" * 32
+    assert (found["params"], found["data_md5"]) == ({"n_estimators": 10}, "d" * 32)
     assert found["prediction"]["score"] == 0.75
+    (release,) = found["releases"]
+    assert (release["folder"], release["verdict"]) == (f"1-{first[:8]}", "accepted")
+    assert release["registry"] == {"version": 1, "run_id": "run1", "registered_at": "2026-01-01T00:00:00Z"}
 
 
-def test_a_registration_of_another_model_is_not_taken_for_this_one(
-    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    root, (_, second) = repository
-    path = root.lock.parent / "metrics/registration.json"
-    path.write_text(json.dumps({"model_md5": second, "name": "flights"}))
-    assert told(root, second, capsys)["registration"] == {"model_md5": second, "name": "flights"}
-    path.write_text(json.dumps({"model_md5": "0" * 32}))
-    assert told(root, second, capsys)["registration"] is None
-
-
-def test_a_prediction_leads_to_the_entries_of_its_model_in_the_registry(
-    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    root, (first, second) = repository
-    lines = [
-        "# TYPE registered_model_created_timestamp_seconds gauge",
-        f'registered_model_created_timestamp_seconds{{name="flights",number="8",version="{second}"}} 2.0',
-        f'registered_model_created_timestamp_seconds{{name="flights",number="7",version="{first}"}} 1.0',
-        "# TYPE registered_model_champion gauge",
-        f'registered_model_champion{{name="flights",number="7",version="{first}"}} 0.0',
-        "# TYPE registered_model_info gauge",
-        f'registered_model_info{{name="flights",number="7",version="{first}",run_id="abc"}} 1.0',
-    ]
-    (root.lock.parent / "metrics/registry.prom").write_text("\n".join([*lines, ""]))
-    assert told(root, first, capsys)["registry"] == [
-        {
-            "name": "flights",
-            "number": "7",
-            "created": "1970-01-01T00:00:01+00:00",
-            "champion": False,
-            "run_id": "abc",
-        }
-    ]
-
-
-def test_without_the_pipelines_word_the_registry_is_not_made_up(
+def test_every_release_of_the_model_is_listed_and_the_one_at_that_time_describes_it(
     repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, (first, _) = repository
-    assert told(root, first, capsys)["registry"] == []
+    root.write(onnx_bytes(1), metrics_json(accuracy=0.3), verdict="rollback")
+    root.write(onnx_bytes(1), metrics_json(accuracy=0.4), at=datetime(2100, 1, 1, tzinfo=UTC))
+    found = told(root, first, capsys)
+    assert [each["verdict"] for each in found["releases"]] == ["accepted", "rollback", "accepted"]
+    assert (found["metrics"]["accuracy"], found["commit"]) == (0.3, None)
 
 
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [(None, "error: It is cut off or changed"), ("0" * 32, "error: no commit's dvc.lock names the model 0000")],
-)
-def test_what_cannot_be_told_is_said_in_one_line(
-    repository: tuple[Root, list[str]], version: str | None, said: str, capsys: pytest.CaptureFixture[str]
+def test_files_that_differed_from_the_commit_have_no_validation_of_it(
+    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, _ = repository
-    text = made(root, version) if version else "nonsense"
-    assert trace.main([text], environment(root)) == 1
+    version = root.write(onnx_bytes(3), revision=git(root.folder, "rev-parse", "HEAD"), dirty=True)
+    found = told(root, version, capsys)
+    assert (found["commit"]["subject"], found["validation"]) == ("Model 2", None)
+
+
+def test_without_the_clone_the_commit_is_told_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = Root(tmp_path)
+    version = root.write(onnx_bytes(), revision="a" * 40)
+    assert told(root, version, capsys)["commit"] == {"id": "a" * 40}
+
+
+@pytest.mark.parametrize("version", [None, "0" * 32])
+def test_what_cannot_be_told_is_said_in_one_line(
+    repository: tuple[Root, list[str]], version: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, _ = repository
+    said = f"error: {root.releases}: no release has the model 0000" if version else "error: It is cut off or changed"
+    assert trace.main([made(root, version) if version else "nonsense"], environment(root)) == 1
     error = capsys.readouterr().err
     assert error.startswith(said)
     assert error.count("\n") == 1
+
+
+def test_a_damaged_history_is_said_in_one_line(
+    repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (first, _) = repository
+    path = root.current / RELEASE_FILE
+    path.write_text("{")
+    assert trace.main([made(root, first)], environment(root)) == 1
+    assert capsys.readouterr().err.startswith(f"error: {path}: is damaged")

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 import uvicorn
-import yaml
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ruamel.yaml import YAML
 
@@ -30,6 +28,7 @@ from service.http.connections import Connection
 from service.settings import Settings
 from stages import export, prepare, train
 from stages._params import Params
+from tests.service.artifacts import Root
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
@@ -63,9 +62,9 @@ def make_table() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A root of a repository with an artifact in it."""
+    """A folder of releases with one in it."""
 
-    root: Path
+    root: Root
     model: model.Model
 
     @property
@@ -78,7 +77,7 @@ class Artifact:
             "secret_key": SECRET,
             "admin_username": "anna",
             "admin_password": PASSWORD,
-            "model_path": self.root / "models/model.onnx",
+            "releases": self.root.releases,
             "log_format": "json",
         }
         return Settings.model_validate(fixed | cheap | changes)
@@ -178,30 +177,14 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         features = tuple(each.model_copy(update={"strict": each.name in strict}) for each in schema.contract.features)
         contract = schema.contract.model_copy(update={"features": features})
         content = export.export(train.train(rows, contract, params), contract)
-        folder = tmp_path_factory.mktemp(target)
-        _write(folder, content, json.dumps({"threshold": threshold}).encode())
-        return Artifact(folder, model.load(folder / "models/model.onnx"))
+        released = Root(tmp_path_factory.mktemp(target))
+        released.write(content, json.dumps({"threshold": threshold}).encode(), name="shop")
+        return Artifact(released, model.load(released.model))
 
     # The cache would tell a default that is said from one that is not.
     return lambda target="binary", strict=(), threshold=0.5, model_name="random_forest": make(
         target, strict, threshold, model_name
     )
-
-
-def _write(folder: Path, content: bytes, metrics: bytes) -> None:
-    def entry(path: str, data: bytes) -> dict[str, Any]:
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-        return {"path": path, "md5": md5(data, usedforsecurity=False).hexdigest()}
-
-    onnx, measured = entry("models/model.onnx", content), entry("metrics/metrics.json", metrics)
-    stages = {
-        "prepare": {"outs": [{"path": "data/prepared/train.parquet", "md5": "d" * 32}]},
-        "export": {"outs": [onnx], "params": {"params.yaml": {"n_estimators": 10}}},
-        "evaluate": {"deps": [onnx], "outs": [measured]},
-        "register": {"params": {"params.yaml": {"register": {"name": "shop"}}}},
-    }
-    (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
 @contextlib.contextmanager

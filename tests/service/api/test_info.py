@@ -3,19 +3,25 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service import release
+from service.app import create_app
+from service.release import RELEASE_FILE, Registry
 from service.scoring.metrics import INSTANCE_BOUNDS
+from tests.service.artifacts import Root, md5_of, metrics_json, onnx_bytes
 
 Start = Callable[..., Any]
 
 
-def test_model_info_tells_what_lock_and_artifact_say(service: Any) -> None:
+def test_model_info_tells_what_release_and_model_say(service: Any) -> None:
     info = service.client.get("/model-info").json()
     assert (info["name"], info["version"]) == ("shop", service.artifact.model.version)
+    assert info["release"] == service.artifact.root.current.name
     assert (info["task"], info["target"], info["classes"], info["positive"]) == ("binary", "y", ["да", "нет"], "да")
     assert (info["params"]["n_estimators"], info["metrics"], info["data_md5"]) == (10, {"threshold": 0.5}, "d" * 32)
     by_name = {feature["name"]: feature for feature in info["features"]}
@@ -116,17 +122,6 @@ def test_predictions_and_their_rows_are_counted(start: Start) -> None:
     assert service.metric("model_info", version=service.artifact.model.version) == 1
 
 
-def test_metrics_are_given_while_the_pipeline_has_the_file_away(start: Start) -> None:
-    service = start()
-    path = service.app.state.settings.model_path
-    away = path.rename(path.with_suffix(".away"))
-    try:
-        assert "model_timestamp_seconds{" not in service.client.get("/metrics").text
-    finally:
-        away.rename(path)
-    assert "model_timestamp_seconds{" in service.client.get("/metrics").text
-
-
 @pytest.mark.parametrize(
     ("method", "path", "handler", "status"),
     [
@@ -151,49 +146,72 @@ def test_requests_under_way_are_counted(start: Start) -> None:
 
 def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) -> None:
     version = service.artifact.model.version
-    written = (service.artifact.root / "models/model.onnx").stat().st_mtime
-    assert service.metric("model_timestamp_seconds", version=version) == written
+    made = release.load(service.artifact.root.current).at.timestamp()
+    assert service.metric("model_timestamp_seconds", version=version, source="release") == made
     assert service.metric("model_accepted_metric", version=version, metric="threshold") == 0.5
     assert service.metric("service_build_info", version="0.1.0") == 1
 
 
-def test_the_age_counts_from_the_first_registration_where_the_registry_names_the_model(
-    start: Start, tmp_path: Path
-) -> None:
-    path = tmp_path / "registry.prom"
-    service = start(registry_path=path)
-    version = service.artifact.model.version
-    path.write_text(_created((1, "0" * 32, 1e9), (2, version, 1.6e9), (3, version, 1.7e9)))
-    assert service.metric("model_timestamp_seconds", version=version, source="registry") == 1.6e9
-    assert service.metric("model_timestamp_seconds", source="file") == 0
+def registered(number: int, seconds: float) -> Registry:
+    return Registry(version=number, run_id="abc", registered_at=datetime.fromtimestamp(seconds, UTC))
 
 
-def test_the_age_counts_from_the_file_where_the_registry_names_other_models(start: Start, tmp_path: Path) -> None:
-    path = tmp_path / "registry.prom"
-    path.write_text(_created((1, "0" * 32, 1e9)))
-    service = start(registry_path=path)
-    written = (service.artifact.root / "models/model.onnx").stat().st_mtime
-    assert service.metric("model_timestamp_seconds", source="file") == written
-    assert service.metric("model_timestamp_seconds", source="registry") == 0
+def started(root: Root, folder: Path) -> Any:
+    """Give an app over releases of the test's own, with a way to read its metrics."""
+    app = create_app(root.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics"))
+
+    def metric(family: str, /, **labels: str) -> list[float]:
+        samples = [each for found in app.state.registry.collect() for each in found.samples if each.name == family]
+        return [each.value for each in samples if labels.items() <= each.labels.items()]
+
+    return metric
 
 
-def _created(*versions: tuple[int, str, float]) -> str:
-    name = "registered_model_created_timestamp_seconds"
-    lines = [f'{name}{{name="shop",number="{number}",version="{md5}"}} {time}' for number, md5, time in versions]
-    return "\n".join([f"# TYPE {name} gauge", *lines, ""])
+def test_the_age_of_a_model_that_was_released_again_counts_from_its_first_registration(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.write(onnx_bytes(), registry=registered(1, 1.5e9))
+    root.write(onnx_bytes(lean=1.0), registry=registered(2, 1.6e9))
+    version = root.write(onnx_bytes(), registry=registered(3, 1.7e9), verdict="rollback")
+
+    metric = started(root, tmp_path)
+
+    assert metric("model_timestamp_seconds", version=version, source="registry") == [1.5e9]
+    assert metric("model_timestamp_seconds", source="release") == []
 
 
-def test_what_the_pipeline_tells_of_the_registry_is_shown_and_nothing_else(start: Start, tmp_path: Path) -> None:
-    path = tmp_path / "registry.prom"
-    service = start(registry_path=path)
-    assert service.metric("registered_model_metric") == 0
-    path.write_text(
-        '# TYPE registered_model_metric gauge\nregistered_model_metric{number="3"} 0.5\nhttp_requests_total 9\n'
-    )
-    assert service.metric("registered_model_metric", number="3") == 0.5
-    assert "\nhttp_requests_total 9" not in service.client.get("/metrics").text
-    path.write_text("<html>")
-    assert service.metric("registered_model_metric") == 0
+def test_the_age_of_a_model_that_is_not_registered_counts_from_its_first_release(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.write(onnx_bytes(), at=datetime.fromtimestamp(1.5e9, UTC))
+    root.write(onnx_bytes(), at=datetime.fromtimestamp(1.6e9, UTC))
+
+    assert started(root, tmp_path)("model_timestamp_seconds", source="release") == [1.5e9]
+
+
+def test_releases_are_told_with_where_they_came_from_and_which_one_is_in_service(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    old = root.write(onnx_bytes(), metrics_json(roc_auc=0.6, baseline_roc_auc=0.5), registry=registered(3, 1.5e9))
+    metric = started(root, tmp_path)
+    assert metric("release_info", version=old, name="flights", number="3", run_id="abc", verdict="accepted") == [1]
+    assert metric("release_metric", version=old) == [0.6]
+    assert metric("release_training_rows", version=old) == [1000]
+    new = root.write(onnx_bytes(lean=1.0), at=datetime.fromtimestamp(1.7e9, UTC), revision="c" * 40)
+    (root.prepare(onnx_bytes(lean=2.0)) / RELEASE_FILE).write_text("never released")
+
+    assert metric("release_timestamp_seconds", version=new) == [1.7e9]
+    assert metric("release_info", version=new, revision="c" * 40, number="", run_id="") == [1]
+    assert (metric("release_current", version=old), metric("release_current", version=new)) == ([1], [0])
+    assert len(metric("release_info")) == 2
+
+
+def test_only_the_newest_releases_are_told_and_none_that_is_damaged(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    for lean in range(25):
+        root.write(onnx_bytes(lean))
+    (root.releases / f"24-{md5_of(onnx_bytes(23))[:8]}" / RELEASE_FILE).write_text("damaged")
+
+    shown = started(root, tmp_path)("release_info")
+
+    assert len(shown) == 19
 
 
 def test_a_number_falls_into_the_bin_that_ends_at_or_above_it(start: Start) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.artifacts import Root, onnx_bytes, written
+from tests.service.artifacts import Root, md5_of, onnx_bytes, written
 from tests.service.processes import BODY, START_SECONDS, Service, running, wait_for
 
 pytestmark = pytest.mark.slow
@@ -53,11 +53,11 @@ def refusal(root: Root, monkeypatch: pytest.MonkeyPatch, **changes: str) -> str:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("name", ["models/model.onnx", "dvc.lock", "metrics/metrics.json", "models"])
+@pytest.mark.parametrize("name", ["current/model.onnx", "current/release.json", "current", "."])
 def test_a_start_that_may_not_read_its_files_says_which(
     root: Root, monkeypatch: pytest.MonkeyPatch, name: str, workers: str
 ) -> None:
-    path = root.lock.parent / name
+    path = (root.releases / name).resolve()
     path.chmod(0)
 
     said = refusal(root, monkeypatch, WORKERS=workers)
@@ -67,7 +67,7 @@ def test_a_start_that_may_not_read_its_files_says_which(
 
 
 def test_a_start_that_may_not_read_its_settings_says_so(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = root.lock.parent / "settings"
+    path = root.folder / "settings"
     path.write_text("")
     path.chmod(0)
 
@@ -78,7 +78,7 @@ def test_a_start_that_may_not_read_its_settings_says_so(root: Root, monkeypatch:
 def test_a_start_that_may_not_write_its_counters_says_where(
     root: Root, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
-    folder = root.lock.parent / "counters"
+    folder = root.folder / "counters"
     folder.mkdir(mode=0o500)
 
     said = refusal(root, monkeypatch, METRICS_DIR=str(folder), WORKERS=workers)
@@ -88,7 +88,7 @@ def test_a_start_that_may_not_write_its_counters_says_where(
 
 
 def test_a_database_that_may_not_be_written_is_still_read(service: Service, root: Root) -> None:
-    (root.lock.parent / "users.db").chmod(0o400)
+    (root.folder / "users.db").chmod(0o400)
     service.sign_in()
 
     assert service.client.post("/predict", json=BODY).status_code == 200
@@ -100,7 +100,7 @@ def test_a_database_that_may_not_be_written_is_still_read(service: Service, root
 
 
 def test_a_database_in_a_folder_that_may_not_be_written_is_still_read(service: Service, root: Root) -> None:
-    root.lock.parent.chmod(0o500)
+    root.folder.chmod(0o500)
     service.sign_in()
 
     assert service.client.post("/predict", json=BODY).status_code == 200
@@ -108,7 +108,7 @@ def test_a_database_in_a_folder_that_may_not_be_written_is_still_read(service: S
 
 
 def test_a_database_that_may_not_be_read_stops_logins_alone_until_it_may(service: Service, root: Root) -> None:
-    database = root.lock.parent / "users.db"
+    database = root.folder / "users.db"
     database.chmod(0)
 
     def database_is(state: str) -> bool:
@@ -124,22 +124,21 @@ def test_a_database_that_may_not_be_read_stops_logins_alone_until_it_may(service
 
 def test_a_new_model_that_may_not_be_read_is_refused_until_it_may(service: Service, root: Root) -> None:
     before = service.version()
-    beside = root.model.with_suffix(".beside")
-    beside.write_bytes(onnx_bytes(lean=1.0))
-    beside.chmod(0)
-    beside.replace(root.model)
+    unreadable = root.prepare(onnx_bytes(lean=1.0))
+    (unreadable / "model.onnx").chmod(0)
+    root.promote(unreadable)
 
     wait_for(lambda: "model.onnx: Permission denied" in service.output(), "the refusal")
     assert service.version() == before
-    version = root.write(onnx_bytes(lean=1.0))
-    wait_for(lambda: service.version() == version, "the new model")
+    (unreadable / "model.onnx").chmod(0o600)
+    wait_for(lambda: service.version() == md5_of(onnx_bytes(lean=1.0)), "the new model")
 
 
 def test_tables_need_no_folder_that_the_environment_names_and_nobody_may_write(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.service.processes.COMMAND", [*PREFIX, sys.executable])
-    folder = root.lock.parent / "temporary"
+    folder = root.folder / "temporary"
     folder.mkdir(mode=0o500)
     table = "x0,x1\n" + "0.25,0.5\n" * 200_000
     with running(root, TMPDIR=str(folder)) as service:

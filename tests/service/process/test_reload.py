@@ -1,4 +1,4 @@
-"""A new artifact goes into service while the old one answers; a bad one does not."""
+"""A new release goes into service while the old one answers; a bad one does not."""
 
 import asyncio
 import errno
@@ -13,6 +13,7 @@ import pytest
 
 from service.counting.counters import Counters
 from service.model import ArtifactError
+from service.release import CURRENT, MODEL_FILE, RELEASE_FILE
 from service.scoring import artifact, reload
 from service.scoring.artifact import Artifact
 from service.scoring.serving import Serving
@@ -73,12 +74,7 @@ def watched(tmp_path: Path) -> Watched:
     return Watched(root)
 
 
-@pytest.fixture
-def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reload, "GRACE_SECONDS", 0.0)
-
-
-def test_a_new_artifact_goes_into_service(watched: Watched) -> None:
+def test_a_new_release_goes_into_service(watched: Watched) -> None:
     version = watched.root.write(onnx_bytes(lean=1.0))
 
     watched.look()
@@ -114,7 +110,7 @@ def test_files_that_did_not_change_are_not_read_again(watched: Watched, monkeypa
     assert watched.serving.swaps == 0
 
 
-def test_a_new_lock_for_the_same_model_keeps_the_model(watched: Watched) -> None:
+def test_a_new_release_of_the_same_model_keeps_the_model(watched: Watched) -> None:
     model = watched.serving.current.artifact.model
     watched.root.write(onnx_bytes(), metrics_json(threshold=0.9))
 
@@ -129,12 +125,27 @@ def damage(root: Root) -> None:
 
 
 def hostile(root: Root) -> None:
-    root.write(b"\x80 a pickle that the lock names")
+    root.write(b"\x80 a pickle that the release names")
 
 
-@pytest.mark.usefixtures("no_grace")
-@pytest.mark.parametrize("harm", [damage, hostile])
-def test_a_bad_artifact_is_refused_once_and_the_old_one_serves_on(
+def half_written(root: Root) -> None:
+    (root.current / RELEASE_FILE).write_text('{"format": 1,')
+
+
+def no_model(root: Root) -> None:
+    root.model.unlink()
+
+
+def leads_nowhere(root: Root) -> None:
+    root.promote(root.releases / "9-00000000")
+
+
+def taken_back(root: Root) -> None:
+    (root.releases / CURRENT).unlink()
+
+
+@pytest.mark.parametrize("harm", [damage, hostile, half_written, no_model, leads_nowhere, taken_back])
+def test_a_bad_release_is_refused_once_in_one_line_and_the_old_one_serves_on(
     watched: Watched, harm: Callable[[Root], None]
 ) -> None:
     version = watched.version
@@ -142,12 +153,12 @@ def test_a_bad_artifact_is_refused_once_and_the_old_one_serves_on(
 
     watched.look(5)
 
-    assert len(watched.refused) == 1
+    (refused,) = watched.refused
+    assert "\n" not in str(refused)
     assert watched.version == version
 
 
-@pytest.mark.usefixtures("no_grace")
-def test_after_a_bad_artifact_a_good_one_goes_into_service(watched: Watched) -> None:
+def test_after_a_bad_release_a_good_one_goes_into_service(watched: Watched) -> None:
     damage(watched.root)
     watched.look(3)
     version = watched.root.write(onnx_bytes(lean=2.0))
@@ -157,8 +168,7 @@ def test_after_a_bad_artifact_a_good_one_goes_into_service(watched: Watched) -> 
     assert watched.version == version
 
 
-@pytest.mark.usefixtures("no_grace")
-def test_an_artifact_that_cannot_be_made_ready_is_refused_and_the_watch_goes_on(
+def test_a_release_that_cannot_be_made_ready_is_refused_and_the_watch_goes_on(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(_: Artifact) -> None:
@@ -174,31 +184,36 @@ def test_an_artifact_that_cannot_be_made_ready_is_refused_and_the_watch_goes_on(
     assert (len(watched.refused), watched.version) == (1, version)
 
 
-def test_files_that_disagree_for_a_moment_are_not_refused(watched: Watched) -> None:
-    content = onnx_bytes(lean=1.0)
-    watched.root.write_lock(content, watched.root.metrics.read_bytes())
-    watched.look(3)
+def killed_before_the_rename(root: Root) -> None:
+    root.prepare(onnx_bytes(lean=1.0))
 
-    version = watched.root.write(content)
+
+def killed_while_writing(root: Root) -> None:
+    folder = root.prepare(onnx_bytes(lean=1.0))
+    (folder / RELEASE_FILE).write_text("{")
+    (folder / MODEL_FILE).unlink()
+
+
+def killed_before_its_link_was_renamed(root: Root) -> None:
+    (root.releases / "beside").symlink_to(root.prepare(onnx_bytes(lean=1.0)).name)
+
+
+def the_pipeline_runs(root: Root) -> None:
+    (root.folder / "dvc.lock").write_text("stages: {}")
+    (root.folder / "models/model.onnx").write_bytes(onnx_bytes(lean=1.0))
+
+
+@pytest.mark.parametrize(
+    "act", [killed_before_the_rename, killed_while_writing, killed_before_its_link_was_renamed, the_pipeline_runs]
+)
+def test_what_does_not_move_the_link_changes_nothing_that_is_served(
+    watched: Watched, act: Callable[[Root], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     watched.look()
+    monkeypatch.setattr(artifact, "load", lambda *_: pytest.fail("read again"))
+    act(watched.root)
 
-    assert (watched.refused, watched.version) == ([], version)
-
-
-def missing(root: Root) -> None:
-    root.model.unlink()
-
-
-def half_way(root: Root) -> None:
-    root.write_lock(onnx_bytes(lean=1.0), root.metrics.read_bytes(), evaluated=onnx_bytes())
-
-
-@pytest.mark.usefixtures("no_grace")
-@pytest.mark.parametrize("state", [missing, half_way])
-def test_a_pipeline_half_way_is_waited_for_without_counting_it(watched: Watched, state: Callable[[Root], None]) -> None:
-    state(watched.root)
-
-    watched.look(5)
+    watched.look(3)
 
     assert (watched.refused, watched.serving.swaps) == ([], 0)
 
@@ -211,7 +226,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("reload")
-def test_every_worker_takes_a_new_artifact_over_within_5_s_and_no_request_fails(service: Service) -> None:
+def test_every_worker_takes_a_new_release_over_within_5_s_and_no_request_fails(service: Service) -> None:
     old, load = service.version(), Load(service)
     before = service.metric('model_reloads_total{outcome="reloaded"}')
     load.start()
@@ -231,7 +246,7 @@ def test_every_worker_takes_a_new_artifact_over_within_5_s_and_no_request_fails(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("reload")
-def test_workers_refuse_a_bad_artifact_and_serve_the_old_one(service: Service) -> None:
+def test_workers_refuse_a_bad_release_and_serve_the_old_one(service: Service) -> None:
     version = service.version()
     service.root.replace(service.root.model, b"damaged")
 

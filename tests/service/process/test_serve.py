@@ -156,9 +156,9 @@ def test_the_printed_lines_work_when_pasted(service: Service) -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("serve")
 def test_it_says_where_the_password_stands_and_not_what_it_is(service: Service) -> None:
-    (password,) = re.findall(r"^ADMIN_PASSWORD=(.+)$", (service.root.lock.parent / ".env").read_text(), re.MULTILINE)
+    (password,) = re.findall(r"^ADMIN_PASSWORD=(.+)$", (service.root.folder / ".env").read_text(), re.MULTILINE)
 
-    assert f"is ADMIN_PASSWORD in {service.root.lock.parent / '.env'}" in service.output()
+    assert f"is ADMIN_PASSWORD in {service.root.folder / '.env'}" in service.output()
     assert password not in service.output()
 
 

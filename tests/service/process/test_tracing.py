@@ -109,7 +109,7 @@ def test_a_service_without_the_packages_says_in_one_line_how_to_get_them(
 
 @pytest.mark.slow
 def test_spans_that_wait_at_the_end_are_sent_as_the_file_env_says(root: Root, collector: Collector) -> None:
-    file = root.lock.with_name("settings.env")
+    file = root.folder / "settings.env"
     file.write_text(f"{ENDPOINT}={collector.url}\nOTEL_BSP_SCHEDULE_DELAY=60000\nOTEL_SERVICE_NAME=scores\n")
     with running(root, ENV_FILE=str(file)) as service:
         assert service.client.post("/predict", json=BODY).status_code == 200

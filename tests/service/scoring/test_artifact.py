@@ -1,8 +1,10 @@
-"""Only what dvc.lock names is loaded, and of that only what the pipeline could have exported."""
+"""Only what the current release names is loaded, and of that only what the pipeline could have exported."""
 
 import itertools
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +17,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service import model, onnx_file
+from service import model, onnx_file, release
+from service.contract import CONTRACT_VERSION
 from service.model import ArtifactError
+from service.release import MODEL_FILE, RELEASE_FILE
 from service.scoring import artifact
-from service.scoring.artifact import ArtifactPendingError
-from tests.service.artifacts import Root, contract, graph, metrics_json, onnx_bytes, stump, with_contract, written
+from tests.service.artifacts import (
+    Root,
+    contract,
+    graph,
+    md5_of,
+    metrics_json,
+    onnx_bytes,
+    stump,
+    with_contract,
+    written,
+)
 
 
 @pytest.fixture
@@ -34,12 +47,22 @@ def refusal(root: Root, **changes: int) -> str:
     return str(caught.value)
 
 
-def test_an_artifact_that_the_lock_names_is_loaded_with_what_the_lock_says(root: Root) -> None:
+def test_the_current_release_is_loaded_with_what_it_says(root: Root) -> None:
     loaded = artifact.load(root.settings())
 
     assert (loaded.name, loaded.threshold, loaded.data_md5) == ("flights", 0.4, "d" * 32)
-    assert loaded.params == {"n_estimators": 10, "register": {"name": "flights"}}
+    assert (loaded.folder, loaded.version) == (root.current.name, md5_of(onnx_bytes()))
+    assert loaded.params == {"n_estimators": 10}
     assert loaded.metrics == {"roc_auc": 0.7, "threshold": 0.4}
+
+
+def test_without_a_release_it_says_how_to_make_one(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+
+    assert refusal(root).endswith(
+        "current: nothing has been released yet; run `make promote` to release the workspace's model, "
+        "or `make repro` to train one and release it"
+    )
 
 
 def test_the_threshold_is_a_half_where_the_metrics_name_none(root: Root) -> None:
@@ -55,59 +78,63 @@ def test_a_threshold_that_is_no_probability_is_refused(root: Root, threshold: ob
     assert "threshold is" in refusal(root)
 
 
-def test_a_loaded_model_is_taken_again_when_only_the_lock_changed(root: Root) -> None:
+def test_a_loaded_model_is_taken_again_when_only_the_release_changed(root: Root) -> None:
     known = artifact.load(root.settings()).model
+    root.write(onnx_bytes(), metrics_json(threshold=0.9))
 
     assert artifact.load(root.settings(), known).model is known
 
 
-@pytest.mark.parametrize("name", ["model", "metrics", "lock"])
+@pytest.mark.parametrize("name", [MODEL_FILE, RELEASE_FILE])
 def test_a_missing_file_is_named(root: Root, name: str) -> None:
-    path: Path = getattr(root, name)
+    path = root.current / name
     path.unlink()
 
-    assert refusal(root).startswith(f"{path}: is missing")
+    assert refusal(root).startswith(f"{path}: is missing; run `make promote`")
 
 
-@pytest.mark.parametrize("name", ["model", "metrics"])
-def test_a_file_that_differs_from_the_lock_is_named_with_both_sums(root: Root, name: str) -> None:
-    path: Path = getattr(root, name)
-    path.write_bytes(b"{}")
+def test_a_release_whose_folder_is_gone_is_named(root: Root) -> None:
+    folder = root.current
+    shutil.rmtree(folder)
 
-    assert refusal(root).startswith(f"{path}: its MD5 is 99914b932bd37a50b983c5e7c90ae93b, dvc.lock names ")
-
-
-def test_metrics_of_another_model_are_no_certificate(root: Root) -> None:
-    root.write_lock(onnx_bytes(), root.metrics.read_bytes(), evaluated=b"another")
-
-    with pytest.raises(ArtifactPendingError, match="the metrics are those of another"):
-        artifact.load(root.settings())
+    assert refusal(root).startswith(f"{folder / RELEASE_FILE}: is missing")
 
 
-@pytest.mark.parametrize("text", ["[", "stages: 1", "", "stages: {export: {outs: 3}}"])
-def test_a_lock_that_is_none_is_refused(root: Root, text: str) -> None:
-    root.lock.write_text(text)
+def test_bytes_that_the_release_does_not_name_are_refused_with_both_sums(root: Root) -> None:
+    root.model.write_bytes(b"{}")
 
-    assert "is no lock file of DVC" in refusal(root)
+    assert refusal(root).startswith(
+        f"{root.model}: its MD5 is 99914b932bd37a50b983c5e7c90ae93b, release.json names {md5_of(onnx_bytes())}; run"
+    )
 
 
-@pytest.mark.parametrize("name", ["model", "metrics", "lock"])
+@pytest.mark.parametrize("name", [MODEL_FILE, RELEASE_FILE])
 def test_a_pipe_is_refused_and_not_waited_for(root: Root, name: str) -> None:
-    path: Path = getattr(root, name)
+    path = root.current / name
     path.unlink()
     os.mkfifo(path)
 
-    assert f"{path}: is no regular file" in refusal(root)
+    assert f"{path}: is not a regular file" in refusal(root)
 
 
-def test_a_lock_that_names_no_artifact_is_refused(root: Root) -> None:
-    root.lock.write_text("schema: '2.0'\nstages: {}\n")
+def test_a_release_that_loses_its_model_while_it_is_read_gives_way_to_the_next(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, read = root.model, release.read_file
 
-    assert "names no models/model.onnx" in refusal(root)
+    def overtaken(path: Path, limit: int) -> bytes:
+        if path == old:
+            root.write(onnx_bytes(lean=1.0))
+            old.unlink()
+        return read(path, limit)
+
+    monkeypatch.setattr(release, "read_file", overtaken)
+
+    assert artifact.load(root.settings()).version == md5_of(onnx_bytes(lean=1.0))
 
 
 def test_a_file_over_the_limit_is_refused_unread(root: Root) -> None:
-    assert "MAX_ARTIFACT_BYTES lets 100 through" in refusal(root, max_artifact_bytes=100)
+    assert "MAX_ARTIFACT_BYTES allows 100" in refusal(root, max_artifact_bytes=100)
 
 
 def tensor(*shape: int) -> TensorProto:
@@ -186,7 +213,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 
 
 @pytest.mark.parametrize(("make", "expected"), HOSTILE.values(), ids=list(HOSTILE))
-def test_a_hostile_file_is_refused_even_if_the_lock_names_it(
+def test_a_hostile_file_is_refused_even_if_the_release_names_it(
     root: Root, make: Callable[[], onnx.ModelProto], expected: str
 ) -> None:
     root.write(with_contract(make()))
@@ -210,8 +237,8 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "no contract": (lambda: graph([stump()]).SerializeToString(), "carries no contract"),
     "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 1}'), "contract does not hold: task"),
     "a newer contract": (
-        lambda: with_contract(graph([stump()]), '{"version": 2}'),
-        "has version 2, this service knows 1",
+        lambda: with_contract(graph([stump()]), json.dumps({"version": CONTRACT_VERSION + 1})),
+        f"has version {CONTRACT_VERSION + 1}, this service knows {CONTRACT_VERSION}",
     ),
     "other columns": (
         lambda: with_contract(graph([stump()]), contract(columns=3).model_dump_json()),
