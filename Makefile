@@ -7,16 +7,28 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro serve test check verify bench sweep suite mlflow push pull lock up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback serve test check verify bench sweep suite mlflow push pull lock up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.dev ## make the environment with everything in it (.venv)
 
-repro: $(VENV)/.pipeline ## run the pipeline: ingest, validate, prepare, train, export, evaluate, register
+repro: $(VENV)/.pipeline ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
 	@dvc repro
+	@$(promote) || [ $$? = 3 ]
 	@python -m stages._summary
+
+promote: $(VENV)/.pipeline ## release the workspace's model, or VERSION=N, or REV=commit or experiment; OVERRIDE='gate contract champion' REASON=why
+	@$(promote) $(if $(VERSION),--version '$(VERSION)') $(if $(REV),--rev '$(REV)') $(OVERRIDE:%=--override-%)
+
+rollback: $(VENV)/.pipeline ## put the release before back into service, or TO=sequence number; REASON=why
+	@python -m stages.commands.rollback $(if $(TO),--to '$(TO)') $(why)
+
+# Status 3: a check refused the model, which says so in one line; what was released before serves on.
+promote = python -m stages.commands.promote $(why)
+why = $(if $(REASON),--reason "$$REASON")
+export REASON
 
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
 serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) models/model.onnx ## serve the model on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)

@@ -88,6 +88,8 @@ class Release(BaseModel):
     reason: str
     overrides: tuple[Literal["gate", "contract", "champion"], ...] = ()
     """The checks that were overridden by their flags."""
+    best: str | None = None
+    """Folder of the best release of this name so far, which the next one is compared with; null: this one."""
     by: str
     """Who made the release."""
     at: AwareDatetime

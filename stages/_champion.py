@@ -1,4 +1,4 @@
-"""The candidate against the champion, on the same rows: the difference and its paired bootstrap interval."""
+"""Compare a candidate with an earlier model on the same rows, which neither was trained on."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,24 @@ import pandas as pd
 
 from service.contract import Contract
 from service.model import Model
-from stages import _bootstrap, _metrics
+from stages import _bootstrap, _metrics, _split
+from stages._candidates import Candidate
 from stages._errors import NotComparableError
 from stages._metrics import Classified, Predicted, Scores
+from stages._schema import Split
 
 RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An earlier model that a candidate is compared with."""
+
+    folder: str
+    """The folder of its release."""
+    model: Model
+    split: Split | None
+    """Which rows it was trained on; None where that is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +35,38 @@ class Comparison:
     champion: float
     low: float
     high: float
+    rows: int = 0
 
     @property
     def difference(self) -> float:
         """Positive if the candidate is better; rounded, so that a tolerance is reached by what it says."""
         return round(self.candidate - self.champion, _metrics.DIGITS)
 
+    def describe(self, folder: str) -> str:
+        """Say in words how the candidate compares with the release in `folder`."""
+        return (
+            f"{self.candidate:.4f} against {self.champion:.4f} of release {folder} on the same {self.rows:,} rows "
+            f"(difference {self.low:+.4f} to {self.high:+.4f})"
+        )
 
-def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
+
+def compare(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: int) -> Comparison:
+    """Score both models on the candidate's test rows that the champion was not trained on.
+
+    Raises NotComparableError if that cannot be known of the rows, or the champion cannot score them.
+    """
+    _check(candidate.model.contract, champion.model.contract, rows)
+    if candidate.schema is None or champion.split is None:
+        raise NotComparableError("nobody knows any more which rows it was trained on")
+    unseen = rows[_split.unseen_rows(candidate.schema.split, champion.split, rows)]
+    return compare_models(candidate.model, champion.model, unseen, seed)
+
+
+def compare_models(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
     """Score both models on `rows`, then on `RESAMPLES` resamples of them, each drawn for both alike.
 
-    Raises NotComparableError if the champion has another target or other classes, or wants
-    columns that `rows` has not.
+    Raises NotComparableError if the champion has another target or other classes, or needs
+    columns that `rows` does not have.
     """
     contract = candidate.contract
     _check(contract, champion.contract, rows)
@@ -43,7 +76,7 @@ def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) ->
     if points[0] is None or points[1] is None:
         raise NotComparableError(f"these rows give no {_metrics.main_metric(contract.task)}")
     low, high = _bootstrap.paired_interval(ours, theirs, RESAMPLES, seed)
-    return Comparison(points[0], points[1], low, high)
+    return Comparison(points[0], points[1], low, high, len(rows))
 
 
 def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:

@@ -39,7 +39,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     """Parse the command line and run `main` with its arguments by name.
 
     `--help` prints the module's docstring and runs nothing; an unknown argument ends with status 2. A user's
-    mistake becomes one line on stderr and exit status 1.
+    mistake becomes one line on stderr and exit status 1, a model that a check refuses 3.
     """
     module = sys.modules[main.__module__]
     name = module.__spec__.name if module.__spec__ else main.__module__
@@ -56,7 +56,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     try:
         main(**arguments)
     except UserError as error:
-        _fail(stage, str(error))
+        _fail(stage, str(error), error.status)
     except MemoryError:
         _fail(stage, "not enough memory for this table; use fewer rows or a larger machine")
     except OSError as error:
@@ -66,9 +66,9 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
         _fail(stage, f"{_relative(error.filename)}: {remedy}")
 
 
-def _fail(stage: str, message: str) -> None:
+def _fail(stage: str, message: str, status: int = 1) -> None:
     print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(status)
 
 
 def _relative(filename: object) -> str:

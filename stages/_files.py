@@ -25,10 +25,14 @@ SUITE_DRAFT = Path("build/expectations-draft.json")
 VALIDATION = Path("metrics/validation.json")
 VALIDATION_REPORT = Path("metrics/validation.html")
 REGISTRATION = Path("metrics/registration.json")
-REGISTRY = Path("metrics/registry.prom")
-"""What the service shows of the registry; as `DECISION`, nothing that DVC knows of."""
-DECISION = Path("build/registry-decision.txt")
-"""What became of the model in the registry; it depends on the registry's past, so DVC doesn't know of it."""
+LOCK = Path("dvc.lock")
+DECISION = Path("build/decision.txt")
+"""What `promote` decided last; it depends on what was released before, so DVC doesn't know of it."""
+
+
+def root() -> Path:
+    """Return the repository's real root: DVC runs experiments in temporary copies and says where they came from."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 @contextlib.contextmanager
@@ -81,3 +85,8 @@ def md5(path: Path) -> str:
     """The file's MD5 as DVC writes it into dvc.lock, 32 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def md5_of(content: bytes) -> str:
+    """Return the MD5 of `content`, as `md5`."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

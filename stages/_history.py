@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(on: str | None) -> None:
     """Print all moves, or who was champion on the day named."""
     during = period(on) if on else None
-    name = _params.load(_files.PARAMS).registration.name
+    name = _params.load(_files.PARAMS).registered_name
     _tracking.connect(name)
     with _tracking.told():
         found: list[Any] = list(MlflowClient().search_registered_models(filter_string=f"name = '{name}'"))

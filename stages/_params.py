@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from stages import _names
 from stages._errors import UserError
 
 ModelName = Literal[
@@ -66,9 +67,9 @@ class EvaluateParams(_Section):
 
 
 class RegisterParams(_Section):
-    """When a model becomes champion."""
+    """What a model is called, and when it may be released."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")] | None
     min_gain: Share
     tolerance: Share
     required: bool
@@ -91,6 +92,11 @@ class Params(_Section):
     validation: Annotated[ValidateParams, Field(alias="validate")]
     evaluate: EvaluateParams
     registration: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def registered_name(self) -> str:
+        """The model's name in releases and in the registry."""
+        return self.registration.name or _names.default(self.data.path, self.data.target)
 
     @model_validator(mode="after")
     def _roles_fit(self) -> Self:

@@ -1,6 +1,5 @@
 """Versions and aliases of the model registry."""
 
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,14 +8,15 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-import service.model
-from stages import _files, _history, _tracking
-from stages._errors import NotComparableError, UserError
+from stages import _history, _tracking
+from stages._errors import UserError
 from stages._history import Move
 
-ARTIFACT = "onnx/model.onnx"
-"""Where a run keeps the file that production runs: a champion is scored without unpickling anything."""
-REFUSED = "refused"
+ONNX_FILE = "onnx/model.onnx"
+"""Where a run keeps the file that production runs."""
+FACTS_FILE = "facts.json"
+"""Where a run keeps what a release of its model says about it."""
+SCHEMA_FILE = "schema.json"
 TRAINING_ROWS = "training.rows"
 """Tag of a version."""
 _LONGEST = 4_000
@@ -58,60 +58,38 @@ class Registry:
             self.name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
         )
 
-    def mark(self, version: ModelVersion, refusal: str, why: str, tags: dict[str, str]) -> None:
-        """Say on the version what was decided and why, in place of what an earlier decision said."""
-        wanted = tags | {"decision": REFUSED if refusal else "champion", "reason": refusal or why}
-        wanted |= {REFUSED: refusal} if refusal else {}
-        for key in version.tags:
-            if key not in wanted and (key == REFUSED or key.startswith("champion.")):
-                self.client.delete_model_version_tag(self.name, version.version, key)
-        for key, value in wanted.items():
+    def mark(self, version: ModelVersion, tags: dict[str, str]) -> None:
+        """Set tags on a version; a long value is cut."""
+        for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version.version, key, value[:_LONGEST])
 
-    def tell_rows(self, version: ModelVersion, rows: int) -> None:
-        """Say on the version how many rows it was trained on."""
-        self.client.set_model_version_tag(self.name, version.version, TRAINING_ROWS, str(rows))
+    def find(self, onnx_md5: str) -> ModelVersion | None:
+        """Return the newest version of the model with this ONNX file, if there is one."""
+        same = self.client.search_model_versions(f"name = '{self.name}' and tags.`{_tracking.ONNX_MD5}` = '{onnx_md5}'")
+        return max(same, key=lambda version: int(version.version), default=None)
 
-    def load(self, version: ModelVersion) -> service.model.Model:
-        """The ONNX model of a version.
+    def read_artifact(self, version: ModelVersion, path: str, folder: Path) -> Path | None:
+        """Download a file of a version's run into `folder`; None if the run has none."""
+        try:
+            return Path(self.client.download_artifacts(str(version.run_id), path, str(folder)))
+        except (MlflowException, OSError):
+            return None
 
-        Raises NotComparableError if it is gone, is not what was registered, or cannot be loaded.
-        """
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                path = Path(self.client.download_artifacts(str(version.run_id), ARTIFACT, folder))
-            except (MlflowException, OSError) as error:
-                raise NotComparableError(f"its ONNX file cannot be had: {error}") from None
-            if _files.md5(path) != version.tags.get(_tracking.ONNX_MD5):
-                raise NotComparableError("its ONNX file is not the one that was registered (MD5)")
-            try:
-                return service.model.load(path)
-            except (service.model.ArtifactError, KeyError, ValueError) as error:
-                raise NotComparableError(f"its ONNX file cannot be loaded: {error}") from None
-
-    def crown(self, version: ModelVersion, former: ModelVersion | None, why: str, now: datetime) -> None:
-        """Make a version champion, the former one previous, and keep both moves.
-
-        `previous` moves first: killed in between, the next attempt does all of it again.
-        """
-        if former:
-            self._move("previous", former.version, f"version {version.version} became champion", now)
-        self._move("champion", version.version, why, now)
-
-    def _move(self, alias: str, to: str, why: str, now: datetime) -> None:
+    def move(self, alias: str, to: str | None, why: str, now: datetime) -> None:
+        """Move an alias, or delete it where `to` is None, and keep the move."""
         held = self.holder(alias)
         before = str(held.version) if held else None
-        self.client.set_registered_model_alias(self.name, alias, to)
-        _history.append(self.client, self.name, Move(when=now, alias=alias, before=before, after=str(to), why=why))
+        if to is None:
+            self.client.delete_registered_model_alias(self.name, alias)
+        else:
+            self.client.set_registered_model_alias(self.name, alias, to)
+        self.keep(Move(when=now, alias=alias, before=before, after=to, why=why))
 
-    def notice(self, now: datetime) -> None:
-        """Keep moves that were made by others, in MLflow's pages or by its API, since the last one known."""
-        moves = _history.read(dict(self.client.get_registered_model(self.name).tags))
-        for alias in ("champion", "previous"):
-            held = self.holder(alias)
-            after = str(held.version) if held else None
-            before = _history.holder(moves, alias)
-            if before != after:
-                why = "moved by hand or by another program, noticed at this time"
-                move = Move(when=now, alias=alias, before=before, after=after, why=why)
-                _history.append(self.client, self.name, move)
+    def keep(self, move: Move) -> None:
+        """Keep a move in the history."""
+        _history.append(self.client, self.name, move)
+
+    def moves(self) -> list[Move]:
+        """Return all moves of aliases that are known, oldest first."""
+        found = self.client.search_registered_models(filter_string=f"name = '{self.name}'")
+        return _history.read(dict(found[0].tags)) if found else []

@@ -22,7 +22,7 @@ def summary(found: dict[str, float], registration: dict[str, Any], decision: str
     rows = {
         params.model: f"{name} {_figures(found, name)}, the dummy baseline {_figures(found, f'baseline_{name}')}",
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
-        "registry": decision or f"{params.registration.name}, see `make mlflow`",
+        "registry": decision or f"{params.registered_name}, see `make mlflow`",
         "model": f"{_files.ONNX} for production, {_files.MODEL} for people",
         "reports": f"{_files.CARD}, {_files.VALIDATION_REPORT}, {_files.METRICS}",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",

@@ -9,7 +9,6 @@ import fcntl
 import logging
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +16,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 import requests
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from stages import _files
+from stages import _files, _git
 from stages._entry import log
 from stages._errors import UserError
 
@@ -44,11 +43,6 @@ _WORK = {
 """Once it has answered, storing a large model may take it a while."""
 
 
-def root() -> Path:
-    """The repository's real root: DVC runs experiments in temporary copies and says where they came from."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-
-
 def store() -> str:
     """URI of the tracking store: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the real root.
 
@@ -56,7 +50,7 @@ def store() -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     relative = re.fullmatch(r"sqlite:///(?!/)(.+)", uri)
-    return f"sqlite:///{root() / (relative[1] if relative else 'mlflow.db')}" if relative or not uri else uri
+    return f"sqlite:///{_files.root() / (relative[1] if relative else 'mlflow.db')}" if relative or not uri else uri
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -69,6 +63,15 @@ def connect(name: str) -> str:
 
     Raises UserError if the store does not answer within 15 s, or answers with an error.
     """
+    experiment = open_store(name)
+    if experiment:
+        return str(experiment.experiment_id)
+    with told(), alone("store"):
+        return _create(name)
+
+
+def open_store(name: str) -> Experiment | None:
+    """Open the store and ask for the experiment `name`, to see that it answers. Raises UserError as `connect`."""
     for quiet in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(store())
@@ -77,8 +80,8 @@ def connect(name: str) -> str:
         _tell_if_new()
         with _patience(_CONTACT):
             experiment = mlflow.get_experiment_by_name(name)
-        os.environ.update({key: value for key, value in _WORK.items() if key not in os.environ})
-        return str(experiment.experiment_id) if experiment else _create(name)
+    os.environ.update({key: value for key, value in _WORK.items() if key not in os.environ})
+    return experiment
 
 
 @contextlib.contextmanager
@@ -89,7 +92,7 @@ def alone(what: str) -> Iterator[None]:
     processes of one machine, not those of two that share a server.
     """
     database = sqlite_file(store())
-    folder = database.parent if database and database.parent.is_dir() else root() / ".dvc" / "tmp"
+    folder = database.parent if database and database.parent.is_dir() else _files.root() / ".dvc" / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{database.name if database else 'mlflow'}.{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
@@ -121,7 +124,7 @@ def _patience(settings: dict[str, str]) -> Iterator[None]:
 
 
 def _create(name: str) -> str:
-    location = (root() / "mlartifacts").as_uri() if mlflow.get_tracking_uri().startswith("sqlite:") else None
+    location = (_files.root() / "mlartifacts").as_uri() if mlflow.get_tracking_uri().startswith("sqlite:") else None
     try:
         return str(mlflow.create_experiment(name, artifact_location=location))
     except MlflowException:
@@ -183,14 +186,6 @@ def tags() -> dict[str, str]:
     """What leads from a run back to the files: MD5 of the training rows, Git revision, DVC experiment."""
     return {
         DATA_MD5: _files.md5(_files.TRAIN),
-        REVISION: os.environ.get("DVC_EXP_BASELINE_REV") or _head(),
+        REVISION: os.environ.get("DVC_EXP_BASELINE_REV") or _git.head() or NONE,
         EXPERIMENT: experiment_name(),
     }
-
-
-def _head() -> str:
-    try:
-        head = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return NONE
-    return head.stdout.strip() or NONE

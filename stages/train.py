@@ -25,7 +25,7 @@ def main() -> None:
     schema = Schema.model_validate_json(_files.SCHEMA.read_text(encoding="utf-8"))
     rows = pd.read_parquet(_files.TRAIN)
     features = rows[[feature.name for feature in schema.contract.features]]
-    experiment = _tracking.connect(params.registration.name)  # before the fit: it tells at once if it is down
+    experiment = _tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
     what, count = f"fitting {params.model} on {len(rows):,} rows", _progress.Counter()
     start = time.perf_counter()
     with timed(what), _progress.told(what, count, params.n_estimators):

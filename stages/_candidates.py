@@ -1,0 +1,111 @@
+"""Where a model to release comes from: the workspace, or a commit. Each with all facts that a release keeps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+import service.model
+from service.release import Registry
+from stages import _facts, _files, _git, _lock, _stored
+from stages._errors import UserError
+from stages._facts import Facts
+from stages._lock import Lock
+from stages._schema import Schema
+from stages._stored import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may be released, its bytes verified."""
+
+    source: str
+    """In words, for messages."""
+    facts: Facts
+    model: service.model.Model
+    onnx: Path
+    schema: Schema | None
+    """Which rows it was trained on; None where that is not known any more."""
+    place: Place
+    """Where its other files are."""
+    registry: Registry | None = None
+    """Its version, if it was found by that."""
+
+    def read_test_rows(self) -> pd.DataFrame:
+        """Read the test rows. Raises UserError if they are nowhere."""
+        if self.facts.test_md5 is None:
+            raise UserError(f"{self.source}: nobody knows any more which its test rows were")
+        return pd.read_parquet(_stored.find(str(_files.TEST), self.facts.test_md5, self.place))
+
+
+def from_workspace(folder: Path) -> Candidate:
+    """Return the workspace's model, as its dvc.lock names it. Raises UserError if the files are others."""
+    if not _files.LOCK.exists():
+        raise UserError(f"{_files.LOCK}: is missing; run `dvc repro`")
+    lock = _parse(_files.LOCK.read_text(encoding="utf-8"), str(_files.LOCK))
+    for path in (_files.ONNX, _files.METRICS, _files.SCHEMA):
+        _check_file(path, lock)
+    metrics, schema = _files.METRICS.read_bytes(), _files.SCHEMA.read_bytes()
+    facts = _facts.of_lock(lock, metrics, _rows(schema), revision=_git.head(), dirty=_git.is_dirty())
+    return make("the workspace", facts, _files.ONNX, schema, Place(None, folder))
+
+
+def from_commit(name: str, folder: Path) -> Candidate:
+    """Return the model of a commit or of an experiment. Raises UserError if its files are nowhere."""
+    commit = _git.resolve(name)
+    contents = {}
+    for path in (_files.LOCK, _files.METRICS, _files.SCHEMA):
+        content = _git.read(commit, str(path))
+        if content is None:
+            raise UserError(
+                f"{name}: its commit {commit[:7]} has no {path}; only a commit with results can be released"
+            )
+        contents[path] = content
+    source = f"{name} (commit {commit[:7]})"
+    lock = _parse(contents[_files.LOCK].decode(), f"{_files.LOCK} of {source}")
+    for path in (_files.METRICS, _files.SCHEMA):
+        if _files.md5_of(contents[path]) != lock.md5_of(str(path)):
+            raise UserError(f"{path} of {source}: is not the file that its dvc.lock names; release another commit")
+    facts = _facts.of_lock(lock, contents[_files.METRICS], _rows(contents[_files.SCHEMA]), revision=commit, dirty=False)
+    place = Place(commit, folder)
+    onnx = _stored.find(str(_files.ONNX), facts.onnx_md5, place)
+    return make(source, facts, onnx, contents[_files.SCHEMA], place)
+
+
+def make(source: str, facts: Facts, onnx: Path, schema: bytes | None, place: Place) -> Candidate:
+    """Load the model and put the candidate together. Raises UserError if the file is not the one the facts name."""
+    content = onnx.read_bytes()
+    if _files.md5_of(content) != facts.onnx_md5:
+        raise UserError(f"{onnx}: its MD5 is not {facts.onnx_md5}, which {source} names")
+    try:
+        model = service.model.from_bytes(content, str(onnx))
+    except service.model.ArtifactError as error:
+        raise UserError(str(error)) from None
+    return Candidate(source, facts, model, onnx, parse_schema(schema), place)
+
+
+def parse_schema(content: bytes | None) -> Schema | None:
+    """Parse a schema.json; None if there is none, or it is in the form of another version."""
+    try:
+        return Schema.model_validate_json(content) if content else None
+    except ValidationError:
+        return None
+
+
+def _rows(schema: bytes) -> int | None:
+    parsed = parse_schema(schema)
+    return parsed.rows.train if parsed else None
+
+
+def _parse(text: str, source: str) -> Lock:
+    lock = _lock.parse(text, source)
+    lock.check(source)
+    return lock
+
+
+def _check_file(path: Path, lock: Lock) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: is missing; run `dvc checkout`, `make pull` or `dvc repro`")
+    if _files.md5(path) != lock.md5_of(str(path)):
+        raise UserError(f"{path}: is not the file that dvc.lock names; run `dvc repro`, or `dvc checkout` to go back")

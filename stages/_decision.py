@@ -1,0 +1,116 @@
+"""Decide whether a model may go into service, before anything moves.
+
+Three checks, each of which can be overridden by name: `gate` (the dummy baseline), `contract`
+(what running callers would trip over) and `champion` (the model in service under the same
+name, and the best one that was).
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import service.model
+from service.release import MODEL_FILE, Release, read_history
+from stages import _champion, _contracts, _files, _metrics, _releases
+from stages._candidates import Candidate, parse_schema
+from stages._champion import Comparison, Standing
+from stages._errors import NotComparableError
+from stages._gate import compare_with_baseline
+from stages._params import Params
+
+CHECKS = ("gate", "contract", "champion")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the checks say of a candidate."""
+
+    refusals: dict[str, str]
+    """Reasons against it, by the name of the check."""
+    tie: str = ""
+    """Why there is no reason to replace the model in service; empty if there is one."""
+    reason: str = ""
+    """What speaks for it."""
+    best: str | None = None
+    """Folder of the best release of this name, None if the candidate is the best."""
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    """With earlier releases, by the name of their folder."""
+
+    def open_refusals(self, overrides: Collection[str]) -> list[str]:
+        """Return the reasons that are not overridden."""
+        return [reason for check, reason in self.refusals.items() if check not in overrides]
+
+
+def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
+    """Run all checks on a candidate.
+
+    Parameters
+    ----------
+    params
+        The workspace's params.yaml: its `register.min_gain` and `register.tolerance` count, not the candidate's.
+    """
+    history = read_history(releases)
+    current = _releases.current(releases)
+    refusals = {}
+    gate = compare_with_baseline(candidate.facts.metrics, candidate.model.contract.task, params.registration.min_gain)
+    if gate.refusal:
+        refusals["gate"] = gate.refusal
+    if current:
+        served = load_standing(releases, *current)
+        found = _contracts.differences(served.model.contract, candidate.model.contract) if served else []
+        if found:
+            refusals["contract"] = f"callers of release {current[0]} would trip over it: {'; '.join(found)}"
+    return _against_champions(candidate, list(_champions(releases, history, candidate.facts.name)), params, refusals)
+
+
+def load_standing(releases: Path, name: str, release: Release) -> Standing | None:
+    """Load a release's model and what is known of its training rows; None if its model was deleted."""
+    path = releases / name / MODEL_FILE
+    if not path.exists() or _files.md5(path) != release.onnx_md5:
+        return None
+    schema = releases / name / _releases.SCHEMA_FILE
+    parsed = parse_schema(schema.read_bytes()) if schema.exists() else None
+    return Standing(name, service.model.load(path), parsed.split if parsed else None)
+
+
+def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Standing]:
+    """Yield the newest release of a name, then the best one if that is another."""
+    named = [folder for folder, release in history.items() if release.name == name]
+    if not named:
+        return
+    newest = named[-1]
+    for folder in dict.fromkeys([newest, history[newest].best or newest]):
+        standing = load_standing(releases, folder, history[folder])
+        if standing:
+            yield standing
+
+
+def _against_champions(
+    candidate: Candidate, champions: list[Standing], params: Params, refusals: dict[str, str]
+) -> Decision:
+    """Compare with the champion and with the best one, so that many small losses do not add up."""
+    if not champions:
+        return Decision(refusals, reason=f"the first release of {candidate.facts.name}; it beats the baseline")
+    if champions[0].model.version == candidate.facts.onnx_md5:
+        best = champions[-1].folder if len(champions) > 1 else None
+        return Decision(refusals, reason="the same model with other metrics or parameters", best=best)
+    metric, tolerance = _metrics.main_metric(candidate.model.contract.task), params.registration.tolerance
+    comparisons = {}
+    try:
+        rows = candidate.read_test_rows()
+        for champion in champions:
+            comparisons[champion.folder] = _champion.compare(candidate, champion, rows, params.random_state)
+    except NotComparableError as error:
+        return Decision(refusals | {"champion": f"release {champion.folder} cannot be compared: {error}"})
+    lines = [f"{metric} {each.describe(folder)}" for folder, each in comparisons.items()]
+    worse = [line for line, each in zip(lines, comparisons.values(), strict=True) if -each.difference > tolerance]
+    if worse:
+        refusals |= {"champion": f"worse by more than {tolerance}: {'; '.join(worse)}"}
+    first, last = comparisons[champions[0].folder], comparisons[champions[-1].folder]
+    return Decision(
+        refusals,
+        tie="" if first.difference or worse else f"no better and no worse than the model in service: {lines[0]}",
+        reason=lines[0],
+        best=None if last.difference > 0 else champions[-1].folder,
+        comparisons=comparisons,
+    )

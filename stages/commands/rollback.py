@@ -1,0 +1,83 @@
+"""Put an earlier release back into service: the one before, or the one that --to names.
+
+A rollback is a release of its own, so the history keeps who went back, when and why.
+"""
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.release import MODEL_FILE, Release, sequence_of
+from stages import _aliases, _git, _releases
+from stages._entry import log, run
+from stages._errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument("--to", metavar="N", help="the release to go back to, by its number or its folder's name")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why; the history keeps it")
+
+
+def main(to: str | None, reason: str) -> None:
+    """Find the release, check its model, and release it again."""
+    releases = _releases.folder()
+    with _releases.locked(releases):
+        _aliases.follow(releases)
+        history = _releases.history(releases)
+        if not history:
+            raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
+        target = _named(history, to) if to else _before(history)
+        if history[target].onnx_md5 == list(history.values())[-1].onnx_md5 and to:
+            log(f"release {target} is in service already")
+            return
+        name = _releases.write(releases, _again(history[target], target, reason), _files_of(releases / target))
+        log(f"release {name} of {history[target].name} is in service: {_why(target, reason)}")
+        _aliases.follow(releases)
+
+
+def _named(history: dict[str, Release], to: str) -> str:
+    for name in history:
+        if to in (name, str(sequence_of(name))):
+            return name
+    raise UserError(f"there is no release {to}; there are {', '.join(history)}")
+
+
+def _before(history: dict[str, Release]) -> str:
+    """Return the release before the one in service; for one that was put back, before its first time."""
+    names = list(history)
+    served = history[names[-1]]
+    first = next(place for place, name in enumerate(names) if history[name].onnx_md5 == served.onnx_md5)
+    if not first:
+        raise UserError(f"{names[0]} is the first release, there is none before it; --to N (or TO=N) names another")
+    return names[first - 1]
+
+
+def _again(release: Release, name: str, reason: str) -> Release:
+    return release.model_copy(
+        update={
+            "verdict": "rollback",
+            "overrides": (),
+            "reason": _why(name, reason),
+            "best": release.best or name,
+            "by": _git.user(),
+            "at": datetime.now(UTC),
+        }
+    )
+
+
+def _why(name: str, reason: str) -> str:
+    return f"back to release {name}" + (f": {reason.strip()}" if reason.strip() else "")
+
+
+def _files_of(folder: Path) -> dict[str, Path | bytes]:
+    if not (folder / MODEL_FILE).exists():
+        raise UserError(
+            f"{folder.name}: its model was deleted since; its release.json names the commit and the version: "
+            "release that one (`make promote REV=…` or VERSION=…)"
+        )
+    return {name: folder / name for name in (MODEL_FILE, _releases.SCHEMA_FILE) if (folder / name).exists()}
+
+
+if __name__ == "__main__":
+    run(main, add_arguments)
