@@ -50,7 +50,7 @@ class Comparison:
         )
 
 
-def compare(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: int) -> Comparison:
+def compare_candidate(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: int) -> Comparison:
     """Score both models on the candidate's test rows that the champion was not trained on.
 
     Raises NotComparableError if that cannot be known of the rows, or the champion cannot score them.
@@ -59,10 +59,10 @@ def compare(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: 
     if candidate.schema is None or champion.split is None:
         raise NotComparableError("nobody knows any more which rows it was trained on")
     unseen = rows[_split.unseen_rows(candidate.schema.split, champion.split, rows)]
-    return compare_models(candidate.model, champion.model, unseen, seed)
+    return compare(candidate.model, champion.model, unseen, seed)
 
 
-def compare_models(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
+def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
     """Score both models on `rows`, then on `RESAMPLES` resamples of them, each drawn for both alike.
 
     Raises NotComparableError if the champion has another target or other classes, or needs

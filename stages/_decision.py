@@ -99,7 +99,7 @@ def _against_champions(
     try:
         rows = candidate.read_test_rows()
         for champion in champions:
-            comparisons[champion.folder] = _champion.compare(candidate, champion, rows, params.random_state)
+            comparisons[champion.folder] = _champion.compare_candidate(candidate, champion, rows, params.random_state)
     except NotComparableError as error:
         return Decision(refusals | {"champion": f"release {champion.folder} cannot be compared: {error}"})
     lines = [f"{metric} {each.describe(folder)}" for folder, each in comparisons.items()]

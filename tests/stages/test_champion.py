@@ -36,20 +36,20 @@ def rows(seed: int = 0) -> pd.DataFrame:
 
 def test_rows_of_one_class_compare_nothing() -> None:
     with pytest.raises(NotComparableError, match="these rows give no roc_auc"):
-        _champion.compare_models(scorer(BINARY), scorer(BINARY), rows().assign(y="yes"), seed=0)
+        _champion.compare(scorer(BINARY), scorer(BINARY), rows().assign(y="yes"), seed=0)
 
 
 def test_numbers_are_compared_by_r2() -> None:
     numbers = rows().assign(y=lambda table: table["a"] + 0.1)
 
-    found = _champion.compare_models(scorer(VALUES), scorer(VALUES, "turned"), numbers, seed=0)
+    found = _champion.compare(scorer(VALUES), scorer(VALUES, "turned"), numbers, seed=0)
 
     assert found.candidate == pytest.approx(metrics.r2_score(numbers["y"], numbers["a"]))
     assert found.champion == pytest.approx(metrics.r2_score(numbers["y"], 1 - numbers["a"]))
 
 
 def test_a_model_compared_with_itself_differs_by_nothing() -> None:
-    found = _champion.compare_models(scorer(BINARY), scorer(BINARY), rows(), seed=0)
+    found = _champion.compare(scorer(BINARY), scorer(BINARY), rows(), seed=0)
 
     assert (found.difference, found.low, found.high) == (0, 0, 0)
 
@@ -57,7 +57,7 @@ def test_a_model_compared_with_itself_differs_by_nothing() -> None:
 def test_the_interval_holds_the_difference_and_is_the_same_twice() -> None:
     noisy = rows()
     noisy["y"] = np.where(np.random.default_rng(1).random(200) < 0.3, "no", noisy["y"])
-    found, again = (_champion.compare_models(scorer(BINARY), scorer(BINARY, "turned"), noisy, seed=3) for _ in range(2))
+    found, again = (_champion.compare(scorer(BINARY), scorer(BINARY, "turned"), noisy, seed=3) for _ in range(2))
 
     assert found.low < found.difference < found.high
     assert found == again
@@ -66,7 +66,7 @@ def test_the_interval_holds_the_difference_and_is_the_same_twice() -> None:
 def test_classes_in_another_order_are_the_same_classes() -> None:
     turned = BINARY.model_copy(update={"classes": ("yes", "no")})
 
-    found = _champion.compare_models(scorer(BINARY), scorer(turned, "turned"), rows(), seed=0)
+    found = _champion.compare(scorer(BINARY), scorer(turned, "turned"), rows(), seed=0)
 
     assert found.difference == 0
 
@@ -82,7 +82,7 @@ def test_classes_in_another_order_are_the_same_classes() -> None:
 )
 def test_a_champion_of_another_kind_is_not_compared(champion: Contract, reason: str) -> None:
     with pytest.raises(NotComparableError, match=reason):
-        _champion.compare_models(scorer(BINARY), scorer(champion), rows(), seed=0)
+        _champion.compare(scorer(BINARY), scorer(champion), rows(), seed=0)
 
 
 def test_a_champion_that_wants_numbers_cannot_read_words() -> None:
@@ -90,4 +90,4 @@ def test_a_champion_that_wants_numbers_cannot_read_words() -> None:
     other = BINARY.model_copy(update={"features": (FEATURE.model_copy(update={"name": "b"}),)})
 
     with pytest.raises(NotComparableError, match="it cannot read the test rows"):
-        _champion.compare_models(scorer(BINARY), scorer(other), words, seed=0)
+        _champion.compare(scorer(BINARY), scorer(other), words, seed=0)
