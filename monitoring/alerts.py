@@ -225,27 +225,37 @@ def data(timing: Timing, limits: Limits) -> Iterator[Alert]:
         " shift. If features drift too, begin with those; if none does, look at the model's version.",
         "data",
     )  # fmt: skip
+    missing = 'feature:reference_share{bin="missing"}'
     yield Alert(
         "MissingValues",
-        'feature:share:1h{bin="missing"} - on (job, version, feature, bin) feature:reference_share'
-        f" > {limits.missing_share} and on (job, version, feature) feature:psi:1h",
+        _beyond('feature:share:1h{bin="missing"}', missing, ("bin",), limits.missing_share, limits),
         timing.later, "warning",
         "{{ $labels.feature }} is missing more often than in training",
         f"Rows without {{{{ $labels.feature }}}} are {_PERCENT} of all, in percentage points above training. A source"
         " or a join has likely broken at the caller's.",
         "data",
     )  # fmt: skip
-    unseen = increase("prediction_warnings_total", timing.hour)
+    warned = f"sum by (job, version, feature) ({increase('prediction_warnings_total', timing.hour)})"
+    unseen, expected = f"{warned} / on (job, version, feature) feature:rows:sum1h", "feature:warnings:reference_share"
     yield Alert(
         "UnseenValues",
-        f"sum by (job, version, feature) ({unseen}) / on (job, version, feature) feature:rows:sum1h"
-        f" > {limits.unseen_share} and on (job, version, feature) feature:psi:1h",
+        _beyond(unseen, expected, (), limits.unseen_share, limits),
         timing.later, "warning",
-        "{{ $labels.feature }} has values that training did not know",
-        f"{_PERCENT} of the rows have an unseen category or a number out of range in {{{{ $labels.feature }}}}; the"
-        " model guesses there. See whether units or names changed at the caller's.",
+        "{{ $labels.feature }} has more values that training did not know",
+        f"Rows with an unseen category or a number out of range in {{{{ $labels.feature }}}} are {_PERCENT} of all, in"
+        " percentage points above what new rows like those of training have; the model guesses there. See whether"
+        " units or names changed at the caller's.",
         "data",
     )  # fmt: skip
+
+
+def _beyond(share: str, reference: str, labels: tuple[str, ...], limit: float, limits: Limits) -> str:
+    """Return by how much a share is above its reference, where chance in so few rows doesn't explain it."""
+    feature = "job, version, feature"
+    on = ", ".join((feature, *labels))
+    variance = f"{reference} * (1 - {reference}) / on ({feature}) group_left () feature:rows:sum1h"
+    chance = f"{limits.deviations:g} * sqrt({variance})"
+    return f"{share} - on ({on}) {reference} > on ({on}) {limit} + {chance} and on ({feature}) feature:psi:1h"
 
 
 def _either(level: str, limit: float) -> str:

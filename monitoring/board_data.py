@@ -67,12 +67,13 @@ DATA: Final = Board(
         ),
         Panel(
             "Unseen and out of range",
-            f"Share of rows with a category that training did not know, or a number beyond its range; "
-            f"{LIMITS.unseen_share:.0%} in an hour raise an alert.",
+            f"Share of rows with a category that training did not know, or a number beyond its range, above the "
+            f"share that new rows like those of training have; {LIMITS.unseen_share:.0%} in an hour raise an alert.",
             {
-                "{{feature}} {{kind}}": f"sum by (feature, kind) "
+                "{{feature}}": f"sum by (feature) "
                 f"(rate(prediction_warnings_total{{{FEATURE}}}{RATE})) / on (feature) "
-                f"group_left () (sum by (feature) (rate(feature_rows_total{{{FEATURE}}}{RATE})) > 0)"
+                f"(sum by (feature) (rate(feature_rows_total{{{FEATURE}}}{RATE})) > 0) - on (feature) "
+                f"max by (feature) (prediction_warnings_reference_share{{{FEATURE}}})"
             },
             unit="percentunit",
             limit=LIMITS.unseen_share,

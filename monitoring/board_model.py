@@ -54,18 +54,19 @@ MODEL: Final = Board(
         ),
         Panel(
             "Score, live against test rows",
-            "Share of rows in each bin of the score in the last hour, beside that of the test "
+            "Share of rows in each bin of the score in the last hour, beside those of the test and the training "
             "rows; a binary model's score is the positive class's probability.",
             {
                 "live": f"sum by (bin) (score:share:1h{{{VERSION}}})",
-                "test": f"max by (bin) (score_reference_share{{{VERSION}}})",
+                "{{rows}} rows": f"max by (rows, bin) (score_reference_share{{{VERSION}}})",
             },
             "bars",
             "percentunit",
         ),
         Panel(
             "Drift of the score",
-            f"Population stability index; above {LIMITS.psi} is a major shift.",
+            f"Population stability index against the test or the training rows, whichever are nearer; above "
+            f"{LIMITS.psi} is a major shift.",
             {"last hour": f"score:psi:1h{{{VERSION}}}", "last day": f"score:psi:24h{{{VERSION}}}"},
             warn=LIMITS.psi / 2,
             limit=LIMITS.psi,

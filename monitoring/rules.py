@@ -20,6 +20,8 @@ class Drift:
 
     name: str
     by: tuple[str, ...]
+    references_by: tuple[str, ...] = ()
+    """Labels that tell several references apart; live rows are held against the nearest."""
 
     @property
     def counted(self) -> str:
@@ -33,7 +35,7 @@ class Drift:
 
 
 FEATURES: Final = Drift("feature", ("job", "version", "feature"))
-SCORES: Final = Drift("score", ("job", "version"))
+SCORES: Final = Drift("score", ("job", "version"), ("rows",))
 
 
 def increase(metric: str, window: str) -> str:
@@ -57,28 +59,39 @@ def drift(of: Drift, label: str, window: str, limits: Limits) -> list[Rule]:
 
     PSI = Σ (live - reference) ln(live / reference) over the bins, with shares below
     `limits.share_floor` counted as that floor. There is a value only where the window has
-    `limits.rows_per_bin` rows for each bin.
+    `limits.rows_per_bin` rows for each bin, and `limits.min_rows` in all.
     """
     group, level = ", ".join(of.by), of.name
+    references = ", ".join((*of.by, *of.references_by))
     rows, live, total = f"{level}:rows:increase{label}", f"{level}:share:{label}", f"{level}:rows:sum{label}"
     floor = limits.share_floor
     share = f"clamp_min({live}, {floor})"
     reference = f"clamp_min({level}:reference_share, {floor})"
+    to = f"on ({group}, bin) group_left () {share}"
+    index = f"sum by ({references}) (({reference} - {to}) * ln({reference} / {to}))"
+    nearest = f"min by ({group}) " if of.references_by else ""
     return [
         record(rows, f"sum by ({group}, bin) ({increase(of.counted, window)})"),
         record(total, f"sum by ({group}) ({rows})"),
         record(live, f"{rows} / on ({group}) group_left () ({total} > 0)"),
         record(
             f"{level}:psi:{label}",
-            f"sum by ({group}) (({share} - {reference}) * ln({share} / {reference}))"
-            f" and on ({group}) {total} >= {limits.rows_per_bin} * count by ({group}) ({level}:reference_share)",
+            f"{nearest}({index}) and on ({group}) {total}"
+            f" >= clamp_min({limits.rows_per_bin} * count by ({group}) ({rows}), {limits.min_rows})",
         ),
     ]
 
 
 def references(of: Drift) -> Rule:
     """Make the rule for the shares that all instances agree on."""
-    return record(f"{of.name}:reference_share", f"max by ({', '.join(of.by)}, bin) ({of.reference})")
+    labels = ", ".join((*of.by, *of.references_by, "bin"))
+    return record(f"{of.name}:reference_share", f"max by ({labels}) ({of.reference})")
+
+
+def warnings_reference() -> Rule:
+    """Make the rule for the share of rows that are warned about although nothing drifted."""
+    group = ", ".join(FEATURES.by)
+    return record("feature:warnings:reference_share", f"max by ({group}) (prediction_warnings_reference_share)")
 
 
 def error_ratio(label: str, window: str) -> Rule:
@@ -121,6 +134,7 @@ def groups(timing: Timing, limits: Limits) -> list[dict[str, Any]]:
     requests = [error_ratio(label, window) for label, window in windows]
     requests += [latency(quantile, timing.fast) for quantile in (0.5, 0.9, 0.99)]
     hourly = [rule for of in (FEATURES, SCORES) for rule in (references(of), *drift(of, "1h", timing.hour, limits))]
+    hourly.append(warnings_reference())
     daily = [rule for of in (FEATURES, SCORES) for rule in drift(of, "24h", timing.day, limits)]
     return [
         {"name": "requests", "interval": timing.evaluation, "rules": requests},

@@ -69,7 +69,9 @@ class Limits:
     missing_share: float = 0.1
     """Share of rows without a value above training's share."""
     unseen_share: float = 0.05
-    """Share of rows with a value that training did not know."""
+    """Share of rows with a value that training did not know, above the share that is expected of new rows."""
+    deviations: float = 3.0
+    """Standard deviations that a share is above its reference by chance; they add to the two limits above."""
     accuracy_margin: float = 0.05
     """How much live accuracy may be below the accepted one; of a mean absolute error as a share of it, fivefold."""
     min_feedback: int = 100
@@ -83,6 +85,8 @@ class Limits:
     rows_per_bin: int = 20
     """Rows in the window for each bin of a feature, below which PSI gives no verdict: PSI of rows that did
     not drift is about (bins - 1) / rows, so that chance alone gives at most 0.05."""
+    min_rows: int = 200
+    """Rows in the window below which nothing is said about any feature: with two bins, 40 rows are too few."""
 
 
 PRODUCTION: Final = Timing()

@@ -99,7 +99,14 @@ class CategoryFeature(_Feature):
     type: Literal["category"] = "category"
     categories: tuple[str, ...]
     bin_shares: tuple[float, ...]
-    """Share of the training rows in each category, then of those with no value."""
+    """Share of the training rows in each category, then of those with no value; sums to 1 with `unseen_share`."""
+    unseen_share: float = 0.0
+    """Share of the training rows whose category is not among `categories`."""
+    unseen_share_in_new_rows: float = 0.0
+    """The same of new rows of the same kind, as estimated from the training rows; never less."""
+    rare_share: float = 0.0
+    """Drift counts the categories with at most this share of the training rows together with the unseen ones:
+    new rows of the same kind have them unseen too often."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -157,7 +164,7 @@ Feature = Annotated[NumberFeature | BooleanFeature | CategoryFeature | DateFeatu
 
 
 class ScoreBins(_Frozen):
-    """How the model's scores are spread over the test rows, to hold live ones against.
+    """How the model's scores are spread over the test and the training rows, to hold live ones against.
 
     A score is the positive class's probability (binary), the predicted class's
     (multiclass) or the value (regression).
@@ -167,6 +174,8 @@ class ScoreBins(_Frozen):
     """Inner edges of the quantile bins, rising; bin i holds edge[i-1] < x <= edge[i]."""
     shares: tuple[float, ...]
     """Share of the test rows in each bin, len(edges) + 1 of them; sums to 1."""
+    training_shares: tuple[float, ...] = ()
+    """The same of the training rows, which the model knows; empty where nobody measured it."""
 
 
 class Contract(_Frozen):

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, DatePart, Feature, NumberFeature
-from stages import _beyond
+from stages import _beyond, _tail
 from stages._schema import LeftOut
 
 BINS = 10
@@ -182,11 +182,16 @@ def _category(column: pd.Series) -> CategoryFeature:
     # Most frequent first, then by name: the same order whatever the order of the rows.
     categories = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CATEGORIES])
     missing = column.isna().to_numpy()
+    kept = np.array([counts.pop(name) for name in categories])
+    tail = _tail.measure(kept, np.array(list(counts.values()), dtype=np.int64), len(column))
     return CategoryFeature(
         name=str(column.name),
         nullable=bool(missing.any()),
         categories=tuple(categories),
-        bin_shares=(*(_digits(counts[name] / len(column)) for name in categories), _share(missing)),
+        bin_shares=(*(_digits(count / len(column)) for count in kept), _share(missing)),
+        unseen_share=_digits(tail.unseen),
+        unseen_share_in_new_rows=_digits(tail.unseen_in_new),
+        rare_share=_digits(tail.rare),
     )
 
 
@@ -230,10 +235,20 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | LeftOut:
 def _bins(values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     known = values[~np.isnan(values)]
     quantiles = np.quantile(known, np.arange(1, BINS) / BINS, method="lower")
-    edges = np.unique(quantiles[quantiles < known.max()])
+    edges = np.unique(np.concatenate([quantiles, _below_frequent(known, quantiles)]))
+    edges = edges[edges < known.max()]
     counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
     shares = [_digits(count / len(values)) for count in counts]
     return tuple(float(edge) for edge in edges), (*shares, _share(np.isnan(values)))
+
+
+def _below_frequent(
+    known: np.ndarray[tuple[int], np.dtype[np.float32]], quantiles: np.ndarray[tuple[int], np.dtype[np.float32]]
+) -> list[np.float32]:
+    """List the values just below those that are several quantiles, so that these have a bin of their own."""
+    frequent, times = np.unique(quantiles, return_counts=True)
+    below = (known[known < value] for value in frequent[times > 1])
+    return [values.max() for values in below if values.size]
 
 
 def _share(mask: Sequence[bool] | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> float:

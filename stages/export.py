@@ -28,6 +28,8 @@ _RESOLUTION = 2.0**-22
 """Two probabilities that are nearer in scikit-learn's own sum are equal: four steps of float32."""
 _ROWS_AT_ONCE = 16_384
 _BINS = 10
+_TRAINING_ROWS = 50_000
+"""Training rows at most whose scores are counted."""
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -68,17 +70,31 @@ def _serialised(graph: onnx.ModelProto) -> bytes:
     return bytes(graph.SerializeToString(deterministic=True))
 
 
-def score_bins(contract: Contract, scores: Scores) -> ScoreBins:
-    """Count the scores in their own deciles; equal ones share a bin, so that there may be fewer than ten."""
-    if contract.task == "binary" and contract.positive is not None:
-        scores = scores[:, contract.classes.index(contract.positive)]
-    elif contract.task == "multiclass":
-        scores = scores.max(axis=1)
+def score_bins(contract: Contract, tested: Scores, trained: Scores) -> ScoreBins:
+    """Count the scores of test and training rows in the test rows' deciles.
+
+    Equal scores share a bin, so that there may be fewer than ten.
+    """
+    scores = _watched(contract, tested)
     quantiles = np.quantile(scores, np.arange(1, _BINS) / _BINS, method="lower")
     edges = np.unique(quantiles[quantiles < scores.max()])
+    return ScoreBins(
+        edges=tuple(float(edge) for edge in edges),
+        shares=_shares(edges, scores),
+        training_shares=_shares(edges, _watched(contract, trained)),
+    )
+
+
+def _watched(contract: Contract, scores: Scores) -> Scores:
+    """Return the one score of each row that drift is counted by, shape (rows,)."""
+    if contract.task == "binary" and contract.positive is not None:
+        return scores[:, contract.classes.index(contract.positive)]
+    return scores.max(axis=1) if contract.task == "multiclass" else scores
+
+
+def _shares(edges: Scores, scores: Scores) -> tuple[float, ...]:
     counts = np.bincount(np.searchsorted(edges, scores, side="left"), minlength=len(edges) + 1)
-    shares = tuple(round(float(count) / len(scores), 12) for count in counts)
-    return ScoreBins(edges=tuple(float(edge) for edge in edges), shares=shares)
+    return tuple(round(float(count) / len(scores), 12) for count in counts)
 
 
 def score(model: service.model.Model, rows: pd.DataFrame) -> Scores:
@@ -142,6 +158,11 @@ def _in_pieces(answer: Callable[[pd.DataFrame], Scores], rows: pd.DataFrame) -> 
         return np.concatenate(list(threads.map(piece, range(0, len(rows), _ROWS_AT_ONCE))))
 
 
+def _sample(rows: pd.DataFrame) -> pd.DataFrame:
+    """Take rows at equal distances."""
+    return rows.iloc[:: -(-len(rows) // _TRAINING_ROWS)]
+
+
 def _write(path: Path, content: bytes) -> service.model.Model:
     path.write_bytes(content)
     return service.model.load(path)
@@ -158,8 +179,9 @@ def main() -> None:
     with _files.replacing(_files.ONNX) as beside, timed(f"comparing {len(rows):,} test rows with scikit-learn"):
         model = _write(beside, content)
         scores = score(model, rows)
+        trained = score(model, _sample(pd.read_parquet(_files.TRAIN)))
         parity = compare(pipeline, model, rows, scores)
-        beside.write_bytes(with_score_bins(content, score_bins(schema.contract, scores)))
+        beside.write_bytes(with_score_bins(content, score_bins(schema.contract, scores, trained)))
     tied = f"; {parity.ties:,} have two equally probable classes" if parity.ties else ""
     log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {parity.worst:.1e} off{tied}")
 

@@ -82,7 +82,7 @@ class Layout:
         watched = numbers[:, self.watched]
         beyond = (watched < self._low[self.watched]) | (watched > self._high[self.watched])
         found = ((row, self._features[place]) for row, place in np.argwhere(beyond).tolist())
-        return [Outside(row, feature, _kind(feature)) for row, feature in found]
+        return [Outside(row, feature, warning_kind(feature)) for row, feature in found]
 
     def fill(self, numbers: Matrix) -> tuple[Matrix, int]:
         """Turn infinite numbers, which stand for values left out, into missing ones.
@@ -136,5 +136,6 @@ def _range(feature: Feature) -> tuple[float, float]:
             return feature.minimum, feature.maximum
 
 
-def _kind(feature: Feature) -> str:
+def warning_kind(feature: Feature) -> str:
+    """Return which warning a value of the feature may cause."""
     return "unseen_category" if isinstance(feature, CategoryFeature) else "out_of_range"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import SCORE_BINS_KEY, Label, Matrix, ScoreBins
+from service.contract import SCORE_BINS_KEY, CategoryFeature, Label, Matrix, ScoreBins
 from service.counting.counters import Counters
 from service.counting.families import Family
-from service.inputs.layout import Layout, Outside
+from service.inputs.layout import Layout, Outside, warning_kind
 from service.scoring.bins import Bins
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ STATUS_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 UNKNOWN_ROUTE: Final = ("OTHER", "none")
 """Method and route of requests for paths that there are not."""
 ERROR_KINDS: Final = ("missing", "wrong_type", "wrong_value", "unknown", "outside")
-WARNING_KINDS: Final = ("unseen_category", "out_of_range")
 NO_FEATURE: Final = ""
 
 _INSTANCES: Final = Family("prediction_instances", "Rows per request.", kind="histogram", bounds=INSTANCE_BOUNDS)
@@ -100,7 +99,7 @@ class PredictionMetrics:
         self._place_labels = {
             label: self._place("predictions", _label_text(label)) for label in self._contract.classes or (None,)
         }
-        self._first_bin = self._place("feature_rows", self._contract.features[0].name, self._bins.names[0][0])
+        self._first_bin = self._place("feature_rows", self._contract.features[0].name, self._bins.features[0].names[0])
         self._waiting: list[_Answered] = []
         self._rows = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -164,11 +163,15 @@ class PredictionMetrics:
             self._block.retire()
 
     def _set_references(self, artifact: "Artifact") -> None:
-        for feature, names in zip(self._contract.features, self._bins.names, strict=True):
-            for name, share in zip(names, feature.bin_shares, strict=False):
+        for feature, bins in zip(self._contract.features, self._bins.features, strict=True):
+            for name, share in zip(bins.names, bins.shares, strict=True):
                 self._block.set(self._place("feature_reference_share", feature.name, name), share)
-        for number, share in enumerate(self._score_bins.shares if self._score_bins else ()):
-            self._block.set(self._place("score_reference_share", str(number)), share)
+            if isinstance(feature, CategoryFeature):
+                expected = max(feature.unseen_share, feature.unseen_share_in_new_rows)
+                self._block.set(self._place("prediction_warnings_reference_share", feature.name), expected)
+        for rows, shares in _score_shares(self._score_bins).items():
+            for number, share in enumerate(shares):
+                self._block.set(self._place("score_reference_share", rows, str(number)), share)
         self._block.set(self._block.index("model_info", artifact.name, self._version, artifact.data_md5), 1.0)
 
 
@@ -184,16 +187,26 @@ def _score_bins(artifact: "Artifact") -> ScoreBins | None:
     return ScoreBins.model_validate_json(found) if found else None
 
 
+def _score_shares(score_bins: ScoreBins | None) -> dict[str, tuple[float, ...]]:
+    """Return the shares that live scores are held against, by the rows that they are of."""
+    if score_bins is None:
+        return {}
+    known = {"test": score_bins.shares, "training": score_bins.training_shares}
+    return {rows: shares for rows, shares in known.items() if shares}
+
+
 def _families(artifact: "Artifact", bins: Bins, score_bins: ScoreBins | None) -> list[Family]:
     version, contract = artifact.model.version, artifact.model.contract
     names = [feature.name for feature in contract.features]
-    in_bins = tuple((version, feature, name) for feature, each in zip(names, bins.names, strict=True) for name in each)
+    in_bins = tuple(
+        (version, feature, name) for feature, each in zip(names, bins.features, strict=True) for name in each.names
+    )
     in_score_bins = tuple((version, str(number)) for number in range(len(score_bins.shares) if score_bins else 0))
     labels = [(version, _label_text(each)) for each in contract.classes or (None,)]
     counted: list[tuple[str, str, tuple[str, ...], Sequence[tuple[str, ...]]]] = [
         ("predictions", "Rows predicted.", ("label",), labels),
         ("prediction_warnings", "Values beyond those of training, answered all the same.", ("feature", "kind"),
-         [(version, name, kind) for name in names for kind in WARNING_KINDS]),
+         [(version, feature.name, warning_kind(feature)) for feature in contract.features]),
         ("prediction_errors", "Values that the contract does not allow.", ("feature", "kind"),
          [(version, name, kind) for name in [*names, NO_FEATURE] for kind in ERROR_KINDS]),
         ("feature_rows", "Rows by the feature's training bin.", ("feature", "bin"), in_bins),
@@ -213,11 +226,23 @@ def _families(artifact: "Artifact", bins: Bins, score_bins: ScoreBins | None) ->
             merge="max",
         ),
         Family(
-            "score_reference_share",
-            "Share of the test rows in each score bin, 0 to 1.",
+            "prediction_warnings_reference_share",
+            "Share of new rows of the training rows' kind that would be warned about, 0 to 1.",
             kind="gauge",
-            labels=("version", "bin"),
-            series=in_score_bins,
+            labels=("version", "feature"),
+            series=tuple((version, name) for name in names),
+            merge="max",
+        ),
+        Family(
+            "score_reference_share",
+            "Share of the test or training rows in each score bin, 0 to 1.",
+            kind="gauge",
+            labels=("version", "rows", "bin"),
+            series=tuple(
+                (version, rows, str(number))
+                for rows, shares in _score_shares(score_bins).items()
+                for number in range(len(shares))
+            ),
             merge="max",
         ),
         Family(

@@ -100,13 +100,16 @@ def _error(error: float) -> dict[str, float]:
 
 
 def _missing(share: float) -> dict[str, float]:
+    # Three standard deviations of a share of 0.2 in 14,400 rows are 0.01.
     return {f'feature:share:1h{{{FEATURE},bin="missing"}}': share, f"feature:psi:1h{{{FEATURE}}}": 0.1,
-            f'feature:reference_share{{{FEATURE},bin="missing"}}': 0.25}  # fmt: skip
+            f"feature:rows:sum1h{{{FEATURE}}}": 14_400,
+            f'feature:reference_share{{{FEATURE},bin="missing"}}': 0.2}  # fmt: skip
 
 
-def _unseen(rows: float) -> dict[str, float]:
+def unseen(rows: float, reference: float = 0) -> dict[str, float]:
     return {f'prediction_warnings_total{{{FEATURE},instance="a",kind="out_of_range"}}': rows,
-            f"feature:rows:sum1h{{{FEATURE}}}": 100 * 60, f"feature:psi:1h{{{FEATURE}}}": 0.1}  # fmt: skip
+            f"feature:rows:sum1h{{{FEATURE}}}": 100 * 60, f"feature:psi:1h{{{FEATURE}}}": 0.1,
+            f'prediction_warnings_reference_share{{{FEATURE},instance="a"}}': reference}  # fmt: skip
 
 
 def cases() -> Iterator[Case]:
@@ -130,5 +133,5 @@ def cases() -> Iterator[Case]:
     yield Case("LiveErrorHigh", _error, (4.875, 5, 5.5), of_version, "5.5", recovery=24 * 60)
     yield Case("FeatureDrift", _recorded("feature:psi:1h", FEATURE), (0.19, 0.2, 0.21), of_feature, "0.21")
     yield Case("PredictionDrift", _recorded("score:psi:1h", VERSION), (0.19, 0.2, 0.21), of_version, "0.21")
-    yield Case("MissingValues", _missing, (0.34, 0.35, 0.375), of_feature | {"bin": "missing"}, "12.5%")
-    yield Case("UnseenValues", _unseen, (4.9, 5, 6), of_feature, "6%", minutes=80)
+    yield Case("MissingValues", _missing, (0.309, 0.31, 0.325), of_feature | {"bin": "missing"}, "12.5%")
+    yield Case("UnseenValues", unseen, (4.9, 5, 6), of_feature, "6%", minutes=80)

@@ -10,7 +10,7 @@ import yaml
 from monitoring import alerts
 from monitoring.alert import Alert
 from monitoring.timing import LIMITS, PRODUCTION
-from tests.monitoring.cases import Case, cases
+from tests.monitoring.cases import Case, cases, unseen
 from tests.monitoring.programs import succeeds
 
 RULES = Path("monitoring/prometheus/rules")
@@ -101,6 +101,13 @@ def test_the_day_speaks_where_the_hour_has_too_few_rows(tmp_path: Path, root: Pa
     hour = {'feature:psi:1h{job="api",version="v1",feature="size"}': 0.1}
     case = Case("FeatureDrift", lambda _: {}, (0, 0, 0), labels, "0.50")
     _check(tmp_path, root, _test(case, [(day, 20)], fires=True), _test(case, [(day | hour, 20)], fires=False))
+
+
+@pytest.mark.parametrize(("rows", "fires"), [(45, False), (50, False), (51, False), (52, True), (60, True)])
+def test_unseen_categories_count_above_what_new_rows_have(rows: int, fires: bool, tmp_path: Path, root: Path) -> None:
+    labels = {"job": "api", "version": "v1", "feature": "size"}
+    case = Case("UnseenValues", lambda level: unseen(level, 0.45), (0, 0, 0), labels, f"{rows - 45}%")
+    _check(tmp_path, root, _test(case, [(case.world(rows), 80)], fires=fires))
 
 
 def test_a_restart_of_a_service_with_one_worker_counts(tmp_path: Path, root: Path) -> None:

@@ -35,13 +35,14 @@ def test_drift_in_one_feature_points_at_it_alone(watched: Watched) -> None:
     assert [each["metric"]["feature"] for each in above] == ["noise"]
 
 
-def test_psi_of_the_score_is_that_of_numpy(watched: Watched) -> None:
+def test_psi_of_the_score_is_that_of_numpy_against_the_nearer_rows(watched: Watched) -> None:
     answers = {each["metric"]["bin"]: float(each["value"][1]) for each in watched.prometheus.query("score:share:1h")}
-    reference = {
-        each["metric"]["bin"]: float(each["value"][1]) for each in watched.prometheus.query("score_reference_share")
-    }
-    expected = psi([answers[name] for name in reference], list(reference.values()), LIMITS.share_floor)
-    assert watched.prometheus.value("score:psi:1h") == pytest.approx(expected, abs=1e-6)
+    found = []
+    for rows in ("test", "training"):
+        asked = watched.prometheus.query(f'score_reference_share{{rows="{rows}"}}')
+        reference = {each["metric"]["bin"]: float(each["value"][1]) for each in asked}
+        found.append(psi([answers[name] for name in reference], list(reference.values()), LIMITS.share_floor))
+    assert watched.prometheus.value("score:psi:1h") == pytest.approx(min(found), abs=1e-6)
 
 
 def _history(now: int, counts: dict[str, list[tuple[int, int]]], reference: dict[str, float]) -> str:
@@ -76,13 +77,17 @@ def test_rows_leave_the_short_window_after_an_hour_and_stay_in_the_long_one(tmp_
             assert made.value(f"feature:psi:{window}") == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("rows", "speaks"), [(79, False), (80, True)])
-def test_there_is_no_verdict_from_few_rows(rows: int, speaks: bool, tmp_path: Path, root: Path) -> None:
-    series = [f'feature_reference_share{{{LABELS},bin="{name}"}}' for name in "abcd"]
-    counted = [f'feature_rows_total{{{LABELS},bin="{name}"}}' for name in "abcd"]
-    rising = [f"0+{rows if number == 0 else 0}x1" for number in range(4)]
-    inputs = [f"{{series: '{name}', values: \"0.25x1\"}}" for name in series]
-    inputs += [f"{{series: '{name}', values: \"{values}\"}}" for name, values in zip(counted, rising, strict=True)]
+@pytest.mark.parametrize(
+    ("bins", "rows", "speaks"), [(4, 199, False), (4, 200, True), (12, 239, False), (12, 240, True)]
+)
+def test_there_is_no_verdict_from_few_rows(bins: int, rows: int, speaks: bool, tmp_path: Path, root: Path) -> None:
+    labels = [f'{{{LABELS},bin="{number}"}}' for number in range(bins)]
+    inputs = [f"{{series: 'feature_reference_share{each}', values: \"{1 / bins}x1\"}}" for each in labels]
+    rising = [rows, *[0] * (bins - 1)]
+    inputs += [
+        f"{{series: 'feature_rows_total{each}', values: \"0+{more}x1\"}}"
+        for each, more in zip(labels, rising, strict=True)
+    ]
     expected = "[{labels: '{}', value: 1}]" if speaks else "[]"
     (tmp_path / "test.yml").write_text(
         f"rule_files: [{root / 'monitoring/prometheus/rules/recording.yml'}]\n"

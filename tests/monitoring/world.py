@@ -62,17 +62,26 @@ def make_artifact(folder: Path, repository: Path, n_estimators: int = 10) -> tup
     """Train, export and lock a small forest, as the pipeline does."""
     table = pd.DataFrame(drawn := draw(np.random.default_rng(1)))
     table["y"] = truth(drawn)
+    root, contract, _ = make_model(folder, repository, table, n_estimators)
+    return root, contract
+
+
+def make_model(
+    folder: Path, repository: Path, table: pd.DataFrame, n_estimators: int = 10
+) -> tuple[Root, Contract, pd.DataFrame]:
+    """Train on a table with the target ``y``; also return the training rows."""
     raw = YAML(typ="safe", pure=True).load((repository / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "table.csv", "target": "y", "positive": None}
     raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
     params = Params.model_validate(raw | {"n_estimators": n_estimators})
     rows, tested, schema = prepare.prepare(table, params)
     content = export.export(train.train(rows, schema.contract, params), schema.contract)
-    scores = export.score(model.from_bytes(content, "model.onnx"), tested)
-    content = export.with_score_bins(content, export.score_bins(schema.contract, scores))
+    made = model.from_bytes(content, "model.onnx")
+    bins = export.score_bins(schema.contract, export.score(made, tested), export.score(made, rows))
+    content = export.with_score_bins(content, bins)
     root = Root(folder)
     root.write(content, json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode())
-    return root, schema.contract
+    return root, schema.contract, rows
 
 
 class Caller:

@@ -154,6 +154,26 @@ def test_the_bins_of_a_number_hold_all_rows(values: Any) -> None:
     assert len(feature.bin_shares) == len(feature.bin_edges) + 2 <= BINS + 1
 
 
+@pytest.mark.parametrize(("below", "above"), [(2, 0), (0, 2), (2, 2)])
+def test_a_value_that_most_rows_have_is_alone_in_its_bin(below: int, above: int) -> None:
+    values = [*RNG.uniform(0, 4, below), *[5.0] * 96, *RNG.uniform(6, 9, above)]
+
+    (feature,), _ = find_features(column(values), NO_ROLES)
+
+    assert isinstance(feature, NumberFeature)
+    assert 96 / len(values) in [pytest.approx(share) for share in feature.bin_shares]
+
+
+def test_rows_of_categories_that_are_not_kept_are_the_unseen_share() -> None:
+    names = [f"k{number:04}" for number in range(1500)]
+
+    (feature,), _ = find_features(column([*names, *names, *names[500:]]), NO_ROLES)
+
+    assert isinstance(feature, CategoryFeature)
+    assert feature.unseen_share == pytest.approx(1000 / 4000)
+    assert sum(feature.bin_shares) + feature.unseen_share == pytest.approx(1)
+
+
 @pytest.mark.parametrize("name", ["le", "__name__", "<script>", "a b", "1.x", "é", "class", "数"])
 def test_any_name_stays_as_it_is(name: str) -> None:
     features, _ = find_features(column(RNG.normal(size=ROWS)).rename(columns={"x": name}), NO_ROLES)

@@ -189,7 +189,7 @@ CONTRACT = Contract(
 
 @given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32)))
 def test_score_bins_hold_all_rows(scores: export.Scores) -> None:
-    bins = export.score_bins(CONTRACT, scores)
+    bins = export.score_bins(CONTRACT, scores, scores[:1])
 
     assert sum(bins.shares) == pytest.approx(1)
     assert len(bins.shares) == len(bins.edges) + 1
@@ -198,13 +198,16 @@ def test_score_bins_hold_all_rows(scores: export.Scores) -> None:
 
 
 def test_scores_that_all_differ_fill_ten_equal_bins() -> None:
-    bins = export.score_bins(CONTRACT, np.arange(1000, dtype=np.float32))
+    scores = np.arange(1000, dtype=np.float32)
+
+    bins = export.score_bins(CONTRACT, scores, scores[:200])
 
     assert bins.shares == (0.1,) * 10
+    assert bins.training_shares == (0.5, 0.5, *(0.0,) * 8)
 
 
 def test_scores_that_are_all_the_same_are_one_bin() -> None:
-    bins = export.score_bins(CONTRACT, np.full(30, 0.7, dtype=np.float32))
+    bins = export.score_bins(CONTRACT, *[np.full(30, 0.7, dtype=np.float32)] * 2)
 
     assert (bins.edges, bins.shares) == ((), (1.0,))
 
@@ -216,7 +219,7 @@ def test_a_score_is_the_probability_of_the_positive_or_the_predicted_class(task:
     labels = {"classes": ("a", "b"), "positive": "a", "task": task}
     contract = CONTRACT.model_copy(update=labels)
 
-    bins = export.score_bins(contract, np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
+    bins = export.score_bins(contract, *[np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)] * 2)
 
     assert bins.edges == (min(expected),)
 
@@ -225,7 +228,7 @@ def test_bins_go_into_the_file_and_change_nothing_else(
     table: pd.DataFrame, fitted: Callable[..., Fitted], tmp_path: Path
 ) -> None:
     _, served, test = fitted(table)
-    bins = export.score_bins(served.contract, export.score(served, test))
+    bins = export.score_bins(served.contract, scores := export.score(served, test), scores)
     (tmp_path / "b.onnx").write_bytes(export.with_score_bins((tmp_path / "m.onnx").read_bytes(), bins))
 
     again = service.model.load(tmp_path / "b.onnx")

@@ -16,7 +16,7 @@ from service.counting.counters import Counters
 from service.inputs import moments
 from service.inputs.layout import Layout
 from service.scoring import artifact
-from service.scoring.bins import Bins, bin_names
+from service.scoring.bins import Bins, feature_bins
 from service.scoring.digits import shortest
 from service.scoring.serving import Served
 from tests.service.artifacts import Root, contract, graph, stump, with_contract
@@ -86,7 +86,7 @@ def test_a_number_is_counted_between_the_edges_that_enclose_it(numbers: Any) -> 
         )
     )
     bins = Bins(described, Layout(described))
-    names = [name for each in bins.names for name in each]
+    names = [name for each in bins.features for name in each.names]
     placed = [[names[place] for place in feature] for feature in bins.places(numbers)]
     for column, edges in enumerate((0, 4, 300)):
         above = [next((edge for edge in (*EDGES[:edges], INF) if value <= edge), None) for value in numbers[:, column]]
@@ -130,17 +130,10 @@ def test_bins_are_named_by_their_upper_edge() -> None:
     feature = NumberFeature(
         name="x", nullable=False, minimum=0, maximum=1, bin_edges=(0.1, 0.5), bin_shares=(0.3, 0.3, 0.4, 0)
     )
-    assert bin_names(feature) == ["0.1", "0.5", "+Inf", "missing"]
-
-
-def test_a_category_called_missing_is_not_taken_for_a_missing_one() -> None:
-    feature = CategoryFeature(
-        name="x", nullable=True, categories=("missing", "missing_0", "unseen"), bin_shares=(0.25,) * 4
-    )
-    assert bin_names(feature) == ["missing", "missing_0", "unseen", "missing_1", "unseen_0"]
+    assert feature_bins(feature).names == ("0.1", "0.5", "+Inf", "missing")
 
 
 def test_edges_that_differ_have_names_that_differ() -> None:
     edges = tuple(float(np.float32(0.1) + np.float32(step) * np.finfo(np.float32).eps) for step in range(5))
     feature = NumberFeature(name="x", nullable=False, minimum=0, maximum=1, bin_edges=edges, bin_shares=(0.1,) * 7)
-    assert len(set(bin_names(feature))) == 7
+    assert len(set(feature_bins(feature).names)) == 7

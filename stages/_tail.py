@@ -1,0 +1,66 @@
+"""The rare categories of a column: how many rows of new data have a category that is not known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_MOST_PSI = 0.05
+"""Population stability index that rare categories may cause in new rows of the same kind."""
+_FLOOR = 1e-4
+"""What an empty bin counts as, as in monitoring's rules."""
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Shares of rows, 0 to 1."""
+
+    unseen: float
+    """Training rows whose category is not kept."""
+    unseen_in_new: float
+    """New rows of the same kind whose category is not kept, as estimated from the training rows."""
+    rare: float
+    """Drift counts kept categories with at most this share of the training rows together with those not kept."""
+
+
+def measure(kept: Counts, others: Counts, rows: int) -> Tail:
+    """Estimate how a column's rare categories look in new rows.
+
+    A category of few training rows could as well have had none. So each training row is left out in turn
+    (Good 1953): if its category then has fewer rows than one that is not kept, a new row like it would be
+    unseen. In the same way new rows move from the categories of any count to those of one row less; `rare` is
+    the lowest count at which this move hardly changes the shares above and below it.
+
+    Parameters
+    ----------
+    kept
+        Training rows of each kept category, at least 1, shape (categories,).
+    others
+        Training rows of each category that is not kept.
+    rows
+        All training rows, those without a value among them.
+    """
+    unseen = int(others.sum())
+    rare = next(count for count in (0, *np.unique(kept).tolist()) if _psi(kept, others, count, rows) <= _MOST_PSI)
+    return Tail(unseen / rows, (unseen + _moved(kept, others, 0)) / rows, rare / rows)
+
+
+def _moved(kept: Counts, others: Counts, rare: int) -> float:
+    """Estimate how many of `rows` new rows leave the kept categories of more than `rare` rows."""
+    limit = int(others.max(initial=0))
+    if rare >= limit:
+        return float(kept[kept == rare + 1].sum())
+    # At the limit, names decide which categories are kept; one that comes down to it takes part.
+    ties = np.count_nonzero(others == limit)
+    share = ties / (ties + np.count_nonzero(kept == limit))
+    return float(kept[(kept > rare) & (kept <= limit)].sum() + share * kept[kept == limit + 1].sum())
+
+
+def _psi(kept: Counts, others: Counts, rare: int, rows: int) -> float:
+    """Estimate the index of new rows if categories of at most `rare` rows count as unseen."""
+    below, moved = int(others.sum() + kept[kept <= rare].sum()), _moved(kept, others, rare)
+    training = np.maximum(np.array([below, rows - below]) / rows, _FLOOR)
+    new = np.maximum(np.array([below + moved, rows - below - moved]) / rows, _FLOOR)
+    return float(((new - training) * np.log(new / training)).sum())
