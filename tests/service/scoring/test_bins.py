@@ -12,7 +12,7 @@ from service.inputs.layout import Layout
 from service.scoring.bins import MOST_CATEGORIES, Bins, feature_bins
 from stages._columns import Roles, find_features
 
-ROLES = Roles(target="y", time_column=None, group_column=None)
+ROLES = Roles(target="y")
 
 
 def _contract(feature: Feature) -> Contract:
