@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from service.contract import Contract, Feature
 from stages import _metrics, _slices
 from stages._params import Params
-from stages._schema import Schema
+from stages._schema import RareClasses, Schema
 
 _FEW_TEST_ROWS = 1_000
 _RARE = 0.1
-_SHIFTED = 0.05
 _MOST_LINES = 15
 _LONGEST = 60
+_LONGEST_FINDING = 1_000
 _PERCENT = 0.001
 _SECTIONS = ("data", "split", "validate", "evaluate", "register")
 
@@ -46,6 +46,7 @@ def card(facts: Facts) -> str:
     title = f"# Model card: {escaped(facts.schema.contract.target)}"
     sections = {
         "What it was trained on": _training(facts),
+        "What to look at first": _findings(facts.schema),
         "How well it does": _performance(facts),
         "Where it does badly": _weaknesses(facts),
         "What it goes by": _importance(facts),
@@ -53,13 +54,14 @@ def card(facts: Facts) -> str:
         "Parameters": _parameters(facts.params),
         "How to reproduce it": _reproduction(),
     }
-    return "\n".join([title, *(line for name, body in sections.items() for line in ("", f"## {name}", "", *body)), ""])
+    filled = {name: lines for name, body in sections.items() if (lines := list(body))}
+    return "\n".join([title, *(line for name, body in filled.items() for line in ("", f"## {name}", "", *body)), ""])
 
 
-def escaped(name: object) -> str:
+def escaped(name: object, longest: int = _LONGEST) -> str:
     """Show a name as text: no Markdown, no HTML, no line break takes effect; long ones are shortened."""
     text = "".join(sign if sign.isprintable() else " " for sign in str(name))
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    text = text if len(text) <= longest else f"{text[:longest]}..."
     text = re.sub(r"([\\`*_\[\]|~$]|:(?=//)|^[-+#=]|(?<=^\d)[.)](?=\s|$))", r"\\\1", text)
     return html.escape(text, quote=False) or "(empty)"
 
@@ -76,6 +78,8 @@ def _training(facts: Facts) -> Iterator[str]:
     yield f"- Table: `{PurePath(facts.params.data.path).name.replace('`', ' ')}`, {rows.read:,} rows"
     if rows.without_target:
         yield f"- Left out: {rows.without_target:,} rows without a target"
+    if schema.rare_classes:
+        yield f"- Rare classes: {_rare_classes(schema.rare_classes)}"
     yield f"- Rows: {rows.train:,} to train, {rows.test:,} to test"
     yield f"- Split: {_split(schema)}"
     yield f"- Target: {escaped(contract.target)} ({contract.task})"
@@ -85,14 +89,32 @@ def _training(facts: Facts) -> Iterator[str]:
     yield from _target(contract, facts)
 
 
+def _rare_classes(rare: RareClasses) -> str:
+    names = ", ".join(f"{escaped(name)} {rows:,}" for name, rows in list(rare.classes.items())[:_MOST_LINES])
+    more = f" and {len(rare.classes) - _MOST_LINES} more" if len(rare.classes) > _MOST_LINES else ""
+    what = f"joined into {escaped(rare.into)}" if rare.joined else "left out"
+    rows = rare.joined or rare.left_out
+    return f"{rows:,} rows {what} (`data.rare_classes: {rare.setting}`; rows of each: {names}{more})"
+
+
 def _split(schema: Schema) -> str:
     split = schema.split
+    share = ""
+    if split.share and split.test_size:
+        share = f"; {_percent(split.share)} are test rows, {_percent(split.test_size)} asked for"
     if split.method == "time":
         return (
             f"by time ({escaped(split.column)}): trained on {escaped(split.train_from)} to {escaped(split.train_to)}, "
-            f"tested on {escaped(split.test_from)} to {escaped(split.test_to)}"
+            f"tested on {escaped(split.test_from)} to {escaped(split.test_to)}{share}"
         )
-    return f"by group ({escaped(split.column)}), none on both sides" if split.method == "group" else "random"
+    if split.method == "group":
+        return f"by group ({escaped(split.column)}), none on both sides{share}"
+    return f"random, by a hash of {escaped(split.column) if split.column else 'all columns'}{share}"
+
+
+def _findings(schema: Schema) -> Iterator[str]:
+    for finding in schema.findings:
+        yield f"- {escaped(finding, _LONGEST_FINDING)}."
 
 
 def _target(contract: Contract, facts: Facts) -> list[str]:
@@ -194,10 +216,6 @@ def _warnings(facts: Facts) -> Iterator[str]:
         yield f"Close calls: {facts.schema.rows.test:,} test rows tell little; mind the intervals."
     if contract.classes:
         yield from _about_classes(facts)
-    for feature in contract.features:
-        share = _beyond(feature, facts.test[feature.name])
-        if share >= _SHIFTED:
-            yield f"{escaped(feature.name)} as in the test rows: {_percent(share)} are beyond what training knew."
     incomplete = [feature for feature in contract.features if feature.nullable]
     if incomplete:
         names = ", ".join(f"{escaped(each.name)} {_percent(_missing_share(each))}" for each in incomplete[:_MOST_LINES])
@@ -218,19 +236,6 @@ def _about_classes(facts: Facts) -> Iterator[str]:
     unseen = sorted(set(facts.test[facts.schema.contract.target].tolist()) - set(classes), key=str)
     if unseen:
         yield f"Classes that training did not know: {', '.join(map(escaped, unseen[:_MOST_LINES]))}."
-
-
-def _beyond(feature: Feature, values: pd.Series) -> float:
-    match feature:
-        case NumberFeature():
-            outside = (values < np.float32(feature.minimum)) | (values > np.float32(feature.maximum))
-        case DateFeature():
-            outside = (values < pd.Timestamp(feature.minimum)) | (values > pd.Timestamp(feature.maximum))
-        case CategoryFeature():
-            outside = values.notna() & ~values.isin(feature.categories)
-        case _:
-            return 0.0
-    return float(outside.mean())
 
 
 def _missing_share(feature: Feature) -> float:

@@ -1,6 +1,8 @@
 """Classes that are too rare: refused, left out, or joined into one, as `data.rare_classes` says."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +36,8 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
     Raises UserError if there are rare classes and `data.rare_classes` is ``error``.
     """
     counts = target.value_counts().sort_index()
-    trained = counts.index.isin(target[~test])
-    rare = counts[(counts < FEWEST_ROWS) | ~trained]
+    trained = target[~test].value_counts().reindex(counts.index, fill_value=0)
+    rare = counts[(counts < FEWEST_ROWS) | (trained == 0)]
     everything = np.ones(len(target), dtype=bool)
     if rare.empty:
         return Settled(target, everything, None)
@@ -57,11 +59,21 @@ def in_words(about: RareClasses) -> str:
     return f"{len(about.classes):,} rare classes ({_listed(about.classes)}): {rows:,} rows {done}"
 
 
+def alike(labels: Iterable[Any]) -> list[list[Any]]:
+    """Group the labels that differ only by case or blanks; each group has two or more."""
+    groups: dict[str, list[Any]] = {}
+    for label in labels:
+        groups.setdefault(" ".join(str(label).split()).casefold(), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def _explain(rare: pd.Series, target: pd.Series, data: DataParams) -> str:
     several = "classes" if len(rare) > 1 else "class"
+    spelt = [group for group in alike(target.unique()) if set(group) & set(rare.index)]
+    hint = f"{' and '.join(map(repr, spelt[0]))} differ only by case or blanks: write them alike, or " if spelt else ""
     return (
         f"{data.path}: the target {target.name!r} has {len(rare):,} {several} with fewer than {FEWEST_ROWS} rows or "
-        f"without a training row: {_listed({str(label): int(rows) for label, rows in rare.items()})}; set "
+        f"without a training row: {_listed({str(label): int(rows) for label, rows in rare.items()})}; {hint}set "
         "data.rare_classes in params.yaml to drop (their rows are left out) or join (they become one class), "
         "or add rows"
     )

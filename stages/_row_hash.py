@@ -45,7 +45,7 @@ def rows(table: pd.DataFrame) -> Hashes:
 def cells(column: pd.Series) -> Hashes:
     """Hash the column's name and each of its values; 0 where the value is missing."""
     name = np.uint64(_hash_text(str(column.name)))
-    hashes = _mix(_mix(_bits(column)) ^ name)
+    hashes = _mix(_bits(column) ^ name)
     hashes[column.isna().to_numpy()] = 0
     return hashes
 
@@ -108,6 +108,9 @@ def _hash_text(text: str) -> int:
 def _mix(values: Hashes) -> Hashes:
     """Scramble 64 bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(mixed ^ (mixed >> np.uint64(31)), dtype=np.uint64)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed

@@ -11,6 +11,7 @@ from stages._errors import UserError
 from stages._params import Params
 from stages._rare import Settled, settle
 from stages._rare import in_words as describe_rare
+from stages._review import review
 from stages._schema import ClassRows, LeftOut, Rows, Schema
 from stages._split import column_of, describe, split_rows
 
@@ -27,11 +28,11 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
     without_target = len(table) - len(labelled)
     table, name = labelled, params.data.target
     classification = _target.is_classification(table[name], params.data.task)
-    target = (_target.labels if classification else _target.values)(table[name], params)
+    labels = (_target.labels if classification else _target.values)(table[name], params)
     content = _row_hash.rows(table.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
     split = describe(table, name, test_rows, params.data, params.split)
-    settled = settle(target, test_rows, params.data) if classification else Settled(target, test_rows | True, None)
+    settled = settle(labels, test_rows, params.data) if classification else Settled(labels, test_rows | True, None)
     train, test = table[~test_rows & settled.kept], table[test_rows & settled.kept]
     if test.empty:
         raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
@@ -54,9 +55,10 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
         left_out=left_out,
     )
     keep = _columns_of_split(params, contract)
+    train, test = _typed(train, target, contract, keep), _typed(test, target, contract, keep)
+    findings = review(labels if classification else None, train, test, contract, split)
     hashes = pd.Series(content[test_rows & settled.kept], name=split.hash_column)
-    prepared = _typed(test, target, contract, keep).join(hashes)
-    return _typed(train, target, contract, keep), prepared, schema
+    return train, test.join(hashes), schema.model_copy(update={"findings": findings})
 
 
 def _count(contract: Contract, train: pd.Series, test: pd.Series) -> tuple[ClassRows, ...]:

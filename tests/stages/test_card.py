@@ -90,16 +90,24 @@ def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(tabl
     assert "Classes that training did not know: &lt;new&gt;." in said
 
 
-def test_it_warns_of_test_rows_beyond_what_training_knew(table: pd.DataFrame, facts: Make) -> None:
+def test_what_to_look_at_comes_first_if_there_is_anything(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
-    moved = replace(known, test=known.test.assign(le=np.float32(1e6)))
-    assert "le as in the test rows: 100.0 % are beyond" in _card.card(moved)
+    told = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ("a `b` | <c>",)})))
+    none = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ()})))
+    assert section(told, "What to look at first").strip() == r"- a \`b\` \| &lt;c&gt;."
+    assert "What to look at first" not in none
+
+
+def test_it_counts_rare_classes(table: pd.DataFrame, facts: Make) -> None:
+    table.loc[:1, "y"] = "rare"
+    said = section(_card.card(facts(table, data={"rare_classes": "drop"})), "What it was trained on")
+    assert "- Rare classes: 2 rows left out (`data.rare_classes: drop`; rows of each: rare 2)" in said
 
 
 def test_the_card_of_a_split_by_time_says_the_moments(table: pd.DataFrame, facts: Make) -> None:
     split = {"method": "time", "test_size": 0.3, "time_column": "row", "group_column": None}
     card = _card.card(facts(table, split=split))
-    assert "by time (row): trained on 0 to 139, tested on 140 to 199" in card
+    assert "by time (row): trained on 0 to 139, tested on 140 to 199; 30.0 % are test rows" in card
     assert "later than 139 the more so" in card
 
 
@@ -114,7 +122,7 @@ def test_hostile_names_of_columns_classes_and_values_stay_text(table: pd.DataFra
     card = _card.card(facts(table))
     assert "<" not in card
     assert [line for line in card.splitlines() if line.startswith("# ")] == ["# Model card: y"]
-    assert len(set(re.findall(r"^## .*$", card, re.MULTILINE))) == 7
+    assert len(set(re.findall(r"^## .*$", card, re.MULTILINE))) == 8
     assert r"\[a\](b)" in card
 
 

@@ -50,7 +50,7 @@ def test_numbers_become_text_beside_a_joined_class() -> None:
 
 @pytest.mark.parametrize("setting", ["drop", "join"])
 def test_every_class_that_is_left_has_a_training_row(setting: str) -> None:
-    for seed in range(200):
+    for seed in range(50):
         test = np.random.default_rng(seed).random(len(TARGET)) < 0.5
         settled = _rare.settle(TARGET, test, data(setting))
 
