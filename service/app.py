@@ -22,6 +22,7 @@ from service.auth.access import Access
 from service.counting.collector import CountersCollector
 from service.counting.counters import Counters
 from service.counting.events import EventMetrics
+from service.counting.exposition import Exposition
 from service.counting.folders import Folder
 from service.feedback.counts import FeedbackMetrics
 from service.feedback.prediction_ids import PredictionIds
@@ -108,6 +109,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.registry = CollectorRegistry()
     app.state.registry.register(CountersCollector(folder))
     app.state.registry.register(FactsCollector(settings, serving))
+    app.state.exposition = Exposition(app.state.registry, serving.flush, settings.metrics_seconds)
     app.in_progress = InProgress(counters)
     app.state.prediction_ids = PredictionIds(settings)
     app.state.feedback_metrics = truths

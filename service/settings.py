@@ -99,6 +99,10 @@ class Settings(BaseModel):
     """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
     metrics_dir: Path | None = None
     """Where workers keep their counters; a folder of its own for each start by default."""
+    metrics_seconds: Seconds = 1.0
+    """How often at most a worker renders GET /metrics; requests that come faster wait and share a rendering."""
+    metrics_token: SecretStr | None = None
+    """What GET /metrics wants as a bearer token, at least 32 bytes; without it everyone may read the metrics."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
     otel: dict[str, str] = {}
@@ -115,7 +119,7 @@ class Settings(BaseModel):
     def _check_secrets(self) -> "Settings":
         if self.admin_password is not None and self.admin_password.get_secret_value() == EXAMPLE_PASSWORD:
             raise SettingsError("ADMIN_PASSWORD is the one of .env.example; choose your own")
-        for name in ("secret_key", "secret_key_previous"):
+        for name in ("secret_key", "secret_key_previous", "metrics_token"):
             secret = getattr(self, name)
             if secret is not None:
                 try:

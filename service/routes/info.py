@@ -1,17 +1,20 @@
 """GET /model-info: what is served. GET /metrics: what was counted."""
 
-import asyncio
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from service.contract import BooleanFeature, CategoryFeature, Label
 from service.contract import Feature as ContractFeature
+from service.http.problems import Problem
 
 if TYPE_CHECKING:
+    from service.counting.exposition import Exposition
     from service.scoring.serving import Serving
+    from service.settings import Settings
 
 router = APIRouter(tags=["model"])
 
@@ -67,13 +70,30 @@ async def model_info(request: Request) -> ModelInfo:
     )
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}, tags=["operation"])
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {}}},
+        401: {"description": "METRICS_TOKEN is set, and the request has another token or none"},
+    },
+    tags=["operation"],
+)
 async def metrics(request: Request) -> Response:
-    """Give all workers' counts as Prometheus reads them."""
-    request.app.state.serving.flush()
-    # In a thread: it reads every worker's file.
-    text = await asyncio.to_thread(generate_latest, request.app.state.registry)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Return all workers' counts as Prometheus reads them, to whoever asks unless METRICS_TOKEN is set."""
+    settings: Settings = request.app.state.settings
+    if settings.metrics_token is not None:
+        _check_token(request.headers.get("Authorization", ""), settings.metrics_token.get_secret_value())
+    exposition: Exposition = request.app.state.exposition
+    return Response(await exposition.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _check_token(header: str, token: str) -> None:
+    """Raise Problem (401) unless the header has the token (RFC 6750)."""
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() != "bearer" or not compare_digest(given.strip().encode(), token.encode()):
+        detail = "GET /metrics wants METRICS_TOKEN as a bearer token"
+        raise Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
 
 
 def _feature(feature: ContractFeature) -> Feature:

@@ -131,10 +131,16 @@ class Root:
         beside.replace(path)
 
     def settings(self, **changes: Any) -> Settings:
-        return Settings(secret_key=SECRET, releases=self.releases, reload_seconds=0.2, **changes)
+        fixed = {"secret_key": SECRET, "releases": self.releases, "reload_seconds": 0.2, "metrics_seconds": 0.001}
+        return Settings.model_validate(fixed | changes)
 
     def environment(self) -> dict[str, str]:
-        return {"SECRET_KEY": SECRET, "RELEASES": str(self.releases), "RELOAD_SECONDS": "0.2"}
+        return {
+            "SECRET_KEY": SECRET,
+            "RELEASES": str(self.releases),
+            "RELOAD_SECONDS": "0.2",
+            "METRICS_SECONDS": "0.001",
+        }
 
 
 def make_release(content: bytes, **changes: Any) -> Release:

@@ -79,6 +79,7 @@ class Artifact:
             "admin_password": PASSWORD,
             "releases": self.root.releases,
             "log_format": "json",
+            "metrics_seconds": 0.001,
         }
         return Settings.model_validate(fixed | cheap | changes)
 
