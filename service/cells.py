@@ -20,7 +20,12 @@ LARGEST: Final = 3.4028234663852886e38
 """The largest float32, and so the largest number that a feature can have."""
 
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
-_SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
+SPACES: Final = "[\u00a0\u2007\u2009\u202f]"
+"""No-break and thin spaces, which stand between groups of digits as a plain one does (regular expression)."""
+MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
+"""The marks between thousands that may stand beside each decimal mark."""
+
+_SPACES: Final = re.compile(SPACES)
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
@@ -148,10 +153,16 @@ def parse_date(text: str, form: str = "Ymd") -> datetime:
 
     Raises ValueError for text of another form and for what is no date of the calendar.
     """
+    return parse_moment(text, form)[0]
+
+
+def parse_moment(text: str, form: str) -> tuple[datetime, bool]:
+    """Return the moment as `parse_date` does, and whether the text names a time zone."""
     for pattern in _date_patterns(form):
         found = pattern.fullmatch(text.strip())
         if found:
-            return _moment(found.groupdict())
+            parts = found.groupdict()
+            return _moment(parts), bool(parts.get("z"))
     raise ValueError(f"expected a date in the form {form}")
 
 
@@ -166,12 +177,18 @@ def check_form(form: str) -> None:
         raise ValueError("expected an order such as Ymd, dmY, mdy or mY, or a format such as %d/%m/%Y %H:%M")
 
 
+def number_pattern(decimal: Decimal, thousands: str) -> str:
+    """Return the regular expression, for Python and RE2, of a number with these marks.
+
+    Write thin and no-break spaces (`SPACES`) as plain ones, and ``’`` as ``'``, before you match.
+    """
+    groups = "".join(f"|[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in thousands if mark != decimal)
+    return f"[+-]?(?:(?:[0-9]+{groups})(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+)(?:[eE][+-]?[0-9]+)?"
+
+
 @lru_cache(64)
-def _number(decimal: str, thousands: str) -> re.Pattern[str]:
-    point = re.escape(decimal)
-    marks = "".join(re.escape(mark) for mark in thousands if mark != decimal)
-    grouped = rf"|[0-9]{{1,3}}(?P<mark>[{marks}])[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*" if marks else ""
-    return re.compile(rf"[+-]?(?:(?:[0-9]+{grouped})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+def _number(decimal: Decimal, thousands: str) -> re.Pattern[str]:
+    return re.compile(number_pattern(decimal, thousands))
 
 
 @lru_cache(64)

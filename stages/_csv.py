@@ -3,59 +3,74 @@
 import csv
 import gzip
 import io
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from stages._encoding import as_utf8, find_encoding
 from stages._entry import log
 from stages._errors import UserError
-from stages._formats import GZIP, content_of
+from stages._findings import Findings
+from stages._formats import GZIP, read_text
+from stages._params import DataParams
 
-_SAMPLE = 1 << 20
-_SAMPLE_ROWS = 100
-_BLOCK = 1 << 25
-"""Bytes that are parsed at once, and the longest row there may be."""
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _USUAL = ",;\t|"
 _UNUSUAL = " :^"
 """Taken only where every row has as many of them as the header, and none of the usual ones separates anything."""
-_SPOKEN = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "bar"}
+_SAMPLE = 1 << 20
+_SAMPLE_ROWS = 1000
+_BLOCK = 1 << 25
+"""Bytes that are parsed at once, and the longest row there may be."""
+_MOST_RAGGED = 20
+_LONGEST_HEADER = 100
+"""Lines; a header that runs over more has a quote that is never closed."""
+_HINT = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=(.)"?[ \t,;]*(\r\n|\r|\n)')
 
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A CSV file, and how to read it."""
+    """A CSV file and how to read it."""
 
     path: Path
     encoding: str
     delimiter: str
+    skipped: int
+    """Lines before the header: 1 if the first one is Excel's ``sep=``."""
 
     def rows(self) -> Iterator[tuple[int, int, list[str]]]:
-        """Give the first and last line (from 1) and the cells of each row that is not empty, the header first."""
+        """Yield the first and last line (from 1) and the cells of each row that is not empty, the header first."""
         csv.field_size_limit(sys.maxsize)
         with self._open() as text:
+            for _ in range(self.skipped):
+                text.readline()
             reader = csv.reader(text, delimiter=self.delimiter)
-            first = 1
+            first = self.skipped + 1
             for cells in reader:
+                last = reader.line_num + self.skipped
                 if cells:
-                    yield first, reader.line_num, cells
-                first = reader.line_num + 1
+                    yield first, last, cells
+                first = last + 1
 
-    def where(self, row: int) -> str:
-        """Tell in which line row `row` (from 0, after the header) begins."""
-        for place, (line, _, _) in enumerate(self.rows(), start=-1):
-            if place == row:
-                return f"line {line}"
-        return f"row {row + 1}"
+    def locate(self, wanted: Iterable[int]) -> dict[int, str]:
+        """Return the line in which each row (from 0, after the header) begins."""
+        left = set(wanted)
+        found: dict[int, str] = {}
+        if left:
+            rows = self.rows()
+            width = len(next(rows)[2])
+            whole = (line for line, _, cells in rows if len(cells) == width)
+            found = {row: f"line {line}" for row, line in enumerate(whole) if row in left}
+        return {row: found.get(row, f"row {row + 1}") for row in left}
 
     def open_quote(self) -> int | None:
-        """Find the line where a quote opens that closes lines later amid other text, or never."""
+        """Return the line of a quote that is closed lines later amid other text, or never."""
         with self._open() as text:
             reader = csv.reader(text, delimiter=self.delimiter, strict=True)
             first = 1
@@ -71,103 +86,132 @@ class CsvFile:
     def _open(self) -> TextIO:
         with self.path.open("rb") as file:
             packed = file.read(2) == GZIP
-        if packed:
-            return gzip.open(self.path, "rt", encoding=self.encoding, newline="")
-        return self.path.open("r", encoding=self.encoding, newline="")
+        opened = gzip.open if packed else open
+        return opened(self.path, "rt", encoding=self.encoding, newline="")
 
 
-def read_csv(path: Path) -> tuple[CsvFile, list[str], list[pa.ChunkedArray]]:
-    """Read the file, the names in its header, and its cells as they stand: string columns, one for each name.
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """The cells as they stand in the file."""
 
-    Raises UserError for whatever is no table of one width.
+    file: CsvFile
+    names: list[str]
+    columns: list[pa.ChunkedArray]
+    row_names: bool
+    """True if a first column without a name, which counted the rows, is left out."""
+
+
+def read_csv(data: DataParams, findings: Findings) -> CsvTable:
+    """Read the file as columns of text, one for each name of its header.
+
+    Rows of another width are reported in `findings` and left out. Raises UserError for what is no table.
     """
-    content = content_of(path)
-    encoding = find_encoding(path, content)
-    if not encoding.startswith("utf-8"):
-        log(f"{path} is read as {encoding}, since it is not UTF-8")
-    content = as_utf8(content, encoding)
-    file = CsvFile(path, encoding, _delimiter(content))
-    names = _header(file)
-    table = _parsed(file, content, len(names))
+    path = Path(data.path)
+    content, encoding = read_text(path, data.encoding)
+    if encoding not in ("utf-8", "utf-8-sig"):
+        log(f"{path} is read as {encoding}")
+    hint = _HINT.match(content)
+    if hint:
+        content = content[hint.end() :]
+    said = data.delimiter or (hint.group(1).decode() if hint else None)
+    file = CsvFile(path, encoding, said or _find_delimiter(content, findings), 1 if hint else 0)
+    first, last, names = next(file.rows(), (1, 1, []))
+    if not names or last - first > _LONGEST_HEADER:
+        raise _open_quote(file, first)
+    table = _parse(file, content, names, findings)
     _refuse_open_quote(file, content, table.num_rows)
-    if table.num_rows == 1:
-        raise UserError(f"{path}: has a header and no rows; add rows, or a header if line 1 is a row")
-    return (file, *_without_nameless_end(path, names, table.slice(1).columns))
+    if table.num_rows < 2:  # noqa: PLR2004  # the header and a row
+        findings.stop(file.locate)
+        raise UserError(f"{path}: has a header and no rows; add rows, or a header if line {first} is a row")
+    columns = table.slice(1).columns
+    _report_repeated_header(names, columns, findings)
+    return _without_nameless(file, names, columns)
 
 
-def _sample_rows(sample: str, delimiter: str) -> list[list[str]]:
+def _find_delimiter(content: bytes, findings: Findings) -> str:
+    """Return the delimiter that gives every row the header's width, else the one that gives it to most rows."""
+    csv.field_size_limit(sys.maxsize)
+    sample = content[:_SAMPLE].decode("utf-8-sig", errors="ignore")
+    if len(content) > _SAMPLE:
+        sample = sample[: sample.rfind("\n") + 1] or sample
+    scores = {delimiter: _share_of_whole_rows(sample, delimiter) for delimiter in _USUAL + _UNUSUAL}
+    candidates = _USUAL if any(scores[delimiter] for delimiter in _USUAL) else [*_USUAL[0], *_whole(_UNUSUAL, scores)]
+    if len(_whole(candidates, scores)) > 1:
+        spoken = " or ".join(DELIMITERS.get(delimiter, delimiter) for delimiter in _whole(candidates, scores))
+        findings.add(f"the delimiter may be {spoken}: both give every row as many fields", "set data.delimiter")
+    return max(candidates, key=lambda delimiter: scores[delimiter])
+
+
+def _whole(delimiters: Iterable[str], scores: dict[str, float]) -> list[str]:
+    return [delimiter for delimiter in delimiters if scores[delimiter] == 1]
+
+
+def _share_of_whole_rows(sample: str, delimiter: str) -> float:
     rows = []
     for cells in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
         if cells:
-            rows.append(cells)
+            rows.append(len(cells))
         if len(rows) > _SAMPLE_ROWS:
             break
-    return rows
+    if not rows or rows[0] == 1:
+        return 0.0
+    return sum(width == rows[0] for width in rows[1:]) / (len(rows) - 1) if len(rows) > 1 else 1.0
 
 
-def _delimiter(content: bytes) -> str:
-    """Find the delimiter that gives the most rows of the header's width, then the widest."""
-    csv.field_size_limit(sys.maxsize)
-    sample = content[:_SAMPLE].decode("utf-8-sig", errors="ignore")
-    scores = {delimiter: _score(_sample_rows(sample, delimiter)) for delimiter in _USUAL}
-    best = max(scores, key=lambda delimiter: scores[delimiter])
-    if scores[best] > (0.0, 0):
-        return best
-    unusual = {delimiter: _score(_sample_rows(sample, delimiter)) for delimiter in _UNUSUAL}
-    best = max(unusual, key=lambda delimiter: unusual[delimiter])
-    return best if unusual[best] >= (1.0, 0) else ","
+def _parse(file: CsvFile, content: bytes, header: Sequence[str], findings: Findings) -> pa.Table:
+    names = [str(place) for place in range(len(header))]
+    ragged = 0
 
+    def skip(_: pyarrow.csv.InvalidRow) -> str:
+        nonlocal ragged
+        ragged += 1
+        return "skip"
 
-def _score(rows: list[list[str]]) -> tuple[float, int]:
-    width = len(rows[0])
-    fitting = sum(len(row) == width for row in rows) - 1
-    if width == 1 or len(rows) == 1:
-        return 0.0, width - 1
-    return round(fitting / (len(rows) - 1), 1), width
-
-
-def _header(file: CsvFile) -> list[str]:
-    first, last, cells = next(file.rows())
-    if last - first > _SAMPLE_ROWS:
-        raise _open_quote(file, first)
-    return cells
-
-
-def _parsed(file: CsvFile, content: bytes, width: int) -> pa.Table:
-    names = [str(place) for place in range(width)]
     try:
-        return pyarrow.csv.read_csv(
+        table = pyarrow.csv.read_csv(
             pa.BufferReader(content),
             read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=file.delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except pa.ArrowInvalid as error:
-        raise _explained(file, width) or UserError(f"{file.path}: {error}") from None
+        for first, _, cells in file.rows():
+            if sum(map(len, cells)) > _BLOCK // 4:
+                raise _open_quote(file, first) from None
+        raise UserError(f"{file.path}: {error}") from None
+    if ragged:
+        _report_ragged(file, len(header), findings)
+    return table
 
 
-def _explained(file: CsvFile, width: int) -> UserError | None:
-    """Find the row that is not of the header's width, or too long."""
-    for first, last, cells in file.rows():
-        if sum(map(len, cells)) > _BLOCK // 4:
-            return _open_quote(file, first)
-        if len(cells) != width:
-            return _ragged(file, first, last, cells, width)
-    return None
+def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
+    ragged = [row for row in file.rows() if len(row[2]) != width]
+    rows = sum(1 for _ in file.rows()) - 1
+    sign = DELIMITERS.get(file.delimiter, repr(file.delimiter))
+    if len(ragged) == rows and all(len(cells) == width + 1 for _, _, cells in ragged):
+        problem = f"every row has {width + 1:,} fields, the header names {width:,} (delimiter: {sign})"
+        findings.add(problem, "if the first field is the row's name, give it a name in the header or leave it out")
+        return
+    for first, last, cells in ragged[:_MOST_RAGGED]:
+        problem = f"line {first} has {len(cells):,} fields, the header names {width:,} (delimiter: {sign})"
+        findings.add(problem, _remedy_for_ragged(first, last, cells, width))
+    if len(ragged) > _MOST_RAGGED:
+        problem = f"{len(ragged):,} rows in all have another number of fields than the header"
+        findings.add(problem, "correct these first, or set data.delimiter if it is another")
 
 
-def _ragged(file: CsvFile, first: int, last: int, cells: list[str], width: int) -> UserError:
-    sign = _SPOKEN.get(file.delimiter, repr(file.delimiter))
-    came = f"{file.path}: line {first} has {len(cells):,} fields, the header names {width:,} (delimiter: {sign})"
+def _remedy_for_ragged(first: int, last: int, cells: list[str], width: int) -> str:
     if first < last:
-        return UserError(f"{came}; the row runs over lines {first} to {last}: close its quotes")
+        return f"the row runs over lines {first} to {last}: close its quotes"
     if cells[0].lstrip().startswith("#"):
-        return UserError(f"{came}; comment lines are not supported: remove it")
+        return "comment lines are not supported: remove it"
     if width == 1:
-        return UserError(f"{came}; line 1 must be the header: remove what stands before it")
+        return "line 1 must be the header: remove what stands before it, or set data.delimiter"
     if len(cells) > width:
-        return UserError(f'{came}; remove what is too much, or put a cell that holds the delimiter in "quotes"')
-    return UserError(f"{came}; add what is missing, leaving cells without a value empty")
+        return 'put a cell that holds the delimiter in "quotes", or set data.delimiter if it is another'
+    return "add what is missing, leaving cells without a value empty"
 
 
 def _open_quote(file: CsvFile, line: int) -> UserError:
@@ -186,15 +230,37 @@ def _refuse_open_quote(file: CsvFile, content: bytes, rows: int) -> None:
             raise _open_quote(file, line)
 
 
-def _without_nameless_end(path: Path, names: list[str], columns: list[Any]) -> tuple[list[str], list[pa.ChunkedArray]]:
-    """Leave out last columns without a name and without a value: what delimiters at the end of each line give."""
+def _report_repeated_header(header: Sequence[str], columns: Sequence[pa.ChunkedArray], findings: Findings) -> None:
+    repeats = pc.equal(columns[0], header[0])
+    for name, column in zip(header[1:], columns[1:], strict=True):
+        if not pc.any(repeats).as_py():
+            return
+        repeats = pc.and_(repeats, pc.equal(column, name))
+    row = pc.index(repeats, value=True).as_py()
+    if row >= 0:
+        findings.add("repeats the header", "remove it", row=row)
+
+
+def _without_nameless(file: CsvFile, names: list[str], columns: list[pa.ChunkedArray]) -> CsvTable:
+    """Leave out a nameless first column that counts the rows, and nameless empty columns at the end."""
     width = len(names)
     while width > 1 and not names[width - 1].strip() and _is_empty(columns[width - 1]):
         width -= 1
     if width < len(names):
-        log(f"{path}: {len(names) - width} last columns without a name and without any value are left out")
-    return names[:width], columns[:width]
+        log(f"{file.path}: {len(names) - width} last columns without a name and without any value are left out")
+    row_names = width > 1 and not names[0].strip() and _counts_rows(columns[0])
+    if row_names:
+        log(f"{file.path}: the first column has no name and counts the rows; it is left out")
+    return CsvTable(file, names[row_names:width], columns[row_names:width], row_names)
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
     return not pc.any(pc.not_equal(pc.utf8_trim_whitespace(column), "")).as_py()
+
+
+def _counts_rows(column: pa.ChunkedArray) -> bool:
+    trimmed = pc.utf8_trim_whitespace(column)
+    return any(
+        trimmed.equals(pa.chunked_array([pa.array(range(start, start + len(trimmed))).cast(pa.string())]))
+        for start in (0, 1)
+    )

@@ -1,227 +1,157 @@
-"""Columns of dates written as text."""
+"""Columns of dates written as text: in one form throughout, never guessed."""
 
 import re
-from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages._cells import Cells, cast, count, first_known, refuse_strays
+from service.cells import parse_date, parse_moment
+from stages._findings import LEAVE_OUT, Cells, cast, read_text
+from stages._params import DataParams
 
-Moments = npt.NDArray[np.datetime64]
-"""datetime64[us], without a zone: UTC where the file has zones."""
-
-_ENOUGH = 0.5
-_TIME = (
-    r"(?:(?:[Tt]|,?\s+)(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?)?$"
-)
-_YEAR_FIRST = r"^(?P<year>\d{4})%s(?P<month>\d{1,2})%s(?P<day>\d{1,2})" + _TIME
-_YEAR_LAST = r"^(?P<first>\d{1,2})%s(?P<second_part>\d{1,2})%s(?P<year>\d{4})" + _TIME
-_WORD = r"(?P<name>(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[A-Za-z]{0,6})"
-_SEPARATORS = (r"-", r"/", r"\.")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_FORMS = (
-    *(_YEAR_FIRST % (separator, separator) for separator in _SEPARATORS),
-    *(_YEAR_LAST % (separator, separator) for separator in _SEPARATORS),
-    r"^(?P<day>\d{1,2})(?:st|nd|rd|th)?[-./ ]+" + _WORD + r"[-./, ]+(?P<year>\d{4})" + _TIME,
-    r"^" + _WORD + r"[-./ ]+(?P<day>\d{1,2})(?:st|nd|rd|th)?[-./, ]+(?P<year>\d{4})" + _TIME,
-)
-"""What a date may look like; a column has one of these forms throughout."""
-_WITH_DOTS = _YEAR_LAST % (r"\.", r"\.")
-"""Where dots separate, the day is first everywhere."""
-_ANY_FORM = r"^\d{1,4}[-/. ]|^\d{1,2}(st|nd|rd|th)|^[A-Za-z]{3,9}[-./ ]+\d"
+_TRIED = 32
+_SAMPLE = 1000
+_HALF = 0.5
+_FORMS = ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd", "mY")
+_WRITTEN_AS_NUMBER = {
+    "%Y%m": "(?:19|20)[0-9]{4}",
+    "%y%m%d": "[0-9]{6}",
+    "%Y%m%d": "(?:19|20)[0-9]{6}",
+    "%Y%m%d%H%M": "(?:19|20)[0-9]{10}",
+    "%Y%m%d%H%M%S": "(?:19|20)[0-9]{12}",
+}
+"""Dates that are written as one whole number: the form, and what it looks like."""
+_FEWEST_DATES = 3
 _LAST_YEAR = 9999
-_PER_SECOND = 1_000_000
-_PARTS_OF_NUMBERS = ("year", "month", "day", "first", "second_part", "hour", "minute", "second")
+
+_Moment = tuple[datetime, bool]
+"""A moment in UTC, and whether its text names a time zone."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """The moments of some cells, NaT where there is no such date, and which cells name a zone."""
-
-    moments: Moments
-    zoned: npt.NDArray[np.bool_]
-
-
-def read_dates(cells: Cells) -> pd.Series | None:
-    """Read a column of dates or dates with times, in one form throughout; None for another.
-
-    Forms: ISO 8601, the same with ``/`` or ``.``, ``31.12.2013``, ``31/12/2013`` or ``12/31/2013``
-    (whichever the days beyond 12 prove), ``31 Dec 2013``, ``December 31, 2013``. A time zone is
-    taken off by turning the time into UTC. Fractions finer than a microsecond are cut off.
-
-    Raises UserError for a cell that is no date or in another form, and where nothing tells
-    day from month.
-    """
-    iso = read_iso(cells)
-    if iso is not None:
-        return iso.rename(cells.name)
-    head = first_known(cells)
-    if count(pc.match_substring_regex(head, _ANY_FORM)) < _ENOUGH * len(head):
+def find_said_form(cells: Cells, data: DataParams) -> str | None:
+    """Return the form that data.dates says: by column, or for every column in which all cells fit."""
+    if data.dates is None or isinstance(data.dates, dict):
+        return (data.dates or {}).get(cells.name)
+    texts = cells.texts.slice(0, _TRIED).drop_null().to_pylist()
+    if not texts or _parse_all(texts, data.dates) is None:
         return None
-    form = max(_FORMS, key=lambda form: count(pc.match_substring_regex(head, form)))
-    fits = cells.match(form)
-    if count(fits) == cells.known:
-        return pd.Series(_parse_all(cells, _with_order(cells, form)), name=cells.name)
-    _refuse_mixed(cells, fits)
-    return None
+    return data.dates if _parse_all(pc.unique(cells.texts).drop_null().to_pylist(), data.dates) else None
 
 
-def _refuse_mixed(cells: Cells, fits: pa.ChunkedArray) -> None:
-    """Refuse a column of dates in several forms, and one of dates with a few other texts."""
-    problem = "is not a date written as the other values are"
-    if count(cells.match("|".join(_without_names(form) for form in _FORMS))) == cells.known:
-        row = pc.index(fits, value=False).as_py()
-        raise cells.error(row, f"{cells.show(row)} {problem}")
-    refuse_strays(cells, fits, problem)
+def read_said_dates(cells: Cells, form: str, dates: dict[str, str]) -> pd.Series:
+    dates[cells.name] = form
+    texts = pc.unique(cells.texts).drop_null()
+    parsed = _parse_all(texts.to_pylist(), form)
+    if parsed is None:
+        stray = next(text for text in texts.to_pylist() if _parse_all([text], form) is None)
+        cells.report(cells.row_of(stray), f"is no date in the form {form}, which data.dates says")
+        return read_text(cells)
+    return _as_series(cells, texts, parsed)
 
 
-def _without_names(form: str) -> str:
-    return re.sub(r"\(\?P<\w+>", "(?:", form)
+def read_dates(cells: Cells, dates: dict[str, str], *, labels: bool) -> pd.Series | None:
+    """Read a column of dates in one form; None for another.
 
-
-def read_iso(cells: Cells) -> pd.Series | None:
-    """Read text in ISO 8601, all with a zone or all without; None for other text."""
+    Reports dates that two forms can read, a mixture with and without time zone, and single cells
+    that are no such dates; not in a target that `labels` says to hold classes.
+    """
     for zone in (None, "UTC"):
         moments = cast(cells, pa.timestamp("us", zone))
         if moments is not None:
-            return naive(cells, moments)
-    return None
+            return read_moments(cells, moments)
+    texts = pc.unique(cells.texts).drop_null()
+    every: list[str] = texts.to_pylist()
+    if not any(letter.isdigit() for text in every[:_SAMPLE] for letter in text):
+        return None
+    parsed = {form: moments for form in _candidates(every) if (moments := _parse_all(every, form)) is not None}
+    if len(parsed) == 1:
+        ((form, moments),) = parsed.items()
+        if form != "Ymd":
+            dates[cells.name] = form
+        return _as_series(cells, texts, moments)
+    if labels:
+        return None
+    reported = _report_two_readings(cells, every, parsed) if parsed else _report_strays(cells, every)
+    return read_text(cells) if reported else None
 
 
-def naive(cells: Cells, moments: pa.ChunkedArray) -> pd.Series:
-    """Give dates or timestamps as datetime64[us], in UTC without a zone.
+def _candidates(texts: list[str]) -> list[str]:
+    """Return the forms to try: before a month's name, nobody writes a year of two digits."""
+    named = any(re.search("[A-Za-z]{3}", text) for text in texts[:_SAMPLE])
+    return [form for form in _FORMS if not (named and form == "ymd")]
 
-    Raises UserError for one beyond the years 1 to 9999, which the calendar of Python and JSON ends with.
+
+def _parse_all(texts: list[str], form: str) -> list[_Moment] | None:
+    try:
+        return [parse_moment(text, form) for text in texts]
+    except ValueError:
+        return None
+
+
+def _as_series(cells: Cells, texts: pa.Array, parsed: list[_Moment]) -> pd.Series:
+    zoned = [with_zone for _, with_zone in parsed]
+    if any(zoned) and not all(zoned):
+        rare = 2 * sum(zoned) <= len(zoned)
+        row = cells.row_of(texts[zoned.index(rare)].as_py())
+        cells.report(row, f"has {'a' if rare else 'no'} time zone, unlike the other dates")
+    values = np.array([*(moment for moment, _ in parsed), None], dtype="datetime64[us]")
+    places = pc.index_in(cells.texts, texts).fill_null(len(parsed)).to_numpy()
+    return pd.Series(values[places], name=cells.name)
+
+
+def read_moments(cells: Cells, moments: pa.ChunkedArray) -> pd.Series:
+    """Return dates or timestamps as datetime64[us], in UTC without a zone.
+
+    Reports one beyond the years 1 to 9999, which the calendar of Python and JSON ends with.
     """
     if pa.types.is_timestamp(moments.type):
         moments = pc.cast(moments, pa.timestamp(moments.type.unit))
     years = pc.year(moments)
-    beyond = pc.or_(pc.less(years, 1), pc.greater(years, _LAST_YEAR))
-    if count(beyond):
-        row = pc.index(beyond, value=True).as_py()
-        raise cells.error(row, f"{cells.show(row)} is beyond the years 1 to {_LAST_YEAR}")
+    row = cells.first(pc.or_(pc.less(years, 1), pc.greater(years, _LAST_YEAR)))
+    if row is not None:
+        cells.report(row, f"is beyond the years 1 to {_LAST_YEAR}")
+        return read_text(Cells(cells.name, moments.cast(pa.string()), cells.findings))
     series: pd.Series[Any] = pc.cast(moments, pa.timestamp("us"), safe=False).to_pandas()
     return series.astype("datetime64[us]").rename(cells.name)
 
 
-def _with_order(cells: Cells, form: str) -> str:
-    """Name the day and the month in a form that has them in either order."""
-    if "<first>" not in form:
-        return form
-    day_first = cells.match(r"^(1[3-9]|[2-9]\d)\D")
-    month_first = cells.match(r"^\d{1,2}\D(1[3-9]|[2-9]\d)\D")
-    days, months = count(day_first), count(month_first)
-    if days and months:
-        row = pc.index(day_first if days < months else month_first, value=True).as_py()
-        raise cells.error(row, f"{cells.show(row)} has day and month in another order than the other dates")
-    if not days and not months and form != _WITH_DOTS:
-        _refuse_ambiguous(cells)
-    first, second = ("month", "day") if months else ("day", "month")
-    return form.replace("<first>", f"<{first}>").replace("<second_part>", f"<{second}>")
+def _report_two_readings(cells: Cells, texts: list[str], parsed: dict[str, list[_Moment]]) -> bool:
+    (one, dates), (other, others) = list(parsed.items())[:2]
+    place = next((place for place, pair in enumerate(zip(dates, others, strict=True)) if pair[0] != pair[1]), 0)
+    readings = f"{dates[place][0]:%Y-%m-%d} ({one}) or {others[place][0]:%Y-%m-%d} ({other})"
+    remedy = f"set data.dates: {{{cells.name}: {one}}} or {other}, or {LEAVE_OUT}"
+    cells.report(cells.row_of(texts[place]), f"may be {readings}, and no cell of the column tells which", remedy)
+    return True
 
 
-def _refuse_ambiguous(cells: Cells) -> None:
-    parts = pc.extract_regex(cells.column, r"^0?(?P<a>\d{1,2})\D0?(?P<b>\d{1,2})\D")
-    differ = pc.not_equal(pc.struct_field(parts, "a"), pc.struct_field(parts, "b"))
-    if count(differ):
-        row = pc.index(differ, value=True).as_py()
-        raise cells.error(
-            row,
-            f"{cells.show(row)} may be day/month or month/day, and no date of the column tells which",
-            "write dates as 2013-12-31, or list the column under data.categorical or data.ignore",
-        )
+def _report_strays(cells: Cells, texts: list[str]) -> bool:
+    """Report the first cell that is no date of the form that most cells have."""
+    sample = texts[:_SAMPLE]
+    fitting = {form: sum(_parse_all([text], form) is not None for text in sample) for form in _candidates(sample)}
+    form = max(fitting, key=lambda form: fitting[form])
+    if fitting[form] < _HALF * len(sample):
+        return False
+    stray = next(text for text in texts if _parse_all([text], form) is None)
+    cells.report(cells.row_of(stray), f"is not a date in the form {form}, as the other values are")
+    return True
 
 
-def _parse_all(cells: Cells, form: str) -> Moments:
-    parsed = [_parse(chunk, form) for chunk in cells.column.chunks]
-    moments = np.concatenate([part.moments for part in parsed])
-    zoned = np.concatenate([part.zoned for part in parsed])
-    known = cells.column.is_valid().to_numpy()
-    impossible = np.isnat(moments) & known
-    if impossible.any():
-        row = int(np.argmax(impossible))
-        raise cells.error(row, f"{cells.show(row)} is no date of the calendar")
-    if (zoned & known).any() and (~zoned & known).any():
-        few = zoned if 2 * np.count_nonzero(zoned) < cells.known else ~zoned
-        row = int(np.argmax(few & known))
-        says = "has a time zone" if zoned[row] else "has no time zone"
-        raise cells.error(row, f"{cells.show(row)} {says}, unlike the other dates")
-    return moments
-
-
-def _parse(chunk: pa.Array, form: str) -> _Parsed:
-    groups = pc.extract_regex(chunk, form)
-    names = {field.name for field in groups.type}
-    part = {name: _whole(pc.struct_field(groups, name)) for name in _PARTS_OF_NUMBERS if name in names}
-    month = part["month"] if "month" in part else _month_of(pc.struct_field(groups, "name"))
-    half, zone = pc.struct_field(groups, "half"), pc.struct_field(groups, "zone")
-    hour, clock = _hour(part["hour"], half)
-    days, calendar = _days(part["year"], month, part["day"])
-    seconds = (hour * 60 + part["minute"]) * 60 + part["second"] - _offset(zone)
-    moments = days.astype("datetime64[us]") + (seconds * _PER_SECOND + _fraction(groups)).astype("timedelta64[us]")
-    possible = calendar & clock & (part["minute"] < 60) & (part["second"] < 60)  # noqa: PLR2004  # of a clock
-    possible &= chunk.is_valid().to_numpy(zero_copy_only=False)
-    moments[~possible] = np.datetime64("NaT")
-    return _Parsed(moments, _flags(pc.not_equal(zone, "")))
-
-
-def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
-    flags: npt.NDArray[np.bool_] = array.fill_null(fill_value=False).to_numpy(zero_copy_only=False)
-    return flags
-
-
-def _whole(array: pa.Array) -> npt.NDArray[np.int64]:
-    filled = pc.if_else(pc.equal(array.fill_null(""), ""), "0", array)
-    numbers: npt.NDArray[np.int64] = pc.cast(filled, pa.int64()).to_numpy()
-    return numbers
-
-
-def _fraction(groups: pa.Array) -> npt.NDArray[np.int64]:
-    padded = pc.utf8_rpad(pc.struct_field(groups, "fraction").fill_null(""), 9, "0")
-    return _whole(pc.utf8_slice_codeunits(padded, 0, 6))
-
-
-def _month_of(names: pa.Array) -> npt.NDArray[np.int64]:
-    heads = pc.utf8_lower(pc.utf8_slice_codeunits(names, 0, 3))
-    places: npt.NDArray[np.int64] = pc.index_in(heads, value_set=pa.array(_MONTHS)).fill_null(0).to_numpy()
-    return places + np.int64(1)
-
-
-def _hour(hour: npt.NDArray[np.int64], half: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Give the hour of the day, and whether the clock has it."""
-    twelve = _flags(pc.not_equal(half, ""))
-    afternoon = _flags(pc.match_substring_regex(half, "^[Pp]"))
-    possible = np.where(twelve, (hour >= 1) & (hour <= 12), hour <= 23)  # noqa: PLR2004  # of a clock
-    return np.where(twelve, hour % 12 + 12 * afternoon, hour), possible
-
-
-def _days(
-    year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.bool_]]:
-    """Give the day as datetime64[D], and whether the calendar has it."""
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
-    within = (year > 0) & (month >= 1) & (month <= len(_MONTHS))
-    return days, within & (day >= 1) & (days.astype("datetime64[M]") == months)
-
-
-def _offset(zones: pa.Array) -> npt.NDArray[np.int64]:
-    """Give each zone's distance from UTC in seconds."""
-    encoded = zones.fill_null("").dictionary_encode()
-    each = np.asarray([_seconds_of(zone) for zone in encoded.dictionary.to_pylist()], dtype=np.int64)
-    seconds: npt.NDArray[np.int64] = each[encoded.indices.to_numpy()]
-    return seconds
-
-
-def _seconds_of(zone: str) -> int:
-    digits = zone.lstrip("+-").replace(":", "")
-    if not digits.isdigit():
-        return 0
-    seconds = int(digits[:2]) * 3600 + int(digits[2:] or "0") * 60
-    return -seconds if zone.startswith("-") else seconds
+def report_dates_written_as_numbers(cells: Cells, data: DataParams) -> bool:
+    """Report whole numbers that are all dates of the calendar too, such as 20230131."""
+    texts = pc.unique(cells.texts).drop_null()
+    lengths = pc.min_max(pc.utf8_length(texts)).as_py()
+    said = isinstance(data.dates, dict) and cells.name in data.dates
+    if said or lengths["min"] != lengths["max"] or len(texts) < _FEWEST_DATES:
+        return False
+    for form, pattern in _WRITTEN_AS_NUMBER.items():
+        if cells.all_match(pattern) and _parse_all(texts.to_pylist(), form) is not None:
+            first = texts[0].as_py()
+            problem = f"may be a number or the date {parse_date(first, form):%Y-%m-%d}, and nothing tells which"
+            remedy = f"set data.dates: {{{cells.name}: '{form}'}}, or null for numbers, or {LEAVE_OUT}"
+            cells.report(cells.row_of(first), problem, remedy)
+            return True
+    return False

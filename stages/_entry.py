@@ -56,7 +56,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     try:
         main(**arguments)
     except UserError as error:
-        _fail(stage, str(error), error.status)
+        _fail(stage, *map(str, error.args), status=error.status)
     except MemoryError:
         _fail(stage, "not enough memory for this table; use fewer rows or a larger machine")
     except OSError as error:
@@ -66,8 +66,9 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
         _fail(stage, f"{_relative(error.filename)}: {remedy}")
 
 
-def _fail(stage: str, message: str, status: int = 1) -> None:
-    print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(stage: str, *messages: str, status: int = 1) -> None:
+    for message in messages:
+        print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(status)
 
 

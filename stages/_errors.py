@@ -6,11 +6,16 @@ from typing import ClassVar
 class UserError(Exception):
     """A mistake in the user's input, told in one line: what is wrong, where, and what to do.
 
-    Anything else that escapes a stage is a defect of this project and keeps its traceback.
+    With several arguments it is several mistakes, each in a line of its own. Anything else that
+    escapes a stage is a defect of this project and keeps its traceback.
     """
 
     status: ClassVar[int] = 1
     """The exit status of the process."""
+
+    def __str__(self) -> str:
+        """Return the lines."""
+        return "\n".join(map(str, self.args))
 
 
 class RefusedError(UserError):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages._cells import FIRST_ROW
 from stages._errors import UserError
+from stages._findings import FIRST_ROW
 from stages._outcomes import Example, Outcome, plain
 from stages._suite import Expectation
 

@@ -1,122 +1,150 @@
-"""Columns of numbers: written as text, or as Parquet's own types."""
+"""Columns of numbers written as text, and the one decimal mark that a table has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages._cells import Cells, cast, count, refuse_strays
+from service.cells import LARGEST, MARKS, SPACES, Decimal, number_pattern, parse_number
+from stages._dates import report_dates_written_as_numbers
 from stages._entry import log
-from stages._errors import UserError
+from stages._findings import LEAVE_OUT, Cells, cast, read_text
+from stages._params import DataParams
 
 LARGEST_EXACT = 2**53
 """Whole numbers up to here are exact as float64."""
-_LARGEST = float(np.finfo(np.float32).max)
-_POINT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_COMMA = r"^[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?$"
-_EITHER = r"^[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?$"
-_THOUSANDS = r"^[+-]?[1-9]\d{0,2},\d{3}$"
-_WHOLE = r"^\d+$"
+
 _MANY_ZEROS = 0.1
-_REMEDY = "correct it, or list the column under data.categorical or data.ignore"
 
 
-def read_numbers(cells: Cells, delimiter: str) -> pd.Series | None:
-    """Read a column of numbers in decimal notation; None for another.
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A column of numbers whose marks wait for the other columns."""
 
-    ``1e5``, ``+3`` and ``.5`` are numbers. So is ``3,75``, where every value is whole or
-    has a decimal comma; in a file with commas between the values, where most have one.
-    ``1,234`` in every such cell may be a thousand as well: refused, and left to be text in a
-    file with commas between the values. Whole numbers with leading zeros (``00501``), if all
-    are of one length or many have them, are codes: no numbers.
+    cells: Cells
+    decimal: Decimal | None
+    """The decimal mark that this column proves, None if it proves none."""
+    example: int | None
+    """The row that proves it, or a row that can be read both ways."""
 
-    Returns int64 if all are written as whole numbers and none is missing, else float64 with NaN.
-    Raises UserError for a stray cell among numbers and a number that is not exact or not finite.
-    """
-    values = cast(cells, pa.float64())
-    if values is not None and not pc.any(pc.is_nan(values)).as_py():
-        if _are_codes(cells):
-            log(f"column {cells.name!r} has leading zeros: its values are codes, read as text")
-            return None
-        series = finite(cells, values)
-        return (series if values.null_count else _whole_if_written_so(cells, series)).rename(cells.name)
-    if _has_decimal_commas(cells, delimiter):
-        return finite(cells, pc.cast(pc.replace_substring(cells.column, ",", "."), pa.float64())).rename(cells.name)
-    fits = cells.match(_POINT if delimiter == "," else _EITHER)
-    if delimiter != "," and count(fits) == cells.known:
-        raise _mixed_decimals(cells)
-    refuse_strays(cells, fits, "is not a number, as the other values are")
-    return None
+
+def find_numbers(cells: Cells, data: DataParams) -> Numbers | pd.Series | None:
+    if cells.known == 0:
+        return pd.Series(np.full(len(cells.texts), np.nan), name=cells.name)
+    plain = cast(cells, pa.float64())
+    if plain is not None and not pc.any(pc.invert(pc.is_finite(plain))).as_py():
+        return _plain_numbers(cells, data)
+    spaced = Cells(cells.name, _plain_spaces(cells.texts), cells.findings)
+    fits: list[Decimal] = [mark for mark, marks in MARKS.items() if spaced.all_match(number_pattern(mark, marks))]
+    if not fits:
+        return None
+    if len(fits) == 1:
+        (decimal,) = fits
+        other: Decimal = "," if decimal == "." else "."
+        proof = pc.invert(pc.match_substring_regex(spaced.texts, f"^(?:{number_pattern(other, MARKS[other])})$"))
+        return Numbers(cells, decimal, cells.first(proof))
+    return Numbers(cells, None, cells.first(pc.match_substring_regex(cells.texts, "[.,]")))
+
+
+def _plain_numbers(cells: Cells, data: DataParams) -> Numbers | pd.Series:
+    if cells.all_match("[0-9]+") and not report_dates_written_as_numbers(cells, data) and _are_codes(cells):
+        log(f"column {cells.name!r} has leading zeros: its values are codes, read as text")
+        return read_text(cells)
+    with_point = pc.match_substring(cells.texts, ".")
+    row = cells.first(with_point)
+    if row is None:
+        return Numbers(cells, None, None)
+    grouped = pc.match_substring_regex(cells.texts, r"^[+-]?[1-9][0-9]{0,2}[.][0-9]{3}$")
+    proof = cells.first(pc.and_(with_point, pc.invert(grouped)))
+    return Numbers(cells, None, row) if proof is None else Numbers(cells, ".", proof)
 
 
 def _are_codes(cells: Cells) -> bool:
-    zeros = count(pc.starts_with(cells.column, "0"))
-    plain = count(pc.starts_with(cells.column, "0.")) + count(pc.equal(cells.column, "0"))
-    if zeros == plain:
+    """Return whether whole numbers are codes: with leading zeros, all of one length or many with such a zero."""
+    zeros = pc.sum(pc.match_substring_regex(cells.texts, "^0[0-9]")).as_py() or 0
+    if not zeros:
         return False
-    if count(cells.match(_WHOLE)) < cells.known:
-        return False
-    lengths = pc.min_max(pc.utf8_length(cells.column)).as_py()
-    return bool(lengths["min"] == lengths["max"] or zeros - plain >= _MANY_ZEROS * cells.known)
+    lengths = pc.min_max(pc.utf8_length(cells.texts)).as_py()
+    return bool(lengths["min"] == lengths["max"] or zeros >= _MANY_ZEROS * cells.known)
 
 
-def _whole_if_written_so(cells: Cells, series: pd.Series) -> pd.Series:
-    whole = cast(cells, pa.int64())
-    return series if whole is None else pd.Series(whole.to_numpy())
+def find_marks(columns: Sequence[Numbers], said: Decimal | None) -> tuple[Decimal, str]:
+    """Return the decimal mark of the table, and the marks between thousands that it has.
+
+    One table has one decimal mark: what one column proves holds for all. Reports columns that
+    prove different marks, and those that can be read both ways where nothing proves one.
+    """
+    proofs: dict[Decimal, Numbers] = {each.decimal: each for each in reversed(columns) if each.decimal}
+    decimal: Decimal = said if said is not None else next(iter(proofs)) if len(proofs) == 1 else "."
+    if said:
+        for each in columns:
+            if each.decimal not in (None, said):
+                each.cells.report(each.example or 0, f"is no number with data.decimal {said!r}")
+    elif len(proofs) > 1:
+        comma, point = proofs[","], proofs["."]
+        text = comma.cells.texts[comma.example or 0].as_py()
+        problem = f"is a number with a decimal point, but {text!r} in column {comma.cells.name!r} has a decimal comma"
+        point.cells.report(
+            point.example or 0, problem, f"a table has one decimal mark: set data.decimal, or {LEAVE_OUT}"
+        )
+    elif not proofs:
+        for each in columns:
+            if each.example is not None:
+                _report_ambiguous(each, each.example)
+    every = (pc.unique(_plain_spaces(each.cells.texts)).drop_null() for each in columns)
+    marks = {mark for texts in every for mark in MARKS[decimal] if pc.any(pc.match_substring(texts, mark)).as_py()}
+    return decimal, "".join(mark for mark in MARKS[decimal] if mark in marks)
 
 
-def _has_decimal_commas(cells: Cells, delimiter: str) -> bool:
-    if count(cells.match(_COMMA)) < cells.known:
-        return False
-    with_comma = pc.match_substring(cells.column, ",")
-    if delimiter == "," and 2 * count(with_comma) < cells.known:
-        return False
-    if count(cells.match(_THOUSANDS)) < count(with_comma):
-        return True
-    if delimiter == ",":
-        return False
-    row = pc.index(with_comma, value=True).as_py()
-    raise cells.error(
-        row,
-        f"{cells.show(row)} may be a decimal or a thousand, and no other value tells which",
-        "write numbers without separators of thousands and with a decimal point, or " + _REMEDY.partition("or ")[2],
-    )
+def _report_ambiguous(column: Numbers, row: int) -> None:
+    text = column.cells.texts[row].as_py()
+    point, comma = (parse_number(text, mark, MARKS[mark]) for mark in MARKS)
+    problem = f"may be {point:.12g} or {comma:.12g}: no column shows whether '.' or ',' is the decimal mark"
+    column.cells.report(row, problem, f"set data.decimal, or {LEAVE_OUT}")
 
 
-def _mixed_decimals(cells: Cells) -> UserError:
-    commas = pc.match_substring(cells.column, ",")
-    points = pc.match_substring(cells.column, ".")
-    rarer, other = (commas, "points") if count(commas) <= count(points) else (points, "commas")
-    row = pc.index(rarer, value=True).as_py()
-    return cells.error(row, f"{cells.show(row)} stands among numbers with decimal {other}", _REMEDY)
+def convert(column: Numbers, decimal: Decimal) -> pd.Series:
+    """Return int64 if all are written as whole numbers and none is missing, else float64 with NaN.
+
+    Reports numbers that a feature cannot hold.
+    """
+    cells = column.cells
+    texts = cells.texts
+    if column.example is not None or cast(cells, pa.float64()) is None:
+        texts = _plain_spaces(texts)
+        for mark in MARKS[decimal]:
+            texts = pc.replace_substring(texts, mark, "")
+        texts = pc.replace_substring(texts, decimal, ".")
+    if column.decimal not in (None, decimal):
+        return read_text(cells)  # was reported
+    numbers = pc.cast(texts, pa.float64())
+    whole = cast(Cells(cells.name, texts, cells.findings), pa.int64()) if not numbers.null_count else None
+    report_unfit(cells, numbers.fill_null(np.nan).to_numpy())
+    return pd.Series((numbers.fill_null(np.nan) if whole is None else whole).to_numpy(), name=cells.name)
 
 
-def finite(cells: Cells, values: pa.ChunkedArray) -> pd.Series:
-    """Give float64 `values` as pandas holds them, NaN where missing, after refusing what float32 cannot hold."""
-    numbers = values.to_numpy() if values.null_count == 0 else values.fill_null(np.nan).to_numpy()
-    size = np.abs(numbers)
-    _refuse(cells, size == np.inf, "is infinite or too large a number")
-    _refuse(cells, size > _LARGEST, "is beyond 3.4e38, the largest number a feature can have")
-    _refuse_inexact(cells, np.flatnonzero(size >= LARGEST_EXACT))
-    return pd.Series(numbers)
+def report_unfit(cells: Cells, numbers: np.ndarray[Any, Any], *, whole: bool = False) -> None:
+    """Report the first number that is beyond float32, and the first whole one that float64 would round.
+
+    `whole` says that all are whole numbers; else those are that are written so.
+    """
+    with np.errstate(invalid="ignore"):
+        beyond = np.flatnonzero(np.abs(numbers) > LARGEST)
+        wide = np.flatnonzero(np.abs(numbers) >= LARGEST_EXACT)
+    if len(beyond):
+        problem = "is beyond 3.4e38, the largest number a feature can have"
+        cells.report(int(beyond[0]), problem, f"correct it, or {LEAVE_OUT}")
+    for row in wide.tolist():
+        text = cells.show(row).lstrip("+-") if whole or pa.types.is_large_string(cells.texts.type) else ""
+        if text.isdigit() and int(text) > LARGEST_EXACT:
+            problem = "is a whole number beyond 2^53 and would be rounded"
+            cells.report(row, problem, f"if it is a code, {LEAVE_OUT}")
+            return
 
 
-def _refuse(cells: Cells, bad: npt.NDArray[np.bool_], problem: str) -> None:
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise cells.error(row, f"{cells.show(row)} {problem}", _REMEDY)
-
-
-def _refuse_inexact(cells: Cells, rows: npt.NDArray[np.intp]) -> None:
-    if not pa.types.is_string(cells.column.type) or len(rows) == 0:
-        return
-    for row, text in zip(rows.tolist(), cells.column.take(pa.array(rows)).to_pylist(), strict=True):
-        if text.lstrip("+-").isdigit() and abs(int(text)) > LARGEST_EXACT:
-            raise inexact(cells, row)
-
-
-def inexact(cells: Cells, row: int) -> UserError:
-    """Say that a whole number cannot be held exactly."""
-    problem = f"{cells.show(row)} is a whole number beyond 2^53 and would be rounded"
-    return cells.error(row, problem, "list the column under data.categorical if it holds codes, or under data.ignore")
+def _plain_spaces(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring(pc.replace_substring_regex(texts, SPACES, " "), "’", "'")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from stages._cells import Cells, booleans, count, read_text
-from stages._dates import naive, read_iso
+from stages._dates import read_moments
 from stages._entry import log
 from stages._errors import UserError
-from stages._numbers import LARGEST_EXACT, finite, inexact
+from stages._findings import Cells
+from stages._infer import as_booleans
+from stages._numbers import LARGEST_EXACT, report_unfit
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
-_WHOLE = pa.decimal256(76, 0)
-_WIDEST = 64
-_LEAVE_OUT = "turn it into numbers or text, or list it under data.ignore"
+_NO_FEATURE = "turn it into numbers or text, or list it under data.ignore"
 
 
 class ParquetFile:
@@ -29,7 +27,8 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path))
+        # In microseconds dates up to the year 9999 fit; INT96 in nanoseconds turns 9999-12-31 into 1816.
+        self._file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us"))
         if self._file.metadata.num_rows == 0:
             raise UserError(f"{path}: has columns and no rows; write it anew with rows")
         every = self._file.schema_arrow.names
@@ -47,90 +46,45 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, MemoryError) or "malloc" in str(error) or "bad_alloc" in str(error):
+            raise MemoryError(str(error)) from error
         raise UserError(f"{path}: is a damaged Parquet file ({' '.join(str(error).split())}); write it anew") from None
 
 
-def read_native(cells: Cells) -> pd.Series:
-    """Give a column in the type that stands in the file: text stays text, unless all of it is dates in ISO 8601.
-
-    Raises UserError for a type that is neither number, truth value, date nor text, and for
-    values that a feature cannot hold.
-    """
-    kind = cells.column.type
-    for is_kind, reader in _READERS:
-        if is_kind(kind):
-            return reader(cells).rename(cells.name)
-    raise UserError(f"{cells.path}: column {cells.name!r} holds {kind!s:.80}; {_LEAVE_OUT}")
-
-
-def _read_categories(cells: Cells) -> pd.Series:
-    """Give a dictionary's values; of text they are categories, even if they look like dates."""
-    decoded = replace(cells, column=cells.column.cast(cells.column.type.value_type))
-    return read_text(decoded) if _is_text(decoded.column.type) else read_native(decoded)
-
-
-def _read_strings(cells: Cells) -> pd.Series:
-    text = replace(cells, column=cells.column.cast(pa.large_string()))
-    dates = read_iso(text) if text.known else None
-    return read_text(text) if dates is None else dates
-
-
-def _read_times(cells: Cells) -> pd.Series:
-    return read_text(replace(cells, column=cells.column.cast(pa.string())))
-
-
-def _read_nothing(cells: Cells) -> pd.Series:
-    return pd.Series(np.full(len(cells.column), np.nan))
-
-
-def _read_integers(cells: Cells) -> pd.Series:
-    """Give int64 if none is missing, else float64 with NaN."""
-    kind = cells.column.type
-    if kind.bit_width == _WIDEST:
-        beyond = pc.greater(cells.column, pa.scalar(LARGEST_EXACT, kind))
-        if pa.types.is_signed_integer(kind):
-            beyond = pc.or_(beyond, pc.less(cells.column, pa.scalar(-LARGEST_EXACT, kind)))
-        _refuse_inexact(cells, beyond)
-    wanted = pa.float64() if cells.column.null_count else pa.int64()
-    series: pd.Series[Any] = cells.column.cast(wanted).to_pandas()
-    return series
-
-
-def _read_decimals(cells: Cells) -> pd.Series:
-    """Give int64 where the type has no fraction and none is missing, else float64 with NaN."""
-    kind = cells.column.type
-    if kind.scale > 0:
-        return _read_fractions(cells)
-    whole = cells.column.cast(_WHOLE)
-    _refuse_inexact(cells, pc.greater(pc.abs(whole), pa.scalar(LARGEST_EXACT).cast(_WHOLE)))
-    return _read_integers(replace(cells, column=whole.cast(pa.int64())))
-
-
-def _read_fractions(cells: Cells) -> pd.Series:
-    return finite(cells, cells.column.cast(pa.float64()))
-
-
-def _refuse_inexact(cells: Cells, beyond: pa.ChunkedArray) -> None:
-    if count(beyond):
-        raise inexact(cells, pc.index(beyond, value=True).as_py())
-
-
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _is_moment(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+def read_native(cells: Cells) -> pd.Series:
+    """Return a column in the type that stands in the file; a dictionary of text holds categories.
+
+    Reports a type that is neither number, truth value, date nor text, and values that a feature cannot hold.
+    """
+    column, kind = cells.texts, cells.texts.type
+    if pa.types.is_dictionary(kind):
+        return read_native(Cells(cells.name, column.cast(kind.value_type), cells.findings))
+    if is_text(kind) or pa.types.is_time(kind):
+        series: pd.Series[Any] = column.cast(pa.large_string()).to_pandas().astype("str")
+    elif pa.types.is_boolean(kind):
+        series = as_booleans(column)
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        series = read_moments(cells, column)
+    elif pa.types.is_null(kind):
+        series = pd.Series(np.full(len(column), np.nan))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        series = _read_numbers(cells)
+    else:
+        cells.findings.add(f"holds {kind!s:.80}", _NO_FEATURE, cells.name)
+        series = pd.Series(np.full(len(column), np.nan))
+    return series.rename(cells.name)
 
 
-_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Cells], pd.Series]], ...] = (
-    (_is_text, _read_strings),
-    (pa.types.is_dictionary, _read_categories),
-    (pa.types.is_integer, _read_integers),
-    (pa.types.is_floating, _read_fractions),
-    (pa.types.is_decimal, _read_decimals),
-    (pa.types.is_boolean, lambda cells: booleans(cells.column)),
-    (_is_moment, lambda cells: naive(cells, cells.column)),
-    (pa.types.is_time, _read_times),
-    (pa.types.is_null, _read_nothing),
-)
+def _read_numbers(cells: Cells) -> pd.Series:
+    """Return int64 if the type is of whole numbers and none is missing, else float64 with NaN."""
+    column, kind = cells.texts, cells.texts.type
+    numbers = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+    whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+    report_unfit(Cells(cells.name, column, cells.findings), numbers, whole=whole)
+    exact = bool(np.all(np.abs(np.nan_to_num(numbers)) <= LARGEST_EXACT))
+    return pd.Series(numbers.astype(np.int64) if whole and exact and not column.null_count else numbers)

@@ -1,9 +1,10 @@
-"""Read any CSV or Parquet table into typed columns, or say in one line why not."""
+"""Read any CSV or Parquet table into typed columns, or say all that is wrong with it, a line each."""
 
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,159 +12,160 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages._cells import FIRST_ROW, Cells, find_missing, looks_decorated, read_booleans, read_text
+from service.cells import EVERY_COLUMN, Reading
 from stages._csv import read_csv
-from stages._dates import read_dates
 from stages._entry import log
 from stages._errors import UserError
+from stages._findings import FIRST_ROW, Cells, Findings, Locate, read_text
 from stages._formats import PARQUET, head_of
-from stages._numbers import read_numbers
+from stages._infer import read_column
+from stages._numbers import Numbers, convert, find_marks
 from stages._params import DataParams
-from stages._parquet import ParquetFile, read_native
+from stages._parquet import ParquetFile, is_text, read_native
 
 _SHOWN_NAMES = 20
 _LONGEST_NAME = 60
-_MOST_CLASSES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file's columns as they stand in it."""
+
+    names: list[str]
+    """Of all columns."""
+    columns: Callable[[Sequence[str]], list[pa.ChunkedArray]]
+    """Returns those of these names."""
+    locate: Locate
+    reading: Reading
 
 
 def read(data: DataParams) -> pd.DataFrame:
-    """Read `data.path` without the ignored columns.
+    """Read `data.path` as `read_table` does, without the rules."""
+    return read_table(data)[0]
 
-    Returns float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) and text, in the
-    file's order; what is missing is NaN, NaT or NA. A CSV file's columns are of the type that
-    all their cells can be read as, a Parquet file's of their own.
 
-    Raises UserError for what is no such table: one line with the file, the place and the remedy.
+def read_table(data: DataParams) -> tuple[pd.DataFrame, Reading]:
+    """Read `data.path` without the ignored columns, and return how its cells were read.
+
+    The table has float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) and text, in the
+    file's order; what is missing is NaN, NaT or NA. A column of text is of the type that all its
+    cells can be read as, in Parquet too, where the other columns keep their own types.
+
+    Raises UserError with one line for each problem: the file, the place and the remedy.
     """
     path = Path(data.path)
+    try:
+        frame, reading = _read(path, data)
+    except MemoryError:
+        raise UserError(_too_large(path)) from None
+    log(f"{len(frame):,} rows and {len(frame.columns):,} columns read from {path}")
+    return frame, reading
+
+
+def _too_large(path: Path) -> str:
+    return (
+        f"{path}: needs more memory than there is (the file has {path.stat().st_size / 1e9:.2g} GB, in memory the "
+        "table takes several times as much); list columns under data.ignore, use fewer rows, or give more memory"
+    )
+
+
+def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
     head = head_of(path)
     if path.suffix == ".parquet" and not head.startswith(PARQUET):
         raise UserError(f"{path}: is named .parquet but is no Parquet file; write it anew or rename it")
-    columns = _from_parquet(path, data) if head.startswith(PARQUET) else _from_csv(path, data)
-    frame = pd.DataFrame({series.name: series for series in columns})
-    log(f"{len(frame):,} rows and {len(frame.columns):,} columns read from {path}")
-    return frame
-
-
-def _from_parquet(path: Path, data: DataParams) -> Iterator[pd.Series]:
-    file = ParquetFile(path)
-    names = _checked_names(file.names, data)
-    original = dict(zip(names, file.names, strict=True))
+    findings = Findings(str(path), data.target)
+    source = _open_parquet(path) if head.startswith(PARQUET) else _open_csv(data, findings)
+    names = _checked_names(source.names, data, findings)
+    if len(set(names)) < len(names):
+        findings.stop(source.locate)
+    original = dict(zip(names, source.names, strict=True))
     kept = [name for name in names if name not in data.ignore]
-    columns = file.columns([original[name] for name in kept])
-    for cells in _each(path, kept, columns, _row_of_parquet):
-        text = cells.name in data.categorical
-        yield _read_codes(cells) if text else read_native(cells)
+    columns = source.columns([original[name] for name in kept])
+    dates: dict[str, str] = {}
+    reading = source.reading.model_copy(update={"missing": data.missing_by_column})
+    series = [_read_one(cells, data, reading, dates) for cells in _each(kept, columns, findings)]
+    numbers = [each for each in series if isinstance(each, Numbers)]
+    decimal, thousands = find_marks(numbers, data.decimal)
+    done = [convert(each, decimal) if isinstance(each, Numbers) else each for each in series]
+    findings.stop(source.locate)
+    update = {"decimal": decimal, "thousands": thousands, "dates": dates}
+    return pd.DataFrame({each.name: each for each in done}), reading.model_copy(update=update)
 
 
-def _row_of_parquet(row: int) -> str:
-    return f"row {row + FIRST_ROW}"
+def _open_parquet(path: Path) -> _Source:
+    file = ParquetFile(path)
+    return _Source(file.names, file.columns, lambda rows: {row: f"row {row + FIRST_ROW}" for row in rows}, Reading())
 
 
-def _from_csv(path: Path, data: DataParams) -> Iterator[pd.Series]:
-    file, header, columns = read_csv(path)
-    names = _checked_names(header, data)
-    _refuse_repeated_header(path, header, columns, file.where)
-    kept = [place for place, name in enumerate(names) if name not in data.ignore]
-    columns = [columns[place] for place in kept]
-    for cells in _each(path, [names[place] for place in kept], columns, file.where):
-        known = Cells(cells.path, cells.name, find_missing(cells.column, data.missing), cells.where)
-        yield _read_column(known, file.delimiter, data)
+def _open_csv(data: DataParams, findings: Findings) -> _Source:
+    table = read_csv(data, findings)
+    reading = Reading(delimiter=table.file.delimiter, encoding=table.file.encoding, row_names=table.row_names)
+    columns = dict(zip(table.names, table.columns, strict=True))
+    return _Source(table.names, lambda names: [columns.pop(name) for name in names], table.file.locate, reading)
 
 
-def _each(path: Path, names: Sequence[str], columns: list[Any], where: Callable[[int], str]) -> Iterator[Cells]:
-    """Give the columns one by one, each let go before the next: text takes more memory than what is made of it."""
+def _each(names: Sequence[str], columns: list[Any], findings: Findings) -> Iterator[Cells]:
+    """Yield the columns one by one, each let go before the next: text takes more memory than what is made of it."""
     columns.reverse()
     for name in names:
-        yield Cells(str(path), name, columns.pop(), where)
+        yield Cells(name, columns.pop(), findings)
 
 
-def _read_column(cells: Cells, delimiter: str, data: DataParams) -> pd.Series:
-    """Find out what a column of text holds: numbers, truth values, dates, or text."""
-    if cells.name in data.categorical:
-        return read_text(cells)
+def _read_one(cells: Cells, data: DataParams, reading: Reading, dates: dict[str, str]) -> pd.Series | Numbers:
+    kind = cells.texts.type
+    categorical = cells.name in data.categorical
+    dictionary = pa.types.is_dictionary(kind) and is_text(kind.value_type)
+    said_dates = isinstance(data.dates, dict) and data.dates.get(cells.name) is not None
+    if not (categorical or dictionary or said_dates or is_text(kind)):
+        return read_native(cells)
     try:
-        series = _read_numbers_booleans_dates(cells, delimiter)
-    except UserError:
-        if not _holds_labels(cells, data):
-            raise
-        series = None
-    if series is not None:
-        return series
-    if cells.name != data.target and looks_decorated(cells):
-        log(f"column {cells.name!r} is read as text: its numbers have units or separators, such as {cells.first()}")
-    return read_text(cells)
-
-
-def _read_numbers_booleans_dates(cells: Cells, delimiter: str) -> pd.Series | None:
-    numbers = read_numbers(cells, delimiter)
-    if numbers is not None:
-        return numbers
-    flags = read_booleans(cells)
-    return read_dates(cells) if flags is None else flags
-
-
-def _holds_labels(cells: Cells, data: DataParams) -> bool:
-    """Tell whether a column of mixed cells is the target and its cells recur: then they are classes (``1 2 N/A``)."""
-    if cells.name != data.target or data.task == "regression":
-        return False
-    distinct = pc.count_distinct(cells.column).as_py()
-    return bool(data.task == "classification" or distinct <= min(_MOST_CLASSES, cells.known // 2))
-
-
-def _read_codes(cells: Cells) -> pd.Series:
-    """Turn a Parquet column that is listed under `data.categorical` into text."""
-    try:
-        return read_text(Cells(cells.path, cells.name, cells.column.cast(pa.large_string()), cells.where))
+        texts = cells.texts.cast(pa.large_string())
     except pa.ArrowException:
-        raise UserError(
-            f"{cells.path}: column {cells.name!r} holds {cells.column.type!s:.80}, which is no category; "
-            "take it out of data.categorical"
-        ) from None
+        cells.findings.add(f"holds {kind!s:.80}, which is no category", "take it out of data.categorical", cells.name)
+        return read_text(Cells(cells.name, pa.nulls(len(cells.texts)), cells.findings))
+    texts = pc.utf8_trim_whitespace(texts)
+    missing = pa.array(sorted(reading.missing_texts(cells.name)), texts.type)
+    known = pc.if_else(pc.is_in(texts, value_set=missing), pa.scalar(None, texts.type), texts)
+    text = Cells(cells.name, known, cells.findings)
+    return read_text(text) if categorical or dictionary else read_column(text, data, dates)
 
 
-def _refuse_repeated_header(
-    path: Path, header: Sequence[str], columns: Sequence[pa.ChunkedArray], where: Callable[[int], str]
-) -> None:
-    repeats = pc.equal(columns[0], header[0])
-    for name, column in zip(header[1:], columns[1:], strict=False):
-        if not pc.any(repeats).as_py():
-            return
-        repeats = pc.and_(repeats, pc.equal(column, name))
-    if pc.any(repeats).as_py():
-        row = pc.index(repeats, value=True).as_py()
-        raise UserError(f"{path}: {where(row)} repeats the header; remove it")
+def _checked_names(header: Sequence[str], data: DataParams, findings: Findings) -> list[str]:
+    """Return the columns' names without blanks around them and without line breaks.
 
-
-def _checked_names(header: Sequence[str], data: DataParams) -> list[str]:
-    """Give the columns' names without blanks around them and without line breaks.
-
-    Raises UserError for a name that is missing, stands twice or cannot be shown, and for one
-    that params.yaml says and the table has not.
+    Reports a name that is missing, stands twice or cannot be shown, and one that params.yaml says and
+    the table has not. A column without a name is called ``column 3`` under data.ignore.
     """
     names = [re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip()) for name in header]
-    for place, name in enumerate(names, start=1):
+    for place, name in enumerate(names):
         if not name:
-            raise UserError(f"{data.path}: column {place} has no name; give it one in the header, or remove it")
+            names[place] = f"column {place + 1}"
+            if names[place] not in data.ignore:
+                findings.add(
+                    f"{names[place]} has no name",
+                    f"give it one in the header, or list {names[place]!r} under data.ignore",
+                )
         if not name.isprintable() and re.search(r"[\x00-\x1f\x7f]", name):
-            raise UserError(f"{data.path}: the name of column {place} holds a control character: {name!r}; rename it")
-    _refuse_twice(names, data)
-    for key in ("target", "ignore", "categorical", "strict"):
-        value = getattr(data, key)
-        for name in [value] if isinstance(value, str) else value:
-            if name not in names:
-                raise UserError(f"params.yaml: data.{key}: no column {name!r} in {data.path}; {_nearest(name, names)}")
+            findings.add(f"the name of column {place + 1} holds a control character: {name!r}", "rename it")
+    for name, times in Counter(names).items():
+        if times > 1:
+            first = names.index(name) + 1
+            second = names.index(name, first) + 1
+            findings.add(
+                f"the column name {_shortened(name)} stands twice, in columns {first} and {second}", "rename one"
+            )
+    for key, name in _names_in_params(data):
+        if name not in names:
+            findings.add(f"params.yaml: data.{key}: no column {name!r} in the table", _nearest(name, names))
     return names
 
 
-def _refuse_twice(names: Sequence[str], data: DataParams) -> None:
-    name, times = Counter(names).most_common(1)[0]
-    if times > 1:
-        first = names.index(name) + 1
-        second = names.index(name, first) + 1
-        raise UserError(
-            f"{data.path}: the column name {_shortened(name)} stands twice, in columns {first} and {second}; rename one"
-        )
+def _names_in_params(data: DataParams) -> Iterable[tuple[str, str]]:
+    yield "target", data.target
+    for key in ("ignore", "categorical", "strict", "missing", "dates"):
+        value = getattr(data, key)
+        if key in ("ignore", "categorical", "strict") or isinstance(value, dict):
+            yield from ((key, name) for name in value if name != EVERY_COLUMN or key != "missing")
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
@@ -174,7 +176,11 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     has = f"it has {shown}{more}"
     if near:
         return f"did you mean {folded[near[0]]!r}? {has}"
-    return f"{has}; line 1 must be a header" if len(names) == 1 else has
+    return (
+        f"{has}; line 1 must be a header; if cells are separated otherwise, set data.delimiter"
+        if len(names) == 1
+        else has
+    )
 
 
 def _shortened(name: str) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from service.cells import Reading
 from service.contract import Contract, Feature
 from stages import _files, _params, _row_hash, _tables, _target
 from stages._columns import Roles, find_features, in_words
@@ -19,8 +20,10 @@ MIN_ROWS = 20
 _SHOWN_CLASSES = 10
 
 
-def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Split `table` into prepared training and test rows, and describe them.
+def prepare(
+    table: pd.DataFrame, params: Params, reading: Reading | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
+    """Split `table` into prepared training and test rows, and describe them; `reading` tells how it was read.
 
     Raises UserError where the target cannot be learnt or a named column is not there.
     """
@@ -51,7 +54,7 @@ def prepare(table: pd.DataFrame, params: Params) -> tuple[pd.DataFrame, pd.DataF
         split=split,
         rare_classes=settled.about,
         columns={column: words[column] for column in table.columns if column in words},
-        contract=contract,
+        contract=contract.model_copy(update={"reading": reading or Reading()}),
         left_out=left_out,
     )
     keep = _columns_of_split(params, contract)
@@ -142,7 +145,8 @@ def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list
 def main() -> None:
     """Read the table, write the prepared rows and the schema."""
     params = _params.load(_files.PARAMS)
-    train, test, schema = prepare(_tables.read(params.data), params)
+    table, reading = _tables.read_table(params.data)
+    train, test, schema = prepare(table, params, reading)
     for path, rows in ((_files.TRAIN, train), (_files.TEST, test)):
         with _files.replacing(path) as beside:
             rows.to_parquet(beside, index=False)

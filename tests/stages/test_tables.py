@@ -1,17 +1,12 @@
 """Reading: any sensible table comes in with the types that its cells have."""
 
-import datetime as dt
-import decimal
 import gzip
 import keyword
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from stages import _tables
@@ -19,7 +14,6 @@ from stages._params import Params
 
 Make = Callable[..., Params]
 Read = Callable[..., pd.DataFrame]
-ReadArrow = Callable[..., "pd.Series[Any]"]
 
 
 @pytest.fixture
@@ -33,17 +27,6 @@ def read(tmp_path: Path, params: Make) -> Read:
     return write_and_read
 
 
-@pytest.fixture
-def read_arrow(tmp_path: Path, params: Make) -> ReadArrow:
-    """Give a function that writes an Arrow array as column `a` of a Parquet file and reads it."""
-
-    def write_and_read(column: pa.Array, **data: Any) -> "pd.Series[Any]":
-        pq.write_table(pa.table({"a": column, "y": ["p", "q"]}), tmp_path / "t.parquet")
-        return _tables.read(params(tmp_path / "t.parquet", data=data).data)["a"]
-
-    return write_and_read
-
-
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " ", ":", "^"])
 def test_the_delimiter_is_found_out(read: Read, delimiter: str) -> None:
     lines = ["x", "a", "y"], ["1.5", "p", "no"], ["2.5", "q", "yes"]
@@ -52,6 +35,27 @@ def test_the_delimiter_is_found_out(read: Read, delimiter: str) -> None:
 
     assert list(frame) == ["x", "a", "y"]
     assert frame["x"].tolist() == [1.5, 2.5]
+
+
+def test_a_delimiter_that_nothing_proves_is_said_by_params(read: Read) -> None:
+    assert list(read("x~a~y\n1~p~no\n", delimiter="~")) == ["x", "a", "y"]
+
+
+def test_the_first_line_may_be_excels_hint(read: Read) -> None:
+    frame = read("sep=;\r\na;b,c;y\r\n1;2;p\r\n")
+
+    assert list(frame) == ["a", "b,c", "y"]
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_first_column_without_a_name_that_counts_the_rows_is_left_out(read: Read, start: int) -> None:
+    rows = "".join(f'"{start + row}",{row * 2},p\n' for row in range(5))
+
+    assert list(read(f'"",a,y\n{rows}')) == ["a", "y"]
+
+
+def test_a_column_without_a_name_can_be_ignored_by_its_place(read: Read) -> None:
+    assert list(read("a,,y\n1,x,p\n2,z,q\n", ignore=["column 2"])) == ["a", "y"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -71,33 +75,17 @@ def test_a_quote_within_a_cell_is_no_fault(read: Read, cell: str) -> None:
     assert read(f'a,y\n{cell},p\n"l\nm",q\n')["y"].tolist() == ["p", "q"]
 
 
-TEXTS = {
-    "utf-8": "Zürich 東京",
-    "utf-8-sig": "Zürich 東京",
-    "latin-1": "Müller à la crème",
-    "cp1252": "São Paulo – 5 €",
-    "cp1251": "Москва и Киев",
-    "koi8-r": "Москва и Киев",
-    "cp1253": "Αθήνα και Θεσσαλονίκη",
-    "shift-jis": "東京とはい",
-    "gb18030": "城市 北京 上海 今天天气",
-    "big5": "城市 臺北 高雄 今天天氣",
-    "cp949": "서울 부산 안녕하세요",
-}
-
-
-@pytest.mark.parametrize("encoding", TEXTS)
-def test_the_encoding_is_found_out(read: Read, encoding: str) -> None:
-    text = TEXTS[encoding]
-
-    frame = read(f"a,b,y\n{text},1,p\nx,2,q\n".encode(encoding))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_an_encoding_that_proves_itself_is_found_out(read: Read, encoding: str) -> None:
+    frame = read("a,b,y\nZürich 東京,1,p\nx,2,q\n".encode(encoding))
 
     assert list(frame) == ["a", "b", "y"]
-    assert frame.loc[0, "a"] == text
+    assert frame.loc[0, "a"] == "Zürich 東京"
 
 
-def test_text_beyond_ascii_late_in_a_large_file_is_found(read: Read) -> None:
-    assert read(b"a,y\n" + b"abc,p\n" * 400_000 + "é,q\n".encode("latin-1"))["a"].iloc[-1] == "é"
+@pytest.mark.parametrize(("encoding", "text"), [("cp1252", "São – 5 €"), ("koi8-r", "Москва"), ("utf-16-le", "東京")])
+def test_any_other_encoding_is_said_by_params(read: Read, encoding: str, text: str) -> None:
+    assert read(f"a,y\n{text},1\nx,2\n".encode(encoding), encoding=encoding).loc[0, "a"] == text
 
 
 def test_a_packed_table_is_unpacked(read: Read) -> None:
@@ -122,9 +110,7 @@ KINDS = {
     "truth values": (["True", "FALSE", "true"], [True, False, True]),
     "postcodes": (["01234", "90210", "10115"], ["01234", "90210", "10115"]),
     "one number with a zero before it": (["05"] + ["123"] * 30, [5] + [123] * 30),
-    "percent": (["5%", "7.5%", "10%"], ["5%", "7.5%", "10%"]),
     "telephone numbers": (["+47 22 33", "040-123", "(0)5"], ["+47 22 33", "040-123", "(0)5"]),
-    "times": (["12:30", "08:00", "23:59"], ["12:30", "08:00", "23:59"]),
     "hexadecimal": (["0x1f", "1e5a", "beef"], ["0x1f", "1e5a", "beef"]),
     "open classes": (["0", "1", "3+"] * 9, ["0", "1", "3+"] * 9),
     "yes and no": (["yes", "no", "yes"], ["yes", "no", "yes"]),
@@ -166,6 +152,13 @@ def test_a_named_stand_in_counts_as_missing_in_the_target_too(read: Read) -> Non
     assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
 
 
+def test_missing_may_be_said_by_column(read: Read) -> None:
+    frame = read("country,income,y\nNA,5,p\nBW,?,q\n,NA,p\n", missing={"country": [], "income": ["?", "NA"]})
+
+    assert frame["country"].isna().tolist() == [False, False, True]
+    assert frame["income"].isna().tolist() == [False, True, True]
+
+
 def test_an_empty_column_is_all_missing(read: Read) -> None:
     assert read("a,b,y\n1,,p\n2,,q\n")["b"].isna().all()
 
@@ -202,80 +195,3 @@ def test_csv_and_parquet_give_the_same_table(table: pd.DataFrame, tmp_path: Path
     from_csv = _tables.read(params(tmp_path / "t.csv.gz").data)
 
     pd.testing.assert_frame_equal(from_csv, _tables.read(params(tmp_path / "t.parquet").data))
-
-
-DAY = dt.datetime(2020, 1, 31, tzinfo=dt.UTC)
-ARROW: dict[str, tuple[Any, list[Any]]] = {
-    "float16": (pa.array(np.array([0.5, 1.5], np.float16)), [0.5, 1.5]),
-    "float32": (pa.array([0.5, 1.5], pa.float32()), [0.5, 1.5]),
-    "uint8": (pa.array([1, 2], pa.uint8()), [1, 2]),
-    "uint64": (pa.array([1, 2], pa.uint64()), [1, 2]),
-    "decimal": (pa.array([decimal.Decimal("1.25"), decimal.Decimal("-2.50")]), [1.25, -2.5]),
-    "whole decimal": (pa.array([5, 6], pa.int64()).cast(pa.decimal128(20, 0)), [5, 6]),
-    "category": (pa.array(["2", "1"]).dictionary_encode(), ["2", "1"]),
-    "category of numbers": (pa.array([2, 1]).dictionary_encode(), [2, 1]),
-    "text": (pa.array(["01", "2"]), ["01", "2"]),
-    "large text": (pa.array(["01", "2"], pa.large_string()), ["01", "2"]),
-    "text view": (pa.array(["01", "2"], pa.string_view()), ["01", "2"]),
-    "time of day": (pa.array([dt.time(12, 30), dt.time(8)]), ["12:30:00.000000", "08:00:00.000000"]),
-    "truth values": (pa.array([True, False]), [True, False]),
-    "date32": (pa.array([DAY.date()] * 2, pa.date32()), [pd.Timestamp("2020-01-31")] * 2),
-    "date64": (pa.array([DAY.date()] * 2, pa.date64()), [pd.Timestamp("2020-01-31")] * 2),
-    "zone": (pa.array([DAY] * 2, pa.timestamp("ms", "Europe/Oslo")), [pd.Timestamp("2020-01-31")] * 2),
-    "dates as text": (pa.array(["2020-01-31", "2020-01-31"]), [pd.Timestamp("2020-01-31")] * 2),
-}
-
-
-@pytest.mark.parametrize("name", ARROW)
-def test_a_parquet_column_keeps_its_own_type(read_arrow: ReadArrow, name: str) -> None:
-    column, expected = ARROW[name]
-
-    found = read_arrow(column)
-
-    assert found.tolist() == expected
-    assert str(found.dtype) in {"int64", "float64", "bool", "str", "datetime64[us]"}
-
-
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_moments_of_every_unit_are_in_microseconds(read_arrow: ReadArrow, unit: str) -> None:
-    found = read_arrow(pa.array([DAY.replace(tzinfo=None), None], pa.timestamp(unit)))
-
-    assert found.dtype == "datetime64[us]"
-    assert found.iloc[0] == pd.Timestamp("2020-01-31")
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        pa.array([1, None]),
-        pa.array([1.0, None]),
-        pa.array([1.0, np.nan]),
-        pa.array([True, None]),
-        pa.array(["x", None]),
-        pa.array(["x", None]).dictionary_encode(),
-    ],
-    ids=str,
-)
-def test_what_a_parquet_column_lacks_is_missing(read_arrow: ReadArrow, column: pa.Array) -> None:
-    assert read_arrow(column).isna().tolist() == [False, True]
-
-
-def test_a_parquet_column_of_no_type_is_all_missing(read_arrow: ReadArrow) -> None:
-    assert read_arrow(pa.nulls(2)).isna().all()
-
-
-def test_numbers_of_a_parquet_file_can_be_categories(read_arrow: ReadArrow) -> None:
-    assert read_arrow(pa.array([1, 2]), categorical=["a"]).tolist() == ["1", "2"]
-
-
-def test_the_unnamed_index_of_a_pandas_table_is_no_column(tmp_path: Path, params: Make) -> None:
-    pd.DataFrame({"a": [1, 2], "y": ["p", "q"]}, index=[5, 9]).to_parquet(tmp_path / "t.parquet")
-
-    assert list(_tables.read(params(tmp_path / "t.parquet").data)) == ["a", "y"]
-
-
-def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path, params: Make) -> None:
-    (tmp_path / "year=2020").mkdir()
-    pd.DataFrame({"a": [1, 2], "y": ["p", "q"]}).to_parquet(tmp_path / "year=2020/t.parquet")
-
-    assert list(_tables.read(params(tmp_path / "year=2020/t.parquet").data)) == ["a", "y"]

@@ -1,0 +1,122 @@
+"""All that is wrong with a table, found in one run."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages._errors import UserError
+
+LEAVE_OUT = "list the column under data.categorical or data.ignore"
+_OF_TARGET = "set data.task: classification if the target holds classes"
+CORRECT = f"correct it, add it to data.missing if it means no value, or {LEAVE_OUT}"
+
+FIRST_ROW = 2
+"""The number of a table's first row: the header is row 1, as a person counts who sees the table in an editor."""
+
+_TRIED = 32
+_MOST = 50
+_SHOWN = 40
+
+Locate = Callable[[Iterable[int]], dict[int, str]]
+"""Returns where rows (from 0) stand in the file, such as ``line 17``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    problem: str
+    remedy: str
+    column: str | None
+    row: int | None
+
+
+class Findings:
+    """The problems of one file."""
+
+    def __init__(self, path: str, target: str) -> None:
+        self.path = path
+        self._target = target
+        self._findings: list[_Finding] = []
+
+    def add(self, problem: str, remedy: str, column: str | None = None, row: int | None = None) -> None:
+        """Keep one problem of the file, of a column or of a cell (`row` counts from 0)."""
+        self._findings.append(_Finding(problem, remedy, column, row))
+
+    def stop(self, locate: Locate) -> None:
+        """Raise UserError with one line for each problem, if there is one."""
+        if not self._findings:
+            return
+        places = locate({each.row for each in self._findings if each.row is not None})
+        lines = [self._line(each, places) for each in self._findings[:_MOST]]
+        if len(self._findings) > _MOST:
+            lines.append(f"{self.path}: and {len(self._findings) - _MOST:,} more problems; correct these first")
+        raise UserError(*lines)
+
+    def _line(self, finding: _Finding, places: dict[int, str]) -> str:
+        row = None if finding.row is None else places[finding.row]
+        column = None if finding.column is None else f"column {finding.column!r}"
+        problem = (
+            f"{row}, {column}: {finding.problem}" if row and column else f"{row or column or ''} {finding.problem}"
+        )
+        # The target can neither be left out nor be a category.
+        remedy = finding.remedy.replace(LEAVE_OUT, _OF_TARGET) if finding.column == self._target else finding.remedy
+        return f"{self.path}: {problem.strip()}; {remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A column of text, without blanks around the texts and null where a value is missing."""
+
+    name: str
+    texts: pa.ChunkedArray
+    findings: Findings
+
+    @property
+    def known(self) -> int:
+        """Number of cells with a value."""
+        return len(self.texts) - int(self.texts.null_count)
+
+    def report(self, row: int, problem: str, remedy: str = CORRECT) -> None:
+        """Report the problem of the cell in `row`; the message begins with the cell."""
+        text = self.show(row)
+        shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+        self.findings.add(f"{shown} {problem}", remedy, self.name, row)
+
+    def show(self, row: int) -> str:
+        """Return the cell as text."""
+        return str(self.texts[row].cast(pa.string()).as_py())
+
+    def row_of(self, text: str) -> int:
+        """Return the first row with this text."""
+        return int(pc.index(self.texts, text).as_py())
+
+    def all_match(self, pattern: str) -> bool:
+        """Return whether every known cell is of this regular expression (RE2)."""
+        return self.first(pc.invert(pc.match_substring_regex(self.texts, f"^(?:{pattern})$"))) is None
+
+    def first(self, mask: pa.ChunkedArray) -> int | None:
+        """Return the first row for which `mask` is true."""
+        row = int(pc.index(mask, value=True).as_py())
+        return None if row < 0 else row
+
+
+def read_text(cells: Cells) -> pd.Series:
+    """Return the texts as they are."""
+    series: pd.Series[Any] = cells.texts.cast(pa.large_string()).to_pandas().astype("str").rename(cells.name)
+    return series
+
+
+def cast(cells: Cells, kind: pa.DataType) -> pa.ChunkedArray | None:
+    """Parse text as `kind`; None if a cell is no such text.
+
+    The first values are tried before all: Arrow parses on after a failure, and a failure costs
+    it a hundred times what a number does.
+    """
+    try:
+        pc.cast(cells.texts.slice(0, _TRIED), kind)
+        return pc.cast(cells.texts, kind)
+    except pa.ArrowInvalid:
+        return None
