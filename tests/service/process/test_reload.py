@@ -149,6 +149,7 @@ def test_a_bad_release_is_refused_once_in_one_line_and_the_old_one_serves_on(
     watched: Watched, harm: Callable[[Root], None]
 ) -> None:
     version = watched.version
+    watched.look()
     harm(watched.root)
 
     watched.look(5)
