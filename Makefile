@@ -31,12 +31,15 @@ why = $(if $(REASON),--reason "$$REASON")
 export REASON
 
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
-serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) models/model.onnx ## serve the model on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
+RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
+RELEASED = $(or $(RELEASES),models/releases)/current/release.json
+serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## promote unless a service is up, then serve on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
+	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(VENV)/.pipeline && $(MAKE) --no-print-directory models/model.onnx; }
+	@[ ! -e $(VENV)/.pipeline ] || $(promote) --unless-served || [ -e $(RELEASED) ]
 	@exec python -m service.serve
 
 # Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
 models/model.onnx:
-	@$(MAKE) --no-print-directory $(VENV)/.pipeline
 	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages._remote pull $@ 2>/dev/null; } || dvc repro
 
 test: $(VENV)/.dev ## run the tests

@@ -5,6 +5,7 @@ first 8 digits of its model's MD5, and a relative link `current` to the one in s
 
     models/releases/
         .lock                 held by whoever changes anything here
+        .served               held by services that run
         7-0f3c9a12/           release.json, model.onnx
         8-5be07c44/           release.json, model.onnx
         current -> 8-5be07c44
@@ -15,9 +16,12 @@ So `current` names the highest sequence number that was ever released: a folder 
 what an interrupted command left. Old releases lose their model, never their release.json.
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -27,11 +31,13 @@ DEFAULT_FOLDER: Final = "models/releases"
 """Where releases are kept unless the setting RELEASES says otherwise; counts from the repository's root."""
 CURRENT: Final = "current"
 LOCK_FILE: Final = ".lock"
+SERVED_FILE: Final = ".served"
+"""Locked, shared, by every service that runs on these releases and may write here."""
 MODEL_FILE: Final = "model.onnx"
 RELEASE_FILE: Final = "release.json"
 FORMAT: Final = 1
 KEPT_MODELS: Final = 5
-"""How many of the newest releases keep their model."""
+"""How many different models are kept, the newest ones, beside the best one of each name."""
 MISSING: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
 """What to do where there is no release."""
 DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
@@ -178,6 +184,34 @@ def find_released(releases: Path) -> list[Path]:
         (path for path, number in numbers.items() if number is not None and number <= last),
         key=lambda path: numbers[path] or 0,
     )
+
+
+@contextlib.contextmanager
+def marked_as_served(releases: Path) -> Iterator[None]:
+    """Hold a lock that says that a service is up, so that `make serve` releases nothing beside it.
+
+    A folder that the service may not write in needs no such lock: nobody types `make serve` there.
+    """
+    try:
+        file = (releases / SERVED_FILE).open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def is_served(releases: Path) -> bool:
+    """Return whether a service runs on these releases."""
+    try:
+        with (releases / SERVED_FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def read_file(path: Path, limit: int) -> bytes:

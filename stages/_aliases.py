@@ -7,7 +7,6 @@ the next command that uses the registry moves it.
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from service.release import Registry as RegistryEntry
@@ -39,13 +38,7 @@ def find_version(name: str, onnx_md5: str) -> RegistryEntry | None:
     except UserError as error:
         log(f"the release will name no version: {error}")
         return None
-    return describe(version) if version else None
-
-
-def describe(version: ModelVersion) -> RegistryEntry:
-    """Return what release.json says of a registered version."""
-    registered = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-    return RegistryEntry(version=int(version.version), run_id=str(version.run_id), registered_at=registered)
+    return registry.describe(version) if registry and version else None
 
 
 def is_ours() -> bool:

@@ -1,17 +1,19 @@
 """Where a model to release comes from: the workspace, or a commit. Each with all facts that a release keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
 from pydantic import ValidationError
 
 import service.model
-from service.release import Registry
-from stages import _facts, _files, _git, _lock, _stored
+from service.release import Registry as RegistryEntry
+from stages import _facts, _files, _git, _lock, _registry, _stored
 from stages._errors import UserError
 from stages._facts import Facts
 from stages._lock import Lock
+from stages._registry import Registry
 from stages._schema import Schema
 from stages._stored import Place
 
@@ -29,7 +31,7 @@ class Candidate:
     """Which rows it was trained on; None where that is not known any more."""
     place: Place
     """Where its other files are."""
-    registry: Registry | None = None
+    registry: RegistryEntry | None = None
     """Its version, if it was found by that."""
 
     def read_test_rows(self) -> pd.DataFrame:
@@ -71,6 +73,22 @@ def from_commit(name: str, folder: Path) -> Candidate:
     place = Place(commit, folder)
     onnx = _stored.find(str(_files.ONNX), facts.onnx_md5, place)
     return make(source, facts, onnx, contents[_files.SCHEMA], place)
+
+
+def from_version(version: ModelVersion, registry: Registry, folder: Path) -> Candidate:
+    """Return the model of a registered version, as its run keeps it. Raises UserError if its files are nowhere."""
+    source = f"version {version.version} of {registry.name}"
+    content = registry.read_artifact(version, _registry.FACTS_FILE, folder)
+    if content is None:
+        raise UserError(f"{source}: its run has no {_registry.FACTS_FILE}; name its commit instead (--rev or REV=…)")
+    facts = Facts.model_validate_json(content.read_bytes())
+    onnx = registry.read_artifact(version, _registry.ONNX_FILE, folder)
+    schema = registry.read_artifact(version, _registry.SCHEMA_FILE, folder)
+    if onnx is None:
+        raise UserError(f"{source}: its run has lost {_registry.ONNX_FILE}; register the model again")
+    place = Place(facts.revision, folder)
+    made = make(source, facts, onnx, schema.read_bytes() if schema else None, place)
+    return replace(made, registry=registry.describe(version))
 
 
 def make(source: str, facts: Facts, onnx: Path, schema: bytes | None, place: Place) -> Candidate:

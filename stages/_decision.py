@@ -6,14 +6,15 @@ name, and the best one that was).
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import service.model
 from service.release import MODEL_FILE, Release, read_history
-from stages import _champion, _contracts, _files, _metrics, _releases
+from stages import _champion, _contracts, _metrics, _releases
 from stages._candidates import Candidate, parse_schema
-from stages._champion import Comparison, Standing
+from stages._champion import Standing
+from stages._entry import log
 from stages._errors import NotComparableError
 from stages._gate import compare_with_baseline
 from stages._params import Params
@@ -33,8 +34,6 @@ class Decision:
     """What speaks for it."""
     best: str | None = None
     """Folder of the best release of this name, None if the candidate is the best."""
-    comparisons: dict[str, Comparison] = field(default_factory=dict)
-    """With earlier releases, by the name of their folder."""
 
     def open_refusals(self, overrides: Collection[str]) -> list[str]:
         """Return the reasons that are not overridden."""
@@ -50,27 +49,33 @@ def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
         The workspace's params.yaml: its `register.min_gain` and `register.tolerance` count, not the candidate's.
     """
     history = read_history(releases)
-    current = _releases.current(releases)
+    served = list(history)[-1] if history else None
     refusals = {}
     gate = compare_with_baseline(candidate.facts.metrics, candidate.model.contract.task, params.registration.min_gain)
     if gate.refusal:
         refusals["gate"] = gate.refusal
-    if current:
-        served = load_standing(releases, *current)
-        found = _contracts.differences(served.model.contract, candidate.model.contract) if served else []
+    standing = load_standing(releases, history, served) if served else None
+    if standing:
+        found = _contracts.differences(standing.model.contract, candidate.model.contract)
         if found:
-            refusals["contract"] = f"callers of release {current[0]} would trip over it: {'; '.join(found)}"
+            refusals["contract"] = f"callers of release {served} would trip over it: {'; '.join(found)}"
     return _against_champions(candidate, list(_champions(releases, history, candidate.facts.name)), params, refusals)
 
 
-def load_standing(releases: Path, name: str, release: Release) -> Standing | None:
-    """Load a release's model and what is known of its training rows; None if its model was deleted."""
-    path = releases / name / MODEL_FILE
-    if not path.exists() or _files.md5(path) != release.onnx_md5:
+def load_standing(releases: Path, history: dict[str, Release], name: str) -> Standing | None:
+    """Load a release's model and what is known of its training rows; None if it cannot be served any more."""
+    path = _releases.find_model(releases, history, history[name].onnx_md5)
+    try:
+        model = service.model.load(path or releases / name / MODEL_FILE)
+    except service.model.ArtifactError as error:
+        log(f"release {name} is left out of the comparison: {error}")
+        return None
+    if model.version != history[name].onnx_md5:
+        log(f"release {name} is left out of the comparison: {path} is not the file that was released")
         return None
     schema = releases / name / _releases.SCHEMA_FILE
     parsed = parse_schema(schema.read_bytes()) if schema.exists() else None
-    return Standing(name, service.model.load(path), parsed.split if parsed else None)
+    return Standing(name, model, parsed.split if parsed else None)
 
 
 def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Standing]:
@@ -80,7 +85,7 @@ def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterat
         return
     newest = named[-1]
     for folder in dict.fromkeys([newest, history[newest].best or newest]):
-        standing = load_standing(releases, folder, history[folder])
+        standing = load_standing(releases, history, folder)
         if standing:
             yield standing
 
@@ -112,5 +117,4 @@ def _against_champions(
         tie="" if first.difference or worse else f"no better and no worse than the model in service: {lines[0]}",
         reason=lines[0],
         best=None if last.difference > 0 else champions[-1].folder,
-        comparisons=comparisons,
     )

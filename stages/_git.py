@@ -28,8 +28,8 @@ def is_dirty() -> bool:
 
 def user() -> str:
     """Return the name that Git commits under, else that of the account."""
-    done = _git("config", "user.name")
-    name = done.stdout.decode(errors="replace").strip() if done else ""
+    done = _git("var", "GIT_COMMITTER_IDENT")
+    name = done.stdout.decode(errors="replace").partition(" <")[0] if done and not done.returncode else ""
     try:
         return name or getpass.getuser()
     except (KeyError, OSError):  # an account without a name, as in containers

@@ -1,13 +1,14 @@
 """Versions and aliases of the model registry."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from service.release import Registry as RegistryEntry
 from stages import _history, _tracking
 from stages._errors import UserError
 from stages._history import Move
@@ -67,6 +68,22 @@ class Registry:
         """Return the newest version of the model with this ONNX file, if there is one."""
         same = self.client.search_model_versions(f"name = '{self.name}' and tags.`{_tracking.ONNX_MD5}` = '{onnx_md5}'")
         return max(same, key=lambda version: int(version.version), default=None)
+
+    def version(self, number: int) -> ModelVersion:
+        """Return a version by its number. Raises UserError if there is none."""
+        try:
+            return self.client.get_model_version(self.name, str(number))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            known = sorted(int(each.version) for each in self.client.search_model_versions(f"name = '{self.name}'"))
+            there = f"there are {', '.join(map(str, known))}" if known else "there are none"
+            raise UserError(f"{self.name} has no version {number}; {there}") from None
+
+    def describe(self, version: ModelVersion) -> RegistryEntry:
+        """Return what release.json says of a version."""
+        registered = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+        return RegistryEntry(version=int(version.version), run_id=str(version.run_id), registered_at=registered)
 
     def read_artifact(self, version: ModelVersion, path: str, folder: Path) -> Path | None:
         """Download a file of a version's run into `folder`; None if the run has none."""

@@ -151,11 +151,21 @@ def _tidy(releases: Path) -> None:
             shutil.rmtree(path)
 
 
+def find_model(releases: Path, released: Mapping[str, Release], md5: str) -> Path | None:
+    """Return the newest file of the model with this MD5 among all releases, None if it was deleted."""
+    names = [name for name, release in released.items() if release.onnx_md5 == md5]
+    files = [releases / name / MODEL_FILE for name in reversed(names)]
+    return next((path for path in files if path.exists()), None)
+
+
 def _prune(releases: Path) -> None:
-    """Delete the models of old releases, but for the newest ones and the best of each name."""
+    """Delete models but for the newest different ones and the best of each name, each in its newest folder."""
     released = read_history(releases)
+    newest = list(dict.fromkeys(release.onnx_md5 for release in reversed(released.values())))[:KEPT_MODELS]
     best = {release.name: release.best or name for name, release in released.items()}
-    kept = {*list(released)[-KEPT_MODELS:], *best.values()}
+    models = {*newest, *(released[name].onnx_md5 for name in best.values())}
+    kept = {find_model(releases, released, md5) for md5 in models}
     for name in released:
-        if name not in kept:
-            (releases / name / MODEL_FILE).unlink(missing_ok=True)
+        model = releases / name / MODEL_FILE
+        if model not in kept:
+            model.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Final
 
+from service import release
 from service.counting.counters import Counters
 from service.counting.families import Family
 from service.counting.folders import Folder
@@ -61,7 +62,7 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
     """
     logs.configure(settings)
     _raise_file_limit()
-    with _metrics_dir(settings) as folder:
+    with _metrics_dir(settings) as folder, release.marked_as_served(settings.releases):
         listener = listen(settings.host, settings.port)
         told = settings.model_copy(update={"metrics_dir": folder, "port": listener.getsockname()[1]})
         if settings.workers == 1:

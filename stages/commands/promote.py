@@ -12,8 +12,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.release import MODEL_FILE, Release
-from stages import _aliases, _candidates, _decision, _files, _git, _params, _releases
+from service.release import MODEL_FILE, Release, is_served
+from stages import _aliases, _candidates, _decision, _files, _git, _params, _releases, _tracking
 from stages._candidates import Candidate
 from stages._decision import CHECKS, Decision
 from stages._entry import log, run
@@ -36,16 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"release the model although the check `{check}` refuses it; needs --reason",
         )
 
+    parser.add_argument(
+        "--unless-served",
+        action="store_true",
+        help="do nothing while a service runs on these releases, as `make serve`",
+    )
 
-def main(version: int | None, rev: str | None, reason: str, overrides: list[str]) -> None:
+
+def main(*, version: int | None, rev: str | None, reason: str, overrides: list[str], unless_served: bool) -> None:
     """Find the model, run the checks, release it."""
     if overrides and not reason.strip():
         raise UserError("an override needs a reason: --reason TEXT, or REASON='…' with make")
     params = _params.load(_files.PARAMS)
     releases = _releases.folder()
+    if unless_served and is_served(releases):
+        log("a service of this checkout is up, so nothing is released; `make promote` releases the workspace's model")
+        return
     with _releases.locked(releases), tempfile.TemporaryDirectory() as folder:
         _aliases.follow(releases)
-        candidate = _find(version, rev, Path(folder))
+        candidate = _find(params.registered_name, version, rev, Path(folder))
         before = _releases.current(releases)
         line = _promote(candidate, releases, _decision.decide(candidate, releases, params), overrides, reason)
         log(line)
@@ -54,10 +63,14 @@ def main(version: int | None, rev: str | None, reason: str, overrides: list[str]
             _aliases.follow(releases)
 
 
-def _find(version: int | None, rev: str | None, folder: Path) -> Candidate:
-    if version is not None:
-        raise UserError("--version is not there yet")
-    return _candidates.from_commit(rev, folder) if rev is not None else _candidates.from_workspace(folder)
+def _find(name: str, version: int | None, rev: str | None, folder: Path) -> Candidate:
+    if version is None:
+        return _candidates.from_commit(rev, folder) if rev is not None else _candidates.from_workspace(folder)
+    registry = _aliases.open_registry(name)
+    if registry is None:
+        raise UserError(f"there is no model registry at {_tracking.store()}, so no version {version}; name a commit")
+    with _tracking.told():
+        return _candidates.from_version(registry.version(version), registry, folder)
 
 
 def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides: list[str], reason: str) -> str:
@@ -73,13 +86,13 @@ def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides
         raise RefusedError(f"refused: {'; '.join(refused)}; {now} ({remedy})")
     if decision.tie and "champion" not in overrides:
         return f"nothing released: {decision.tie}"
-    used = [check for check in CHECKS if check in decision.refusals]
+    used = [check for check in CHECKS if check in decision.refusals or (check == "champion" and decision.tie)]
     release = Release(
         **candidate.facts.model_dump(exclude={"test_md5"}),
         verdict="overridden" if used else "accepted",
-        reason="; ".join(filter(None, [reason.strip(), *decision.refusals.values(), decision.reason])),
+        reason="; ".join(filter(None, [reason.strip(), *decision.refusals.values(), decision.tie or decision.reason])),
         overrides=tuple(used),
-        best=None if "champion" in used else decision.best,
+        best=None if "champion" in decision.refusals else decision.best,
         by=_git.user(),
         at=datetime.now(UTC),
         registry=candidate.registry or _aliases.find_version(candidate.facts.name, candidate.facts.onnx_md5),

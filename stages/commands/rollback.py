@@ -31,7 +31,7 @@ def main(to: str | None, reason: str) -> None:
         if history[target].onnx_md5 == list(history.values())[-1].onnx_md5 and to:
             log(f"release {target} is in service already")
             return
-        name = _releases.write(releases, _again(history[target], target, reason), _files_of(releases / target))
+        name = _releases.write(releases, _again(history[target], target, reason), _files_of(releases, history, target))
         log(f"release {name} of {history[target].name} is in service: {_why(target, reason)}")
         _aliases.follow(releases)
 
@@ -70,13 +70,18 @@ def _why(name: str, reason: str) -> str:
     return f"back to release {name}" + (f": {reason.strip()}" if reason.strip() else "")
 
 
-def _files_of(folder: Path) -> dict[str, Path | bytes]:
-    if not (folder / MODEL_FILE).exists():
+def _files_of(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path | bytes]:
+    model = _releases.find_model(releases, history, history[name].onnx_md5)
+    if model is None:
         raise UserError(
-            f"{folder.name}: its model was deleted since; its release.json names the commit and the version: "
+            f"{name}: its model was deleted since; its release.json names the commit and the version: "
             "release that one (`make promote REV=…` or VERSION=…)"
         )
-    return {name: folder / name for name in (MODEL_FILE, _releases.SCHEMA_FILE) if (folder / name).exists()}
+    schema = releases / name / _releases.SCHEMA_FILE
+    files: dict[str, Path | bytes] = {MODEL_FILE: model}
+    if schema.exists():
+        files[_releases.SCHEMA_FILE] = schema
+    return files
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+"""A workspace as the pipeline leaves it, with models whose scores are known in advance."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from onnx import helper
+from ruamel.yaml import YAML
+
+from service import release
+from service.contract import Contract, NumberFeature
+from service.release import Release
+from stages import _files, _git
+from stages._schema import Rows, Schema, Split
+from stages.commands import promote, rollback
+
+ROWS = 400
+STEP = 0.005
+"""By so much the area under the curve falls from one model to the next."""
+COLUMNS = 8
+FILES = (_files.TRAIN, _files.TEST, _files.SCHEMA, _files.MODEL, _files.ONNX, _files.METRICS)
+OUTS = {
+    "prepare": [_files.TRAIN, _files.TEST, _files.SCHEMA],
+    "train": [_files.MODEL],
+    "export": [_files.ONNX],
+    "evaluate": [_files.METRICS],
+    "register": [],
+}
+DEPS = {
+    "train": [_files.TRAIN],
+    "export": [_files.MODEL, _files.TEST],
+    "evaluate": [_files.ONNX],
+    "register": [_files.ONNX, _files.METRICS],
+}
+
+
+def contract(columns: int = COLUMNS, **changes: Any) -> Contract:
+    """Give a contract of numbers x0, x1, … between 0 and 1."""
+    features = tuple(number(f"x{column}") for column in range(columns))
+    fields = {"task": "binary", "target": "y", "classes": ("no", "yes"), "positive": "yes", "features": features}
+    return Contract(**fields | changes)
+
+
+def number(name: str, **changes: Any) -> NumberFeature:
+    fields = {"nullable": False, "minimum": 0, "maximum": 1, "bin_edges": (0.5,), "bin_shares": (0.5, 0.5, 0)}
+    return NumberFeature(name=name, **fields | changes)
+
+
+def model(column: int, made: Contract, lean: float = 0.0) -> bytes:
+    """Give an ONNX file that ranks by one column alone; `lean` makes another file with the same ranking."""
+    yes = np.array([0.3, 0.7]) + lean / 100
+    tree = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["X"],
+        ["probabilities"],
+        domain="ai.onnx.ml",
+        n_targets=2,
+        nodes_treeids=[0, 0, 0],
+        nodes_nodeids=[0, 1, 2],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_featureids=[column, 0, 0],
+        nodes_values=[0.5, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_falsenodeids=[2, 0, 0],
+        target_treeids=[0, 0, 0, 0],
+        target_nodeids=[1, 1, 2, 2],
+        target_ids=[0, 1, 0, 1],
+        target_weights=np.stack([1 - yes, yes], axis=1).ravel().tolist(),
+    )
+    floats = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [tree],
+        "model",
+        [helper.make_tensor_value_info("X", floats, [None, len(made.columns)])],
+        [helper.make_tensor_value_info("probabilities", floats, [None, 2])],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    whole = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    helper.set_model_props(whole, {"contract": made.model_dump_json()})
+    return bytes(whole.SerializeToString(deterministic=True))
+
+
+def rows() -> pd.DataFrame:
+    """Give test rows in which each column tells the target a little worse than the one before."""
+    y = np.arange(ROWS) % 2
+    table = {f"x{column}": y.astype(np.float32) for column in range(COLUMNS)}
+    for column in range(COLUMNS):
+        wrong = 2 * (20 + column)  # rows, half of them of each class
+        table[f"x{column}"][:wrong] = 1 - table[f"x{column}"][:wrong]
+    return pd.DataFrame(table | {"t": np.arange(ROWS) + 1000, "y": np.where(y == 1, "yes", "no")})
+
+
+@dataclass
+class Workspace:
+    """A repository with the outputs of one run."""
+
+    root: Path
+    params: dict[str, Any]
+    releases: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.releases = self.root / release.DEFAULT_FOLDER
+
+    def write(self, column: int, *, lean: float = 0.0, roc_auc: float = 0.9, **changes: Any) -> str:
+        """Write what a run gives that made `model(column)`; `changes` are the contract's. Give the model's MD5."""
+        made = contract(**changes)
+        split = Split(method="time", column="t", test_size=0.3, train_to="999")
+        schema = Schema(
+            rows=Rows(read=500, without_target=0, train=100, test=ROWS), split=split, contract=made, left_out=()
+        )
+        for path in FILES:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        rows().rename(columns={"y": made.target}).to_parquet(_files.TEST)
+        _files.TRAIN.write_bytes(b"training rows")
+        _files.SCHEMA.write_text(schema.model_dump_json(), encoding="utf-8")
+        _files.MODEL.write_bytes(f"{column} {lean}".encode())
+        _files.ONNX.write_bytes(model(column, made, lean))
+        _files.METRICS.write_text(json.dumps({"roc_auc": roc_auc, "baseline_roc_auc": 0.5, "threshold": 0.5}), "utf-8")
+        self.lock()
+        return _files.md5(_files.ONNX)
+
+    def lock(self) -> None:
+        """Write params.yaml and a dvc.lock that names the files as they are."""
+        with _files.PARAMS.open("w", encoding="utf-8") as file:
+            YAML().dump(self.params, file)
+        stages = {
+            stage: {
+                "deps": [{"path": str(path), "md5": _files.md5(path)} for path in DEPS.get(stage, [])],
+                "outs": [{"path": str(path), "md5": _files.md5(path)} for path in outs],
+                "params": {"params.yaml": self.params},
+            }
+            for stage, outs in OUTS.items()
+        }
+        with _files.LOCK.open("w", encoding="utf-8") as file:
+            YAML().dump({"schema": "2.0", "stages": stages}, file)
+
+    def commit(self) -> str:
+        """Commit what Git is to know of; give the commit."""
+        _git._git("add", "params.yaml", "dvc.lock", "metrics", "data/prepared/schema.json", ".gitignore")
+        _git._git("commit", "--quiet", "--message", "Results")
+        return str(_git.head())
+
+    def promote(self, *overrides: str, **options: Any) -> None:
+        """Run the command."""
+        asked = {"version": None, "rev": None, "reason": "", "unless_served": False} | options
+        promote.main(overrides=list(overrides), **asked)
+
+    def rollback(self, to: str | None = None, reason: str = "") -> None:
+        """Run the command."""
+        rollback.main(to=to, reason=reason)
+
+    def served(self) -> Release:
+        """Give the release in service."""
+        return release.load(release.find_current(self.releases))
+
+    def history(self) -> list[Release]:
+        """Give all releases, the oldest first."""
+        return list(release.read_history(self.releases).values())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Give a workspace in which model 0 was trained; nothing is released."""
+    monkeypatch.chdir(tmp_path)
+    raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
+    raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
+    raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
+    made = Workspace(tmp_path, raw)
+    _git._git("init", "--quiet", "--initial-branch=main")
+    Path(".gitignore").write_text("*.parquet\n*.onnx\n*.joblib\n/models/\n", encoding="utf-8")
+    made.write(0)
+    made.commit()
+    return made
+
+
+Run = Callable[..., None]
