@@ -57,8 +57,10 @@ def prepare(
         contract=contract.model_copy(update={"reading": reading or Reading()}),
         left_out=left_out,
     )
-    keep = _columns_of_split(params, contract)
-    train, test = _typed(train, target, contract, keep), _typed(test, target, contract, keep)
+    others = [column.name for column in left_out]
+    # An earlier model may need what this one leaves out, or may have been split by it.
+    test = _typed(test, target, contract, others)
+    train = _typed(train, target, contract, [column for column in others if column in _columns_of_split(params)])
     findings = review(labels if classification else None, train, test, contract, split)
     hashes = pd.Series(content[test_rows & settled.kept], name=split.hash_column)
     return train, test.join(hashes), schema.model_copy(update={"findings": findings})
@@ -121,10 +123,8 @@ def _find_features(
     return tuple(strict), tuple(left_out)
 
 
-def _columns_of_split(params: Params, contract: Contract) -> list[str]:
-    features = {feature.name for feature in contract.features}
-    columns = [column_of(params.split), params.split.key]
-    return [column for column in dict.fromkeys(columns) if column and column not in features]
+def _columns_of_split(params: Params) -> set[str | None]:
+    return {column_of(params.split), params.split.key}
 
 
 def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:

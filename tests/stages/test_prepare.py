@@ -82,6 +82,14 @@ def test_the_schema_says_in_words_what_became_of_each_column(table: pd.DataFrame
     assert schema.columns["class"].endswith("% missing; others are refused")
 
 
+def test_test_rows_keep_the_columns_that_are_left_out(table: pd.DataFrame, params: Make) -> None:
+    train, test, schema = prepare.prepare(table, params(split=params().split.model_dump() | {"key": "row"}))
+
+    assert schema.split.hash_column
+    assert set(test) - set(train) == {"constant", schema.split.hash_column}
+    assert set(table["row"]) == {*train["row"], *test["row"]}
+
+
 def test_the_schema_reads_back_from_its_file(table: pd.DataFrame, params: Make) -> None:
     _, _, schema = prepare.prepare(table, params())
 
