@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import errno
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from stages._errors import UserError
 
+_UNDO = "`git checkout params.yaml dvc.lock metrics data/prepared && dvc checkout --allow-missing`"
 _REMEDIES = {
     errno.ENOSPC: "no space left on the disk; free some and run `dvc repro` again",
     errno.EDQUOT: "the disk quota is used up; free some space and run `dvc repro` again",
@@ -69,7 +71,14 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
 def _fail(stage: str, *messages: str, status: int = 1) -> None:
     for message in messages:
         print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
+    if _is_experiment_in_workspace():
+        print(f"{stage}: the experiment's changes are still in the workspace; {_UNDO} undoes them", file=sys.stderr)
     raise SystemExit(status)
+
+
+def _is_experiment_in_workspace() -> bool:
+    """Tell whether `dvc exp run` runs here, not in a temporary copy: after a failure it leaves params.yaml changed."""
+    return "DVC_EXP_NAME" in os.environ and Path(os.environ.get("DVC_ROOT", "")) == Path.cwd()
 
 
 def _relative(filename: object) -> str:

@@ -148,3 +148,14 @@ def test_a_sweep_runs_every_combination_and_tells_what_failed(fresh: Any) -> Non
     assert done.returncode == 1
     assert "1 of 2 failed: n_estimators=0" in done.stderr.splitlines()[-1]
     assert "7" in {run.data.params["n_estimators"] for run in runs(fresh).values()}
+
+
+def test_a_failed_experiment_says_what_brings_the_workspace_back(fresh: Any) -> None:
+    fresh.commit("What the experiments before left")
+    done = fresh.run("dvc", "exp", "run", "-S", "random_state=1", "-S", "n_estimators=0")
+    changed = fresh.ok("git", "status", "--short")
+    fresh.ok("sh", "-c", done.stderr.partition("in the workspace; `")[2].partition("`")[0])
+
+    assert (done.returncode, bool(changed)) == (1, True)
+    assert not fresh.ok("git", "status", "--short")
+    assert "up to date" in fresh.ok("dvc", "status")
