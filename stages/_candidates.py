@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 import service.model
 from service.release import Registry as RegistryEntry
@@ -14,7 +14,7 @@ from stages._errors import UserError
 from stages._facts import Facts
 from stages._lock import Lock
 from stages._registry import Registry
-from stages._schema import Schema
+from stages._schema import Split
 from stages._stored import Place
 
 
@@ -27,12 +27,17 @@ class Candidate:
     facts: Facts
     model: service.model.Model
     onnx: Path
-    schema: Schema | None
-    """Which rows it was trained on; None where that is not known any more."""
+    schema: bytes | None
+    """The content of its schema.json; None where that is not known any more."""
     place: Place
     """Where its other files are."""
     registry: RegistryEntry | None = None
     """Its version, if it was found by that."""
+
+    @property
+    def split(self) -> Split | None:
+        """Which rows it was trained on; None where that is not known any more."""
+        return parse_split(self.schema)
 
     def read_test_rows(self) -> pd.DataFrame:
         """Read the test rows. Raises UserError if they are nowhere."""
@@ -100,20 +105,36 @@ def make(source: str, facts: Facts, onnx: Path, schema: bytes | None, place: Pla
         model = service.model.from_bytes(content, str(onnx))
     except service.model.ArtifactError as error:
         raise UserError(str(error)) from None
-    return Candidate(source, facts, model, onnx, parse_schema(schema), place)
+    return Candidate(source, facts, model, onnx, schema, place)
 
 
-def parse_schema(content: bytes | None) -> Schema | None:
-    """Parse a schema.json; None if there is none, or it is in the form of another version."""
+class _TrainingRows(BaseModel):
+    train: int
+
+
+class _Parts(BaseModel):
+    """What is read of a schema.json, in the form of an earlier version too."""
+
+    split: Split
+    rows: _TrainingRows
+
+
+def parse_split(schema: bytes | None) -> Split | None:
+    """Return how the rows were split; None if there is no schema.json, or it does not say so."""
+    parts = _parse_parts(schema)
+    return parts.split if parts else None
+
+
+def _parse_parts(schema: bytes | None) -> _Parts | None:
     try:
-        return Schema.model_validate_json(content) if content else None
+        return _Parts.model_validate_json(schema) if schema else None
     except ValidationError:
         return None
 
 
 def _rows(schema: bytes) -> int | None:
-    parsed = parse_schema(schema)
-    return parsed.rows.train if parsed else None
+    parts = _parse_parts(schema)
+    return parts.rows.train if parts else None
 
 
 def _parse(text: str, source: str) -> Lock:

@@ -56,9 +56,10 @@ def compare_candidate(candidate: Candidate, champion: Standing, rows: pd.DataFra
     Raises NotComparableError if that cannot be known of the rows, or the champion cannot score them.
     """
     _check(candidate.model.contract, champion.model.contract, rows)
-    if candidate.schema is None or champion.split is None:
+    ours = candidate.split
+    if ours is None or champion.split is None:
         raise NotComparableError("nobody knows any more which rows it was trained on")
-    unseen = rows[_split.unseen_rows(candidate.schema.split, champion.split, rows)]
+    unseen = rows[_split.unseen_rows(ours, champion.split, rows)]
     return compare(candidate.model, champion.model, unseen, seed)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import service.model
 from service.release import MODEL_FILE, Release, read_history
 from stages import _champion, _contracts, _metrics, _releases
-from stages._candidates import Candidate, parse_schema
+from stages._candidates import Candidate, parse_split
 from stages._champion import Standing
 from stages._entry import log
 from stages._errors import NotComparableError
@@ -74,8 +74,7 @@ def load_standing(releases: Path, history: dict[str, Release], name: str) -> Sta
         log(f"release {name} is left out of the comparison: {path} is not the file that was released")
         return None
     schema = releases / name / _releases.SCHEMA_FILE
-    parsed = parse_schema(schema.read_bytes()) if schema.exists() else None
-    return Standing(name, model, parsed.split if parsed else None)
+    return Standing(name, model, parse_split(schema.read_bytes() if schema.exists() else None))
 
 
 def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Standing]:

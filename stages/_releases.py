@@ -37,6 +37,7 @@ from stages._errors import UserError
 SCHEMA_FILE = "schema.json"
 """The pipeline's schema.json of the released model, beside its release.json: which rows it was trained on."""
 _BESIDE = ".tmp"
+_MD5_DIGITS = 32
 
 
 def is_explicit() -> bool:
@@ -65,7 +66,6 @@ def locked(releases: Path) -> Iterator[None]:
             except BlockingIOError:
                 log("another command is changing the releases; waiting until it is done")
                 fcntl.flock(file, fcntl.LOCK_EX)
-            _tidy(releases)
             yield
 
 
@@ -100,9 +100,10 @@ def write(releases: Path, release: Release, files: Mapping[str, Path | bytes]) -
         Content by name: `MODEL_FILE` and, where there is one, `SCHEMA_FILE`. Copied, never linked:
         DVC's cache may lose what it holds.
     """
-    last = find_released(releases)
-    name = folder_name((sequence_of(last[-1].name) or 0) + 1 if last else 1, release.onnx_md5)
+    name = folder_name(_next_number(releases), release.onnx_md5)
     beside = releases / f"{name}{_BESIDE}"
+    for left in (beside, releases / name):  # by a killed migration, which nothing tidied up before
+        shutil.rmtree(left, ignore_errors=True)
     beside.mkdir()
     for file, content in files.items():
         _write(beside / file, content.read_bytes() if isinstance(content, Path) else content)
@@ -118,6 +119,17 @@ def write(releases: Path, release: Release, files: Mapping[str, Path | bytes]) -
     _sync(releases)
     _prune(releases)
     return name
+
+
+def is_of_version_before(releases: Path) -> bool:
+    """Return whether `current` leads to a folder as the trainer's container published it before there were releases."""
+    link = releases / CURRENT
+    return link.is_symlink() and len(link.readlink().name) == _MD5_DIGITS
+
+
+def _next_number(releases: Path) -> int:
+    last = [] if is_of_version_before(releases) else find_released(releases)
+    return (sequence_of(last[-1].name) or 0) + 1 if last else 1
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -136,7 +148,7 @@ def _sync(directory: Path) -> None:
         os.close(handle)
 
 
-def _tidy(releases: Path) -> None:
+def tidy(releases: Path) -> None:
     """Remove what killed commands left: folders that are half written, or that `current` never named."""
     known = set(find_released(releases))
     numbers = [number for path in releases.iterdir() if (number := sequence_of(path.name)) is not None]

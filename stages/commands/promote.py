@@ -15,6 +15,7 @@ from pathlib import Path
 from service.release import MODEL_FILE, Release, is_served
 from stages import _aliases, _candidates, _decision, _files, _git, _params, _releases, _tracking
 from stages._candidates import Candidate
+from stages._changing import changing
 from stages._decision import CHECKS, Decision
 from stages._entry import log, run
 from stages._errors import RefusedError, UserError
@@ -52,8 +53,7 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
     if unless_served and is_served(releases):
         log("a service of this checkout is up, so nothing is released; `make promote` releases the workspace's model")
         return
-    with _releases.locked(releases), tempfile.TemporaryDirectory() as folder:
-        _aliases.follow(releases)
+    with changing(releases, params.registered_name), tempfile.TemporaryDirectory() as folder:
         candidate = _find(params.registered_name, version, rev, Path(folder))
         before = _releases.current(releases)
         line = _promote(candidate, releases, _decision.decide(candidate, releases, params), overrides, reason)
@@ -99,7 +99,7 @@ def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides
     )
     files: dict[str, Path | bytes] = {MODEL_FILE: candidate.onnx}
     if candidate.schema:
-        files[_releases.SCHEMA_FILE] = candidate.schema.model_dump_json(indent=2).encode()
+        files[_releases.SCHEMA_FILE] = candidate.schema
     name = _releases.write(releases, release, files)
     return f"release {name} of {release.name} is in service: {release.reason}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.release import MODEL_FILE, Release, sequence_of
 from stages import _aliases, _git, _releases
+from stages._changing import changing
 from stages._entry import log, run
 from stages._errors import UserError
 
@@ -22,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(to: str | None, reason: str) -> None:
     """Find the release, check its model, and release it again."""
     releases = _releases.folder()
-    with _releases.locked(releases):
-        _aliases.follow(releases)
+    with changing(releases):
         history = _releases.history(releases)
         if not history:
             raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
