@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from service.contract import Contract, Feature
-from stages import _metrics, _slices
+from stages import _metrics, _performance, _slices
 from stages._params import Params
 from stages._schema import RareClasses, Schema
+from stages._units import Units
 
 _FEW_TEST_ROWS = 1_000
 _RARE = 0.1
@@ -39,6 +40,10 @@ class Facts:
     importance: pd.DataFrame
     train_target: pd.Series
     test: pd.DataFrame
+    units: Units
+    """What the intervals count as independent."""
+    likeness: float | None = None
+    """The correlation of neighbouring units, if they have an order."""
 
 
 def card(facts: Facts) -> str:
@@ -47,7 +52,7 @@ def card(facts: Facts) -> str:
     sections = {
         "What it was trained on": _training(facts),
         "What to look at first": _findings(facts.schema),
-        "How well it does": _performance(facts),
+        "How well it does": _scores(facts),
         "Where it does badly": _weaknesses(facts),
         "What it goes by": _importance(facts),
         "What it must not be used for": _limits(facts),
@@ -142,19 +147,30 @@ def _shortened(head: Sequence[str], lines: list[list[str]]) -> list[str]:
     return _table(head, lines[:_MOST_LINES]) + more
 
 
-def _performance(facts: Facts) -> Iterator[str]:
+def _scores(facts: Facts) -> Iterator[str]:
     found = facts.metrics
-    yield "Scored on the test rows through the code that serves. In brackets: 95 % of the resampled test sets."
+    counted = _performance.describe_intervals(facts.units, facts.likeness)
+    yield f"Scored on the test rows through the code that serves. {counted}"
     yield ""
     names = [name for name in found if f"baseline_{name}" in found]
     lines = [[name, _figure(found[name]), _interval(found, name), _figure(found[f"baseline_{name}"])] for name in names]
     yield from _table(["metric", "value", "interval", "without a model"], lines)
+    yield from _cross_validation(facts)
     if "threshold" in found:
         yield ""
+        contract = facts.schema.contract
+        about = escaped(contract.target), escaped(contract.positive)
+        yield from _performance.describe_decisions(found, facts.params.evaluate, *about)
+
+
+def _cross_validation(facts: Facts) -> Iterator[str]:
+    name = f"cv_{_metrics.main_metric(facts.schema.contract.task)}"
+    if name in facts.metrics:
+        yield ""
         yield (
-            f"{escaped(facts.schema.contract.positive)} is predicted above a probability of "
-            f"{_figure(found['threshold'])}"
-            f" (`evaluate.threshold: {facts.params.evaluate.threshold}`)."
+            f"Compare models by {name}: {_figure(facts.metrics[name])}, standard deviation "
+            f"{_figure(facts.metrics[f'{name}_std'])} over {facts.metrics['cv_folds']:.0f} folds of the training rows, "
+            "split as the test rows were."
         )
 
 
@@ -167,7 +183,8 @@ def _weaknesses(facts: Facts) -> list[str]:
     worst = _slices.worst(facts.slices)
     metric = str(facts.slices.columns[3])
     if worst.empty:
-        return [f"No value of a column has a {metric} that is worse than the whole's by more than chance."]
+        told = f"No value of a column has a {metric} that is worse than the whole's by more than chance"
+        return [f"{told}, which is counted over {facts.units.plural}."]
     lines = [
         [
             escaped(row["column"]),
@@ -179,8 +196,9 @@ def _weaknesses(facts: Facts) -> list[str]:
         for row in worst.to_dict("records")
     ]
     total = int(facts.slices["worse"].sum())
+    worse = f"Of {len(facts.slices)} slices (`slices.csv`) {total} are worse than the whole beyond chance"
     return [
-        f"Of {len(facts.slices)} slices (`slices.csv`) {total} are worse than the whole beyond chance. The worst:",
+        f"{worse}, which is counted over {facts.units.plural}. The worst:",
         "",
         *_table(["column", "value", "test rows", metric, "95 % interval"], lines),
     ]
@@ -210,7 +228,8 @@ def _domain(schema: Schema) -> str:
 
 def _warnings(facts: Facts) -> Iterator[str]:
     contract, metric = facts.schema.contract, _metrics.main_metric(facts.schema.contract.task)
-    if metric in facts.metrics and facts.metrics.get(f"{metric}_low", 1.0) <= facts.metrics[f"baseline_{metric}"]:
+    lowest = facts.metrics.get(f"{metric}_low", -np.inf)
+    if metric in facts.metrics and lowest <= facts.metrics[f"baseline_{metric}"]:
         yield f"Anything: {metric} is not surely better than without a model."
     if facts.schema.rows.test < _FEW_TEST_ROWS:
         yield f"Close calls: {facts.schema.rows.test:,} test rows tell little; mind the intervals."

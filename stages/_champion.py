@@ -7,13 +7,12 @@ import pandas as pd
 
 from service.contract import Contract
 from service.model import Model
-from stages import _bootstrap, _metrics, _split
+from stages import _intervals, _metrics, _split, _units
 from stages._candidates import Candidate
 from stages._errors import NotComparableError
 from stages._metrics import Classified, Predicted, Scores
 from stages._schema import Split
-
-RESAMPLES = 200
+from stages._units import Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Main metrics on the same rows; `low` and `high` bound the difference, candidate less champion, with 95 %."""
+    """Main metrics on the same rows; `low` and `high` bound the difference, candidate less champion, with 95 %.
+
+    Both are NaN where the rows hold too few independent units for an interval.
+    """
 
     candidate: float
     champion: float
@@ -44,9 +46,12 @@ class Comparison:
 
     def describe(self, folder: str) -> str:
         """Say in words how the candidate compares with the release in `folder`."""
+        certain = f"difference {self.low:+.4f} to {self.high:+.4f}"
+        if np.isnan(self.low):
+            certain = "too few independent units for an interval"
         return (
             f"{self.candidate:.4f} against {self.champion:.4f} of release {folder} on the same {self.rows:,} rows "
-            f"(difference {self.low:+.4f} to {self.high:+.4f})"
+            f"({certain})"
         )
 
 
@@ -60,11 +65,11 @@ def compare_candidate(candidate: Candidate, champion: Standing, rows: pd.DataFra
     if ours is None or champion.split is None:
         raise NotComparableError("nobody knows any more which rows it was trained on")
     unseen = rows[_split.unseen_rows(ours, champion.split, rows)]
-    return compare(candidate.model, champion.model, unseen, seed)
+    return compare(candidate.model, champion.model, unseen, seed, _units.units(ours, unseen))
 
 
-def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) -> Comparison:
-    """Score both models on `rows`, then on `RESAMPLES` resamples of them, each drawn for both alike.
+def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, units: Units | None = None) -> Comparison:
+    """Score both models on `rows`; the interval leaves out the same `units` for both (None: each row is a unit).
 
     Raises NotComparableError if the champion has another target or other classes, or needs
     columns that `rows` does not have.
@@ -73,10 +78,10 @@ def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int) ->
     _check(contract, champion.contract, rows)
     scores = candidate.scores(contract.encode(rows)), _scores(champion, rows, contract)
     ours, theirs = (_outcome(contract, rows, each) for each in scores)
-    points = [_bootstrap.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
+    points = [_intervals.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
     if points[0] is None or points[1] is None:
         raise NotComparableError(f"these rows give no {_metrics.main_metric(contract.task)}")
-    low, high = _bootstrap.paired_interval(ours, theirs, RESAMPLES, seed)
+    low, high = _intervals.paired_interval(ours, theirs, units or Units("row", np.arange(len(rows))), seed)
     return Comparison(points[0], points[1], low, high, len(rows))
 
 

@@ -93,11 +93,19 @@ def _score_classes(outcome: Classified) -> dict[str, float]:
         "log_loss": metrics.log_loss(y_true, outcome.probabilities, labels=range(len(outcome.labels))),
         "brier_score": brier(outcome).mean(),
     }
+    if outcome.positive is not None:
+        found |= _positive(y_true == outcome.positive, y_pred == outcome.positive)
     truths = [(y_true == label, outcome.probabilities[:, label]) for label in outcome.ranked]
     precisions = [metrics.average_precision_score(*truth) for truth in truths if truth[0].any()]
     areas = [metrics.roc_auc_score(*truth) for truth in truths if truth[0].any() and not truth[0].all()]
     averages = {"average_precision": precisions, "roc_auc": areas}
     return found | {name: np.mean(values) for name, values in averages.items() if values}
+
+
+def _positive(true: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Recall and precision of the positive class, each where it is defined."""
+    found = {"recall": true, "precision": predicted}
+    return {name: float((true & predicted).sum() / of.sum()) for name, of in found.items() if of.any()}
 
 
 def brier(outcome: Classified) -> Floats:

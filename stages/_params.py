@@ -3,7 +3,7 @@
 import codecs
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -95,11 +95,29 @@ class ValidateParams(_Section):
     suite: Annotated[str, Field(min_length=1)] | None = None
 
 
+class Costs(_Section):
+    """What a wrong prediction of a binary model costs, in any unit."""
+
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+
+
 class EvaluateParams(_Section):
     """How the exported model is scored."""
 
     threshold: Share | Literal["auto"]
-    bootstrap: Annotated[int, Field(ge=20, le=10_000)] = 200
+    costs: Costs | None = None
+    folds: Annotated[int, Field(ge=0, le=20)] | None = 5
+    bootstrap: int | None = None
+    """Without effect; older files have it."""
+
+    @model_validator(mode="after")
+    def _costs_choose(self) -> Self:
+        if self.costs and self.threshold != "auto":
+            raise ValueError(f"evaluate.costs: needs evaluate.threshold auto; got {self.threshold}")
+        if self.folds == 1:
+            raise ValueError("evaluate.folds: got 1; expected 0 (off) or 2 to 20")
+        return self
 
 
 class RegisterParams(_Section):
@@ -223,12 +241,17 @@ def _field(location: tuple[int | str, ...]) -> tuple[Any, list[str]]:
         if part not in _keys(section):
             break
         keys.append(part)
-        inner = next(f.annotation for name, f in section.model_fields.items() if part == (f.alias or name))
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = next(f.annotation for name, f in section.model_fields.items() if part == (f.alias or name))
+        inner = next((each for each in (annotation, *get_args(annotation)) if _is_section(each)), None)
+        if inner is None:
             # The schema has the bounds, which the annotation alone has lost.
             return section.model_json_schema()["properties"][part], keys
         section = inner
     return section, keys
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import t
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from stages import _units
 from stages._metrics import Classified, Codes, Floats, Predicted
+from stages._units import FEWEST, Units
 
 MISSING = "(missing)"
 ERROR = "mean_absolute_error"
@@ -20,13 +22,15 @@ MIN_ROWS = 30
 MIN_CLASS_ROWS = 10
 """Rows that each class needs before a slice has an area under its ROC curve."""
 WORST = 5
+_ESTIMATED = ["metric", "error", "gap_error", "freedom", "units"]
+"""A metric, its standard error and that of its distance from the whole, degrees of freedom, number of units."""
 _MOST_COLUMNS = 200
 _MOST_VALUES = 20
 _MOST_DISTINCT = 12
 _MOST_MONTHS = 24
 
-Estimate = tuple[float, float]
-"""A metric and its standard error; NaN where the rows don't define them."""
+Estimate = tuple[float, Floats]
+"""A metric and the influence of each row on it; NaN where the rows don't define them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Measure:
 
     name: str
     estimate: Callable[[Codes], Estimate]
-    """From places of rows, in the order of `order`, to the metric."""
+    """From places of rows, in the order of `order`, to the metric and the rows' influences in that order."""
     order: Codes
     """The rows' places in the order that `estimate` wants them in."""
 
@@ -51,8 +55,8 @@ def measure(outcome: Classified | Predicted) -> Measure:
         errors = np.abs(outcome.y_true - outcome.y_pred)
         return Measure(ERROR, lambda rows: _mean(errors[rows]), np.arange(len(errors)))
     if outcome.positive is None:
-        right = outcome.y_true == outcome.y_pred
-        return Measure("accuracy", lambda rows: _share(right[rows]), np.arange(len(right)))
+        right = (outcome.y_true == outcome.y_pred).astype(np.float64)
+        return Measure("accuracy", lambda rows: _mean(right[rows]), np.arange(len(right)))
     scores = outcome.probabilities[:, outcome.positive]
     positive = outcome.y_true == outcome.positive
     order: Codes = np.argsort(scores, kind="stable")
@@ -60,23 +64,21 @@ def measure(outcome: Classified | Predicted) -> Measure:
 
 
 def _mean(values: Floats) -> Estimate:
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-
-
-def _share(right: npt.NDArray[np.bool_]) -> Estimate:
-    # Two successes and two failures more (Agresti & Coull 1998), so that a share of 0 or 1 isn't told as certain.
-    moderate = (right.sum() + 2) / (len(right) + 4)
-    return float(right.mean()), float(np.sqrt(moderate * (1 - moderate) / (len(right) + 4)))
+    if len(values) < 2:  # noqa: PLR2004  # one value has no spread
+        return float(values.sum()) if len(values) else np.nan, np.full(len(values), np.nan)
+    mean = float(values.mean())
+    return mean, (values - mean) / len(values)
 
 
 def _area(rising: Floats, positive: npt.NDArray[np.bool_]) -> Estimate:
-    """Area under the ROC curve and its standard error (DeLong, DeLong & Clarke-Pearson 1988) of rising scores."""
+    """Area under the ROC curve of rising scores, and influences (DeLong, DeLong & Clarke-Pearson 1988)."""
     high, low = rising[positive], rising[~positive]
     if min(len(high), len(low)) < MIN_CLASS_ROWS:
-        return np.nan, np.nan
-    beats, beaten = _below(low, high), 1 - _below(high, low)
-    variance = beats.var(ddof=1) / len(high) + beaten.var(ddof=1) / len(low)
-    return float(beats.mean()), float(np.sqrt(variance))
+        return np.nan, np.full(len(rising), np.nan)
+    influence = np.empty(len(rising))
+    influence[positive], influence[~positive] = _below(low, high), 1 - _below(high, low)
+    area = float(influence[positive].mean())
+    return area, (influence - area) / np.where(positive, len(high), len(low))
 
 
 def _below(of: Floats, than: Floats) -> Floats:
@@ -85,26 +87,67 @@ def _below(of: Floats, than: Floats) -> Floats:
     return shares
 
 
-def slices(outcome: Classified | Predicted, contract: Contract, rows: pd.DataFrame) -> pd.DataFrame:
+def slices(outcome: Classified | Predicted, contract: Contract, rows: pd.DataFrame, units: Units) -> pd.DataFrame:
     """Give one row for each value of each column, in the contract's order (its first 200 features).
 
-    Columns: column, value, rows, the metric with its 95 % interval (`…_low`, `…_high`), the
-    means of what was true (`actual`) and what was said (`predicted`), and `worse`: true where
-    the slice is worse than the whole by more than chance would give in any of so many slices.
+    Columns: column, value, rows, the metric with its 95 % interval over `units` (`…_low`, `…_high`),
+    the means of what was true (`actual`) and what was said (`predicted`), `worse`: true where
+    the slice is worse than the whole by more than chance would give in any of so many slices,
+    and `units`: how many independent units hold its rows. With fewer than 20 there is no
+    interval, and no slice is called worse.
     """
     measured = measure(outcome)
     actual, predicted = _means(outcome)
+    whole = _whole(measured, units)
     parts = []
     for feature in contract.features[:_MOST_COLUMNS]:
         codes, names = cut(feature, rows[feature.name])
         sizes = np.bincount(codes, minlength=len(names))
-        found = [measured.estimate(part) for part in _split(codes, sizes, measured.order)]
+        found = [_estimate(measured, whole, part, units) for part in _split(codes, sizes, measured.order)]
         part = pd.DataFrame({"column": feature.name, "value": names, "rows": sizes})
-        part[["metric", "error"]] = np.asarray(found, dtype=np.float64).reshape(-1, 2)
+        part[_ESTIMATED] = np.asarray(found, dtype=np.float64).reshape(-1, len(_ESTIMATED))
         part["actual"] = np.bincount(codes, actual, len(names)) / sizes
         part["predicted"] = np.bincount(codes, predicted, len(names)) / sizes
         parts.append(part)
-    return _judged(pd.concat(parts, ignore_index=True), measured)
+    return _judged(pd.concat(parts, ignore_index=True), measured, whole[0])
+
+
+def neighbours_correlation(outcome: Classified | Predicted, units: Units) -> float | None:
+    """Return how alike neighbouring units are in their influence on the metric of all rows; None without an order."""
+    return _units.neighbours_correlation(_whole(measure(outcome), units)[1], units)
+
+
+def _whole(measured: Measure, units: Units) -> Estimate:
+    """Give the metric of all rows, and the influence of each unit on it."""
+    value, influence = measured.estimate(measured.order)
+    sums: Floats = np.bincount(units.codes[measured.order], influence, units.count).astype(np.float64)
+    return value, sums
+
+
+def _estimate(measured: Measure, whole: Estimate, rows: Codes, units: Units) -> tuple[float, ...]:
+    """Give the values of `_ESTIMATED` for a slice, by sums of influences over units (Obuchowski 1997)."""
+    value, influence = measured.estimate(rows)
+    codes = units.codes[rows]
+    sums = np.bincount(codes, influence, units.count)
+    count = int(np.count_nonzero(np.bincount(codes)))
+    if count < FEWEST or np.isnan(value):
+        return value, np.nan, np.nan, np.nan, count
+    # The same days, say, are in the slice and in the whole: what they share is no difference.
+    squares, shared = sums**2, (sums - whole[1]) ** 2
+    floor = _least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
+    errors = (max(floor, np.sqrt(each.sum() * count / (count - 1))) for each in (squares, shared))
+    total = squares.sum()
+    freedom = min(count - 1, 3 * total**2 / (squares**2).sum()) if total > 0 else count - 1
+    return value, *errors, freedom, count
+
+
+def _least_error(share: float, rows: int) -> float:
+    """Give the standard error with two successes and two failures more: a share of 0 or 1 isn't certain.
+
+    Agresti & Coull (1998).
+    """
+    moderate = (share * rows + 2) / (rows + 4)
+    return float(np.sqrt(moderate * (1 - moderate) / (rows + 4)))
 
 
 def _split(codes: Codes, sizes: Codes, order: Codes) -> list[Codes]:
@@ -122,13 +165,11 @@ def _means(outcome: Classified | Predicted) -> tuple[Floats, Floats]:
     return (outcome.y_true == outcome.positive).astype(np.float64), outcome.probabilities[:, outcome.positive]
 
 
-def _judged(table: pd.DataFrame, measured: Measure) -> pd.DataFrame:
-    whole, _ = measured.estimate(measured.order)
-    half = norm.ppf(0.975) * table["error"]
-    sign = 1 if measured.more_is_better else -1
-    gap = sign * (whole - table["metric"])
+def _judged(table: pd.DataFrame, measured: Measure, whole: float) -> pd.DataFrame:
+    half = t.ppf(0.975, table["freedom"]) * table["error"]
+    gap = (whole - table["metric"]) * (1 if measured.more_is_better else -1)
     # Bonferroni: among m slices chance alone makes about m / 40 look worse at 95 %.
-    certain = gap > norm.ppf(1 - 0.025 / len(table)) * table["error"]
+    certain = gap > t.ppf(1 - 0.025 / len(table), table["freedom"]) * table["gap_error"]
     low, high = table["metric"] - half, table["metric"] + half
     ceiling = 1.0 if measured.more_is_better else np.inf
     figures = {
@@ -142,6 +183,7 @@ def _judged(table: pd.DataFrame, measured: Measure) -> pd.DataFrame:
     for name, values in figures.items():
         judged[name] = [float(f"{value:.6g}") for value in values]
     judged["worse"] = (certain & (table["rows"] >= MIN_ROWS)).to_numpy()
+    judged["units"] = table["units"].astype(int)
     return judged
 
 
@@ -152,8 +194,8 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     return found.drop_duplicates(["rows", metric, "actual", "predicted"]).head(WORST)
 
 
-def told(table: pd.DataFrame) -> list[str]:
-    """Give a line for each of the worst slices."""
+def describe_worst(table: pd.DataFrame) -> list[str]:
+    """Return a line for each of the worst slices."""
     metric = str(table.columns[3])
     return [
         f"worse where {row['column']} is {row['value']}: {metric} {row[metric]:.3g} on {row['rows']:,} rows"

@@ -1,18 +1,31 @@
 """Score the exported file through the code that the service runs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import joblib
 import numpy as np
 import pandas as pd
 
 import service.model
-from stages import _bootstrap, _card, _files, _importance, _metrics, _params, _plots, _slices, _threshold
+from stages import (
+    _card,
+    _files,
+    _folds,
+    _importance,
+    _intervals,
+    _metrics,
+    _params,
+    _plots,
+    _slices,
+    _threshold,
+    _units,
+)
 from stages._entry import log, run, timed
 from stages._errors import UserError
 from stages._metrics import Classified, Predicted
 from stages._params import Params
 from stages._schema import Schema
+from stages._units import Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,8 @@ class Tables:
     importance: pd.DataFrame
     plots: dict[str, pd.DataFrame]
     """By the name of the file in metrics/plots."""
+    likeness: float | None
+    """The correlation of neighbouring units' influence on the slices' metric; None where they have no order."""
 
 
 def evaluate(
@@ -30,28 +45,29 @@ def evaluate(
     train_target: pd.Series,
     rows: pd.DataFrame,
     params: Params,
-    threshold: float | None = None,
+    units: Units | None = None,
 ) -> tuple[dict[str, float], Tables]:
-    """Give metrics.json's flat object and the tables behind it.
+    """Return the metrics of the test rows `rows`, with intervals, and the tables behind them.
 
-    `rows` are the test rows. `threshold` is that of a binary model; None stands for
-    `evaluate.threshold`, or for 0.5 if that is `auto`.
+    `units` are the independent units of the rows; None stands for the rows themselves. The
+    threshold of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`.
 
     Raises UserError if the model's predictions are not finite.
     """
     contract = model.contract
-    if threshold is None:
-        threshold = _threshold.DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
+    threshold = _threshold.DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
+    units = units or Units("row", np.arange(len(rows)))
     matrix = contract.encode(rows)
     outcome = _outcome(model, rows, model.scores(matrix), threshold)
     found = _metrics.score(outcome)
-    found |= _bootstrap.intervals(outcome, params.evaluate.bootstrap, params.random_state)
+    found |= _intervals.intervals(outcome, units, params.random_state)
     found |= {f"baseline_{name}": value for name, value in _metrics.score(_baseline(outcome, train_target)).items()}
     if contract.task == "binary":
         found["threshold"] = threshold
     importance = _importance.importance(model, matrix, rows[contract.target].to_numpy(), params.random_state)
-    tables = Tables(_slices.slices(outcome, contract, rows), importance, _plots.plots(outcome, importance))
-    return _metrics.rounded(found), tables
+    likeness = _slices.neighbours_correlation(outcome, units)
+    slices = _slices.slices(outcome, contract, rows, units)
+    return _metrics.rounded(found), Tables(slices, importance, _plots.plots(outcome, importance), likeness)
 
 
 def _outcome(
@@ -81,14 +97,19 @@ def _baseline(outcome: Classified | Predicted, train_target: pd.Series) -> Class
     )
 
 
-def _decide(params: Params, schema: Schema) -> float | None:
-    """Give the threshold, chosen on the training rows if that is wished."""
-    contract = schema.contract
-    if contract.task != "binary" or params.evaluate.threshold != "auto":
-        return None
-    train = pd.read_parquet(_files.TRAIN)
-    with timed(f"choosing the threshold on {min(len(train), _threshold.MOST_ROWS):,} training rows"):
-        return _threshold.choose(joblib.load(_files.MODEL), train, contract, schema.split, params.random_state)
+def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple[dict[str, float], Params]:
+    """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto."""
+    automatic = schema.contract.task == "binary" and params.evaluate.threshold == "auto"
+    if not (params.evaluate.folds or automatic):
+        return {}, params
+    number = params.evaluate.folds or _folds.DEFAULT
+    with timed(f"predicting {min(len(train), _folds.MOST_ROWS):,} training rows out of fold, {number} folds"):
+        predicted = _folds.predict_out_of_fold(train, schema.contract, schema.split, params)
+    scores = predicted.scores(schema.contract.task) if params.evaluate.folds else {}
+    if not automatic:
+        return scores, params
+    chosen = {"threshold": _threshold.choose(predicted, params.evaluate.costs)}
+    return scores, params.model_copy(update={"evaluate": params.evaluate.model_copy(update=chosen)})
 
 
 def main() -> None:
@@ -96,20 +117,34 @@ def main() -> None:
     params = _params.load(_files.PARAMS)
     schema = Schema.model_validate_json(_files.SCHEMA.read_text(encoding="utf-8"))
     model = service.model.load(_files.ONNX)
-    target = pd.read_parquet(_files.TRAIN, columns=[model.contract.target])[model.contract.target]
-    rows = pd.read_parquet(_files.TEST)
-    threshold = _decide(params, schema)
-    with timed(f"scoring {len(rows):,} rows, {params.evaluate.bootstrap} resamples"):
-        found, tables = evaluate(model, target, rows, params, threshold)
-    _write(found, tables, _card.Facts(schema, params, found, tables.slices, tables.importance, target, rows))
-    name = _metrics.main_metric(model.contract.task)
-    log(f"{name} {found.get(name)}, baseline {found.get(f'baseline_{name}')}")
-    for line in _slices.told(tables.slices):
+    train, rows = pd.read_parquet(_files.TRAIN), pd.read_parquet(_files.TEST)
+    units = _units.units(schema.split, rows)
+    scores, decided = cross_validate(train, schema, params)
+    target = train[schema.contract.target]
+    with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
+        found, tables = evaluate(model, target, rows, decided, units)
+    found = _metrics.rounded(found | scores)
+    facts = _card.Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.likeness)
+    _write(found, units, tables, facts)
+    for line in _describe(found, schema, params, units, tables):
         log(line)
 
 
-def _write(found: dict[str, float], tables: Tables, facts: _card.Facts) -> None:
-    _files.write_json(_files.METRICS, found)
+def _describe(found: dict[str, float], schema: Schema, params: Params, units: Units, tables: Tables) -> Iterator[str]:
+    name = _metrics.main_metric(schema.contract.task)
+    yield f"{name} {found.get(name)}, baseline {found.get(f'baseline_{name}')}"
+    if f"cv_{name}" in found:
+        yield f"cv_{name} {found[f'cv_{name}']:.4f}, choose by this: it comes from training rows alone"
+    elif params.evaluate.folds:
+        yield f"no cv_{name}: the training rows allow no two folds that define it"
+    if units.too_few:
+        yield f"no intervals: {units.too_few}"
+    yield from _slices.describe_worst(tables.slices)
+
+
+def _write(found: dict[str, float], units: Units, tables: Tables, facts: _card.Facts) -> None:
+    counted = {"interval_unit": units.name, "interval_units": units.count}
+    _files.write_json(_files.METRICS, dict(sorted((found | counted).items())))
     _files.write_text(_files.SLICES, tables.slices.to_csv(index=False, lineterminator="\n"))
     for name, table in tables.plots.items():
         _files.write_text(_files.PLOTS / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -87,7 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..
         (small_table() if table is None else table).to_csv(made.path / TABLE, index=False)
         data = {"path": TABLE, "target": "y", "positive": None}
         split = {"method": "random", "time_column": None}
-        made.set(data=data, split=split, n_estimators=5, evaluate={"bootstrap": 20}, validate={"suite": None})
+        made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None})
         made.set(**params)
         made.ok("git", "init", "--quiet", "--initial-branch=main")
         made.commit("Start")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import service.model
-from stages import _card, _files, _params, evaluate, export, prepare, train
+from stages import _card, _files, _params, _units, evaluate, export, prepare, train
 
 pytestmark = pytest.mark.slow
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance"}
@@ -41,8 +41,9 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     joblib.dump(pipeline, _files.MODEL)
     _files.ONNX.write_bytes(export.export(pipeline, schema.contract))
     found, tables = evaluate.evaluate(service.model.load(_files.ONNX), rows["y"], test, params)
-    facts = _card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test)
-    evaluate._write(found, tables, facts)
+    units = _units.units(schema.split, test)
+    facts = _card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test, units)
+    evaluate._write(found, units, tables, facts)
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")
     project.commit(message)
 

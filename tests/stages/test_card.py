@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import service.model
-from stages import _card, evaluate, export, prepare, train
+from stages import _card, _units, evaluate, export, prepare, train
 from stages._card import Facts
 from stages._params import Params
+from stages._units import Units
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](b)\n# c"
 Make = Callable[..., Facts]
@@ -24,11 +25,14 @@ def facts(params: Callable[..., Params]) -> Make:
     """Give a function from a table to what its card is drawn from."""
 
     def gather(table: pd.DataFrame, **changes: object) -> Facts:
-        wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "bootstrap": 20}} | changes))
+        wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "folds": 0}} | changes))
         rows, test, schema = prepare.prepare(table, wanted)
         content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
-        found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, wanted)
-        return Facts(schema, wanted, found, tables.slices, tables.importance, rows["y"], test)
+        units = _units.units(schema.split, test)
+        scores, decided = evaluate.cross_validate(rows, schema, wanted)
+        found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
+        about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test
+        return Facts(*about, units, tables.likeness)
 
     return gather
 
@@ -52,6 +56,46 @@ def test_it_says_how_well_it_does_beside_no_model(table: pd.DataFrame, facts: Ma
     bounds = f"[{found['roc_auc_low']:.4g}, {found['roc_auc_high']:.4g}]"
     assert f"| roc_auc | {found['roc_auc']:.4g} | {bounds} | 0.5 |" in said
     assert "above a probability of 0.5" in said
+
+
+def test_it_says_how_many_of_the_positive_class_are_found_at_what_price(table: pd.DataFrame, facts: Make) -> None:
+    known = facts(table, evaluate={"threshold": "auto", "folds": 3})
+    said = section(_card.card(known), "How well it does")
+    recall, precision = (f"{100 * known.metrics[name]:.0f} [" for name in ("recall", "precision"))
+    assert f"Of 100 test rows that are {known.schema.contract.positive} the model finds {recall}" in said
+    assert f"Of 100 test rows that it calls {known.schema.contract.positive}, {precision}" in said
+    assert f"{1 / known.metrics['precision'] - 1:.1f} false alarms for each one found" in said
+    assert "best balanced accuracy on out-of-fold predictions of training rows" in said
+    assert "Compare models by cv_roc_auc" in said
+
+
+def test_it_says_that_the_threshold_goes_by_costs(table: pd.DataFrame, facts: Make) -> None:
+    costs = {"false_positive": 1.0, "false_negative": 5.0}
+    card = _card.card(facts(table, evaluate={"threshold": "auto", "costs": costs, "folds": 3}))
+    assert "costs least, at 1 for a false alarm and 5 for a miss, on out-of-fold predictions" in card
+
+
+def test_it_says_what_the_intervals_count(table: pd.DataFrame, facts: Make) -> None:
+    known = facts(table)
+    assert f"over {len(known.test)} independent rows." in _card.card(known)
+    rows = table.assign(g=np.arange(200) // 2)
+    split = {"method": "group", "test_size": 0.3, "time_column": None, "group_column": "g"}
+    known = facts(rows, split=split)
+    assert f"over {known.test['g'].nunique()} independent groups." in _card.card(known)
+
+
+def test_it_says_that_few_groups_allow_no_interval(table: pd.DataFrame, facts: Make) -> None:
+    split = {"method": "group", "test_size": 0.3, "time_column": None, "group_column": "g"}
+    known = facts(table.assign(g=np.arange(200) // 20), split=split)
+    why = f"the test rows hold {known.test['g'].nunique()} independent groups; an interval needs 20"
+    assert f"There are no intervals: {why}." in _card.card(known)
+    assert not [name for name in known.metrics if name.endswith(("_low", "_high"))]
+
+
+def test_it_says_that_days_are_alike_beyond_what_is_counted(table: pd.DataFrame, facts: Make) -> None:
+    known = replace(facts(table), units=Units("day", np.arange(60)), likeness=0.6)
+    assert "Neighbouring days are alike too (correlation 0.60)" in _card.card(known)
+    assert "about 2.0 times as wide" in _card.card(known)
 
 
 def test_it_names_where_it_does_badly(facts: Make) -> None:

@@ -22,7 +22,7 @@ def served(params: Callable[..., Params]) -> Make:
     """Give a function that fits a table: the served model, the training target, the test rows, the params."""
 
     def fit(table: pd.DataFrame, **changes: Any) -> Served:
-        wanted = params(**({"evaluate": {"threshold": 0.5, "bootstrap": 20}, "n_estimators": 5} | changes))
+        wanted = params(**({"evaluate": {"threshold": 0.5, "folds": 0}, "n_estimators": 5} | changes))
         rows, test, schema = prepare.prepare(table, wanted)
         content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
         return service.model.from_bytes(content, "m.onnx"), rows["y"], test, wanted
@@ -73,9 +73,18 @@ def test_the_baseline_of_values_is_the_mean_of_training(table: pd.DataFrame, ser
     assert found["baseline_mean_absolute_error"] == pytest.approx(expected, rel=1e-6)
 
 
+def with_threshold(wanted: Params, threshold: float) -> Params:
+    changed = wanted.evaluate.model_copy(update={"threshold": threshold})
+    return wanted.model_copy(update={"evaluate": changed})
+
+
 def test_a_lower_threshold_says_positive_more_often(table: pd.DataFrame, served: Make) -> None:
     given = served(table)
-    found = {threshold: evaluate.evaluate(*given, threshold)[0] for threshold in (0.0, 1.0)}
+    model, target, rows, wanted = given
+    found = {
+        threshold: evaluate.evaluate(model, target, rows, with_threshold(wanted, threshold))[0]
+        for threshold in (0.0, 1.0)
+    }
     positive = (given[2]["y"] == given[0].contract.positive).mean()
     assert found[0.0]["threshold"] == 0.0
     assert found[1.0]["accuracy"] == pytest.approx(1 - positive)

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from stages import _slices
 from stages._metrics import Classified, Predicted
+from stages._units import FEWEST, Units
 
 CATEGORY = CategoryFeature(name="c", nullable=True, categories=("a", "b"), bin_shares=(0.5, 0.5, 0.0))
 NUMBER = NumberFeature(
@@ -38,6 +39,10 @@ def contract(*features: Feature) -> Contract:
 def binary(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> Classified:
     probabilities = np.stack([scores, 1 - scores], axis=1)
     return Classified(("yes", "no"), 0, np.where(positive, 0, 1), probabilities, np.where(scores > 0.5, 0, 1))
+
+
+def slices(outcome: Classified | Predicted, about: Contract, rows: pd.DataFrame) -> pd.DataFrame:
+    return _slices.slices(outcome, about, rows, Units("row", np.arange(len(rows))))
 
 
 def names(feature: Feature, values: Any, dtype: Any = None) -> list[str]:
@@ -89,7 +94,7 @@ def test_of_many_categories_the_rarest_are_told_together() -> None:
 def test_every_row_is_in_exactly_one_slice(codes: npt.NDArray[np.int64]) -> None:
     values = pd.Series([None if code < 0 else f"v{code}" for code in codes], dtype=object)
     outcome = Predicted(np.zeros(60), np.ones(60))
-    table = _slices.slices(outcome, contract(CATEGORY), values.to_frame("c"))
+    table = slices(outcome, contract(CATEGORY), values.to_frame("c"))
     assert table["rows"].sum() == 60
     assert (table["rows"] > 0).all()
 
@@ -99,7 +104,7 @@ def test_the_area_of_each_slice_is_scikit_learns(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores, positive = rng.integers(0, 20, 120) / 20, rng.random(120) > 0.5
     column = np.repeat(["a", "b"], 60)
-    table = _slices.slices(binary(scores, positive), contract(CATEGORY), pd.DataFrame({"c": column}))
+    table = slices(binary(scores, positive), contract(CATEGORY), pd.DataFrame({"c": column}))
     for value, found in zip(table["value"], table["roc_auc"], strict=True):
         part = column == value
         assert found == pytest.approx(roc_auc_score(positive[part], scores[part]), rel=1e-5)
@@ -114,15 +119,15 @@ def regression(rows: int, bad: int, noise: float = 3.0) -> tuple[Predicted, pd.D
 
 def test_a_slice_with_large_errors_is_named() -> None:
     outcome, rows = regression(500, 100)
-    table = _slices.slices(outcome, contract(CATEGORY), rows)
+    table = slices(outcome, contract(CATEGORY), rows)
     assert _slices.worst(table)["value"].tolist() == ["a"]
-    assert _slices.told(table)[0].startswith("worse where c is a: mean_absolute_error 2.")
+    assert _slices.describe_worst(table)[0].startswith("worse where c is a: mean_absolute_error 2.")
 
 
 def test_a_slice_of_fewer_than_the_minimum_of_rows_is_counted_and_never_named() -> None:
     for bad, named in ((_slices.MIN_ROWS - 1, False), (_slices.MIN_ROWS, True)):
         outcome, rows = regression(500, bad, noise=20)
-        table = _slices.slices(outcome, contract(CATEGORY), rows)
+        table = slices(outcome, contract(CATEGORY), rows)
         assert table.set_index("value").loc["a", "rows"] == bad
         assert bool(table["worse"].any()) is named
 
@@ -135,15 +140,13 @@ def test_noise_alone_is_seldom_named() -> None:
         rows = pd.DataFrame({feature.name: rng.choice([*"abcde"], 600) for feature in features})
         positive = rng.random(600) > 0.7
         scores = np.clip(rng.normal(0.4, 0.1, 600) + 0.05 * positive, 0, 1)
-        named += len(_slices.worst(_slices.slices(binary(scores, positive), contract(*features), rows)))
+        named += len(_slices.worst(slices(binary(scores, positive), contract(*features), rows)))
     assert named <= 2  # of 2,000 slices
 
 
 def test_a_slice_with_few_members_of_a_class_has_no_area() -> None:
     positive = np.arange(200) < 9
-    table = _slices.slices(
-        binary(np.linspace(0.9, 0.1, 200), positive), contract(CATEGORY), pd.DataFrame({"c": ["a"] * 200})
-    )
+    table = slices(binary(np.linspace(0.9, 0.1, 200), positive), contract(CATEGORY), pd.DataFrame({"c": ["a"] * 200}))
     assert table["roc_auc"].isna().all()
     assert not table["worse"].any()
 
@@ -153,7 +156,7 @@ def test_shares_of_zero_and_one_are_not_told_as_certain(right: bool) -> None:
     truth = np.zeros(40, dtype=int)
     said = truth if right else truth + 1
     outcome = Classified((1, 2, 3), None, truth, np.eye(3)[said], said)
-    table = _slices.slices(outcome, contract(CATEGORY), pd.DataFrame({"c": ["a"] * 40}))
+    table = slices(outcome, contract(CATEGORY), pd.DataFrame({"c": ["a"] * 40}))
     low, high = table[["accuracy_low", "accuracy_high"]].to_numpy(float)[0]
     assert high - low > 0.05
     assert 0 <= low <= high <= 1
@@ -162,7 +165,7 @@ def test_shares_of_zero_and_one_are_not_told_as_certain(right: bool) -> None:
 def test_the_same_rows_are_named_once() -> None:
     outcome, rows = regression(500, 100)
     twin = CATEGORY.model_copy(update={"name": "twin"})
-    table = _slices.slices(outcome, contract(CATEGORY, twin), rows.assign(twin=rows["c"]))
+    table = slices(outcome, contract(CATEGORY, twin), rows.assign(twin=rows["c"]))
     assert table["worse"].sum() == 2
     assert len(_slices.worst(table)) == 1
 
@@ -170,11 +173,47 @@ def test_the_same_rows_are_named_once() -> None:
 def test_wide_tables_are_cut_by_their_first_columns() -> None:
     features = [FLAG.model_copy(update={"name": f"f{i}"}) for i in range(_slices._MOST_COLUMNS + 5)]
     rows = pd.DataFrame({feature.name: np.ones(6, np.float32) for feature in features})
-    table = _slices.slices(Predicted(np.zeros(6), np.ones(6)), contract(*features), rows)
+    table = slices(Predicted(np.zeros(6), np.ones(6)), contract(*features), rows)
     assert table["column"].nunique() == _slices._MOST_COLUMNS
 
 
 def test_a_single_row_has_a_metric_without_an_interval() -> None:
-    table = _slices.slices(Predicted(np.zeros(1), np.full(1, 3e38)), contract(FLAG), pd.DataFrame({"f": [1.0]}))
+    table = slices(Predicted(np.zeros(1), np.full(1, 3e38)), contract(FLAG), pd.DataFrame({"f": [1.0]}))
     assert table.loc[0, _slices.ERROR] == 3e38
     assert table[f"{_slices.ERROR}_high"].isna().all()
+
+
+def grouped(seed: int, worse: float = 0.0) -> tuple[Predicted, pd.DataFrame, Units]:
+    """Give errors that are alike within 60 groups of 20 rows, and a column that is the same in a group."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(60), 20)
+    column = groups % 2 == 0
+    errors = np.abs(rng.normal(size=60))[groups] + 0.1 * rng.random(1200) + worse * column
+    return Predicted(np.zeros(1200), errors), pd.DataFrame({"c": np.where(column, "a", "b")}), Units("group", groups)
+
+
+def test_groups_that_happen_to_be_worse_are_not_worse_beyond_chance() -> None:
+    by_row, by_group = 0, 0
+    for seed in range(40):
+        outcome, rows, units = grouped(seed)
+        by_row += bool(slices(outcome, contract(CATEGORY), rows)["worse"].any())
+        by_group += bool(_slices.slices(outcome, contract(CATEGORY), rows, units)["worse"].any())
+    assert by_group <= 3
+    assert by_row > 10
+
+
+def test_groups_that_are_worse_are_named_with_their_number() -> None:
+    outcome, rows, units = grouped(0, worse=2.0)
+    table = _slices.slices(outcome, contract(CATEGORY), rows, units)
+    assert _slices.worst(table)[["value", "rows", "units"]].to_numpy().tolist() == [["a", 600, 30]]
+
+
+@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST])
+def test_a_slice_of_few_groups_has_no_interval_and_is_not_called_worse(count: int) -> None:
+    groups = np.repeat(np.arange(60), 20)
+    bad = groups < count
+    outcome = Predicted(np.zeros(1200), np.where(bad, 9.0, 1.0) + np.random.default_rng(0).random(1200))
+    rows = pd.DataFrame({"c": np.where(bad, "a", "b")})
+    table = _slices.slices(outcome, contract(CATEGORY), rows, Units("group", groups)).set_index("value")
+    assert bool(table.loc["a", "worse"]) is (count == FEWEST)
+    assert bool(table[f"{_slices.ERROR}_low"].isna()["a"]) is (count < FEWEST)

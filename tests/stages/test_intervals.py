@@ -1,5 +1,6 @@
 """Confidence intervals: the weighted statistics are scikit-learn's, and any rows at all have them or go without."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn import metrics
 
-from stages import _bootstrap, _metrics
+from stages import _intervals, _metrics
 from stages._metrics import Classified, Predicted
+from stages._units import FEWEST, Units
 
 Floats = npt.NDArray[np.float64]
 ROWS = 24
@@ -28,6 +30,14 @@ def binary(scores: Floats, positive: npt.NDArray[np.bool_], threshold: float = 0
     return Classified(("yes", "no"), 0, np.where(positive, 0, 1), probabilities, np.where(scores > threshold, 0, 1))
 
 
+def rows(outcome: Classified | Predicted) -> Units:
+    return Units("row", np.arange(len(outcome.y_true)))
+
+
+def intervals(outcome: Classified | Predicted, seed: int = 0) -> dict[str, float]:
+    return _intervals.intervals(outcome, rows(outcome), seed)
+
+
 def several(rows: int = 60, classes: int = 3, seed: int = 0) -> Classified:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(classes), rows)
@@ -40,7 +50,7 @@ def several(rows: int = 60, classes: int = 3, seed: int = 0) -> Classified:
 def test_the_ranking_of_any_weighted_rows_is_scikit_learns(
     scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats
 ) -> None:
-    found = _bootstrap.weighted_ranking(binary(scores, positive))(weights)
+    found = _intervals.weighted_ranking(binary(scores, positive))(weights)
     with_weight = positive[weights > 0]
     expected = {}
     if with_weight.any():
@@ -55,10 +65,11 @@ def test_what_needs_no_ranking_is_scikit_learns_on_any_weighted_rows(
     scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats
 ) -> None:
     outcome = binary(scores, positive)
-    found = _bootstrap.weighted(outcome)(weights)
+    found = _intervals.weighted(outcome)(weights)
     truth, said = outcome.y_true, outcome.y_pred
     drawn = np.unique(truth[weights > 0])
     options: dict[str, Any] = {"average": "macro", "sample_weight": weights, "zero_division": 0}
+    one: dict[str, Any] = {"sample_weight": weights}
     both = np.union1d(drawn, said[weights > 0])
     assert found == pytest.approx(
         {
@@ -67,14 +78,16 @@ def test_what_needs_no_ranking_is_scikit_learns_on_any_weighted_rows(
             "f1_macro": metrics.f1_score(truth, said, labels=both, **options),
             "log_loss": metrics.log_loss(truth, outcome.probabilities, labels=[0, 1], sample_weight=weights),
             "brier_score": metrics.brier_score_loss(positive, scores, sample_weight=weights, labels=[False, True]),
-        },
+        }
+        | ({"recall": metrics.recall_score(truth, said, pos_label=0, **one)} if 0 in drawn else {})
+        | ({"precision": metrics.precision_score(truth, said, pos_label=0, **one)} if 0 in said[weights > 0] else {}),
         abs=1e-12,
     )
 
 
 @given(truth=VALUES, said=VALUES, weights=WEIGHTS.filter(lambda weights: np.count_nonzero(weights) > 1))
 def test_errors_of_any_weighted_values_are_scikit_learns(truth: Floats, said: Floats, weights: Floats) -> None:
-    found = _bootstrap.weighted(Predicted(truth, said))(weights)
+    found = _intervals.weighted(Predicted(truth, said))(weights)
     options = {"sample_weight": weights}
     assert found["mean_absolute_error"] == pytest.approx(metrics.mean_absolute_error(truth, said, **options))
     assert found["root_mean_squared_error"] == pytest.approx(metrics.root_mean_squared_error(truth, said, **options))
@@ -86,7 +99,7 @@ def test_errors_of_any_weighted_values_are_scikit_learns(truth: Floats, said: Fl
 def test_a_drawing_of_every_row_once_is_the_figure_itself(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
     outcome = binary(scores, positive)
     once = np.ones(ROWS)
-    drawn = _bootstrap.weighted(outcome)(once) | _bootstrap.weighted_ranking(outcome)(once)
+    drawn = _intervals.weighted(outcome)(once) | _intervals.weighted_ranking(outcome)(once)
     assert drawn == pytest.approx(_metrics.score(outcome), abs=1e-12)
 
 
@@ -94,71 +107,114 @@ def test_a_drawing_of_every_row_once_is_the_figure_itself(scores: Floats, positi
 def test_bounds_are_finite_in_order_and_within_what_the_metric_can_be(
     scores: Floats, positive: npt.NDArray[np.bool_]
 ) -> None:
-    bounds = _bootstrap.intervals(binary(scores, positive), 25, 0)
+    bounds = intervals(binary(scores, positive))
     for name in (name.removesuffix("_low") for name in bounds if name.endswith("_low")):
         assert 0 <= bounds[f"{name}_low"] <= bounds[f"{name}_high"] < np.inf
         assert name == "log_loss" or bounds[f"{name}_high"] <= 1 + 1e-12
 
 
-@pytest.mark.parametrize("outcome", [several(), Predicted(np.arange(30.0), np.arange(30.0)[::-1])])
-def test_another_seed_draws_other_rows(outcome: Classified | Predicted) -> None:
-    assert _bootstrap.intervals(outcome, 30, 1) == _bootstrap.intervals(outcome, 30, 1)
-    assert _bootstrap.intervals(outcome, 30, 1) != _bootstrap.intervals(outcome, 30, 2)
+@given(scores=SHARES, positive=FLAGS)
+def test_the_figure_lies_within_its_bounds(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
+    outcome = binary(scores, positive)
+    bounds, found = intervals(outcome), _metrics.score(outcome)
+    for name in (name.removesuffix("_low") for name in bounds if name.endswith("_low")):
+        assert bounds[f"{name}_low"] - 1e-9 <= found[name] <= bounds[f"{name}_high"] + 1e-9
 
 
-def test_drawing_leaves_the_global_generator_alone() -> None:
+def test_leaving_a_unit_out_is_scikit_learn_without_its_rows() -> None:
+    outcome = binary(np.random.default_rng(0).random(120), np.random.default_rng(1).random(120) > 0.4)
+    groups = np.arange(120) % 24
+    value, left_out = _intervals._leave_out(outcome, Units("group", groups), 0)["roc_auc"]
+    positive, scores = outcome.y_true == 0, outcome.probabilities[:, 0]
+    assert value == pytest.approx(metrics.roc_auc_score(positive, scores))
+    without = [metrics.roc_auc_score(positive[groups != group], scores[groups != group]) for group in range(24)]
+    assert left_out == pytest.approx(without)
+
+
+def test_fewer_units_than_the_fewest_have_no_interval() -> None:
+    outcome = several(rows=400)
+    for count, has in ((FEWEST, True), (FEWEST - 1, False)):
+        assert bool(_intervals.intervals(outcome, Units("group", np.arange(400) % count), 0)) is has
+
+
+def test_rows_that_say_the_same_count_once() -> None:
+    once = several(rows=60)
+    again = np.repeat(np.arange(60), 10)
+    often = replace(once, y_true=once.y_true[again], probabilities=once.probabilities[again], y_pred=once.y_pred[again])
+    by_group = _intervals.intervals(often, Units("group", again), 0)
+    assert by_group["accuracy_low"] == pytest.approx(intervals(once)["accuracy_low"])
+    assert intervals(often)["accuracy_low"] > by_group["accuracy_low"]
+
+
+@pytest.mark.parametrize("outcome", [several(rows=400), Predicted(np.arange(400.0), np.arange(400.0)[::-1] ** 2)])
+def test_many_units_are_left_out_in_blocks_that_the_seed_draws(outcome: Classified | Predicted) -> None:
+    assert intervals(outcome, 1) == intervals(outcome, 1)
+    assert intervals(outcome, 1) != intervals(outcome, 2)
+
+
+def test_the_global_generator_is_left_alone() -> None:
     np.random.seed(3)  # noqa: NPY002  # the legacy generator is what must not move
     before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
-    _bootstrap.intervals(several(), 20, 0)
+    intervals(several(rows=400))
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
 
 
 def test_a_95_percent_interval_of_a_share_is_as_wide_as_the_binomial_says() -> None:
     scores = np.tile([0.9, 0.1], 500)
     right = np.random.default_rng(0).random(1000) < 0.8
-    outcome = binary(scores, np.where(right, scores > 0.5, scores <= 0.5))
-    bounds = _bootstrap.intervals(outcome, 1000, 0)
+    bounds = intervals(binary(scores, np.where(right, scores > 0.5, scores <= 0.5)))
     width = bounds["accuracy_high"] - bounds["accuracy_low"]
-    assert width == pytest.approx(2 * 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 1000), rel=0.1)
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(right.mean() * (1 - right.mean()) / 1000), rel=0.15)
 
 
-def test_perfect_predictions_have_intervals_without_width() -> None:
+def test_perfect_predictions_are_as_certain_as_so_many_units_make_them() -> None:
     positive = np.arange(40) % 2 == 0
-    bounds = _bootstrap.intervals(binary(positive.astype(float), positive), 30, 0)
-    assert {bounds["roc_auc_low"], bounds["accuracy_low"], bounds["average_precision_low"]} == {1.0}
+    bounds = intervals(binary(positive.astype(float), positive))
+    for name in ("roc_auc", "accuracy", "average_precision"):
+        assert bounds[f"{name}_low"] == pytest.approx(0.025 ** (1 / 40))
+        assert bounds[f"{name}_high"] == 1.0
     assert bounds["brier_score_high"] == 0.0
 
 
 def test_one_probability_for_every_row_ranks_nothing() -> None:
-    bounds = _bootstrap.intervals(binary(np.full(40, 0.3), np.arange(40) % 4 == 0), 30, 0)
+    bounds = intervals(binary(np.full(40, 0.3), np.arange(40) % 4 == 0))
     assert bounds["roc_auc_low"] == pytest.approx(0.5) == bounds["roc_auc_high"]
 
 
-def test_a_single_positive_row_among_six_has_an_interval_of_the_drawings_that_hold_it() -> None:
-    bounds = _bootstrap.intervals(binary(np.linspace(0.1, 0.9, 6), np.arange(6) == 5), 100, 0)
-    assert bounds["roc_auc_low"] == bounds["roc_auc_high"] == 1.0
+def test_a_metric_that_one_unit_alone_defines_has_no_interval() -> None:
+    bounds = intervals(binary(np.linspace(0.1, 0.9, 30), np.arange(30) == 29))
+    assert "roc_auc_low" not in bounds
+    assert "accuracy_low" in bounds
 
 
-def test_a_metric_that_few_drawings_define_has_no_interval() -> None:
-    bounds = _bootstrap.intervals(binary(np.array([0.2]), np.array([True])), 19, 0)
-    assert bounds == {}
+def test_an_area_that_is_perfect_without_one_unit_keeps_within_one() -> None:
+    scores, positive = np.linspace(0, 1, 60), np.arange(60) >= 30
+    scores[0] = 0.99
+    bounds = intervals(binary(scores, positive))
+    assert 0.8 < bounds["roc_auc_low"] < bounds["roc_auc_high"] <= 1
 
 
-def test_a_constant_target_has_errors_but_no_r2_in_any_drawing() -> None:
-    bounds = _bootstrap.intervals(Predicted(np.full(6, 7.0), np.arange(6.0)), 30, 0)
+def test_a_constant_target_has_errors_but_no_r2() -> None:
+    bounds = intervals(Predicted(np.full(30, 7.0), np.arange(30.0)))
     assert {name.rsplit("_", 1)[0] for name in bounds} == {"mean_absolute_error", "root_mean_squared_error"}
 
 
 def test_values_far_from_zero_keep_their_r2() -> None:
     truth = 1e12 + np.arange(50.0)
-    bounds = _bootstrap.intervals(Predicted(truth, truth + np.tile([1.0, -1.0], 25)), 50, 0)
+    bounds = intervals(Predicted(truth, truth + np.tile([1.0, -1.0], 25)))
     assert 0.99 < bounds["r2_low"] <= bounds["r2_high"] < 1
 
 
-def test_a_label_that_training_did_not_know_takes_part_in_every_drawing() -> None:
+def test_a_label_that_training_did_not_know_takes_part() -> None:
     known = several(classes=2)
     padded = np.pad(known.probabilities, ((0, 0), (0, 1)))
     stranger = np.where(np.arange(60) % 5 == 0, 2, known.y_true)
-    bounds = _bootstrap.intervals(Classified((0, 1, 9), None, stranger, padded, known.y_pred), 40, 0)
+    bounds = intervals(Classified((0, 1, 9), None, stranger, padded, known.y_pred))
     assert np.isfinite(list(bounds.values())).all()
     assert bounds["log_loss_low"] > 1  # the stranger's rows have probability 0
+
+
+def test_many_classes_are_left_out_in_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_intervals, "_BUDGET", 1)
+    _, left_out = _intervals._leave_out(several(rows=400), Units("row", np.arange(400)), 0)["roc_auc"]
+    assert len(left_out) == _intervals._FEWEST_BLOCKS
