@@ -44,7 +44,7 @@ COPY service/ /app/service/
 # Compiled here: the root is read-only when it runs.
 RUN python -m compileall -q service
 USER 10001:10001
-ENV HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json
+ENV HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json RELEASES=/artifact
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30m --start-interval=2s --retries=3 \
     CMD ["python", "-IS", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health/ready', timeout=4)"]
@@ -74,7 +74,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -r
     && git config --system user.name trainer && git config --system user.email trainer@localhost \
     && git config --system init.defaultBranch main && git config --system advice.detachedHead false
 # MLflow's server has another name here than where people open its pages.
-ENV MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true
+ENV MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true RELEASES=/artifact
 RUN mkdir /workspace /artifact && chown app:app /workspace /artifact
 WORKDIR /workspace
 # The checkout with its history: DVC's experiments are Git commits. See .dockerignore for what stays outside.

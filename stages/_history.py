@@ -1,20 +1,11 @@
-"""Who was champion when: every move of an alias, kept as a tag of the registered model.
+"""Who was champion when: every move of an alias, kept as a tag of the registered model."""
 
-``python -m stages._history`` prints all moves, ``python -m stages._history 2026-03-01`` who
-was champion on that day (UTC), ``2026-03-01T12:00`` at that moment.
-"""
-
-import argparse
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stages import _files, _params, _tracking
-from stages._entry import run
 from stages._errors import UserError
 
 _PREFIX = "alias.moved."
@@ -80,33 +71,3 @@ def period(text: str) -> tuple[datetime, datetime]:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     day = len(text) == len("2026-03-01")
     return moment, moment + (timedelta(days=1) if day else timedelta(microseconds=1))
-
-
-def _line(move: Move) -> str:
-    what = f"{move.alias} {move.before or 'none'} -> {move.after or 'none'}"
-    return f"{move.when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  {what}  {move.why}"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
-    parser.add_argument("on", nargs="?", metavar="DATE", help="a day or a moment in ISO 8601, such as 2026-03-01")
-
-
-def main(on: str | None) -> None:
-    """Print all moves, or who was champion on the day named."""
-    during = period(on) if on else None
-    name = _params.load(_files.PARAMS).registered_name
-    _tracking.connect(name)
-    with _tracking.told():
-        found: list[Any] = list(MlflowClient().search_registered_models(filter_string=f"name = '{name}'"))
-    moves = read(found[0].tags) if found else []
-    if not moves:
-        raise UserError(f"{name} has had no champion yet in {_tracking.shown()}; run `dvc repro`")
-    if during is None:
-        print("\n".join(map(_line, moves)))
-        return
-    print(json.dumps({"name": name, "on": on, "champion": champions(moves, *during)}))
-
-
-if __name__ == "__main__":
-    run(main, add_arguments)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Serves what the trainer published; until there is something, says that it waits.
+# Serves what the trainer released; until there is something, says that it waits.
 set -eu
-lock=${LOCK_PATH:-/app/dvc.lock}
-[ -e "$lock" ] || python -IS /app/deploy/images/wait.py "$lock"
+released=${RELEASES:-/artifact}/current/release.json
+[ -e "$released" ] || python -IS /app/deploy/images/wait.py "$released"
 exec python -m service

@@ -1,9 +1,9 @@
-"""The trainer's entry point: a checkout that lives in a volume, one command in it, and what came out published.
+"""The trainer's entry point: a checkout that lives in a volume, one command in it, and a release after `dvc repro`.
 
 The image holds the repository in `SOURCE`. The volume `WORKSPACE` follows it whenever the
-image is another one; models, cache and experiments stay. After a command that succeeds, the
-artifact goes to the volume `ARTIFACT`, all of it or nothing, and only if the service would
-take it: a training that fails leaves the model that serves as it is.
+image is another one; models, cache and experiments stay. After a `dvc repro` that succeeds,
+`stages.commands.promote` releases its model into the folder that the variable RELEASES names,
+the volume that the service reads. Any other command changes nothing that is served.
 """
 
 import contextlib
@@ -22,15 +22,14 @@ from typing import Final
 
 SOURCE: Final = Path("/src")
 WORKSPACE: Final = Path("/workspace")
-ARTIFACT: Final = Path("/artifact")
 STORE: Final = Path("/run/secrets/s3.env")
-PUBLISHED: Final = ("dvc.lock", "models/model.onnx", "metrics/metrics.json")
-KEPT: Final = 2
-"""Artifacts in the volume: the one in service and the one before."""
-REGISTRY: Final = "metrics/registry.prom"
-"""Goes along if it is there; grows with the registry, even where the artifact stays the same."""
+REPRODUCE: Final = ("dvc", "repro")
+"""The command after which the model is released."""
+PROMOTE: Final = ("python", "-m", "stages.commands.promote")
+REFUSED: Final = 3
+"""Its status if a check refuses the model."""
 FAILED: Final = "failed"
-"""In the artifact's volume while the last command failed, for an API that waits for a first model."""
+"""In the folder of releases while the last command failed, for an API that waits for a first model."""
 
 
 def main(command: list[str]) -> int:
@@ -41,13 +40,15 @@ def main(command: list[str]) -> int:
         if ours:
             os.environ.update(ours)
             make_buckets(WORKSPACE / ".dvc/config")
-        (ARTIFACT / FAILED).unlink(missing_ok=True)
+        releases = Path(os.environ["RELEASES"])
+        (releases / FAILED).unlink(missing_ok=True)
+        adopt(releases)
         status = attempt(command, WORKSPACE)
+        if not status and tuple(command[:2]) == REPRODUCE:
+            status = promote(releases)
         if status:
-            (ARTIFACT / FAILED).touch()
-            say(f"{' '.join(command)!r} failed with status {status}, see above; {in_service(ARTIFACT)}")
-        else:
-            publish(WORKSPACE, ARTIFACT)
+            (releases / FAILED).touch()
+            say(f"{' '.join(command)!r} failed with status {status}, see above; {in_service(releases)}")
         return status
 
 
@@ -194,74 +195,22 @@ def run(command: list[str], folder: Path) -> int:
         return process.wait()
 
 
-def publish(workspace: Path, artifact: Path) -> None:
-    """Hand the workspace's artifact to the service, unless it has that one already."""
-    lock = workspace / "dvc.lock"
-    version = hashlib.md5(lock.read_bytes(), usedforsecurity=False).hexdigest() if lock.exists() else ""
-    current = artifact / "current"
-    if current.is_symlink() and current.readlink().name == version:
-        _copy_registry(workspace, current)
-        return
-    refusal = refused(workspace)
-    if refusal:
-        say(f"nothing is published: {refusal}; {in_service(artifact)}")
-        return
-    beside = artifact / f".{version}"
-    shutil.rmtree(beside, ignore_errors=True)
-    for name in PUBLISHED:
-        (beside / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(workspace / name, beside / name)
-    _copy_registry(workspace, beside)
-    shutil.rmtree(artifact / version, ignore_errors=True)
-    beside.rename(artifact / version)
-    os.sync()
-    link = artifact / ".current"
-    link.unlink(missing_ok=True)
-    link.symlink_to(version)
-    link.replace(current)
-    _forget(artifact)
-    say(f"published, {in_service(artifact)}")
+def adopt(releases: Path) -> None:
+    """Make a release of what a trainer of the version before published, so that the API has it while this one works."""
+    if (releases / "current" / "dvc.lock").exists():
+        run(["python", "-m", "stages.commands.history"], WORKSPACE)
 
 
-def _copy_registry(workspace: Path, folder: Path) -> None:
-    source, target = workspace / REGISTRY, folder / REGISTRY
-    if source.exists():
-        beside = target.with_name(f".{target.name}")
-        shutil.copyfile(source, beside)
-        beside.replace(target)
+def promote(releases: Path) -> int:
+    """Release the model; give 0 although a check refused it if another one is in service."""
+    status = run([*PROMOTE], WORKSPACE)
+    return 0 if status == REFUSED and (releases / "current").exists() else status
 
 
-def refused(workspace: Path) -> str:
-    """Say why the service would not take what is in the workspace; nothing if it would."""
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    from pydantic import SecretStr  # noqa: PLC0415  # half a second that most commands need not wait
-
-    from service.model import ArtifactError  # noqa: PLC0415
-    from service.scoring import artifact  # noqa: PLC0415
-    from service.settings import Settings  # noqa: PLC0415
-
-    lock, model, metrics = (workspace / name for name in PUBLISHED)
-    unused = SecretStr("of no use for reading an artifact")
-    try:
-        artifact.load(Settings(secret_key=unused, lock_path=lock, model_path=model, metrics_path=metrics))
-    except ArtifactError as error:
-        return str(error)
-    return ""
-
-
-def in_service(artifact: Path) -> str:
-    """Tell which model serves."""
-    model = artifact / "current" / "models/model.onnx"
-    if not model.exists():
-        return "no model is in service yet"
-    return f"model {hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest()} is in service"
-
-
-def _forget(artifact: Path) -> None:
-    serving = (artifact / "current").resolve()
-    others = [path for path in artifact.iterdir() if path.is_dir() and not path.is_symlink() and path != serving]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
-        shutil.rmtree(path)
+def in_service(releases: Path) -> str:
+    """Tell which release is in service."""
+    current = releases / "current"
+    return f"release {current.readlink()} is in service" if current.is_symlink() else "nothing is in service yet"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 FAILED: Final = "failed"
-"""File that the trainer leaves in the artifact's volume when a command failed; gone with the next one."""
+"""File that the trainer leaves in the folder of releases when a command failed; gone with the next one."""
 WAITING: Final = "no model yet: the first training has not ended; `docker compose logs --follow trainer` shows it"
 HOPELESS: Final = (
     "no model: the training failed, `docker compose logs trainer` says why; "
@@ -55,13 +55,13 @@ class Waiting(BaseHTTPRequestHandler):
         """Keep quiet: there is one thing to say, and it is said."""
 
 
-def main(lock: Path, address: tuple[str, int]) -> None:
-    """Answer at `address` until `lock` is there; say on stderr what changes."""
-    Waiting.failed = lock.parents[1] / FAILED
+def main(release: Path, address: tuple[str, int]) -> None:
+    """Answer at `address` until `release` is there; say on stderr what changes."""
+    Waiting.failed = release.parents[1] / FAILED
     server = ThreadingHTTPServer(address, Waiting)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
     said = ""
-    while not lock.exists():
+    while not release.exists():
         text = HOPELESS if Waiting.failed.exists() else WAITING
         if text != said:
             print(text, file=sys.stderr, flush=True)

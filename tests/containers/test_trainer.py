@@ -162,87 +162,84 @@ def test_an_experiment_that_fails_takes_its_parameters_along(
 
 
 @pytest.fixture
-def trained(workspace: Path, monkeypatch: pytest.MonkeyPatch, trainer: ModuleType) -> Path:
-    """Give a workspace with files that the service is told to take."""
-    monkeypatch.setattr(trainer, "refused", lambda _: "")
-    for name in trainer.PUBLISHED:
-        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
-        (workspace / name).write_text(f"{name} 0", encoding="utf-8")
-    return workspace
-
-
-@pytest.fixture
-def artifact(tmp_path: Path) -> Path:
+def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "artifact"
     made.mkdir()
+    monkeypatch.setenv("RELEASES", str(made))
     return made
-
-
-def test_an_artifact_is_published_whole(trainer: ModuleType, trained: Path, artifact: Path) -> None:
-    trainer.publish(trained, artifact)
-
-    found = {name: (artifact / "current" / name).read_text("utf-8") for name in trainer.PUBLISHED}
-    assert found == {name: f"{name} 0" for name in trainer.PUBLISHED}
-
-
-def test_the_artifact_before_is_kept_and_older_ones_are_not(trainer: ModuleType, trained: Path, artifact: Path) -> None:
-    for number in range(4):
-        (trained / "dvc.lock").write_text(f"{number}", encoding="utf-8")
-        trainer.publish(trained, artifact)
-
-    locks = sorted(path.read_text("utf-8") for path in artifact.glob(f"{'?' * 32}/dvc.lock"))
-    assert locks == ["2", "3"]
-    assert (artifact / "current/dvc.lock").read_text("utf-8") == "3"
-
-
-def test_the_registry_goes_along(trainer: ModuleType, trained: Path, artifact: Path) -> None:
-    (trained / trainer.REGISTRY).write_text("versions 1", encoding="utf-8")
-    trainer.publish(trained, artifact)
-
-    assert (artifact / "current" / trainer.REGISTRY).read_text("utf-8") == "versions 1"
-
-
-def test_the_registry_follows_where_the_artifact_stays(trainer: ModuleType, trained: Path, artifact: Path) -> None:
-    trainer.publish(trained, artifact)
-    (trained / trainer.REGISTRY).write_text("versions 2", encoding="utf-8")
-    trainer.publish(trained, artifact)
-
-    assert (artifact / "current" / trainer.REGISTRY).read_text("utf-8") == "versions 2"
-    assert not list(artifact.rglob(".registry*"))
 
 
 @pytest.fixture
 def run(
-    trainer: ModuleType, source: Path, trained: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], int]:
-    """Give a function that runs a line of Python as the container would."""
-    for name, folder in {"SOURCE": source, "WORKSPACE": trained, "ARTIFACT": artifact}.items():
+    trainer: ModuleType, source: Path, workspace: Path, releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Give a function that runs a command as the container would; `dvc` and `python` only note that they ran."""
+    (source / ".git").rename(source.parent / "history")
+    program = source.parent / "bin/dvc"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$(basename $0) $*" >>ran; exit ${STATUS:-0}\n', encoding="utf-8")
+    program.chmod(0o755)
+    (program.parent / "python").write_text(
+        '#!/bin/sh\necho "python $*" >>ran; exit ${PROMOTE_STATUS:-0}\n', encoding="utf-8"
+    )
+    (program.parent / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for name, folder in {"SOURCE": source, "WORKSPACE": workspace}.items():
         monkeypatch.setattr(trainer, name, folder)
-    return lambda line: int(trainer.main([sys.executable, "-c", line]))
+    return lambda *command: int(trainer.main(list(command)))
 
 
-def test_an_api_that_waits_is_told_of_a_failure(run: Callable[[str], int], artifact: Path) -> None:
-    assert run("raise SystemExit(3)") == 3
-    assert (artifact / "failed").exists()
+def test_a_reproduced_model_is_promoted(run: Callable[..., int], workspace: Path) -> None:
+    assert run("dvc", "repro") == 0
+    assert (workspace / "ran").read_text("utf-8").splitlines() == ["dvc repro", "python -m stages.commands.promote"]
 
 
-def test_what_failed_before_is_forgotten_when_a_command_begins(run: Callable[[str], int], artifact: Path) -> None:
-    (artifact / "failed").touch()
+@pytest.mark.parametrize("command", [("dvc", "exp", "run"), ("dvc", "pull")])
+def test_no_other_command_promotes(run: Callable[..., int], workspace: Path, command: tuple[str, ...]) -> None:
+    run(*command)
 
-    assert run(f"assert not list(__import__('pathlib').Path({str(artifact)!r}).glob('failed'))") == 0
-    assert not (artifact / "failed").exists()
+    assert (workspace / "ran").read_text("utf-8").splitlines() == [" ".join(command)]
 
 
-def test_nothing_is_published_that_the_service_would_refuse(
-    trainer: ModuleType, workspace: Path, artifact: Path, capsys: pytest.CaptureFixture[str]
+def test_a_training_that_fails_promotes_nothing_and_an_api_that_waits_is_told(
+    run: Callable[..., int], workspace: Path, releases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (workspace / "dvc.lock").write_text("stages: {}\n", encoding="utf-8")
-    trainer.publish(workspace, artifact)
+    monkeypatch.setenv("STATUS", "4")
 
-    assert not (artifact / "current").exists()
-    said = capsys.readouterr().err
-    assert "nothing is published: " in said
-    assert "no model is in service yet" in said
+    assert run("dvc", "repro") == 4
+    assert (workspace / "ran").read_text("utf-8").splitlines() == ["dvc repro"]
+    assert (releases / "failed").exists()
+
+
+@pytest.mark.parametrize(("released", "status"), [(True, 0), (False, 3)])
+def test_a_refused_model_is_a_failure_only_where_nothing_is_in_service(
+    run: Callable[..., int], releases: Path, monkeypatch: pytest.MonkeyPatch, released: bool, status: int
+) -> None:
+    monkeypatch.setenv("PROMOTE_STATUS", "3")
+    if released:
+        (releases / "1-00000000").mkdir()
+        (releases / "current").symlink_to("1-00000000")
+
+    assert run("dvc", "repro") == status
+    assert (releases / "failed").exists() != released
+
+
+def test_what_failed_before_is_forgotten_when_a_command_begins(run: Callable[..., int], releases: Path) -> None:
+    (releases / "failed").touch()
+    run("dvc", "repro")
+
+    assert not (releases / "failed").exists()
+
+
+def test_what_the_version_before_published_is_adopted_first(
+    run: Callable[..., int], workspace: Path, releases: Path
+) -> None:
+    (releases / "old").mkdir()
+    (releases / "old/dvc.lock").touch()
+    (releases / "current").symlink_to("old")
+    run("dvc", "repro")
+
+    assert (workspace / "ran").read_text("utf-8").splitlines()[0] == "python -m stages.commands.history"
 
 
 def test_the_store_of_the_project_is_used_where_no_other_is_named(

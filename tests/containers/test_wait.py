@@ -19,7 +19,7 @@ from tests.containers.conftest import until
 
 @dataclass(frozen=True)
 class Waiting:
-    """The program that waits, and the artifact's volume that it looks into."""
+    """The program that waits, and the folder of releases that it looks into."""
 
     process: subprocess.Popen[str]
     volume: Path
@@ -44,7 +44,7 @@ class Waiting:
 def waiting(root: Path, tmp_path: Path) -> Iterator[Waiting]:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-    command = [sys.executable, "-IS", str(root / "deploy/images/wait.py"), str(tmp_path / "current/dvc.lock")]
+    command = [sys.executable, "-IS", str(root / "deploy/images/wait.py"), str(tmp_path / "current/release.json")]
     environment = {"HOST": "127.0.0.1", "PORT": str(port)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         started = Waiting(process, tmp_path, port)
@@ -79,9 +79,9 @@ def test_one_probe_after_a_failure_ends_the_start_period(waiting: Waiting) -> No
     assert (before, after) == (503, [200, 503, 503])
 
 
-def test_it_ends_as_soon_as_there_is_an_artifact(waiting: Waiting) -> None:
+def test_it_ends_as_soon_as_there_is_a_release(waiting: Waiting) -> None:
     (waiting.volume / "current").mkdir()
-    (waiting.volume / "current/dvc.lock").touch()
+    (waiting.volume / "current/release.json").touch()
 
     assert waiting.process.wait(10) == 0
     assert not waiting.answers()
