@@ -46,6 +46,8 @@ class Access:
         self.tokens = Tokens(settings, self.revocations, count)
         self.logins = Logins(settings, Credentials(location, self._passwords, self._renew), self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)
+        # SQLite takes one writer at a time: callers wait here, in turn, rather than for its lock, by chance.
+        self.feedback_writer = Threads("feedback", count=1, waiting=1024)
         self.watch = Watch(self.revisions, self.revocations, self._prepare)
         self._watching: asyncio.Task[None] | None = None
 
@@ -88,7 +90,7 @@ class Access:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
-        for threads in (self.logins, self.watch, self.administration):
+        for threads in (self.logins, self.watch, self.administration, self.feedback_writer):
             await asyncio.to_thread(threads.close)
         if self._database is not None:
             self._database.close()

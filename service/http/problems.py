@@ -36,13 +36,14 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         error_count: int | None = None,
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
+        shown: int = SHOWN_ERRORS,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.type = type
         self.title = title or HTTPStatus(status).phrase
-        self.errors = tuple(errors[:SHOWN_ERRORS])
+        self.errors = tuple(errors[:shown])
         self.error_count = len(errors) if error_count is None else error_count
         self.headers = dict(headers or {})
         self.members = dict(members or {})

@@ -81,7 +81,7 @@ def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeyp
     service, may_go_on = start(), threading.Event()
     store = service.app.state.access.feedback
     keep = store.keep
-    monkeypatch.setattr(store, "keep", lambda *told: may_go_on.wait() and keep(*told))
+    monkeypatch.setattr(store, "keep", lambda told: may_go_on.wait() and keep(told))
     (prediction_id,) = predict(service)["prediction_ids"]
     late = tell(service, prediction_id, "да").status_code
     may_go_on.set()

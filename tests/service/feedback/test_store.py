@@ -6,25 +6,31 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from service.contract import Label
-from service.feedback.counts import ContradictionError
+from service.feedback.counts import ContradictionError, Truth
 from service.feedback.prediction_ids import Prediction
 from service.feedback.store import FeedbackStore
 from service.users.accounts import Accounts
 from service.users.database import Database
 
 
+def predicted() -> Prediction:
+    return Prediction(os.urandom(16), int(time.time()), b"v" * 16, "late")
+
+
 def tell_at_once(database_url: str, connect: Callable[[str], Database], *truths: Label) -> list[bool | str]:
-    prediction = Prediction(os.urandom(16), int(time.time()), b"v" * 16, "late")
+    prediction = predicted()
     start = threading.Barrier(len(truths))
 
     def tell(truth: Label) -> bool | str:
         store = FeedbackStore(connect(database_url))
         start.wait()
         try:
-            return store.keep(prediction, truth)
+            return bool(store.keep([Truth(prediction, truth)]))
         except ContradictionError as error:
-            return str(error)
+            return f"{error.kept[0]} stays"
 
     with ThreadPoolExecutor(len(truths)) as threads:
         return list(threads.map(tell, truths))
@@ -44,4 +50,51 @@ def test_of_two_truths_told_at_once_one_stays(
     accounts.migrate()
     kept, refused = sorted(map(str, tell_at_once(database_url, connect, "late", "on time")), key=len)
     assert kept == "True"
-    assert "came for this prediction before" in refused
+    assert refused in {'"late" stays', '"on time" stays'}
+
+
+@pytest.fixture
+def store(accounts: Accounts, database_url: str, connect: Callable[[str], Database]) -> FeedbackStore:
+    accounts.migrate()
+    return FeedbackStore(connect(database_url))
+
+
+def test_many_truths_are_kept_at_once_and_known_afterwards(store: FeedbackStore) -> None:
+    truths = [Truth(predicted(), "late") for _ in range(2500)]
+
+    assert store.keep(truths) == truths
+    assert store.keep([*truths, more := Truth(predicted(), "late")]) == [more]
+
+
+def test_a_truth_that_comes_twice_in_a_batch_is_new_once(store: FeedbackStore) -> None:
+    truth = Truth(predicted(), "late")
+
+    assert store.keep([truth, truth]) == [truth]
+
+
+def test_of_a_batch_with_a_contradiction_nothing_is_kept(store: FeedbackStore) -> None:
+    known, twice, new = predicted(), predicted(), predicted()
+    store.keep([Truth(known, "late")])
+
+    with pytest.raises(ContradictionError) as refused:
+        store.keep([Truth(new, "late"), Truth(known, "on time"), Truth(twice, "late"), Truth(twice, "on time")])
+
+    assert refused.value.kept == {1: '"late"', 3: '"late"'}
+    assert store.keep([Truth(new, "on time")])
+
+
+def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_each_other_for_ever(
+    accounts: Accounts, database_url: str, connect: Callable[[str], Database]
+) -> None:
+    accounts.migrate()
+    truths = [Truth(predicted(), "late") for _ in range(1000)]
+    start = threading.Barrier(4)
+
+    def tell(number: int) -> int:
+        ordered = truths if number % 2 else truths[::-1]
+        store = FeedbackStore(connect(database_url))
+        start.wait()
+        return len(store.keep(ordered))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(tell, range(4))) == len(truths)

@@ -1,0 +1,86 @@
+"""The body of POST /feedback: one entry, or many."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from service.http.problems import FieldError, Problem
+
+BYTES_AN_ENTRY: Final = 1024
+"""Room for each entry of a batch, on average; an id has some 150 bytes."""
+_PLACE: Final = re.compile(r" - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`$")
+_NAMED: Final = re.compile(r"(?:missing required|unknown) field `(?P<field>[^`]*)`")
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller tells of one prediction."""
+
+    prediction_id: str
+    actual: bool | int | float | str
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """What a caller tells of many predictions."""
+
+    feedback: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What came in one request."""
+
+    entries: list[Entry]
+    is_batch: bool
+
+
+def read_json(body: bytes, limit: int) -> Body:
+    """Parse ``{"prediction_id": …, "actual": …}`` or ``{"feedback": [{…}, …]}`` with at most `limit` entries.
+
+    Raises Problem: 400 for no JSON, 422 for the first entry of another form, 413 for too many entries.
+    """
+    try:
+        if "feedback" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
+            return Body([msgspec.json.decode(body, type=Entry)], is_batch=False)
+        return _checked(msgspec.json.decode(body, type=Batch).feedback, limit)
+    except msgspec.ValidationError as error:
+        raise _wrong_form(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
+
+
+def read_lines(body: bytes, limit: int) -> Body:
+    """Parse an entry in each line (NDJSON); raises Problem as `read_json`."""
+    try:
+        return _checked(_LINES.decode_lines(body), limit)
+    except msgspec.ValidationError as error:
+        raise _wrong_form(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is not NDJSON: {error}", title="Not NDJSON") from None
+
+
+_LINES: Final = msgspec.json.Decoder(Entry)
+
+
+def _checked(entries: list[Entry], limit: int) -> Body:
+    if len(entries) > limit:
+        detail = f"{len(entries):,} entries came, a request may have {limit:,}; send several requests"
+        raise Problem(413, detail, title="Too many entries")
+    if not entries:
+        error = FieldError(field="feedback", expected="at least 1 entry", got="none")
+        raise Problem(422, "There is nothing to keep", title="No entries", errors=[error])
+    return Body(entries, is_batch=True)
+
+
+def _wrong_form(error: msgspec.ValidationError) -> Problem:
+    """Name the entry and the field; the decoder's words give types, never a value."""
+    text = str(error)
+    place, named = _PLACE.search(text), _NAMED.search(text)
+    found = FieldError(
+        expected="an entry with prediction_id (text) and actual (text, number or boolean), and nothing else",
+        got=_PLACE.sub("", text),
+        instance=int(place["entry"]) if place and place["entry"] else None,
+        field=named["field"] if named else place["field"] if place else None,
+    )
+    return Problem(422, text, errors=[found])

@@ -1,0 +1,145 @@
+"""POST /feedback with many truths: all are kept or none, and every entry at fault is named."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+Entries = list[dict[str, Any]]
+NDJSON = "application/x-ndjson"
+
+
+def _entries(service: Any, number: int, actual: Any = "да") -> Entries:
+    """Predict rows and return what is told of them."""
+    content = json.dumps({"instances": [service.example] * number})
+    headers = {**service.headers, "Content-Type": "application/json"}
+    answer = service.client.post("/predict?ids=true", content=content, headers=headers).json()
+    return [{"prediction_id": each, "actual": actual} for each in answer["prediction_ids"]]
+
+
+def _tell(service: Any, entries: Any) -> Any:
+    return service.client.post("/feedback", json={"feedback": entries}, headers=service.headers)
+
+
+def _tell_lines(service: Any, text: str) -> Any:
+    return service.client.post("/feedback", content=text, headers={**service.headers, "Content-Type": NDJSON})
+
+
+def _lines(entries: Entries) -> str:
+    return "".join(json.dumps(each) + "\n" for each in entries)
+
+
+def _places(answer: Any) -> list[tuple[int, str]]:
+    return [(each["instance"], each["field"]) for each in answer.json()["errors"]]
+
+
+def test_ten_thousand_truths_are_kept_and_counted_in_one_request(start: Start) -> None:
+    service = start()
+    entries = _entries(service, 10_000)
+
+    assert _tell(service, entries).json() == {"new": 10_000, "known": 0}
+    assert service.metric("feedback_rows_total") == 10_000
+    assert service.metric("feedback_score_rows_total") == 10_000
+
+
+def test_a_batch_in_lines_is_one_too(start: Start) -> None:
+    service = start()
+    entries = _entries(service, 3)
+
+    assert _tell_lines(service, _lines(entries)).json() == {"new": 3, "known": 0}
+    assert _tell_lines(service, _lines(entries[:1])).json() == {"new": 0, "known": 1}
+    assert service.metric("feedback_rows_total") == 3
+
+
+def test_a_batch_may_be_told_again_with_more(start: Start) -> None:
+    service = start()
+    entries = _entries(service, 5)
+    _tell(service, entries[:3])
+
+    assert _tell(service, [*entries, entries[0]]).json() == {"new": 2, "known": 4}
+    assert service.metric("feedback_rows_total") == 5
+
+
+def test_every_entry_at_fault_is_named_and_nothing_is_kept(start: Start) -> None:
+    service = start()
+    entries = _entries(service, 40)
+    for each in entries[:30]:
+        each["actual"] = "maybe"
+    entries[35]["prediction_id"] = "x"
+
+    answer = _tell(service, entries)
+
+    assert answer.status_code == 422
+    assert _places(answer) == [*((place, "actual") for place in range(30)), (35, "prediction_id")]
+    assert service.metric("feedback_rows_total") == 0
+    assert _tell(service, entries[30:35]).json() == {"new": 5, "known": 0}
+
+
+def test_ids_that_are_too_old_are_named_by_their_entries(start: Start) -> None:
+    service = start(feedback_days=1)
+    old = _entries(service, 2)
+    ids = service.app.state.prediction_ids
+    now = ids._clock()
+    ids._clock = lambda: now + 2 * 86_400
+    (new,) = ids.make(service.artifact.model.version, [("да", 0.5, False)])
+
+    answer = _tell(service, [{"prediction_id": new, "actual": "да"}, *old])
+
+    assert (answer.status_code, _places(answer)) == (422, [(1, "prediction_id"), (2, "prediction_id")])
+
+
+def test_contradictions_are_named_and_the_rest_is_not_kept_either(start: Start) -> None:
+    service = start()
+    entries = _entries(service, 4)
+    _tell(service, entries[2:3])
+    entries[2]["actual"] = "нет"
+
+    answer = _tell(service, entries)
+
+    assert (answer.status_code, _places(answer)) == (409, [(2, "actual")])
+    assert answer.json()["errors"][0]["expected"] == '"да", which came before'
+    assert service.metric("feedback_rows_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "field"),
+    [({"prediction_id": "x"}, "actual"), ({"actual": 1}, "prediction_id"), ({"prediction_id": 1, "actual": 1},
+     "prediction_id"), ({"prediction_id": "x", "actual": None}, "actual"), ({"prediction_id": "x", "actual": 1, "z": 1},
+     "z")],
+)  # fmt: skip
+def test_an_entry_of_another_form_is_named(service: Any, entry: Any, field: str) -> None:
+    good = _entries(service, 2)
+
+    assert _places(_tell(service, [*good, entry])) == [(2, field)]
+    assert _places(_tell_lines(service, _lines([*good, entry]))) == [(2, field)]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [('{"feedback": []}', "application/json", 422), ("", NDJSON, 422), ('{"feedback": 1}', "application/json", 422),
+     ("[]", "application/json", 422), ('{"feedback": [{}', "application/json", 400), ('{"prediction_id"', NDJSON, 400),
+     ('{"feedback": [], "more": 1}', "application/json", 422), ("a,b", "text/csv", 415)],
+)  # fmt: skip
+def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str, status: int) -> None:
+    headers = {**service.headers, "Content-Type": kind}
+    assert service.client.post("/feedback", content=content, headers=headers).status_code == status
+
+
+def test_more_entries_than_rows_of_a_request_are_refused(start: Start) -> None:
+    service = start(max_instances=3)
+
+    assert _tell(service, [*_entries(service, 3), *_entries(service, 1)]).status_code == 413
+    assert _tell(service, _entries(service, 3)).json() == {"new": 3, "known": 0}
+
+
+def test_when_too_many_wait_the_next_is_told_to_come_back_which_is_no_outage(start: Start) -> None:
+    service = start()
+    places = service.app.state.access.feedback_writer._places
+    while places.acquire(blocking=False):
+        pass
+
+    answer = _tell(service, _entries(service, 1))
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "2")
