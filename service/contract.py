@@ -189,6 +189,8 @@ class Contract(_Frozen):
     positive: Label | None = None
     """Binary: the class that the decision threshold is about, one of `classes`; else None."""
     features: tuple[Feature, ...]
+    example: dict[str, bool | int | float | str] = {}
+    """A typical row that the table does not have, by feature; empty in contracts of version 1."""
     reading: Reading = Reading()
     """How the cells of the training table were read. Version 1 had no such rules; its defaults are in `Reading`."""
 

@@ -5,12 +5,9 @@ in), what the estimator needs before it, `estimator`. `stages._onnx` writes ever
 after `encode` as ONNX.
 """
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
@@ -28,9 +25,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from service.contract import CategoryFeature, Contract, Matrix
+from service.contract import CategoryFeature, Contract
 from stages._errors import UserError
 from stages._params import Params
+from stages._steps import ContractEncoder, FillBelow
 
 MAX_ITERATIONS = 1000
 """Of logistic regression's solver."""
@@ -54,58 +52,6 @@ _REGRESSORS = {
     "ridge": Ridge,
     "dummy": DummyRegressor,
 }
-
-
-class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """The contract's encoder as a transformer: DataFrame in, float32 matrix out.
-
-    Parameters
-    ----------
-    contract : str
-        The contract as JSON, so that the pickled bytes depend on it alone.
-    """
-
-    def __init__(self, contract: str) -> None:
-        self.contract = contract
-
-    def fit(self, X: pd.DataFrame, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
-        """Learn nothing; the contract was decided by `prepare`."""
-        return self
-
-    def transform(self, X: pd.DataFrame) -> Matrix:
-        """Encode the contract's columns of `X`, whatever else it holds."""
-        return Contract.model_validate_json(self.contract).encode(X)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-
-class FillBelow(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Put a number below a column's smallest in place of a missing one, so that one split of a tree sets it apart.
-
-    It stands as far below as the column's values spread: the thresholds that extra trees draw
-    between the extremes then fall among the values as often as beside them.
-    """
-
-    def fit(self, X: Matrix, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
-        """Learn each column's fill value, float32 of shape (columns,)."""
-        fill = [_below(column) for column in X.T]
-        self.fill_: npt.NDArray[np.float32] = np.asarray(fill, dtype=np.float32)
-        return self
-
-    def transform(self, X: Matrix) -> Matrix:
-        """Give a copy of `X` without NaN."""
-        return np.where(np.isnan(X), self.fill_, X)
-
-
-def _below(column: npt.NDArray[np.float32]) -> float:
-    known = column[~np.isnan(column)]
-    if not len(known):
-        return 0.0
-    low, high = float(known.min()), float(known.max())
-    # The second and third count for a column of one value: the gap must not vanish in float32.
-    gap = max(high - low, abs(low) * 1e-3, 1e-3)
-    return max(low - gap, float(np.finfo(np.float32).min))
 
 
 def build(contract: Contract, params: Params, rows: int) -> Pipeline:

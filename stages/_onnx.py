@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from service.contract import MISSING, UNSEEN, CategoryFeature, Contract
 from stages import _ensembles, _trees
-from stages._estimators import FillBelow
+from stages._steps import FillBelow
 
 _OPSET = 21
 _IR_VERSION = 10

@@ -9,6 +9,7 @@ from stages import _files, _params, _row_hash, _tables, _target
 from stages._columns import Roles, find_features, in_words
 from stages._entry import log, run
 from stages._errors import UserError
+from stages._example import build_example
 from stages._params import Params
 from stages._rare import Settled, settle
 from stages._rare import in_words as describe_rare
@@ -96,6 +97,7 @@ def _decide(
         classes=classes,
         positive=_target.positive(target, classes, params),
         features=features,
+        example=build_example(train, features),
     )
     return contract, left_out
 

@@ -17,7 +17,6 @@ from stages import _facts, _files, _fitted, _latency, _params, _registry, _track
 from stages._entry import log, run
 from stages._errors import UserError
 from stages._facts import Facts
-from stages._fitted import Fit
 from stages._gate import Gate, compare_with_baseline
 from stages._params import Params
 from stages._registry import Registry
@@ -44,10 +43,7 @@ def _run_of(experiment_id: str, model_md5: str, model: service.model.Model, para
     found = _tracking.find_run(experiment_id, model_md5)
     if found:
         return str(found.info.run_id)
-    rows = pd.read_parquet(_files.TRAIN)
-    features = rows[[feature.name for feature in model.contract.features]]
-    pipeline = joblib.load(_files.MODEL)
-    return _fitted.log_fit(experiment_id, Fit(pipeline, features, rows[model.contract.target], params))
+    return _fitted.log_restored(experiment_id, joblib.load(_files.MODEL), model.contract, params)
 
 
 def publish(registry: Registry, facts: Facts, run_id: str, gate: Gate) -> str:

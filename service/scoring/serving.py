@@ -275,8 +275,8 @@ def warning(outside: Outside) -> dict[str, Any]:
 
 
 def example(contract: Contract) -> dict[str, Any]:
-    """Give an instance that the contract allows, of values in the middle of training's."""
-    return {feature.name: _middle(feature) for feature in contract.features}
+    """Return a typical instance: the contract's own, or medians and modes where it has none (version 1)."""
+    return dict(contract.example) or {feature.name: _middle(feature) for feature in contract.features}
 
 
 def _middle(feature: Feature) -> Any:

@@ -13,14 +13,14 @@ from typing import Any
 
 import joblib
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from stages import _files, _fitted, _params, _tracking, prepare, train
+from stages import _files, _fitted, _logged_model, _params, _tracking, prepare, train
 from stages._errors import UserError
-from stages._fitted import Fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -55,15 +55,15 @@ def log(folder: Path, table: pd.DataFrame, params: Callable[..., _params.Params]
         table["y"] = TARGETS[target](table)
         wanted = params(data={"positive": None} | (data or {}), **changes)
         rows, _, schema = prepare.prepare(table, wanted)
-        pipeline = train.train(rows, schema.contract, wanted)
         for path in (_files.TRAIN, _files.MODEL):
             path.parent.mkdir(parents=True, exist_ok=True)
         rows.to_parquet(_files.TRAIN)
-        joblib.dump(pipeline, _files.MODEL)
-        features = rows[[feature.name for feature in schema.contract.features]]
-        fit = Fit(pipeline, features, rows["y"], wanted, seconds=1.5)
-        run_id = _fitted.log_fit(_tracking.connect("flights"), fit)
-        return MlflowClient().get_run(run_id)
+        with _fitted.start_run(_tracking.connect("flights"), wanted) as active:
+            with _fitted.autologging(rows) as logged:
+                pipeline = train.train(logged, schema.contract, wanted)
+            joblib.dump(pipeline, _files.MODEL)
+            _fitted.finish(pipeline, schema.contract)
+        return MlflowClient().get_run(active.info.run_id)
 
     return fit_and_log
 
@@ -93,7 +93,6 @@ def test_a_run_holds_all_parameters_and_says_what_it_is(log: Log, monkeypatch: p
     assert run.data.params["register.tolerance"] == "0.005"
     assert run.info.run_name == run.data.tags[_tracking.EXPERIMENT] == "tidy-ants"
     assert run.data.tags[_tracking.MODEL_MD5] == _files.md5(_files.MODEL)
-    assert run.data.metrics["fit_seconds"] == 1.5
 
 
 def test_a_list_too_long_for_mlflow_does_not_stop_the_run(log: Log) -> None:
@@ -102,13 +101,13 @@ def test_a_list_too_long_for_mlflow_does_not_stop_the_run(log: Log) -> None:
     assert run.data.params["data.ignore"].startswith("['a column")
 
 
-def broken(_: Fit) -> None:
+def broken(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 def test_a_run_that_breaks_off_is_not_taken_for_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(_tracking.EXPERIMENT, "broken-off")
-    monkeypatch.setattr(_fitted, "_log_model", broken)
+    monkeypatch.setattr(_logged_model, "log_model", broken)
     with pytest.raises(KeyboardInterrupt):
         log()
 
@@ -137,27 +136,23 @@ def test_a_run_lost_on_the_way_is_never_reported_as_logged(
 
 
 def test_only_the_code_that_the_pickle_needs_goes_along() -> None:
-    assert [str(path) for path in _fitted.code_of("stages/_estimators.py")] == [
+    assert [str(path) for path in _logged_model.code_of("stages/_steps.py")] == [
+        "service/cells.py",
         "service/contract.py",
-        "stages/_errors.py",
-        "stages/_estimators.py",
-        "stages/_params.py",
+        "stages/_steps.py",
     ]
 
 
 def test_every_package_that_this_code_imports_is_pinned() -> None:
     modules = {
         name.partition(".")[0]
-        for path in _fitted.code_of("stages/_estimators.py")
-        for name in _fitted.imported(path)
+        for path in _logged_model.code_of("stages/_steps.py")
+        for name in _logged_model.imported(path)
         if name.partition(".")[0] not in {*sys.stdlib_module_names, "stages", "service"}
     }
     distributions = packages_distributions()
 
-    assert {name for module in modules for name in distributions[module] if "ruamel" not in name} <= {
-        *_fitted.REQUIREMENTS
-    }
-    assert "ruamel" not in modules or "ruamel.yaml" in _fitted.REQUIREMENTS
+    assert {name for module in modules for name in distributions[module]} <= {*_logged_model.REQUIREMENTS}
 
 
 LOADING = """
@@ -165,34 +160,122 @@ import json, sys, mlflow, pandas
 rows = pandas.read_parquet(sys.argv[2])
 loaded = mlflow.sklearn.load_model(sys.argv[1])
 through = mlflow.pyfunc.load_model(sys.argv[1])
-rows = rows[through.metadata.get_input_schema().input_names()]
-import stages._estimators
-print(json.dumps([loaded.predict(rows).tolist(), list(through.predict(rows)), stages._estimators.__file__]))
+import service.contract, stages._steps
+files = [stages._steps.__file__, service.contract.__file__]
+print(json.dumps([loaded.predict(rows).tolist(), list(through.predict(rows)), files]))
 """
 
 
+def uri(run: Run) -> str:
+    return f"models:/{run.outputs.model_outputs[0].model_id}"  # type: ignore[union-attr]
+
+
 @pytest.mark.slow
-def test_the_model_is_loaded_where_this_project_is_not(log: Log, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("working", ["/", "elsewhere"])
+def test_the_model_is_loaded_where_this_project_is_not(log: Log, folder: Path, tmp_path: Path, working: str) -> None:
     run = log()
     expected = joblib.load(_files.MODEL).predict(pd.read_parquet(_files.TRAIN))
-    location = folder / "mlartifacts/models" / run.outputs.model_outputs[0].model_id / "artifacts"  # type: ignore[union-attr]
+    (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", LOADING, str(location), str(folder / _files.TRAIN)],
-        cwd=tmp_path,
-        env=dict(os.environ) | {"PYTHONPATH": ""},
+        [sys.executable, "-c", LOADING, uri(run), str(folder / _files.TRAIN)],
+        cwd=tmp_path / working,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert done.returncode == 0, done.stderr
-    by_sklearn, by_pyfunc, code = json.loads(done.stdout.splitlines()[-1])
+    by_sklearn, by_pyfunc, files = json.loads(done.stdout.splitlines()[-1])
     assert by_sklearn == by_pyfunc == expected.tolist()
-    assert Path(code).is_relative_to(location)
+    assert all(Path(file).is_relative_to(folder / "mlartifacts") for file in files)
 
 
-def test_the_model_has_a_signature_and_an_example(log: Log) -> None:
-    model = mlflow.models.get_model_info(f"models:/{log().outputs.model_outputs[0].model_id}")  # type: ignore[union-attr]
+def nullable(table: pd.DataFrame) -> pd.DataFrame:
+    return table.convert_dtypes()
 
-    assert "le" in model.signature.inputs.input_names()
-    assert model.saved_input_example_info is not None
+
+def of_categories(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype({name: "category" for name in table if table[name].dtype.kind != "M"})
+
+
+def of_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Give cells as a CSV file holds them."""
+    return table.astype(object).where(table.notna(), "").astype(str)
+
+
+def of_objects(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(object).where(table.notna(), None)
+
+
+def narrowed(table: pd.DataFrame) -> pd.DataFrame:
+    """Give float32 for floats, int16 for whole numbers and nanoseconds for dates."""
+    kinds = {"f": "float32", "i": "int16", "M": "datetime64[ns]"}
+    return table.astype({name: kinds[table[name].dtype.kind] for name in table if table[name].dtype.kind in kinds})
+
+
+@pytest.mark.parametrize("change", [lambda table: table, nullable, of_categories, of_text, of_objects, narrowed])
+def test_the_model_takes_its_table_whatever_pandas_makes_of_it(
+    log: Log, table: pd.DataFrame, change: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    codes = 8000 + np.arange(len(table)) % 3
+    table["code"] = codes.astype(str)
+    table["flag"] = table["flag"].astype(object).mask(table["le"] > 1.5)
+    run = log()
+    pipeline = joblib.load(_files.MODEL)
+    sent = change(table.assign(code=codes))
+
+    assert list(mlflow.pyfunc.load_model(uri(run)).predict(sent)) == list(pipeline.predict(table))
+    found = mlflow.sklearn.load_model(uri(run)).predict_proba(sent)
+    assert found.tolist() == pipeline.predict_proba(table).tolist()
+
+
+def test_prepared_rows_and_rows_as_they_came_get_the_same_answers(log: Log, table: pd.DataFrame) -> None:
+    model = mlflow.pyfunc.load_model(uri(log()))
+    rows = pd.read_parquet(_files.TRAIN)
+    came = table.set_index(table["le"].astype("float32")).loc[rows["le"]]
+
+    assert list(model.predict(came)) == list(model.predict(rows))
+
+
+def test_a_column_may_be_absent_where_its_values_may_be_missing(log: Log, table: pd.DataFrame) -> None:
+    model = mlflow.pyfunc.load_model(uri(log()))
+
+    assert list(model.predict(table.drop(columns="a b"))) == list(model.predict(table.assign(**{"a b": np.nan})))
+    with pytest.raises(mlflow.MlflowException, match="missing inputs"):
+        model.predict(table.drop(columns="le"))
+
+
+def test_a_cell_that_a_feature_cannot_take_is_named(log: Log, table: pd.DataFrame) -> None:
+    model = mlflow.pyfunc.load_model(uri(log()))
+
+    with pytest.raises(ValueError, match="le: got 'much'; expected a number"):
+        model.predict(table.assign(le="much"))
+
+
+def test_the_input_example_is_the_contract_s_and_no_row_of_the_table(log: Log, table: pd.DataFrame) -> None:
+    info = mlflow.models.get_model_info(uri(log()))
+    model = mlflow.pyfunc.load_model(uri(log()))
+    example = model.input_example
+
+    assert info.signature.inputs.input_names() == list(example)
+    assert not table["le"].astype("float32").isin(example["le"].astype("float32")).any()
+    assert len(model.predict(example)) == len(example)
+
+
+def test_autologging_changes_no_byte_of_the_model(log: Log, table: pd.DataFrame, params: Any) -> None:
+    log()
+    logged = _files.MODEL.read_bytes()
+    rows, _, schema = prepare.prepare(table, params())
+    joblib.dump(train.train(rows, schema.contract, params()), _files.MODEL)
+
+    assert _files.MODEL.read_bytes() == logged
+
+
+def test_the_cost_of_autologging_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fitted, "AUTOLOG_ROWS", 20)
+    run = log(model="extra_trees", min_samples_leaf=1, target="regression")
+
+    # Fully grown trees know their rows by heart, and 20 of them as well as all.
+    assert run.data.tags[_fitted.AUTOLOGGED] == "20"
+    assert run.data.metrics["training_r2_score"] > 0.99

@@ -17,8 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from stages import _estimators, _fitting, _progress, prepare, train
 from stages._errors import UserError
-from stages._estimators import FillBelow
 from stages._params import Params
+from stages._steps import FillBelow
 
 Make = Callable[..., Params]
 CLASSIFIERS = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "logistic_regression"]

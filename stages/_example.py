@@ -1,0 +1,105 @@
+"""A typical row for documentation and examples: possible in itself, yet no row of the table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature
+
+Example = dict[str, bool | int | float | str]
+FEWEST = 10
+"""At least so many rows stand behind each value, so that it tells nothing about one of them."""
+_MANY = 0.05
+"""A number that this share of the rows has is a kind of its own, such as a day of the week."""
+_SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)
+_STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)
+"""A day, an hour, a minute and a second in microseconds, and what whole numbers are multiples of."""
+_WHOLE = 2**24
+"""Up to here float32 holds every whole number."""
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
+    """Return a value for each feature that is typical of training rows alike in the values before.
+
+    First comes the most frequent category, then the most frequent one of the rows that have it, and
+    so on; then the median number of these rows, then of the half of them that are nearest to it. So
+    the values fit together, as medians of whole columns need not. At least `FEWEST` rows have each
+    value, or it lies between two. If fewer equal the whole result, another quantile is tried.
+    """
+    ordered = sorted(features, key=lambda each: not isinstance(each, CategoryFeature | BooleanFeature))
+    columns = {feature.name: _as_floats(rows[feature.name], feature) for feature in ordered}
+    for share in _SHARES:
+        values = _choose(columns, ordered, share)
+        same = np.logical_and.reduce([columns[name] == value for name, value in values.items()]).sum()
+        if same == 0 or same >= FEWEST:
+            break
+    return {each.name: _plain(values[each.name], columns[each.name], each) for each in features}
+
+
+def _as_floats(column: pd.Series, feature: Feature) -> Floats:
+    """Return numbers, 0 and 1, codes of categories, or microseconds since 1970; NaN where there is no known value."""
+    if isinstance(feature, DateFeature):
+        moments = column.to_numpy("datetime64[us]")
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64))
+    if isinstance(feature, CategoryFeature):
+        codes = feature.encode(column.astype("str"))[:, 0]
+        return np.where(codes < 0, np.float32(np.nan), codes)
+    return feature.encode(column)[:, 0]
+
+
+def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float) -> dict[str, Any]:
+    values = {}
+    alike = np.arange(len(next(iter(columns.values()))))
+    for feature in ordered:
+        column = columns[feature.name]
+        known = alike[~np.isnan(column[alike])]
+        is_named = isinstance(feature, CategoryFeature | BooleanFeature)
+        about = column[known] if len(known) else column[~np.isnan(column)]
+        values[feature.name] = value = _mode(about) if is_named else _quantile(about, share, column)
+        nearest = known[_nearest(column[known] - value, is_named=is_named)]
+        if len(nearest) >= FEWEST:
+            alike = np.sort(nearest)
+    return values
+
+
+def _nearest(differences: Floats, *, is_named: bool) -> npt.NDArray[np.intp]:
+    """Return the places of the rows that have the value itself or, where few have a number, of the nearer half."""
+    equal = np.flatnonzero(differences == 0)
+    if is_named or len(equal) >= _MANY * len(differences):
+        return equal
+    return np.argsort(np.abs(differences), kind="stable")[: len(differences) // 2]
+
+
+def _mode(known: Floats) -> Any:
+    different, counts = np.unique(known, return_counts=True)
+    return different[counts.argmax()]
+
+
+def _quantile(known: Floats, share: float, column: Floats) -> Any:
+    """Return the value below which this share of `known` lies; between two values if few rows of the column have it."""
+    ordered = np.sort(known)
+    place = int((len(ordered) - 1) * share)
+    if np.count_nonzero(column == ordered[place]) >= FEWEST:
+        return ordered[place]
+    between = ordered[place : place + 2].mean()
+    step = next((step for step in _STEPS if not np.any(column[~np.isnan(column)] % step)), None)
+    return between // step * step if step else between
+
+
+def _plain(value: Any, column: Floats, feature: Feature) -> bool | int | float | str:
+    """Return the value as JSON has it: a whole number where the column holds no others."""
+    match feature:
+        case CategoryFeature():
+            return feature.categories[int(value)]
+        case BooleanFeature():
+            return bool(value)
+        case DateFeature():
+            return str(np.datetime64(int(value), "us")).removesuffix(".000000")
+    if abs(value) < _WHOLE and not np.any(column[~np.isnan(column)] % 1):
+        return int(value)
+    return float(str(value))  # as short as float32 allows
