@@ -6,8 +6,8 @@ from monitoring.board import VERSION, Board
 from monitoring.panels import Panel
 from monitoring.rules import JOB
 
-_TOLD: Final = 'metric!~".*_(low|high)|baseline_.*|threshold"'
-"""All but the ends of intervals and what they are held against."""
+_TOLD: Final = 'metric!~".*_(low|high|std)|baseline_.*|threshold|cv_folds|interval_units"'
+"""The metrics without their intervals, spreads, counts and baselines."""
 _RELEASED: Final = f'release_metric{{job="{JOB}"'
 TRAINING: Final = Board(
     "training",

@@ -10,7 +10,7 @@ from stages._params import Params
 _DIGITS = 4
 
 
-def summary(found: dict[str, float], registration: dict[str, Any], decision: str | None, params: Params) -> list[str]:
+def summary(found: dict[str, Any], registration: dict[str, Any], decision: str | None, params: Params) -> list[str]:
     """The lines of the summary.
 
     `found` is the content of metrics.json, `registration` that of registration.json and
@@ -21,6 +21,7 @@ def summary(found: dict[str, float], registration: dict[str, Any], decision: str
     passed = "passed" if gate["passed"] else "not passed"
     rows = {
         params.model: f"{name} {_figures(found, name)}, the dummy baseline {_figures(found, f'baseline_{name}')}",
+        "choose by": _cross_validation(found, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "registry": decision or f"{params.registered_name}, see `make mlflow`",
         "model": f"{_files.ONNX} for production, {_files.MODEL} for people",
@@ -28,14 +29,24 @@ def summary(found: dict[str, float], registration: dict[str, Any], decision: str
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }
     width = max(map(len, rows))
-    return [f"{label:<{width}}  {text}" for label, text in rows.items()]
+    return [f"{label:<{width}}  {text}" for label, text in rows.items() if text]
 
 
-def _figures(found: dict[str, float], name: str) -> str:
+def _cross_validation(found: dict[str, Any], name: str) -> str:
+    if f"cv_{name}" not in found:
+        return ""
+    value, spread, folds = (found[f"cv_{key}"] for key in (name, f"{name}_std", "folds"))
+    return f"cv_{name} {value:.{_DIGITS}f} ± {spread:.{_DIGITS}f}, of {folds:.0f} folds of the training rows"
+
+
+def _figures(found: dict[str, Any], name: str) -> str:
     if name not in found:
         return "unknown"
     value, low, high = (found.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    interval = f" ({low:.{_DIGITS}f} to {high:.{_DIGITS}f})" if low is not None and high is not None else ""
+    interval = ""
+    if low is not None and high is not None:
+        over = f" over {found['interval_units']} {found['interval_unit']}s" if "interval_unit" in found else ""
+        interval = f" ({low:.{_DIGITS}f} to {high:.{_DIGITS}f}{over})"
     return f"{value:.{_DIGITS}f}{interval}"
 
 

@@ -5,15 +5,20 @@ half way unseen. Each runs in a temporary copy; params.yaml stays as it is.
 """
 
 import argparse
+import csv
+import io
 import itertools
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from stages import _metrics
 from stages._entry import log, run
 from stages._errors import UserError
 
+_SCORES = tuple(f"cv_{_metrics.main_metric(task)}" for task in ("binary", "regression"))
+_MOST_LINES = 20
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
 
 
@@ -61,9 +66,36 @@ def _experiment(arguments: list[str]) -> int:
     return status
 
 
+def rank(table: str, keys: Iterable[str]) -> list[str]:
+    """Return a line for each experiment, the best by cross-validation first.
+
+    `table` is what `dvc exp show --csv` prints, `keys` are the parameters to show. Test metrics
+    don't count: who chooses by the test rows has none left to test on.
+    """
+    rows = [row for row in csv.DictReader(io.StringIO(table)) if row["typ"] != "baseline"]
+    name = next((name for name in _SCORES if any(row.get(name) for row in rows)), None)
+    if name is None:
+        return []
+    ranked = sorted((row for row in rows if row.get(name)), key=lambda row: -float(row[name]))
+    return [
+        f"{row['Experiment']}: {name} {float(row[name]):.4f} ± {float(row[f'{name}_std']):.4f}, "
+        + " ".join(f"{key}={row.get(key)}" for key in keys)
+        for row in ranked
+    ]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     parser.add_argument("settings", nargs="+", metavar="KEY=VALUE,VALUE", help="a parameter and the values to try")
+
+
+def _show_ranking(settings: list[str]) -> None:
+    shown = subprocess.run(["dvc", "exp", "show", "--csv"], check=False, capture_output=True, text=True)
+    lines = rank(shown.stdout, [setting.partition("=")[0] for setting in settings])
+    if lines:
+        log("the best by cross-validation on the training rows first, of all experiments of this commit:")
+    for line in lines[:_MOST_LINES]:
+        log(line)
 
 
 def main(settings: list[str]) -> None:
@@ -74,6 +106,7 @@ def main(settings: list[str]) -> None:
     except KeyboardInterrupt:
         log("stopped; what is done stands in `dvc exp show`")
         raise SystemExit(130) from None
+    _show_ranking(settings)
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
     log("all done; `dvc exp show` compares them")

@@ -116,6 +116,8 @@ def main() -> None:
     """Read the artifact and the rows, write metrics, slices, plots and the model card."""
     params = _params.load(_files.PARAMS)
     schema = Schema.model_validate_json(_files.SCHEMA.read_text(encoding="utf-8"))
+    if params.evaluate.bootstrap is not None:
+        log("evaluate.bootstrap has no effect any more, as intervals draw no resamples; delete it from params.yaml")
     model = service.model.load(_files.ONNX)
     train, rows = pd.read_parquet(_files.TRAIN), pd.read_parquet(_files.TEST)
     units = _units.units(schema.split, rows)

@@ -34,3 +34,12 @@ def test_a_metric_that_the_test_rows_do_not_define_is_told_as_unknown(params: Ma
 
     assert "roc_auc unknown" in lines[0]
     assert "not passed" in lines[1]
+
+
+def test_it_names_the_units_of_the_interval_and_what_to_choose_models_by(params: Make) -> None:
+    counted = {"interval_unit": "day", "interval_units": 121, "cv_r2": 0.48, "cv_r2_std": 0.02, "cv_folds": 5.0}
+
+    lines = _summary.summary(FOUND | counted, GATE, None, params())
+
+    assert "r2 0.5124 (0.4000 to 0.6000 over 121 days)" in lines[0]
+    assert lines[1].endswith("cv_r2 0.4800 ± 0.0200, of 5 folds of the training rows")

@@ -10,6 +10,7 @@ from stages import _sweep
 from stages._errors import UserError
 
 DVC = """#!/bin/sh
+case "$*" in "exp show --csv") cat experiments.csv 2>/dev/null; exit ;; esac
 echo "$@" >> calls
 case "$*" in *n=2*) exit 1 ;; *n=3*) kill -INT "$PPID"; sleep 0.5; echo tidied up >> calls ;; esac
 """
@@ -63,3 +64,24 @@ def test_an_interrupt_ends_the_sweep_once_dvc_has_tidied_up(calls: Path) -> None
 
     assert ended.value.code == 130
     assert calls.read_text(encoding="utf-8").splitlines()[1:] == ["tidied up"]
+
+
+EXPERIMENTS = """Experiment,typ,cv_roc_auc,cv_roc_auc_std,roc_auc,n
+,baseline,0.6,0.02,0.7,1
+dull-ox,branch_commit,0.71,0.03,0.80,1
+wild-cat,branch_commit,0.74,0.02,0.70,4
+old-one,branch_base,,,0.9,2
+"""
+
+
+def test_the_best_by_cross_validation_comes_first_whatever_the_test_rows_say(
+    calls: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (calls.parent / "experiments.csv").write_text(EXPERIMENTS, encoding="utf-8")
+    with caplog.at_level("INFO", logger="stages"):
+        _sweep.main(["n=1,4"])
+
+    assert caplog.messages[-3:-1] == [
+        "wild-cat: cv_roc_auc 0.7400 ± 0.0200, n=4",
+        "dull-ox: cv_roc_auc 0.7100 ± 0.0300, n=1",
+    ]
