@@ -54,7 +54,7 @@ def structural(rows: int, params: Params) -> list[Expectation]:
     ]
     if params.data.task == "regression":
         claims.append((is_typed, {**of_target, "type_list": _suite.NUMBERS}, f"The target {target} holds numbers"))
-    column = {"time": split.time_column, "group": split.group_column}.get(split.method)
+    column = {"time": split.time_column, "group": split.group_column, "random": split.key}[split.method]
     if column is not None:
         claims.append(
             (exists, {"column": column}, f"{column}, the column of the {split.method} split, is in the table")

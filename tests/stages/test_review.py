@@ -55,6 +55,12 @@ def test_a_feature_that_gives_the_target_away_is_told(params: Make, name: str) -
     assert "'x' alone gives the target away (" in findings(params, *GIVEN_AWAY[name])
 
 
+def test_a_line_between_few_rows_is_found_too(params: Make) -> None:
+    x = RNG.random(150)
+
+    assert "gives the target away" in findings(params, x, np.where(x > 0.71, "yes", "no"))
+
+
 @pytest.mark.parametrize("name", NOT_GIVEN_AWAY)
 def test_a_feature_that_only_helps_is_not(params: Make, name: str) -> None:
     assert "gives the target away" not in findings(params, *NOT_GIVEN_AWAY[name])
