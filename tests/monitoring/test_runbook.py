@@ -1,6 +1,8 @@
 """The runbook: a section for each alert, and a way back that works as written."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from monitoring import alerts
 from monitoring.alert import Alert
 from monitoring.dashboards import BOARDS
 from monitoring.timing import LIMITS, PRODUCTION
+from service.scoring import artifact
+from tests.service.artifacts import Root, onnx_bytes
 
 ALERTS = alerts.alerts(PRODUCTION, LIMITS)
 
@@ -36,3 +40,20 @@ def test_panels_that_the_runbook_names_are_there(sections: dict[str, str]) -> No
     titles = {panel.title for board in BOARDS for panel in board.panels} | {board.title for board in BOARDS}
     named = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", " ".join(" ".join(sections.values()).split())))
     assert named - titles == set()
+
+
+@pytest.mark.slow
+def test_the_way_back_works_as_written(sections: dict[str, str], root: Path, tmp_path: Path) -> None:
+    released = Root(tmp_path)
+    first, second = (released.write(onnx_bytes(lean)) for lean in (0, 1))
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    environment = os.environ | {"RELEASES": str(released.releases), "MLFLOW_TRACKING_URI": store}
+    written = re.search(r"```sh\n(.*?)```", sections["Going back to the model before"], re.DOTALL)
+    assert written
+
+    done = subprocess.run(
+        ["bash", "-ec", written[1]], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert artifact.load(released.settings()).version == first != second
