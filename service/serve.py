@@ -38,10 +38,12 @@ def instructions(settings: Settings, path: Path) -> str:
     """Say where the service answers, and give lines that work when pasted into a shell."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
-    body = json.dumps({"instances": [_example(settings.releases)]}, ensure_ascii=False)
+    folder = release.find_current(settings.releases)
+    body = json.dumps({"instances": [_example(folder)]}, ensure_ascii=False)
     whose, password = _password(settings, path)
     return f"""\
-The prediction API answers on {url}; {url}/docs describes it. Ctrl-C stops it.
+The prediction API answers on {url} from release {folder.name} of {release.load(folder).name}.
+{url}/docs describes it. Ctrl-C stops it.
 {whose}
 
   TOKEN=$(curl -s {url}/token --data-urlencode {_quoted(f"username={settings.admin_username or 'NAME'}")} \\
@@ -67,11 +69,11 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
     return f"{stands} or the environment. To try it, fill in PASSWORD and paste into another shell:", filled_in
 
 
-def _example(releases: Path) -> object:
+def _example(folder: Path) -> object:
     # Imported once the service answers: with several workers this process needs no model until then.
     from service.scoring.serving import example  # noqa: PLC0415
 
-    content = (release.find_current(releases) / release.MODEL_FILE).read_bytes()
+    content = (folder / release.MODEL_FILE).read_bytes()
     return example(Contract.model_validate_json(metadata(content)[METADATA_KEY]))
 
 

@@ -87,7 +87,7 @@ def test_the_model_that_answers_is_champion_in_mlflow(system: System, token: dic
 
 
 def test_prometheus_knows_what_the_registry_knows(system: System) -> None:
-    until(lambda: system.query('count(registered_model_metric{job="api"})') > 0, "the registered version in Prometheus")
+    until(lambda: system.query('count(release_info{job="api"})') > 0, "the release in Prometheus")
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:5000", 200), ("evil.example", 403)])

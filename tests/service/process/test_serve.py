@@ -155,6 +155,25 @@ def test_the_printed_lines_work_when_pasted(service: Service) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("serve")
+def test_it_says_which_release_answers(service: Service) -> None:
+    assert f"from release {service.root.current.name} of flights.\n" in service.output()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_without_a_release_it_ends_with_one_line_that_says_how_to_make_one(tmp_path: Path, workers: str) -> None:
+    service = Service(Root(tmp_path), "service.serve", WORKERS=workers)
+    try:
+        assert service.process.wait(START_SECONDS) == 1
+    finally:
+        service.close()
+
+    (line,) = service.output().splitlines()
+    assert line.startswith(f"error: {tmp_path}/models/releases/current: nothing has been released yet; run `make")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("serve")
 def test_it_says_where_the_password_stands_and_not_what_it_is(service: Service) -> None:
     (password,) = re.findall(r"^ADMIN_PASSWORD=(.+)$", (service.root.folder / ".env").read_text(), re.MULTILINE)
 
