@@ -4,10 +4,12 @@ The pipeline's table reader and the service's CSV and JSON readers call the same
 so a cell means the same on both sides. The rules travel in the contract as `Reading`.
 """
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from datetime import MINYEAR, datetime, timedelta
 from functools import lru_cache
+from math import nan
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +27,7 @@ SPACES: Final = "[\u00a0\u2007\u2009\u202f]"
 MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
 """The marks between thousands that may stand beside each decimal mark."""
 
+_PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
 _SPACES: Final = re.compile(SPACES)
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
@@ -63,6 +66,9 @@ _DIRECTIVES: Final = {
     "p": r"(?P<p>[ap])\.?m\.?",
     "%": "%",
 }
+_ISO_LENGTHS: Final = (10, 19)
+"""Of the forms that Python reads many times as fast as a pattern: ``2020-02-29`` and ``2020-02-29T23:59:59``."""
+_BEFORE_TIME: Final = ("", "T", " ")
 _LEAP_YEAR: Final = 2000
 _PIVOT: Final = 69
 """Years of two digits from here on are 19xx, below 20xx, as in POSIX and Python's strptime."""
@@ -134,6 +140,25 @@ def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> floa
     return value
 
 
+def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decimal) -> list[float] | None:
+    """Return the numbers of many cells as `parse_number` does, NaN for missing ones; many times as fast.
+
+    None if a cell has anything but digits, a sign, the decimal mark, an exponent and spaces around
+    them, or is no number; then they must be looked at one by one.
+    """
+    known = [text for text in texts if text not in missing]
+    joined = "".join(known)
+    if not _PLAIN[decimal].fullmatch(joined):
+        return None
+    if decimal != ".":
+        texts = [text.replace(decimal, ".") for text in texts]
+    try:
+        values = [nan if text in missing else float(text) for text in texts]
+    except ValueError:
+        return None
+    return values if max(map(abs, values), default=0.0) <= LARGEST else None
+
+
 def parse_boolean(text: str) -> bool:
     """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``. Raises ValueError for other text."""
     value = _BOOLEANS.get(text.strip().lower())
@@ -158,6 +183,11 @@ def parse_date(text: str, form: str = "Ymd") -> datetime:
 
 def parse_moment(text: str, form: str) -> tuple[datetime, bool]:
     """Return the moment as `parse_date` does, and whether the text names a time zone."""
+    if form == "Ymd" and len(text) in _ISO_LENGTHS and text[4] == text[7] == "-" and text[10:11] in _BEFORE_TIME:
+        with contextlib.suppress(ValueError):
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None:
+                return moment, False
     for pattern in _date_patterns(form):
         found = pattern.fullmatch(text.strip())
         if found:

@@ -5,31 +5,18 @@ which features a row has, what values they take, and how they become numbers. Tr
 evaluation and serving all encode through this one module, so they cannot drift apart.
 """
 
-import re
-from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from service.cells import Reading
+from service.encoding import MISSING, DatePart, Matrix, encode_categories, encode_dates, encode_numbers
 
 CONTRACT_VERSION: Literal[2] = 2
 METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
-
-MISSING = -1.0
-"""Code of a category that is missing; known categories count from 0."""
-UNSEEN = -2.0
-"""Code of a category that training did not know."""
-
-# What NumPy reads by itself, many times as fast as one by one.
-_PLAIN_MOMENT = re.compile(r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?")
-
-Matrix = npt.NDArray[np.float32]
-"""Encoded rows, float32, shape (rows, len(contract.columns)), C order; NaN where a number is missing."""
 
 
 class Columns(Protocol):
@@ -40,7 +27,6 @@ class Columns(Protocol):
 
 
 Label = StrictBool | StrictInt | StrictStr
-DatePart = Literal["days", "month", "day", "weekday", "hour"]
 
 
 class _Frozen(BaseModel):
@@ -72,8 +58,8 @@ class NumberFeature(_Feature):
         return (self.name,)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1); None, NA and NaN become NaN."""
-        return _floats(values)
+        """Return shape (rows, 1); None, NA and NaN become NaN."""
+        return encode_numbers(values)
 
 
 class BooleanFeature(_Feature):
@@ -89,8 +75,8 @@ class BooleanFeature(_Feature):
         return (self.name,)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1); None, NA and NaN become NaN."""
-        return _floats(values)
+        """Return shape (rows, 1); None, NA and NaN become NaN."""
+        return encode_numbers(values)
 
 
 class CategoryFeature(_Feature):
@@ -114,21 +100,13 @@ class CategoryFeature(_Feature):
         return (self.name,)
 
     @cached_property
-    def _codes(self) -> dict[Any, float]:
+    def codes(self) -> dict[Any, float]:
+        """The code of each known category, and of None."""
         return {name: float(code) for code, name in enumerate(self.categories)} | {None: MISSING}
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
-        codes = self._codes
-        if hasattr(values, "factorize"):  # a pandas column: each different value is looked up once
-            places, different = values.factorize()
-            known = [codes.get(value, UNSEEN) for value in different]
-            by_place: Matrix = np.asarray([*known, MISSING], dtype=np.float32)[places]  # the place -1 means missing
-            return by_place.reshape(-1, 1)
-        # A missing value is None or a NaN, the only value that differs from itself.
-        encoded = [codes.get(value, UNSEEN) if value == value else MISSING for value in values]  # noqa: PLR0124
-        one_by_one: Matrix = np.asarray(encoded, dtype=np.float32)
-        return one_by_one.reshape(-1, 1)
+        """Return shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
+        return encode_categories(values, self.codes)
 
 
 class DateFeature(_Feature):
@@ -149,15 +127,8 @@ class DateFeature(_Feature):
         return tuple(f"{self.name}.{part}" for part in self.parts)
 
     def encode(self, values: Any) -> Matrix:
-        """Give shape (rows, len(parts)); a missing date is NaN in every part.
-
-        Values are datetime64, dates, datetimes, or text in ISO 8601; one with a zone counts in UTC.
-        """
-        moments = _moments(values)
-        missing = np.isnat(moments)
-        encoded = np.stack([_date_part(moments, part) for part in self.parts], axis=1).astype(np.float32)
-        encoded[missing] = np.nan
-        return encoded
+        """Return shape (rows, len(parts)); a missing date is NaN in every part."""
+        return encode_dates(values, self.parts)
 
 
 Feature = Annotated[NumberFeature | BooleanFeature | CategoryFeature | DateFeature, Field(discriminator="type")]
@@ -191,6 +162,8 @@ class Contract(_Frozen):
     features: tuple[Feature, ...]
     example: dict[str, bool | int | float | str] = {}
     """A typical row that the table does not have, by feature; empty in contracts of version 1."""
+    left_out: tuple[str, ...] = ()
+    """Columns of the training table that are no features; a row may have them, and they are passed over."""
     reading: Reading = Reading()
     """How the cells of the training table were read. Version 1 had no such rules; its defaults are in `Reading`."""
 
@@ -215,50 +188,3 @@ class Contract(_Frozen):
             matrix[:, start : start + encoded.shape[1]] = encoded
             start += encoded.shape[1]
         return matrix
-
-
-def _floats(values: Any) -> Matrix:
-    if hasattr(values, "to_numpy"):  # a pandas column, whose NA NumPy alone cannot convert
-        values = values.to_numpy(dtype=np.float32, na_value=np.nan)
-    return np.asarray(values, dtype=np.float32).reshape(-1, 1)
-
-
-def _moments(values: Any) -> npt.NDArray[np.datetime64]:
-    dtype = getattr(values, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind == "M":
-        return np.asarray(values, dtype="datetime64[us]")
-    if not all(value is None or (isinstance(value, str) and _PLAIN_MOMENT.fullmatch(value)) for value in values):
-        values = [_moment(value) for value in values]
-    return np.asarray(values, dtype="datetime64[us]")
-
-
-def _moment(value: Any) -> Any:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        # `value != value` holds for a missing one of pandas alone, which is a datetime by its class.
-        return None if value != value else _in_utc(value)  # noqa: PLR0124
-    if value is None or isinstance(value, date | np.datetime64):
-        return value
-    if value != value:  # noqa: PLR0124  # NaN, the only value that differs from itself
-        return None
-    raise ValueError(f"expected a date in ISO 8601, got {value!r}")
-
-
-def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-
-
-def _date_part(moments: npt.NDArray[np.datetime64], part: DatePart) -> Any:
-    days = moments.astype("datetime64[D]")
-    match part:
-        case "days":
-            return moments.astype(np.int64) / np.float64(86_400_000_000)
-        case "month":
-            return moments.astype("datetime64[M]").astype(np.int64) % 12 + 1.0
-        case "day":
-            return (days - moments.astype("datetime64[M]")).astype(np.int64) + 1.0
-        case "weekday":
-            return (days.astype(np.int64) + 3) % 7 + 0.0
-        case "hour":
-            return (moments - days).astype(np.int64) // 3_600_000_000 + 0.0

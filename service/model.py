@@ -20,7 +20,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from pydantic import BaseModel, ValidationError
 
 from service import onnx_file
-from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label, Matrix
+from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label
+from service.encoding import Matrix
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from service.contract import BooleanFeature, CategoryFeature, DateFeature, DatePart, Feature, NumberFeature
+from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
+from service.encoding import DatePart
 from stages import _beyond, _tail
 from stages._schema import LeftOut
 

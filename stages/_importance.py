@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pandas as pd
 
 import service.model
-from service.contract import Contract, Matrix
+from service.contract import Contract
+from service.encoding import Matrix
 from stages import _metrics
 
 _MOST_ROWS = 5_000

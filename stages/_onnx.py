@@ -17,7 +17,8 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from service.contract import MISSING, UNSEEN, CategoryFeature, Contract
+from service.contract import CategoryFeature, Contract
+from service.encoding import MISSING, UNSEEN
 from stages import _ensembles, _trees
 from stages._steps import FillBelow
 

@@ -1,94 +1,141 @@
 """Rows of CSV, which are text, checked against the contract and encoded column by column."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from math import nan
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from service.contract import MISSING, BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from service.cells import Reading
+from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs import moments
-from service.inputs.explain import Findings, clip, expected
+from service.inputs.explain import Findings, clip, expected, make_fields
 from service.inputs.layout import Layout
-from service.inputs.rows import Encoded, Unclear, codes
+from service.inputs.readers import make_readers
+from service.inputs.rows import Encoded, Unclear
 
-Texts = Sequence[str]
-Encode = Callable[[Texts], Any]
+_HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
+_DELIMITERS: Final = (",", ";", "\t", "|")
+_PLAIN: Final = ","
+"""The delimiter of CSV as programs write it, with decimal points; taken whatever the training table had."""
 
-_BOOLEANS: Final = {"true": True, "false": False, "True": True, "False": False, "TRUE": True, "FALSE": False}
-_FLAGS: Final = {**_BOOLEANS, "1": True, "0": False}
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The line of names, and how the lines below it are read."""
+
+    names: list[str]
+    delimiter: str
+    skipped: int
+    """Characters before the line of names: those of Excel's line ``sep=``."""
+
+
+def find_head(contract: Contract, text: str) -> Head | None:
+    """Return what stands above the rows of a table, in the training table's form or in the plain one.
+
+    None if all lines are empty. Raises csv.Error.
+    """
+    hint = _HINT.match(text)
+    skipped = hint.end() if hint else 0
+    own = hint.group(1) if hint else contract.reading.delimiter
+    known = {*(feature.name for feature in contract.features), *contract.left_out}
+    heads = [
+        Head(names, delimiter, skipped)
+        for delimiter in dict.fromkeys((own, contract.reading.delimiter, _PLAIN))
+        if (names := _first_row(text[skipped:], delimiter))
+    ]
+    return next((head for head in heads if known.intersection(map(_clean, head.names))), heads[0] if heads else None)
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)), [])
+
+
+def _clean(name: str) -> str:
+    """Return a name as the training table's reader has it: without blanks around it and line breaks in it."""
+    return re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip())
 
 
 class CsvReader:
-    """Reads the rows below a line of names; an empty cell is a missing value.
+    """Reads the rows below a line of names.
 
     Raises Problem if the names are not those of the contract.
     """
 
-    def __init__(self, contract: Contract, layout: Layout, names: Sequence[str]) -> None:
-        _check_separator(contract, names)
+    def __init__(self, contract: Contract, layout: Layout, head: Head) -> None:
+        reading = _reading(contract.reading, head.delimiter)
+        names = [_clean(name) for name in head.names]
+        self._width = len(names)
+        first = int(reading.row_names and self._width > 1 and not names[0])
+        while self._width > first + 1 and not names[self._width - 1]:
+            self._width -= 1
+        self._nameless = range(self._width, len(names))
+        names = [name or f"column {place}" for place, name in enumerate(names[first : self._width], start=1)]
+        _check_separator(contract, head)
         check_names(contract, names)
         self._names = names
-        self._features = {feature.name: feature for feature in contract.features}
+        self._first = first
         self._layout = layout
-        self._plan: list[tuple[int | None, list[int], Encode]] = []
-        self._numeric: list[int] = []
-        """Columns of numbers, in which only empty cells may become NaN."""
-        for feature, columns in zip(contract.features, layout.columns, strict=True):
-            place = names.index(feature.name) if feature.name in names else None
-            self._plan.append((place, columns, _encoder(feature)))
-            if isinstance(feature, NumberFeature):
-                self._numeric.extend(columns)
+        self.fields = make_fields(contract, make_readers(contract, reading))
+        places = {name: place for place, name in enumerate(names, start=first)}
+        self._places = [places.get(feature.name) for feature in contract.features]
 
-    def encode(self, rows: Sequence[Sequence[str]], *, plain: bool = False) -> Encoded:
-        """Encode rows of as many cells as there are names; `plain` if all is ASCII without an underscore.
-
-        Raises Unclear if a cell is wrong, or a number is spelt as Python allows and JSON does not.
-        """
+    def encode(self, rows: Sequence[Sequence[str]]) -> Encoded:
+        """Encode rows of as many cells as there are names. Raises Unclear if a cell is wrong."""
         numbers = self._layout.empty(len(rows))
         columns = list(zip(*rows, strict=True))
+        if any(any(map(str.strip, columns[place])) for place in self._nameless):
+            raise Unclear
         nothing = ("",) * len(rows)
-        missing = 0
         try:
-            with np.errstate(over="ignore"):  # too large a number becomes infinite, and is found below
-                for place, (first, *more), encode in self._plan:
-                    texts = nothing if place is None else columns[place]
-                    if more:
-                        numbers[:, [first, *more]] = encode(texts)
-                        continue
-                    numbers[:, first] = encode(texts)
-                    if first in self._numeric:
-                        missing += texts.count("")
-                        if not (plain or _is_plain("".join(texts))):
-                            raise Unclear
-        except (ValueError, KeyError) as error:
+            for reader, place, places in zip(self.fields.readers, self._places, self._layout.columns, strict=True):
+                encoded = reader.encode_cells(nothing if place is None else columns[place])
+                numbers[:, places] = np.reshape(encoded, (len(rows), -1))
+        except ValueError as error:
             raise Unclear from error
         outside = self._layout.outside(numbers)
-        if np.count_nonzero(np.isnan(numbers[:, self._numeric])) != missing or (outside and np.isinf(numbers).any()):
+        if outside and np.isinf(numbers).any():
             raise Unclear
         return Encoded(numbers, outside)
 
-    def instances(self, rows: Iterable[Sequence[str]]) -> Iterator[dict[str, Any]]:
-        """Give rows as JSON would have them; what does not fit stays text, so that it is found wrong."""
-        for row in rows:
-            yield {name: _value(self._features[name], text) for name, text in zip(self._names, row, strict=True)}
+    def instances(self, rows: Sequence[Sequence[str]], first: int) -> Iterator[dict[str, Any]]:
+        """Yield the cells of rows by name, the first row having the number `first`; none for a missing column."""
+        absent = {reader.feature.name: "" for reader in self.fields.readers if reader.feature.name not in self._names}
+        for number, row in enumerate(rows, first):
+            if any(row[place].strip() for place in self._nameless):
+                detail = f"Row {number} has a cell in a column without a name; give each column a name"
+                raise Problem(422, detail, title="Column without a name")
+            yield {**dict(zip(self._names, row[self._first : self._width], strict=True)), **absent}
+
+    def get(self, row: Sequence[str], feature: Feature) -> str | None:
+        """Return the cell that a row has for the feature."""
+        return row[self._first + self._names.index(feature.name)] if feature.name in self._names else None
 
 
-def _check_separator(contract: Contract, names: Sequence[str]) -> None:
+def _reading(reading: Reading, delimiter: str) -> Reading:
+    if delimiter == _PLAIN != reading.delimiter:
+        return reading.model_copy(update={"decimal": ".", "thousands": ""})
+    return reading
+
+
+def _check_separator(contract: Contract, head: Head) -> None:
     """Raise Problem for a line of names in one cell, as other separators make it."""
-    if len(names) == 1 and names[0] not in {feature.name for feature in contract.features}:
-        for separator in ";\t|":
-            if separator in names[0]:
-                detail = f"Cells are separated by commas here, and the line of names by {separator!r}"
-                raise Problem(422, detail, title="Not separated by commas")
+    if len(head.names) == 1 and head.names[0] not in {feature.name for feature in contract.features}:
+        for separator in _DELIMITERS:
+            if separator in head.names[0]:
+                kind = {",": "commas"}.get(head.delimiter, repr(head.delimiter))
+                detail = f"Cells are separated by {kind} here, and the line of names by {separator!r}"
+                raise Problem(422, detail, title=f"Not separated by {kind}")
 
 
 def check_names(contract: Contract, names: Sequence[str]) -> None:
     """Raise Problem unless a table's names are those of the contract; columns that may be missing may be left out."""
     findings = Findings()
-    known = {feature.name: feature for feature in contract.features}
+    features = {feature.name: feature for feature in contract.features}
+    known = {*features, *contract.left_out}
     seen: set[str] = set()
     for name in names:
         if name not in known:
@@ -96,69 +143,8 @@ def check_names(contract: Contract, names: Sequence[str]) -> None:
         elif name in seen:
             findings.add(FieldError("each column once", "a second one", field=name), "unknown")
         seen.add(name)
-    for name, feature in known.items():
-        if name not in names and not feature.nullable:
+    for name, feature in features.items():
+        if name not in seen and not feature.nullable:
             findings.add(FieldError(f"a column of {expected(feature)}", "none", field=name), "missing", name)
     if findings.count:
         raise findings.problem()
-
-
-def _encoder(feature: Feature) -> Encode:
-    match feature:
-        case CategoryFeature():
-            known = codes(feature)
-            if "" not in feature.categories:
-                known[""] = MISSING
-            return lambda texts: _codes(known, texts, nullable=feature.nullable)
-        case DateFeature():
-            read = moments.reader(feature)
-            return lambda texts: _dates(read, texts, nullable=feature.nullable)
-        case BooleanFeature():
-            flags: dict[str, float] = {**_FLAGS, **({"": nan} if feature.nullable else {})}
-            return lambda texts: [flags[text] for text in texts]
-        case _:
-            return lambda texts: _numbers(texts, nullable=feature.nullable)
-
-
-def _codes(known: dict[Any, float], texts: Texts, *, nullable: bool) -> list[float]:
-    if not nullable and known[""] == MISSING and "" in texts:
-        raise Unclear
-    return [known[text] for text in texts]
-
-
-def _dates(read: Callable[[Any], moments.Numbers], texts: Texts, *, nullable: bool) -> npt.NDArray[np.float64]:
-    """Give the parts of dates and, last, their days; each text is read once, for rows share theirs."""
-    places: dict[str, int] = {}
-    rows = [places.setdefault(text, len(places)) for text in texts]
-    if not nullable and "" in places:
-        raise Unclear
-    return np.array([read(text or None) for text in places])[rows]
-
-
-def _numbers(texts: Texts, *, nullable: bool) -> list[float]:
-    """Read numbers; where rows share theirs, each text once, which takes half the time."""
-    different = set(texts)
-    if "" in different and not nullable:
-        raise Unclear
-    if 2 * len(different) > len(texts):
-        return [float(text) if text else nan for text in texts]
-    known = {text: float(text) if text else nan for text in different}
-    return [known[text] for text in texts]
-
-
-def _is_plain(text: str) -> bool:
-    """Tell whether no number in `text` is one to Python alone, which takes 1_000 and the digits of all scripts."""
-    return "_" not in text and text.isascii()
-
-
-def _value(feature: Feature, text: str) -> Any:
-    if text == "" and not (isinstance(feature, CategoryFeature) and "" in feature.categories):
-        return None
-    if isinstance(feature, BooleanFeature):
-        return _FLAGS.get(text, text)
-    if feature.type == "number" and _is_plain(text):
-        try:
-            return float(text)
-        except ValueError:
-            return text
-    return text

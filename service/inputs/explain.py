@@ -3,14 +3,16 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from service.cells import Value
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs import extent, moments
-from service.inputs.layout import MAX_NUMBER
+from service.inputs import extent
+from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong
 
 _SHOWN_CHARACTERS: Final = 80
 _BLOCK: Final = 256
@@ -64,13 +66,30 @@ class Invalid(Problem):
         self.kinds = findings.kinds
 
 
-def read_request(body: bytes, contract: Contract, limit: int) -> list[dict[str, Any]]:
-    """Read a request closely and return its instances.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a row may have."""
+
+    readers: Sequence[Reader]
+    known: frozenset[str]
+    """Names of the features, and of columns that are passed over."""
+
+
+Read = Callable[[Reader, Any], Value]
+
+
+def make_fields(contract: Contract, readers: Sequence[Reader]) -> Fields:
+    """Return the fields that the contract names."""
+    return Fields(readers, frozenset((*(reader.feature.name for reader in readers), *contract.left_out)))
+
+
+def read_request(body: bytes, fields: Fields, limit: int) -> tuple[list[dict[str, Any]], list[list[Value]]]:
+    """Read a request closely and return its instances, as they came and as values.
 
     Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 with the
     errors for what does not fit.
     """
-    extent.check(body, objects=limit + 2, values=2 * (limit + 1) * (len(contract.features) + 1))
+    extent.check(body, objects=limit + 2, values=2 * (limit + 1) * (len(fields.known) + 1))
     document = read_json(body)
     findings = Findings()
     if not isinstance(document, dict):
@@ -78,16 +97,17 @@ def read_request(body: bytes, contract: Contract, limit: int) -> list[dict[str, 
         raise findings.problem()
     for name in (name for name in document if name != "instances"):
         findings.add(FieldError(field=clip(name), expected="no other member than instances", got=clip(name)), "unknown")
-    instances = document.get("instances")
+    instances: Any = document.get("instances")
+    rows: list[list[Value]] = []
     if isinstance(instances, list):
         check_number(len(instances), limit)
-        check_all(contract, instances, findings)
+        rows = check_all(fields, instances, findings)
     else:
         got = shown(instances) if "instances" in document else "nothing"
         findings.add(FieldError(field="instances", expected="an array of objects", got=got), "wrong_type")
     if findings.count:
         raise findings.problem()
-    return instances  # type: ignore[return-value]  # checked just above
+    return instances, rows
 
 
 def read_json(text: bytes) -> Any:
@@ -102,13 +122,6 @@ def read_json(text: bytes) -> Any:
         raise Problem(400, "The body is nested too deeply", title="Not JSON") from None
     except ValueError:
         raise Problem(422, "A number in the body has too many digits", title="Number too long") from None
-
-
-class NotANumber:
-    """NaN or an infinity, which JSON does not know."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,69 +143,45 @@ def check_number(instances: int, limit: int) -> None:
         raise Problem(422, "There is nothing to predict", title="No instances", errors=[error])
 
 
-def check_all(contract: Contract, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[Any]:
-    """Compare instances with the contract and return them, `first` being the number of the first.
+def check_all(
+    fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0, read: Read = Reader.value
+) -> list[list[Value]]:
+    """Compare instances with the contract, `first` being the number of the first, and return their values.
 
     Ends after a block of them once as many errors are known as an answer names.
     """
-    checked: list[Any] = []
+    rows: list[list[Value]] = []
     for number, instance in enumerate(instances, first):
-        check(contract, number, instance, findings)
-        checked.append(instance)
-        if len(checked) % _BLOCK == 0 and findings.is_enough():
+        rows.append(check(fields, number, instance, findings, read))
+        if len(rows) % _BLOCK == 0 and findings.is_enough():
             break
-    return checked
+    return rows
 
 
-def check(contract: Contract, number: int | None, instance: Any, findings: Findings) -> None:
-    """Compare one instance with the contract."""
+def check(
+    fields: Fields, number: int | None, instance: Any, findings: Findings, read: Read = Reader.value
+) -> list[Value]:
+    """Compare one instance with the contract, and return the values of the features."""
     if not isinstance(instance, dict):
         findings.add(FieldError(instance=number, expected="an object", got=shown(instance)), "wrong_type")
-        return
-    known = {feature.name for feature in contract.features}
-    unknown = instance.keys() - known
+        return []
+    unknown = instance.keys() - fields.known
     if len(unknown) > SHOWN_ERRORS:
         findings.skip(len(unknown) - SHOWN_ERRORS, "unknown")
     for name in islice((name for name in instance if name in unknown), SHOWN_ERRORS):
         error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
         findings.add(error, "unknown")
-    for feature in contract.features:
-        value = instance.get(feature.name)
-        if value is None:
-            if not feature.nullable:
-                got = "null" if feature.name in instance else "nothing"
-                error = FieldError(instance=number, field=feature.name, expected=expected(feature), got=got)
-                findings.add(error, "missing", feature.name)
-        elif kind := wrong(feature, value):
-            error = FieldError(instance=number, field=feature.name, expected=expected(feature), got=shown(value))
-            findings.add(error, kind, feature.name)
-
-
-def wrong(feature: Feature, value: Any) -> str | None:
-    """Tell what kind of error a value is, or None if it is none; whether strict features allow it is not asked."""
-    match feature:
-        case NumberFeature():
-            if isinstance(value, NotANumber):
-                return "wrong_value"
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return "wrong_type"
-            return None if -MAX_NUMBER <= value <= MAX_NUMBER else "wrong_value"
-        case BooleanFeature():
-            return None if isinstance(value, bool) else "wrong_type"
-        case CategoryFeature():
-            return None if isinstance(value, str) else "wrong_type"
-        case DateFeature():
-            return _wrong_date(value)
-
-
-def _wrong_date(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return "wrong_type"
-    try:
-        moments.parse(value)
-    except ValueError:
-        return "wrong_value"
-    return None
+    values = []
+    for reader in fields.readers:
+        name = reader.feature.name
+        raw = instance.get(name)
+        try:
+            values.append(read(reader, raw))
+        except Wrong as wrong:
+            got = shown(raw) if name in instance else "nothing"
+            error = FieldError(instance=number, field=name, expected=expected(reader.feature), got=got)
+            findings.add(error, wrong.kind, name)
+    return values
 
 
 def expected(feature: Feature) -> str:
@@ -205,7 +194,7 @@ def expected(feature: Feature) -> str:
         case CategoryFeature():
             kind = "text"
         case DateFeature():
-            kind = "a date in ISO 8601, without zone or in UTC"
+            kind = "a date in ISO 8601"
     return f"{kind} or null" if feature.nullable else kind
 
 

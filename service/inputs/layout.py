@@ -6,16 +6,13 @@ the days, which stand behind it.
 """
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import MISSING, BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Matrix
-from service.inputs import moments
-
-MAX_NUMBER: Final = float(np.finfo(np.float32).max)
-"""Largest number that a feature may have: the model takes float32."""
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
+from service.encoding import MISSING, Matrix, date_numbers
 
 
 class Outside(NamedTuple):
@@ -84,23 +81,19 @@ class Layout:
         found = ((row, self._features[place]) for row, place in np.argwhere(beyond).tolist())
         return [Outside(row, feature, warning_kind(feature)) for row, feature in found]
 
-    def fill(self, numbers: Matrix) -> tuple[Matrix, int]:
+    def fill(self, numbers: Matrix) -> tuple[Matrix, int, int]:
         """Turn infinite numbers, which stand for values left out, into missing ones.
 
-        Also gives the quotation marks that their names would have had.
+        Also returns how many were left out, and how many of these have values that are texts.
         """
         left_out = np.isinf(numbers)
         if not left_out.any():
-            return numbers, 0
+            return numbers, 0, 0
         filled = np.where(left_out, np.float32(np.nan), numbers)
         gone = left_out[:, self._categories]
         filled[:, self._categories] = np.where(gone, np.float32(MISSING), filled[:, self._categories])
-        return filled, 2 * int(np.count_nonzero(left_out[:, self.watched]))
-
-    def missing_texts(self, numbers: Matrix) -> int:
-        """Count the categories and dates that have no value."""
-        no_name = np.count_nonzero(numbers[:, self._categories] == MISSING)
-        return int(no_name + np.count_nonzero(np.isnan(numbers[:, self._dates])))
+        texts = np.count_nonzero(gone) + np.count_nonzero(left_out[:, self._dates])
+        return filled, int(np.count_nonzero(left_out[:, self.watched])), int(texts)
 
     def _places(self, kind: type) -> npt.NDArray[np.intp]:
         pairs = zip(self.watched.tolist(), self._features, strict=True)
@@ -128,10 +121,8 @@ def _range(feature: Feature) -> tuple[float, float]:
         case DateFeature() if not feature.strict and "days" not in feature.parts:
             return -MAX_NUMBER, MAX_NUMBER  # the model sees the calendar alone, so a later day is nothing new
         case DateFeature():
-            return (
-                moments.days(datetime.fromisoformat(feature.minimum)),
-                moments.days(datetime.fromisoformat(feature.maximum)),
-            )
+            low, high = map(datetime.fromisoformat, (feature.minimum, feature.maximum))
+            return date_numbers(low, ["days"])[0], date_numbers(high, ["days"])[0]
         case _:
             return feature.minimum, feature.maximum
 

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import CategoryFeature, Contract, Feature
+from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import NotANumber, check_number
+from service.inputs.explain import check_number
+from service.inputs.readers import NotANumber
 
 NUMBERS: Final = {
     "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4", "INT64": "<i8",
@@ -89,7 +90,7 @@ def instances(contract: Contract, request: Inference, binary: bytes, limit: int)
                 raise _refusal(tensor, "binary_data_size within the body", str(size))
             values = _unpack(tensor, rows, binary[at : at + size])
             at += size
-        columns[tensor.name] = [_value(feature, value) for value in values]
+        columns[tensor.name] = [_value(value) for value in values]
     if at != len(binary):
         raise Problem(422, f"{len(binary) - at} bytes behind the JSON belong to no tensor", title="Bytes left over")
     if len({len(column) for column in columns.values()}) > 1:
@@ -167,10 +168,8 @@ def _in_range(tensor: Tensor, values: list[Any]) -> list[Any]:
     return values
 
 
-def _value(feature: Feature, value: Any) -> Any:
-    """Tensors know no null: NaN and, where it is no category, the empty text stand for a missing value."""
-    if value == "" and not (isinstance(feature, CategoryFeature) and "" in feature.categories):
-        return None
+def _value(value: Any) -> Any:
+    """Tensors know no null: NaN stands for a missing value, beside the texts that do so everywhere."""
     if isinstance(value, NotANumber):
         return None if value.text == "NaN" else value
     return None if isinstance(value, float) and np.isnan(value) else value

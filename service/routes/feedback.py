@@ -15,7 +15,7 @@ from service.feedback.entries import BYTES_AN_ENTRY, Body, Entry, read_json, rea
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
 from service.http.exchange import ClientGone, media_type, read_body
 from service.http.problems import FieldError, Problem
-from service.inputs.layout import MAX_NUMBER
+from service.inputs.readers import MAX_NUMBER
 from service.routes.admin import no_answer
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON

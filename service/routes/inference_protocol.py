@@ -189,14 +189,10 @@ def _said(document: Any) -> Any:
 
 def _score(served: Served, rows: list[dict[str, Any]]) -> Scored:
     findings = Findings()
-    explain.check_all(served.contract, rows, findings)
+    values = explain.check_all(served.fields, rows, findings)
     if findings.count:
         raise findings.problem()
-    encoded = served.reader.encode_checked(served.reader.rows(rows))
-    served.find_outside(encoded, lambda row, feature: rows[row][feature.name], findings)
-    if findings.count:
-        raise findings.problem()
-    return served.score(encoded)
+    return served.score(served.encode(rows, values))
 
 
 def _label_type(served: Served) -> str:

@@ -6,7 +6,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.http.problems import MEDIA_TYPE
-from service.inputs.layout import MAX_NUMBER
+from service.inputs.readers import MAX_NUMBER
 from service.scoring.serving import Served, class_name
 
 if TYPE_CHECKING:

@@ -4,22 +4,28 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
-from itertools import dropwhile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import dropwhile, pairwise
 from typing import IO, Any, Final
 
 import msgspec
+import numpy as np
 
+from service.contract import Feature
 from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
-from service.inputs.columns import CsvReader
-from service.inputs.explain import Findings
+from service.inputs.columns import CsvReader, Head, find_head
+from service.inputs.explain import Fields, Findings, Read
+from service.inputs.readers import Reader
 from service.inputs.rows import Encoded, Unclear
-from service.scoring.serving import Scored, Served, class_name
+from service.scoring.serving import Scored, Served, Value, class_name
 
 CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
+_CELLS_AT_ONCE: Final = 2_000_000
+"""Of the rows that are encoded at once, so that a wide table of short lines takes no more memory than another."""
+_LINE_END: Final = ord("\n")
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -31,36 +37,41 @@ class Form(ABC):
         self.ids = ids
         self.findings = Findings()
         self.rows = 0
+        self.rows_at_once = max(256, _CELLS_AT_ONCE // len(served.layout.columns))
 
-    def score(self, block: bytes, out: IO[bytes]) -> Scored | None:
-        """Score a block of whole rows and write the answer; None if there is nothing to write."""
-        encoded = self.read(block) if block.strip() else None  # read one by one, empty lines would take a second a MB
-        if encoded is None or not len(encoded.numbers):
-            return None
-        if self.findings.count:  # the table is refused; what is left of it is read for more errors
-            scored = None
-        else:
-            scored = self.served.score(encoded, self.rows)
-            self.write(scored, out)
-        self.rows += len(encoded.numbers)
+    def score(self, block: bytes, out: IO[bytes]) -> list[Scored]:
+        """Score a block of whole lines, as many rows at once as memory allows, and write the answer."""
+        scored: list[Scored] = []
+        if not block.strip():  # read one by one, empty lines would take a second a megabyte
+            return scored
+        for encoded in self.read(block):
+            if not self.findings.count:  # else the table is refused; what is left of it is read for more errors
+                scored.append(self.served.score(encoded, self.rows))
+                self.write(scored[-1], out)
+            self.rows += len(encoded.numbers)
         return scored
 
-    def closely(self, instances: Iterable[Any]) -> list[Any] | None:
-        """Find out what is wrong with instances, or return them as rows if nothing is."""
+    def closely(self, fields: Fields, instances: Iterable[Any], read: Read = Reader.value) -> Encoded | None:
+        """Find out what is wrong with instances, or encode them if nothing is."""
         before = self.findings.count
-        checked = explain.check_all(self.served.contract, instances, self.findings, self.rows)
+        checked = explain.check_all(fields, instances, self.findings, self.rows, read)
         if self.findings.count > before:
             self.rows += len(checked)
             return None
-        return self.served.reader.rows(checked)
+        return self.served.reader.encode_values(checked)
+
+    def check_strict(self, encoded: Encoded, value: Value) -> None:
+        """Note values beyond those of training where the contract allows none."""
+        if encoded.outside and self.served.layout.strict:
+            self.served.find_outside(encoded, value, self.findings, self.rows)
 
     def end(self, content: bytearray) -> int:
         """Give where the last whole line of `content` ends, 0 if none does."""
         return content.rfind(b"\n") + 1
 
     @abstractmethod
-    def read(self, block: bytes) -> Encoded | None:
-        """Encode a block; note what is wrong with it."""
+    def read(self, block: bytes) -> Iterator[Encoded]:
+        """Encode a block some rows at a time; note what is wrong with it."""
 
     @abstractmethod
     def write(self, scored: Scored, out: IO[bytes]) -> None:
@@ -68,9 +79,12 @@ class Form(ABC):
 
 
 class Csv(Form):
-    """Text below a line of names, separated by commas (RFC 4180)."""
+    """Text below a line of names, in the form of the training table or separated by commas (RFC 4180)."""
 
-    _reader: CsvReader | None = None
+    _head: Head | None = None
+    _reader: CsvReader
+    _encoding: str | None = None
+    """Known once a block has more than ASCII."""
 
     def end(self, content: bytearray) -> int:
         """Look for an end of line outside quotation marks."""
@@ -82,55 +96,74 @@ class Csv(Form):
             end = before
         return end
 
-    def read(self, block: bytes) -> Encoded | None:
-        """Encode a block; note what is wrong with it."""
+    def read(self, block: bytes) -> Iterator[Encoded]:
+        """Encode a block some rows at a time; note what is wrong with it."""
         rows = self._rows(block)
-        if self._reader is None:
-            rows = list(dropwhile(lambda row: not row, rows))
-            if not rows:
-                return None
-            self._width = len(rows[0])
-            self._reader = CsvReader(self.served.contract, self.served.layout, rows[0])
-            rows = rows[1:]
-        if {*map(len, rows)} - {self._width}:
-            rows = self._same_width(rows)
+        for start in range(0, len(rows), self.rows_at_once):
+            encoded = self._encode(rows[start : start + self.rows_at_once])
+            if encoded is not None:
+                yield encoded
+            elif self.findings.is_enough():
+                return
+
+    def _encode(self, rows: list[list[str]]) -> Encoded | None:
+        reader = self._reader
         try:
-            encoded: Encoded | None = (
-                self._reader.encode(rows, plain=b"_" not in block and block.isascii()) if rows else None
-            )
+            encoded: Encoded | None = reader.encode(rows)
         except Unclear:
-            checked = self.closely(self._reader.instances(rows))
-            encoded = None if checked is None else self.served.reader.encode_checked(checked)
-        if encoded is not None and encoded.outside and self.served.layout.strict:
-            instances = list(self._reader.instances(rows))
-            value = lambda row, feature: instances[row][feature.name]  # noqa: E731  # as short as a function would be long
-            self.served.find_outside(encoded, value, self.findings, self.rows)
+            encoded = self.closely(reader.fields, reader.instances(rows, self.rows), Reader.cell)
+        if encoded is not None:
+            self.check_strict(encoded, lambda row, feature: reader.get(rows[row], feature))
         return encoded
 
     def _rows(self, block: bytes) -> list[list[str]]:
+        """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
+        text = self._decode(block)
+        first = self._head is None
+        lines = None
         try:
-            text = block.decode("utf-8" if self._reader else "utf-8-sig")
-        except UnicodeDecodeError as error:
-            near = self._near(block.count(b"\n", 0, error.start))
-            raise Problem(400, f"The table is not UTF-8, {near}; save it anew as UTF-8", title="Not UTF-8") from None
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        try:
-            return list(lines)
+            if self._head is None:
+                self._head = find_head(self.served.contract, text)
+                if self._head is None:
+                    return []
+                text = text[self._head.skipped :]
+            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._head.delimiter, strict=True)
+            rows = list(lines)
         except csv.Error as error:
-            raise Problem(
-                400, f"The table is not CSV, {self._near(lines.line_num - 1)}: {error}", title="Not CSV"
-            ) from None
+            near = self._near(lines.line_num - 1 if lines else 0)
+            raise Problem(400, f"The table is not CSV, {near}: {error}", title="Not CSV") from None
+        if first:
+            self._reader = CsvReader(self.served.contract, self.served.layout, self._head)
+            rows = list(dropwhile(lambda row: not row, rows))[1:]
+        width = len(self._head.names)
+        return self._same_width(rows, width) if {*map(len, rows)} - {width} else rows
+
+    def _decode(self, block: bytes) -> str:
+        """Return the text of a block: UTF-8, or what the training table was in if no block is UTF-8 beyond ASCII."""
+        own = self.served.contract.reading.encoding
+        try:
+            text = block.decode(self._encoding or "utf-8")
+        except UnicodeDecodeError as error:
+            if self._encoding or own.startswith("utf"):
+                near = self._near(block.count(b"\n", 0, error.start))
+                detail = f"The table is not UTF-8, {near}; save it anew as UTF-8"
+                raise Problem(400, detail, title="Not UTF-8") from None
+            self._encoding = own
+            return self._decode(block)
+        if self._encoding is None and not block.isascii():
+            self._encoding = "utf-8"
+        return text.removeprefix("\ufeff") if self._head is None else text
 
     def _near(self, lines: int) -> str:
         """Name a row by the lines of its block that are before it."""
-        return f"near row {max(0, self.rows + lines - (self._reader is None))}"
+        return f"near row {max(0, self.rows + lines - (self.rows == 0))}"
 
-    def _same_width(self, rows: list[list[str]]) -> list[list[str]]:
+    def _same_width(self, rows: list[list[str]], width: int) -> list[list[str]]:
         """Leave out empty lines, refuse rows with too few or too many cells."""
         kept = [row for row in rows if row]
         for number, row in enumerate(kept, self.rows):
-            if len(row) != self._width:
-                detail = f"Row {number} has {len(row)} cells, the line of names has {self._width}"
+            if len(row) != width:
+                detail = f"Row {number} has {len(row)} cells, the line of names has {width}"
                 raise Problem(422, detail, title="Cells do not match")
         return kept
 
@@ -158,34 +191,43 @@ class Csv(Form):
 class Ndjson(Form):
     """A JSON object in each line."""
 
-    def read(self, block: bytes) -> Encoded | None:
-        """Encode a block; note what is wrong with it."""
-        reader = self.served.reader
-        rows: list[Any] | None
+    def read(self, block: bytes) -> Iterator[Encoded]:
+        """Encode a block some rows at a time; note what is wrong with it."""
         if not self.rows:
             block = block.removeprefix(BOM_UTF8)
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _LINE_END) + 1
+        places = [0, *ends[self.rows_at_once - 1 :: self.rows_at_once].tolist(), len(block)]
+        for start, end in pairwise(places):
+            encoded = self._encode(block[start:end]) if start < end else None
+            if encoded is not None:
+                yield encoded
+            elif self.findings.is_enough():
+                return
+
+    def _encode(self, lines: bytes) -> Encoded | None:
+        reader = self.served.reader
         try:
-            rows = reader.decode_lines(block)
-            encoded: Encoded | None = reader.encode(rows, block, quotes=0) if rows else None
+            rows = reader.decode_lines(lines)
+            encoded: Encoded | None = reader.encode(rows, lines, quotes=0) if rows else None
+            get: Callable[[Any, Feature], Any] = reader.get
         except Unclear:
-            rows = self.closely(self._lines(block))
-            encoded = None if rows is None else reader.encode_checked(rows)
-        if encoded is not None and encoded.outside and self.served.layout.strict:
-            found = rows or []
-            value = lambda row, feature: getattr(found[row], reader.attribute(feature))  # noqa: E731  # as above
-            self.served.find_outside(encoded, value, self.findings, self.rows)
+            rows = []
+            encoded = self.closely(self.served.fields, self._instances(lines, rows))
+            get = _member
+        if encoded is not None:
+            self.check_strict(encoded, lambda row, feature: get(rows[row], feature))
         return encoded
 
-    def _lines(self, block: bytes) -> Iterator[Any]:
-        number = self.rows
-        for line in block.splitlines():
+    def _instances(self, lines: bytes, kept: list[Any]) -> Iterator[Any]:
+        """Yield what the lines hold, and keep it."""
+        for line in lines.splitlines():
             if line.strip():
                 try:
-                    yield explain.read_json(line)
+                    kept.append(explain.read_json(line))
                 except Problem as problem:
-                    detail = f"Row {number}: {problem.detail}"
+                    detail = f"Row {self.rows + len(kept)}: {problem.detail}"
                     raise Problem(problem.status, detail, title=problem.title, errors=problem.errors) from None
-                number += 1
+                yield kept[-1]
 
     def write(self, scored: Scored, out: IO[bytes]) -> None:
         """Write a line for each row."""
@@ -202,3 +244,7 @@ class Ndjson(Form):
             for line, prediction_id in zip(lines, self.ids.name(self.served, scored), strict=True):
                 line["prediction_id"] = prediction_id
         out.write(_ENCODER.encode_lines(lines))
+
+
+def _member(instance: dict[str, Any], feature: Feature) -> Any:
+    return instance.get(feature.name)

@@ -88,8 +88,8 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
 async def _score_block(form: Form, block: bytes, out: IO[bytes]) -> None:
     """Score a block in a thread and count it; raises Problem once enough errors are known."""
     scored = await asyncio.to_thread(form.score, block, out)
-    if scored is not None:
-        form.served.count(scored)
+    for each in scored:
+        form.served.count(each)
     if form.findings.count >= SHOWN_ERRORS:
         raise form.findings.problem()
 

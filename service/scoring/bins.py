@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import BooleanFeature, CategoryFeature, Contract, Feature, Matrix
+from service.contract import BooleanFeature, CategoryFeature, Contract, Feature
+from service.encoding import Matrix
 from service.inputs.layout import Layout
 
 MOST_CATEGORIES: Final = 20

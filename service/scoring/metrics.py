@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import SCORE_BINS_KEY, CategoryFeature, Label, Matrix, ScoreBins
+from service.contract import SCORE_BINS_KEY, CategoryFeature, Label, ScoreBins
 from service.counting.counters import Counters
 from service.counting.families import Family
+from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.scoring.bins import Bins
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import Matrix
+from service.encoding import Matrix
 
 FEW_ROWS: Final = 200
 """Among fewer rows too few are alike."""

@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, Matrix
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label
 from service.counting.counters import Counters
+from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain, extent
-from service.inputs.explain import Findings
+from service.inputs.explain import Findings, make_fields
 from service.inputs.layout import Layout, Outside
 from service.inputs.rows import Encoded, RowReader, Unclear, Values
 from service.scoring.digits import shortest
@@ -57,6 +58,7 @@ class Served:
         self.version = artifact.model.version
         self.layout = Layout(self.contract)
         self.reader = self._make_reader()
+        self.fields = make_fields(self.contract, self.reader.readers)
         self.metrics = PredictionMetrics(counters, artifact, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
         self._named = _namer(self.class_names)
@@ -72,18 +74,24 @@ class Served:
         try:
             rows = self._decode(body, limit)
             encoded = self.reader.encode(rows, body, quotes=2)
+            self.check_strict(encoded, lambda row, feature: self.reader.get(rows[row], feature))
         except Unclear:
-            instances = explain.read_request(body, self.contract, limit)
-            rows = self.reader.rows(instances)
-            encoded = self.reader.encode_checked(rows)
+            return self.encode(*explain.read_request(body, self.fields, limit))
+        return encoded
+
+    def encode(self, instances: Sequence[dict[str, Any]], rows: Sequence[Sequence[Any]]) -> Encoded:
+        """Encode rows of values; `instances` are what came. Raises Problem for values that a strict feature refuses."""
+        encoded = self.reader.encode_values(rows)
+        self.check_strict(encoded, lambda row, feature: instances[row].get(feature.name))
+        return encoded
+
+    def check_strict(self, encoded: Encoded, value: Value) -> None:
+        """Raise Problem for values beyond those of training that a strict feature refuses."""
         if encoded.outside and self.layout.strict:
             findings = Findings()
-            self.find_outside(
-                encoded, lambda row, feature: getattr(rows[row], self.reader.attribute(feature)), findings
-            )
+            self.find_outside(encoded, value, findings)
             if findings.count:
                 raise findings.problem()
-        return encoded
 
     def _decode(self, body: bytes, limit: int) -> list[Any]:
         if extent.is_suspect(body, limit + 1):

@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.contract import (
-    MISSING,
-    UNSEEN,
-    BooleanFeature,
-    CategoryFeature,
-    Contract,
-    DateFeature,
-    NumberFeature,
-    ScoreBins,
-)
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, NumberFeature, ScoreBins
+from service.encoding import MISSING, UNSEEN
 
 NUMBER = NumberFeature(name="a b", nullable=True, minimum=0, maximum=1, bin_edges=(0.5,), bin_shares=(0.5, 0.5, 0))
 FLAG = BooleanFeature(name="<script>", nullable=True, bin_shares=(0.5, 0.5, 0))

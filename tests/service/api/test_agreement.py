@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from service.contract import Contract, Feature
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+# Without blanks around it, as the pipeline reads text: with them it is the same, which is a claim of its own.
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda text: text and text == text.strip())
 _NUMBERS = st.one_of(st.floats(-3.4e38, 3.4e38), st.integers(-(10**30), 10**30), st.floats(-3, 3))
 _DATES = st.datetimes()  # without a zone, as the contract has it
 
@@ -67,12 +68,7 @@ def test_ndjson_agrees(service: Any, score: Any, data: st.DataObject) -> None:
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_csv_agrees(service: Any, score: Any, data: st.DataObject) -> None:
-    rows = [
-        # CSV cannot tell an empty text from a missing value.
-        {name: value or None if isinstance(value, str) else value for name, value in row.items()}
-        for row in data.draw(instances(service.artifact.contract))
-    ]
-    rows = [row | {"kind": row["kind"] or "one"} for row in rows]
+    rows = data.draw(instances(service.artifact.contract))
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, [feature.name for feature in service.artifact.contract.features])
     table.writeheader()

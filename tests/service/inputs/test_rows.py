@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from service.cells import Reading, parse_date, parse_number, parse_numbers
 from service.contract import CategoryFeature, DateFeature, NumberFeature
 from service.counting.counters import Counters
-from service.inputs import moments
 from service.inputs.layout import Layout
+from service.inputs.readers import make_readers
 from service.scoring import artifact
 from service.scoring.bins import Bins, feature_bins
 from service.scoring.digits import shortest
 from service.scoring.serving import Served
 from tests.service.artifacts import Root, contract, graph, stump, with_contract
+
+if TYPE_CHECKING:
+    from service.encoding import DatePart
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -45,23 +49,30 @@ def test_probabilities_are_the_same_alone_and_among_many(values: Any) -> None:
 
 @given(st.datetimes())
 def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
-    feature = date_feature(("days", "month", "day", "weekday", "hour"))
-    encoded = feature.encode(np.array([moment], dtype="datetime64[us]"))[0]
-    *parts, days = moments.reader(feature)(moment.isoformat())
-    np.testing.assert_array_equal(np.array(parts, dtype=np.float32), encoded)
-    assert days == parts[0]
+    parts: tuple[DatePart, ...] = ("days", "month", "day", "weekday", "hour")
+    encoded = date_feature(parts).encode(np.array([moment], dtype="datetime64[us]"))[0]
+    (reader,) = make_readers(contract(features=(date_feature(parts),)), Reading())
+
+    np.testing.assert_array_equal(np.array(reader.numbers(moment.isoformat())[:-1], dtype=np.float32), encoded)
+    assert [*encoded[1:].tolist()] == [moment.month, moment.day, moment.weekday(), moment.hour]
 
 
 @given(st.datetimes())
 def test_utc_may_be_said_or_left_out(moment: datetime) -> None:
     said = moment.replace(tzinfo=UTC).isoformat()
-    assert moments.parse(said) == moments.parse(said.replace("+00:00", "Z")) == moment
+    assert parse_date(said) == parse_date(said.replace("+00:00", "Z")) == parse_date(moment.isoformat()) == moment
 
 
-@pytest.mark.parametrize("text", ["", "now", "2020-13-01", "2020-01-01T25:00", "2020-01-01T00:00+02:00", "1" * 1000])
-def test_what_is_no_date_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        moments.parse(text)
+NUMBERS = st.lists(st.text("0123456789.,eE+- _\u00a0١naif", max_size=6) | st.floats().map(repr), max_size=5)
+
+
+@given(NUMBERS, st.sampled_from([".", ","]))
+def test_numbers_read_together_are_those_read_one_by_one(texts: list[str], decimal: Any) -> None:
+    together = parse_numbers(texts, {""}, decimal)
+    if together is not None:
+        assert [value for value in together if not np.isnan(value)] == [
+            parse_number(text, decimal) for text in texts if text
+        ]
 
 
 NAN, INF = float("nan"), float("inf")

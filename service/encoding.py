@@ -1,0 +1,109 @@
+"""Turn values into the model's numbers: the one place where training, evaluation and serving do it.
+
+A value is what `service.cells` makes of a text cell: a number, a truth value, a text or a
+moment without a zone, None if it is missing.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from service.cells import parse_date
+
+MISSING: Final = -1.0
+"""Code of a category that is missing; known categories count from 0."""
+UNSEEN: Final = -2.0
+"""Code of a category that training did not know."""
+
+Matrix = npt.NDArray[np.float32]
+"""Encoded rows, float32, shape (rows, columns), C order; NaN where a number is missing."""
+DatePart = Literal["days", "month", "day", "weekday", "hour"]
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # moments have no zone here
+_MICROSECOND: Final = timedelta(microseconds=1)
+_HOUR: Final = 3_600_000_000
+_DAY: Final = 24 * _HOUR
+
+
+def encode_numbers(values: Any) -> Matrix:
+    """Return shape (rows, 1) for numbers and truth values; None, NA and NaN become NaN."""
+    if hasattr(values, "to_numpy"):  # a pandas column, whose NA NumPy alone cannot convert
+        values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    # By way of float64, as numbers of text and of JSON come: large integers are rounded twice.
+    with np.errstate(over="ignore"):
+        return np.asarray(values, dtype=np.float64).astype(np.float32).reshape(-1, 1)
+
+
+def encode_categories(values: Any, codes: dict[Any, float]) -> Matrix:
+    """Return shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
+    if hasattr(values, "factorize"):  # a pandas column: each different value is looked up once
+        places, different = values.factorize()
+        known = [codes.get(value, UNSEEN) for value in different]
+        by_place: Matrix = np.asarray([*known, MISSING], dtype=np.float32)[places]  # the place -1 means missing
+        return by_place.reshape(-1, 1)
+    # A missing value is None or a NaN, the only value that differs from itself.
+    encoded = [codes.get(value, UNSEEN) if value == value else MISSING for value in values]  # noqa: PLR0124
+    return np.asarray(encoded, dtype=np.float32).reshape(-1, 1)
+
+
+def encode_dates(values: Any, parts: Sequence[DatePart]) -> Matrix:
+    """Return shape (rows, len(parts)); a missing date is NaN in every part.
+
+    Values are datetime64, dates, datetimes, or text in ISO 8601; one with a zone counts in UTC.
+    """
+    moments = _moments(values)
+    encoded = np.stack([_part(moments.astype(np.int64), part) for part in parts], axis=1).astype(np.float32)
+    encoded[np.isnat(moments)] = np.nan
+    return encoded
+
+
+def date_numbers(moment: datetime, parts: Iterable[DatePart]) -> tuple[float, ...]:
+    """Return the parts of one moment, which become the same float32 as those of `encode_dates`."""
+    microseconds = (moment - _EPOCH) // _MICROSECOND
+    return tuple(float(_part(microseconds, part)) for part in parts)
+
+
+def _part(microseconds: Any, part: DatePart) -> Any:
+    """Return a calendar part of microseconds since 1970, an integer or an array of them.
+
+    Month and day after http://howardhinnant.github.io/date_algorithms.html#civil_from_days.
+    """
+    match part:
+        case "days":
+            return microseconds * 1.0 / _DAY
+        case "hour":
+            return microseconds // _HOUR % 24
+        case "weekday":
+            return (microseconds // _DAY + 3) % 7
+    day = (microseconds // _DAY + 719_468) % 146_097  # of a cycle of 400 years, which begins in March
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153  # counted from March
+    return (month + 2) % 12 + 1 if part == "month" else day - (153 * month + 2) // 5 + 1
+
+
+def _moments(values: Any) -> npt.NDArray[np.datetime64]:
+    dtype = getattr(values, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind != "M":
+        values = [_moment(value) for value in values]
+    return np.asarray(values, dtype="datetime64[us]")
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        return parse_date(value)
+    if isinstance(value, datetime):
+        # `value != value` holds for a missing one of pandas alone, which is a datetime by its class.
+        return None if value != value else _in_utc(value)  # noqa: PLR0124
+    if value is None or isinstance(value, date | np.datetime64):
+        return value
+    if value != value:  # noqa: PLR0124  # NaN, the only value that differs from itself
+        return None
+    raise ValueError(f"expected a date in ISO 8601, got {value!r}")
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
