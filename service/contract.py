@@ -36,7 +36,7 @@ class _Frozen(BaseModel):
 class _Feature(_Frozen):
     name: str
     nullable: bool
-    """True if training rows had missing values here."""
+    """True if any row of the whole table, training and test, had no value here."""
     strict: bool = False
     """True if values beyond those of training are refused instead of reported."""
 

@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from service.contract import DateFeature, DatePart
+from service.contract import DateFeature
+from service.encoding import DatePart
 
 MOST = 0.75
 """A column is left out if more than this share of its later values lies beyond what training knew."""

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
-from service.encoding import DatePart
 from stages import _beyond, _tail
 from stages._schema import LeftOut
+
+if TYPE_CHECKING:
+    from service.encoding import DatePart
 
 BINS = 10
 MAX_CATEGORIES = 1000

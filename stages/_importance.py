@@ -1,13 +1,17 @@
 """How much worse the served model gets when a column is shuffled."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 import service.model
-from service.contract import Contract
 from service.encoding import Matrix
 from stages import _metrics
+
+if TYPE_CHECKING:
+    from service.contract import Contract
 
 _MOST_ROWS = 5_000
 _FEWEST_ROWS = 50

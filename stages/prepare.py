@@ -28,9 +28,8 @@ def prepare(
 
     Raises UserError where the target cannot be learnt or a named column is not there.
     """
-    labelled = _with_target(table, params)
-    without_target = len(table) - len(labelled)
-    table, name = labelled, params.data.target
+    whole, name = table, params.data.target
+    table = _with_target(whole, params)
     classification = _target.is_classification(table[name], params.data.task)
     labels = (_target.labels if classification else _target.values)(table[name], params)
     content = _row_hash.rows(table.drop(columns=name))
@@ -43,11 +42,12 @@ def prepare(
     target = settled.target
     later = test if params.split.method == "time" else None
     contract, left_out = _decide(train, later, target[train.index], params, classification=classification)
+    contract = _complete(contract, whole, left_out, params, reading or Reading())
     words = in_words(contract.features, left_out)
     schema = Schema(
         rows=Rows(
-            read=len(table) + without_target,
-            without_target=without_target,
+            read=len(whole),
+            without_target=len(whole) - len(table),
             train=len(train),
             test=len(test),
             classes=_count(contract, target[train.index], target[test.index]),
@@ -55,7 +55,7 @@ def prepare(
         split=split,
         rare_classes=settled.about,
         columns={column: words[column] for column in table.columns if column in words},
-        contract=contract.model_copy(update={"reading": reading or Reading()}),
+        contract=contract,
         left_out=left_out,
     )
     others = [column.name for column in left_out]
@@ -100,6 +100,19 @@ def _decide(
         example=build_example(train, features),
     )
     return contract, left_out
+
+
+def _complete(
+    contract: Contract, whole: pd.DataFrame, left_out: tuple[LeftOut, ...], params: Params, reading: Reading
+) -> Contract:
+    """Add what does not depend on the split: how cells are read, what may be missing, what is no feature."""
+    features = [
+        feature.model_copy(update={"nullable": bool(whole[feature.name].isna().any())}) for feature in contract.features
+    ]
+    passed_over = (*(column.name for column in left_out), *params.data.ignore)
+    return contract.model_copy(
+        update={"features": tuple(features), "left_out": tuple(dict.fromkeys(passed_over)), "reading": reading}
+    )
 
 
 def _find_features(

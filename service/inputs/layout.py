@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from service.cells import LARGEST
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.encoding import MISSING, Matrix, date_numbers
 
@@ -119,7 +120,7 @@ def _range(feature: Feature) -> tuple[float, float]:
         case CategoryFeature():
             return MISSING, len(feature.categories) - 1.0
         case DateFeature() if not feature.strict and "days" not in feature.parts:
-            return -MAX_NUMBER, MAX_NUMBER  # the model sees the calendar alone, so a later day is nothing new
+            return -LARGEST, LARGEST  # the model sees the calendar alone, so a later day is nothing new
         case DateFeature():
             low, high = map(datetime.fromisoformat, (feature.minimum, feature.maximum))
             return date_numbers(low, ["days"])[0], date_numbers(high, ["days"])[0]
