@@ -10,7 +10,8 @@ from pandas.api import types
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from service.cells import Value, parser
-from service.contract import CategoryFeature, Contract, DateFeature, Feature, Matrix
+from service.contract import CategoryFeature, Contract, DateFeature, Feature
+from service.encoding import Matrix
 
 
 class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
