@@ -12,6 +12,9 @@ from stages._schema import Split
 
 _SHIFTED = 0.05
 """A feature is told if at least this share of its test values is beyond what training knew."""
+_FEWEST_BEYOND = 5
+_FEW_DIFFERENT = 0.5
+"""Told if the features of fewer than this share of the rows are different."""
 _FAR = 0.25
 """The share of test rows is told if it differs from the one asked for by more than this part of it."""
 _MOST = 15
@@ -30,7 +33,7 @@ def review(
     return (
         *spellings,
         *_share(split),
-        *_duplicates(train, test, contract),
+        *_duplicates(train, test, contract, split),
         *_listed(list(_giveaways(train, contract)), "features that give the target away"),
         *_listed(list(_beyond(test, contract)), "features with test values beyond what training knew"),
     )
@@ -59,9 +62,16 @@ def _share(split: Split) -> Iterator[str]:
         yield f"{reached:.1%} of the rows are test rows, and split.test_size asks for {asked:.1%}: {by[split.method]}"
 
 
-def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract) -> Iterator[str]:
+def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split) -> Iterator[str]:
     names = [feature.name for feature in contract.features]
     ours, theirs = (_row_hash.rows(part[names]) for part in (test, train))
+    different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
+    if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
+        yield (
+            f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so the "
+            "test asks about rows unlike any in training; if equal rows are different things, name a column that "
+            "identifies them in split.key"
+        )
     same = np.isin(ours, theirs)
     if not same.any():
         return
@@ -86,7 +96,7 @@ def _giveaways(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
 def _beyond(test: pd.DataFrame, contract: Contract) -> Iterator[str]:
     for feature in contract.features:
         share = _share_beyond(feature, test[feature.name])
-        if share >= _SHIFTED:
+        if share >= _SHIFTED and share * len(test) >= _FEWEST_BEYOND:
             yield f"{_short(feature.name)}: {_percent(share)} of the test rows are beyond what training knew"
 
 

@@ -167,7 +167,10 @@ def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
     shares = np.cumsum(rows)[:-1] / len(hashes)
     least, most = _TEST_SIZES
     usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE) & (units[:-1] < most) & (units[1:] > least)
-    by = {"group": f"groups in {params.group_column!r}", "random": f"values of {params.key or 'all columns together'}"}
+    by = {
+        "group": f"groups in {params.group_column!r}",
+        "random": f"values of {params.key!r}" if params.key else "rows",
+    }
     remedy = "name a column with more different values in split.key or split.group_column, or add rows"
     if usable.any():
         place = int(np.flatnonzero(usable)[np.abs(shares[usable] - params.test_size).argmin()])
@@ -175,7 +178,7 @@ def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
         remedy = f"set it to {between}, which gives {shares[place]:.0%}"
     return (
         f"params.yaml: split.test_size: got {params.test_size:g}, which puts {share:.0%} of {len(hashes):,} rows into "
-        f"the test ({len(units):,} different {by[params.method]} stay whole); {remedy}"
+        f"the test ({len(units):,} different {by[params.method]}, each on one side alone); {remedy}"
     )
 
 

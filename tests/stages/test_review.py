@@ -87,6 +87,15 @@ def test_test_rows_with_the_features_of_a_training_row_are_counted(params: Make)
     )
 
 
+def test_a_table_of_few_different_rows_is_told(params: Make) -> None:
+    told = findings(params, RNG.integers(0, 9, 600), CLASSES[:600])
+    assert "stay together" not in told
+
+    table = pd.DataFrame({"x": RNG.integers(0, 60, 600), "y": CLASSES[:600]})
+    _, _, schema = prepare.prepare(table, params())
+    assert any("of 600 rows take 60 different values and equal rows stay together" in each for each in schema.findings)
+
+
 def test_rows_that_are_all_different_are_no_duplicates(params: Make) -> None:
     assert "features of a training row" not in findings(params, NOISE, CLASSES)
 
