@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages import _fitting, _intervals, _metrics
@@ -61,7 +62,9 @@ def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, p
         if contract.classes and len(rows[contract.target].iloc[fitted].unique()) == 1:
             continue  # the earliest rows, say, may all be of one class
         pipeline = _fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
-        outcomes.append(_outcome(pipeline, rows.iloc[held_out], contract))
+        # More threads would wait for one another, and a sum over them depends on their number.
+        with threadpool_limits(1):
+            outcomes.append(_outcome(pipeline, rows.iloc[held_out], contract))
     return OutOfFold(tuple(outcomes))
 
 

@@ -98,14 +98,20 @@ def _baseline(outcome: Classified | Predicted, train_target: pd.Series) -> Class
 
 
 def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple[dict[str, float], Params]:
-    """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto."""
-    automatic = schema.contract.task == "binary" and params.evaluate.threshold == "auto"
+    """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto.
+
+    Raises UserError if there are costs and more than two classes, or numbers.
+    """
+    task = schema.contract.task
+    if params.evaluate.costs and task != "binary":
+        raise UserError(f"params.yaml: evaluate.costs: is for a target of two classes, this one is {task}; use null")
+    automatic = task == "binary" and params.evaluate.threshold == "auto"
     if not (params.evaluate.folds or automatic):
         return {}, params
     number = params.evaluate.folds or _folds.DEFAULT
     with timed(f"predicting {min(len(train), _folds.MOST_ROWS):,} training rows out of fold, {number} folds"):
         predicted = _folds.predict_out_of_fold(train, schema.contract, schema.split, params)
-    scores = predicted.scores(schema.contract.task) if params.evaluate.folds else {}
+    scores = predicted.scores(task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
     chosen = {"threshold": _threshold.choose(predicted, params.evaluate.costs)}

@@ -44,6 +44,11 @@ WRONG = [
     ("method: time", "method: group", "split.group_column: got null; split.method group needs the name of a column"),
     ("time_column: time_hour", "time_column: null", "split.time_column: got null; split.method time needs"),
     ("threshold: auto", "threshold: 2", "evaluate.threshold: got 2; expected a number from 0 to 1 or auto"),
+    ("folds: 5", "folds: 1", "evaluate.folds: got 1; expected 0 (off) or 2 to 20"),
+    ("folds: 5", "folds: 21", "evaluate.folds: got 21; expected a whole number from 0 to 20 or null"),
+    ("costs: null", "costs: 5", "evaluate.costs: got 5; expected the keys false_positive, false_negative"),
+    ("costs: null", "costs: {false_positive: 1}", "evaluate.costs.false_negative: missing; expected a number above 0"),
+    ("costs: null", "costs: {fp: 1}", "evaluate.costs.fp: unknown key; allowed under evaluate: false_positive"),
     ("name: flights", "name: a/b", "register.name: got 'a/b'; expected a name of at most 100 letters"),
     ("required: false", "required: no", "register.required: got 'no'; expected true or false"),
     ("\nsplit:\n", "\nsplit: 5\nspilt:\n", "split: got 5; expected the keys method, test_size"),
@@ -120,6 +125,13 @@ def test_all_that_is_wrong_is_told_at_once(root: Path, refusal: Callable[[bytes]
 
     assert "max_depth: got 0" in told
     assert "split.test_size: got 7" in told
+
+
+def test_costs_without_an_automatic_threshold_are_refused(root: Path, refusal: Callable[[bytes], str]) -> None:
+    text = (root / "params.yaml").read_text(encoding="utf-8").replace("threshold: auto", "threshold: 0.5")
+    costs = text.replace("costs: null", "costs: {false_positive: 1, false_negative: 2}")
+
+    assert "evaluate.costs: needs evaluate.threshold auto; got 0.5" in refusal(costs.encode())
 
 
 def test_a_long_value_is_cut(root: Path, refusal: Callable[[bytes], str]) -> None:

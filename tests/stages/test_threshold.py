@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import balanced_accuracy_score
 
 from stages import _threshold, evaluate, prepare
+from stages._errors import UserError
 from stages._folds import OutOfFold
 from stages._params import Costs, Params
 
@@ -101,3 +102,21 @@ def test_the_test_rows_have_no_say(params: Callable[..., Params]) -> None:
     threshold = chosen[0][1]
     assert threshold != "auto"
     assert 0 < threshold < 0.4
+
+
+def test_costs_of_a_target_without_two_classes_are_refused(params: Callable[..., Params]) -> None:
+    wanted = params(evaluate={"threshold": "auto", "costs": {"false_positive": 1.0, "false_negative": 2.0}})
+    rows, _, schema = prepare.prepare(table(0).assign(y=lambda frame: frame["a"]), wanted)
+    with pytest.raises(UserError, match=r"evaluate.costs: is for a target of two classes, this one is regression"):
+        evaluate.cross_validate(rows, schema, wanted)
+
+
+def test_dear_misses_lower_the_threshold_and_dear_alarms_raise_it(params: Callable[..., Params]) -> None:
+    chosen = []
+    for missed in (0.2, 4.0, 20.0):
+        costs = {"false_positive": 1.0, "false_negative": missed}
+        wanted = params(model="logistic_regression", evaluate={"threshold": "auto", "costs": costs})
+        rows, _, schema = prepare.prepare(table(0), wanted)
+        chosen.append(evaluate.cross_validate(rows, schema, wanted)[1].evaluate.threshold)
+    assert chosen == sorted(chosen, key=float, reverse=True)
+    assert chosen[0] != chosen[-1]
