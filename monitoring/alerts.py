@@ -53,9 +53,12 @@ def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
     slow = timing.slow_long, limits.slow_burn, timing.later, "five days"
     yield _Burn("HighErrorRate", "critical", "1h", "5m", *fast).alert(limits)
     yield _Burn("SlowErrorBurn", "warning", "6h", "30m", *slow).alert(limits)
+    answered = f'http_request_duration_seconds_bucket{{{PREDICTING},le="+Inf"}}'
     yield Alert(
         "HighLatency",
-        f"job:predict_duration_seconds:p99 > {limits.latency_seconds}",
+        # One large table alone is no sign of a slow service.
+        f"job:predict_duration_seconds:p99 > {limits.latency_seconds} and on (job)"
+        f" round(sum by (job) (increase({answered}[{timing.fast}]))) >= {limits.min_requests}",
         timing.soon, "warning",
         "Predictions are slow: 1 in 100 takes longer than {{ $value | humanizeDuration }}",
         f"The 99th percentile of predicting is {_SECONDS}; the objective is {limits.latency_seconds} s. Look for large"

@@ -60,7 +60,7 @@ class Limits:
     latency_seconds: float = 0.5
     """99th percentile of POST /predict."""
     min_requests: int = 20
-    """Requests to predict within the short window from which on none predicted is strange."""
+    """Requests to predict within the short window from which on none predicted is strange, and slow ones count."""
     usual_requests_per_second: float = 0.05
     """Requests to predict, on average over the busy window, whose stop is noticed."""
     model_age_days: int = 90

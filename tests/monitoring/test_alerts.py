@@ -10,7 +10,7 @@ import yaml
 from monitoring import alerts
 from monitoring.alert import Alert
 from monitoring.timing import LIMITS, PRODUCTION
-from tests.monitoring.cases import Case, cases, unseen
+from tests.monitoring.cases import PREDICT, Case, cases, unseen
 from tests.monitoring.programs import succeeds
 
 RULES = Path("monitoring/prometheus/rules")
@@ -101,6 +101,14 @@ def test_the_day_speaks_where_the_hour_has_too_few_rows(tmp_path: Path, root: Pa
     hour = {'feature:psi:1h{job="api",version="v1",feature="size"}': 0.1}
     case = Case("FeatureDrift", lambda _: {}, (0, 0, 0), labels, "0.50")
     _check(tmp_path, root, _test(case, [(day, 20)], fires=True), _test(case, [(day | hour, 20)], fires=False))
+
+
+@pytest.mark.parametrize(("requests", "fires"), [(3.8, False), (4, True)])
+def test_a_few_large_tables_are_no_slow_service(requests: float, fires: bool, tmp_path: Path, root: Path) -> None:
+    bucket = f"http_request_duration_seconds_bucket{{{PREDICT},le="
+    slow = {f'{bucket}"0.5"}}': 0, f'{bucket}"1.0"}}': requests, f'{bucket}"+Inf"}}': requests}
+    case = Case("HighLatency", lambda _: {}, (0, 0, 0), {"job": "api"}, "995ms")
+    _check(tmp_path, root, _test(case, [(slow, 20)], fires=fires))
 
 
 @pytest.mark.parametrize(("rows", "fires"), [(45, False), (50, False), (51, False), (52, True), (60, True)])
