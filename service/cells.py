@@ -129,7 +129,7 @@ def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> floa
 
     Raises ValueError for anything else, and for a number that float32 cannot hold.
     """
-    plain = _SPACES.sub(" ", text.strip()).replace("’", "'")
+    plain = plain_marks(text.strip())
     if not _number(decimal, thousands).fullmatch(plain):
         raise ValueError("expected a number")
     for mark in thousands:
@@ -207,10 +207,15 @@ def check_form(form: str) -> None:
         raise ValueError("expected an order such as Ymd, dmY, mdy or mY, or a format such as %d/%m/%Y %H:%M")
 
 
+def plain_marks(text: str) -> str:
+    """Return the text with thin and no-break spaces as plain ones, and ``’`` as ``'``."""
+    return text if text.isascii() else _SPACES.sub(" ", text).replace("’", "'")
+
+
 def number_pattern(decimal: Decimal, thousands: str) -> str:
     """Return the regular expression, for Python and RE2, of a number with these marks.
 
-    Write thin and no-break spaces (`SPACES`) as plain ones, and ``’`` as ``'``, before you match.
+    It is for the text that `plain_marks` returns.
     """
     groups = "".join(f"|[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in thousands if mark != decimal)
     return f"[+-]?(?:(?:[0-9]+{groups})(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -238,16 +243,19 @@ def _date_patterns(form: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _moment(parts: dict[str, str | None]) -> datetime:
-    hour, minute, second = (int(parts.get(name) or 0) for name in "HMS")
+    year, month, day = _year(parts), _month(parts), int(parts.get("d") or 1)
+    if not parts.get("H"):
+        return datetime(year, month, day)  # noqa: DTZ001
+    hour, minute, second = int(parts["H"] or 0), int(parts.get("M") or 0), int(parts.get("S") or 0)
     if parts.get("p"):
         if not 1 <= hour <= 12:  # noqa: PLR2004  # of a clock
             raise ValueError("expected an hour from 1 to 12 before AM or PM")
         hour = hour % 12 + (12 if str(parts["p"]).lower() == "p" else 0)
-    days, hour = (1, 0) if (hour, minute, second) == (24, 0, 0) else (0, hour)
-    microsecond = int((parts.get("f") or "0")[:6].ljust(6, "0"))
-    moment = datetime(_year(parts), _month(parts), int(parts.get("d") or 1), hour, minute, second, microsecond)  # noqa: DTZ001
+    midnight = (hour, minute, second) == (24, 0, 0)
+    microsecond = int(parts["f"][:6].ljust(6, "0")) if parts.get("f") else 0  # type: ignore[index]
+    moment = datetime(year, month, day, 0 if midnight else hour, minute, second, microsecond)  # noqa: DTZ001
     try:
-        return moment + timedelta(days=days) - _offset(parts.get("z"))
+        return moment + timedelta(days=midnight) - _offset(parts["z"]) if midnight or parts.get("z") else moment
     except OverflowError:
         raise ValueError(f"expected a date of the years {MINYEAR} to 9999") from None
 

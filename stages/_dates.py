@@ -4,27 +4,20 @@ import re
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from service.cells import parse_date, parse_moment
-from stages._findings import LEAVE_OUT, Cells, cast, read_text
+from stages._findings import LEAVE_OUT, Cells, Distinct, read_text
 from stages._params import DataParams
 
 _TRIED = 32
 _SAMPLE = 1000
 _HALF = 0.5
 _FORMS = ("Ymd", "dmY", "mdY", "dmy", "mdy", "ymd", "mY")
-_WRITTEN_AS_NUMBER = {
-    "%Y%m": "(?:19|20)[0-9]{4}",
-    "%y%m%d": "[0-9]{6}",
-    "%Y%m%d": "(?:19|20)[0-9]{6}",
-    "%Y%m%d%H%M": "(?:19|20)[0-9]{10}",
-    "%Y%m%d%H%M%S": "(?:19|20)[0-9]{12}",
-}
-"""Dates that are written as one whole number: the form, and what it looks like."""
+_WRITTEN_AS_NUMBER = {6: ("%Y%m", "%y%m%d"), 8: ("%Y%m%d",), 12: ("%Y%m%d%H%M",), 14: ("%Y%m%d%H%M%S",)}
+"""Dates that are written as one whole number, by the number of digits."""
 _FEWEST_DATES = 3
 _LAST_YEAR = 9999
 
@@ -32,50 +25,51 @@ _Moment = tuple[datetime, bool]
 """A moment in UTC, and whether its text names a time zone."""
 
 
-def find_said_form(cells: Cells, data: DataParams) -> str | None:
-    """Return the form that data.dates says: by column, or for every column in which all cells fit."""
-    if data.dates is None or isinstance(data.dates, dict):
-        return (data.dates or {}).get(cells.name)
-    texts = cells.texts.slice(0, _TRIED).drop_null().to_pylist()
-    if not texts or _parse_all(texts, data.dates) is None:
+def read_said_dates(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Series | None:
+    """Read a column as data.dates says: by column, or in one form for every column in which all cells fit."""
+    by_column = isinstance(data.dates, dict)
+    form = data.dates.get(cells.name) if isinstance(data.dates, dict) else data.dates
+    head = cells.texts.slice(0, _TRIED).drop_null().to_pylist()
+    if form is None or (not by_column and (not head or _parse_all(head, form) is None)):
         return None
-    return data.dates if _parse_all(pc.unique(cells.texts).drop_null().to_pylist(), data.dates) else None
-
-
-def read_said_dates(cells: Cells, form: str, dates: dict[str, str]) -> pd.Series:
-    dates[cells.name] = form
-    texts = pc.unique(cells.texts).drop_null()
-    parsed = _parse_all(texts.to_pylist(), form)
-    if parsed is None:
-        stray = next(text for text in texts.to_pylist() if _parse_all([text], form) is None)
+    distinct = cells.distinct()
+    parsed = _parse_all(distinct.texts, form)
+    if parsed is None and by_column:
+        stray = next(text for text in distinct.texts if _parse_all([text], form) is None)
         cells.report(cells.row_of(stray), f"is no date in the form {form}, which data.dates says")
         return read_text(cells)
-    return _as_series(cells, texts, parsed)
+    if parsed is not None:
+        dates[cells.name] = form
+    return None if parsed is None else _as_series(cells, distinct, parsed)
 
 
-def read_dates(cells: Cells, dates: dict[str, str], *, labels: bool) -> pd.Series | None:
+def read_iso_dates(cells: Cells) -> pd.Series | None:
+    """Read a column in ISO 8601, all with a zone or all without; None for another."""
+    for zone in (None, "UTC"):
+        moments = cells.cast(pa.timestamp("us", zone))
+        if moments is not None:
+            return read_moments(cells, moments)
+    return None
+
+
+def read_dates(cells: Cells, distinct: Distinct, dates: dict[str, str], *, labels: bool) -> pd.Series | None:
     """Read a column of dates in one form; None for another.
 
     Reports dates that two forms can read, a mixture with and without time zone, and single cells
     that are no such dates; not in a target that `labels` says to hold classes.
     """
-    for zone in (None, "UTC"):
-        moments = cast(cells, pa.timestamp("us", zone))
-        if moments is not None:
-            return read_moments(cells, moments)
-    texts = pc.unique(cells.texts).drop_null()
-    every: list[str] = texts.to_pylist()
-    if not any(letter.isdigit() for text in every[:_SAMPLE] for letter in text):
+    texts = distinct.texts
+    if not any(letter.isdigit() for text in texts[:_SAMPLE] for letter in text):
         return None
-    parsed = {form: moments for form in _candidates(every) if (moments := _parse_all(every, form)) is not None}
+    parsed = {form: moments for form in _candidates(texts) if (moments := _parse_all(texts, form)) is not None}
     if len(parsed) == 1:
         ((form, moments),) = parsed.items()
         if form != "Ymd":
             dates[cells.name] = form
-        return _as_series(cells, texts, moments)
+        return _as_series(cells, distinct, moments)
     if labels:
         return None
-    reported = _report_two_readings(cells, every, parsed) if parsed else _report_strays(cells, every)
+    reported = _report_two_readings(cells, texts, parsed) if parsed else _report_strays(cells, distinct)
     return read_text(cells) if reported else None
 
 
@@ -92,15 +86,13 @@ def _parse_all(texts: list[str], form: str) -> list[_Moment] | None:
         return None
 
 
-def _as_series(cells: Cells, texts: pa.Array, parsed: list[_Moment]) -> pd.Series:
+def _as_series(cells: Cells, distinct: Distinct, parsed: list[_Moment]) -> pd.Series:
     zoned = [with_zone for _, with_zone in parsed]
     if any(zoned) and not all(zoned):
         rare = 2 * sum(zoned) <= len(zoned)
-        row = cells.row_of(texts[zoned.index(rare)].as_py())
+        row = cells.row_of(distinct.texts[zoned.index(rare)])
         cells.report(row, f"has {'a' if rare else 'no'} time zone, unlike the other dates")
-    values = np.array([*(moment for moment, _ in parsed), None], dtype="datetime64[us]")
-    places = pc.index_in(cells.texts, texts).fill_null(len(parsed)).to_numpy()
-    return pd.Series(values[places], name=cells.name)
+    return pd.Series(distinct.spread([moment for moment, _ in parsed], None, "datetime64[us]"), name=cells.name)
 
 
 def read_moments(cells: Cells, moments: pa.ChunkedArray) -> pd.Series:
@@ -111,8 +103,8 @@ def read_moments(cells: Cells, moments: pa.ChunkedArray) -> pd.Series:
     if pa.types.is_timestamp(moments.type):
         moments = pc.cast(moments, pa.timestamp(moments.type.unit))
     years = pc.year(moments)
-    row = cells.first(pc.or_(pc.less(years, 1), pc.greater(years, _LAST_YEAR)))
-    if row is not None:
+    row = pc.index(pc.or_(pc.less(years, 1), pc.greater(years, _LAST_YEAR)), value=True).as_py()
+    if row >= 0:
         cells.report(row, f"is beyond the years 1 to {_LAST_YEAR}")
         return read_text(Cells(cells.name, moments.cast(pa.string()), cells.findings))
     series: pd.Series[Any] = pc.cast(moments, pa.timestamp("us"), safe=False).to_pandas()
@@ -128,30 +120,30 @@ def _report_two_readings(cells: Cells, texts: list[str], parsed: dict[str, list[
     return True
 
 
-def _report_strays(cells: Cells, texts: list[str]) -> bool:
+def _report_strays(cells: Cells, distinct: Distinct) -> bool:
     """Report the first cell that is no date of the form that most cells have."""
-    sample = texts[:_SAMPLE]
-    fitting = {form: sum(_parse_all([text], form) is not None for text in sample) for form in _candidates(sample)}
-    form = max(fitting, key=lambda form: fitting[form])
-    if fitting[form] < _HALF * len(sample):
+    sample, counts = distinct.texts[:_SAMPLE], distinct.counts[:_SAMPLE]
+    fits = {form: [_parse_all([text], form) is not None for text in sample] for form in _candidates(sample)}
+    form = max(fits, key=lambda form: counts[fits[form]].sum())
+    if counts[fits[form]].sum() < _HALF * counts.sum():
         return False
-    stray = next(text for text in texts if _parse_all([text], form) is None)
+    stray = next(text for text in distinct.texts if _parse_all([text], form) is None)
     cells.report(cells.row_of(stray), f"is not a date in the form {form}, as the other values are")
     return True
 
 
 def report_dates_written_as_numbers(cells: Cells, data: DataParams) -> bool:
     """Report whole numbers that are all dates of the calendar too, such as 20230131."""
-    texts = pc.unique(cells.texts).drop_null()
-    lengths = pc.min_max(pc.utf8_length(texts)).as_py()
-    said = isinstance(data.dates, dict) and cells.name in data.dates
-    if said or lengths["min"] != lengths["max"] or len(texts) < _FEWEST_DATES:
+    lengths = pc.min_max(pc.utf8_length(cells.texts)).as_py()
+    forms = _WRITTEN_AS_NUMBER.get(lengths["min"], ())
+    if lengths["min"] != lengths["max"] or not forms or (isinstance(data.dates, dict) and cells.name in data.dates):
         return False
-    for form, pattern in _WRITTEN_AS_NUMBER.items():
-        if cells.all_match(pattern) and _parse_all(texts.to_pylist(), form) is not None:
-            first = texts[0].as_py()
-            problem = f"may be a number or the date {parse_date(first, form):%Y-%m-%d}, and nothing tells which"
+    texts = cells.distinct().texts
+    for form in forms:
+        years = form.startswith("%y") or all(text.startswith(("19", "20")) for text in texts)
+        if len(texts) >= _FEWEST_DATES and years and _parse_all(texts, form) is not None:
+            problem = f"may be a number or the date {parse_date(texts[0], form):%Y-%m-%d}, and nothing tells which"
             remedy = f"set data.dates: {{{cells.name}: '{form}'}}, or null for numbers, or {LEAVE_OUT}"
-            cells.report(cells.row_of(first), problem, remedy)
+            cells.report(cells.row_of(texts[0]), problem, remedy)
             return True
     return False

@@ -1,9 +1,11 @@
 """All that is wrong with a table, found in one run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -93,30 +95,43 @@ class Cells:
         """Return the first row with this text."""
         return int(pc.index(self.texts, text).as_py())
 
-    def all_match(self, pattern: str) -> bool:
-        """Return whether every known cell is of this regular expression (RE2)."""
-        return self.first(pc.invert(pc.match_substring_regex(self.texts, f"^(?:{pattern})$"))) is None
+    def distinct(self) -> "Distinct":
+        """Return the different texts."""
+        counted = pc.value_counts(self.texts.drop_null())
+        values = counted.field("values")
+        return Distinct(self.texts, values, counted.field("counts").to_numpy(), values.to_pylist())
 
-    def first(self, mask: pa.ChunkedArray) -> int | None:
-        """Return the first row for which `mask` is true."""
-        row = int(pc.index(mask, value=True).as_py())
-        return None if row < 0 else row
+    def cast(self, kind: pa.DataType) -> pa.ChunkedArray | None:
+        """Return the texts parsed as `kind`; None if a cell is no such text.
+
+        The first values are tried before all: Arrow parses on after a failure, and a failure costs
+        it a hundred times what a number does.
+        """
+        try:
+            pc.cast(self.texts.slice(0, _TRIED), kind)
+            return pc.cast(self.texts, kind)
+        except pa.ArrowInvalid:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """The different texts of a column, in the order in which they come."""
+
+    cells: pa.ChunkedArray
+    array: pa.Array
+    counts: npt.NDArray[np.int64]
+    """How many rows have each."""
+    texts: list[str]
+
+    def spread(self, values: Sequence[Any], missing: Any, dtype: str = "float64") -> npt.NDArray[Any]:
+        """Return for each row the value of its text, where `values` has one for each different text."""
+        places = pc.index_in(self.cells, self.array).fill_null(len(self.texts)).to_numpy()
+        spread: npt.NDArray[Any] = np.array([*values, missing], dtype=dtype)[places]
+        return spread
 
 
 def read_text(cells: Cells) -> pd.Series:
     """Return the texts as they are."""
     series: pd.Series[Any] = cells.texts.cast(pa.large_string()).to_pandas().astype("str").rename(cells.name)
     return series
-
-
-def cast(cells: Cells, kind: pa.DataType) -> pa.ChunkedArray | None:
-    """Parse text as `kind`; None if a cell is no such text.
-
-    The first values are tried before all: Arrow parses on after a failure, and a failure costs
-    it a hundred times what a number does.
-    """
-    try:
-        pc.cast(cells.texts.slice(0, _TRIED), kind)
-        return pc.cast(cells.texts, kind)
-    except pa.ArrowInvalid:
-        return None

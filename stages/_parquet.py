@@ -15,10 +15,10 @@ from stages._dates import read_moments
 from stages._entry import log
 from stages._errors import UserError
 from stages._findings import Cells
-from stages._infer import as_booleans
 from stages._numbers import LARGEST_EXACT, report_unfit
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
+_WIDEST = 64
 _NO_FEATURE = "turn it into numbers or text, or list it under data.ignore"
 
 
@@ -38,7 +38,7 @@ class ParquetFile:
 
     def columns(self, names: Sequence[str]) -> list[pa.ChunkedArray]:
         """Read the columns of these names, in this order."""
-        table = _guarded(self.path, lambda: self._file.read(columns=list(names)))
+        table = _guarded(self.path, lambda: self._file.read(columns=list(names), use_threads=False))
         return [table[name] for name in names]
 
 
@@ -67,7 +67,7 @@ def read_native(cells: Cells) -> pd.Series:
     if is_text(kind) or pa.types.is_time(kind):
         series: pd.Series[Any] = column.cast(pa.large_string()).to_pandas().astype("str")
     elif pa.types.is_boolean(kind):
-        series = as_booleans(column)
+        series = column.to_pandas().astype("boolean" if column.null_count else "bool")
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         series = read_moments(cells, column)
     elif pa.types.is_null(kind):
@@ -83,8 +83,11 @@ def read_native(cells: Cells) -> pd.Series:
 def _read_numbers(cells: Cells) -> pd.Series:
     """Return int64 if the type is of whole numbers and none is missing, else float64 with NaN."""
     column, kind = cells.texts, cells.texts.type
-    numbers = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy()
     whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
-    report_unfit(Cells(cells.name, column, cells.findings), numbers, whole=whole)
-    exact = bool(np.all(np.abs(np.nan_to_num(numbers)) <= LARGEST_EXACT))
-    return pd.Series(numbers.astype(np.int64) if whole and exact and not column.null_count else numbers)
+    if not (whole and kind.bit_width < _WIDEST):
+        numbers = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+        report_unfit(cells, numbers)
+        whole = whole and not np.any(np.abs(numbers) > LARGEST_EXACT)  # others were reported
+    wanted = pa.int64() if whole and not column.null_count else pa.float64()
+    series: pd.Series[Any] = pc.cast(column, wanted, safe=False).to_pandas()
+    return series

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 
 from service.cells import EVERY_COLUMN, Reading
 from stages._csv import read_csv
@@ -63,9 +64,13 @@ def read_table(data: DataParams) -> tuple[pd.DataFrame, Reading]:
 
 
 def _too_large(path: Path) -> str:
+    size = f"{path.stat().st_size / 1e6:,.0f} MB"
+    if path.suffix == ".parquet":
+        about = pyarrow.parquet.read_metadata(path)
+        size += f", {about.num_rows:,} rows of {about.num_columns:,} columns"
     return (
-        f"{path}: needs more memory than there is (the file has {path.stat().st_size / 1e9:.2g} GB, in memory the "
-        "table takes several times as much); list columns under data.ignore, use fewer rows, or give more memory"
+        f"{path}: needs more memory than there is ({size}; in memory a table is several times as large as its file); "
+        "list columns under data.ignore, use fewer rows, or give more memory"
     )
 
 

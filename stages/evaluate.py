@@ -25,6 +25,7 @@ from stages._errors import UserError
 from stages._metrics import Classified, Predicted
 from stages._params import Params
 from stages._schema import Schema
+from stages._spreadsheet import write_csv
 from stages._units import Units
 
 
@@ -153,9 +154,9 @@ def _describe(found: dict[str, float], schema: Schema, params: Params, units: Un
 def _write(found: dict[str, float], units: Units, tables: Tables, facts: _card.Facts) -> None:
     counted = {"interval_unit": units.name, "interval_units": units.count}
     _files.write_json(_files.METRICS, dict(sorted((found | counted).items())))
-    _files.write_text(_files.SLICES, tables.slices.to_csv(index=False, lineterminator="\n"))
+    write_csv(_files.SLICES, tables.slices)
     for name, table in tables.plots.items():
-        _files.write_text(_files.PLOTS / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_csv(_files.PLOTS / f"{name}.csv", table)
     _files.write_text(_files.CARD, _card.card(facts))
 
 
