@@ -144,7 +144,7 @@ def test_a_model_that_saw_every_test_row_is_not_comparable(params: Make) -> None
 def test_decisions_stay_fair_while_a_table_grows_five_times(params: Make, name: str) -> None:
     champion: tuple[service.model.Model, pd.DataFrame, Split] | None = None
     for rows in range(6_000, 9_001, 600):
-        wanted = params(split=split(name), max_depth=4)
+        wanted = params(split=split(name), model="random_forest", n_estimators=40, max_depth=6)
         fitted, test, schema = prepare.prepare(grown(rows), wanted)
         content = export.export(train.train(fitted, schema.contract, wanted), schema.contract)
         model = service.model.from_bytes(content, str(rows))
