@@ -1,5 +1,6 @@
 """The difference of two models on the same rows, and what may be compared at all."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from sklearn import metrics
 from service.contract import Contract, NumberFeature
 from service.model import Model
 from stages import _champion
+from stages._champion import Standing
 from stages._errors import NotComparableError
+from stages._schema import Split
 
 FEATURE = NumberFeature(name="a", nullable=False, minimum=0, maximum=1, bin_edges=(), bin_shares=(1.0, 0.0))
 BINARY = Contract(task="binary", target="y", classes=("no", "yes"), positive="yes", features=(FEATURE,))
@@ -91,3 +94,20 @@ def test_a_champion_that_wants_numbers_cannot_read_words() -> None:
 
     with pytest.raises(NotComparableError, match="it cannot read the test rows"):
         _champion.compare(scorer(BINARY), scorer(other), words, seed=0)
+
+
+@pytest.mark.parametrize(("groups", "has"), [(40, True), (10, False)])
+def test_the_interval_counts_the_groups_of_the_split(groups: int, has: bool) -> None:
+    split = Split(method="group", column="g", test_size=0.5)
+    table = pd.concat([rows(seed) for seed in range(10)], ignore_index=True)
+    table["g"] = np.arange(len(table)) % groups
+    noise = np.random.default_rng(1).normal(size=groups)[table["g"]]
+    table["y"] = np.where(table["a"] + noise > 0.5, "yes", "no")
+    candidate: Any = SimpleNamespace(model=scorer(BINARY), split=split)
+
+    found = _champion.compare_candidate(candidate, Standing("1", scorer(BINARY, "turned"), split), table, seed=0)
+    by_row = _champion.compare(scorer(BINARY), scorer(BINARY, "turned"), table, seed=0)
+
+    assert (found.low < found.difference < found.high) is has
+    assert ("too few independent units for an interval" in found.describe("1")) is not has
+    assert not has or found.high - found.low != pytest.approx(by_row.high - by_row.low, rel=0.02)

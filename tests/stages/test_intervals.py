@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import stats
 from sklearn import metrics
 
 from stages import _intervals, _metrics
@@ -218,3 +219,23 @@ def test_many_classes_are_left_out_in_fewer_blocks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_intervals, "_BUDGET", 1)
     _, left_out = _intervals._leave_out(several(rows=400), Units("row", np.arange(400)), 0)["roc_auc"]
     assert len(left_out) == _intervals._FEWEST_BLOCKS
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    values = np.tile([1.0, 3.0], 15)
+    left_out = (values.sum() - values) / 29
+
+    found = _intervals.jackknife(float(values.mean()), left_out, _intervals._IDENTITY)
+
+    assert found == pytest.approx(stats.t.interval(0.95, 29, values.mean(), values.std(ddof=1) / np.sqrt(30)))
+
+
+def test_units_of_which_few_matter_are_worth_fewer() -> None:
+    values = np.repeat([1.0, -1.0, 0.001], [2, 2, 36])
+    left_out = (values.sum() - values) / 39
+
+    low, high = _intervals.jackknife(float(values.mean()), left_out, _intervals._IDENTITY)
+
+    freedom = 3 * 4**2 / 4
+    half = stats.t.ppf(0.975, freedom) * values.std(ddof=1) / np.sqrt(40)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.01)
