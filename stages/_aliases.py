@@ -81,14 +81,13 @@ def _bring(registry: Registry, alias: str, release: Release) -> None:
     version = registry.find(release.onnx_md5)
     wanted = str(version.version) if version else None
     known = _history.holder(registry.moves(), alias)
-    now = datetime.now(UTC)
     if found not in (known, wanted):
         log(f"somebody moved the alias {alias} of {registry.name} from {known or 'none'} to {found or 'none'} by hand")
-        registry.keep(Move(when=now, alias=alias, before=known, after=found, why=_BY_HAND))
+        registry.keep(Move(when=datetime.now(UTC), alias=alias, before=known, after=found, why=_BY_HAND))
     if found == wanted:
         if known != found:  # killed before the move was noted
-            registry.keep(Move(when=now, alias=alias, before=known, after=found, why=release.reason))
+            registry.keep(Move(when=datetime.now(UTC), alias=alias, before=known, after=found, why=release.reason))
         return
     if wanted is None:
         log(f"the registry has no version of the model in service; {registry.name}@{alias} is deleted")
-    registry.move(alias, wanted, release.reason, now)
+    registry.move(alias, wanted, release.reason, datetime.now(UTC))

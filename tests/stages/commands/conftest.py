@@ -168,6 +168,7 @@ class Workspace:
 def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Give a workspace in which model 0 was trained; nothing is released."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow itself sets it, for all tests that follow
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
     raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
