@@ -1,5 +1,6 @@
 """Rows of CSV, which are text, checked against the contract and encoded column by column."""
 
+import contextlib
 import csv
 import io
 import re
@@ -42,15 +43,17 @@ def find_head(contract: Contract, text: str) -> Head | None:
     skipped = hint.end() if hint else 0
     own = hint.group(1) if hint else contract.reading.delimiter
     known = {*(feature.name for feature in contract.features), *contract.left_out}
-    heads = [
-        Head(names, delimiter, skipped)
-        for delimiter in dict.fromkeys((own, contract.reading.delimiter, _PLAIN))
-        if (names := _first_row(text[skipped:], delimiter))
-    ]
-    return next((head for head in heads if known.intersection(map(_clean, head.names))), heads[0] if heads else None)
+    for delimiter in dict.fromkeys((own, contract.reading.delimiter, _PLAIN)):
+        with contextlib.suppress(csv.Error):  # raised below if no other delimiter fits
+            names = _first_row(text[skipped:], delimiter)
+            if known.intersection(map(_clean, names)):
+                return Head(names, delimiter, skipped)
+    names = _first_row(text[skipped:], own)
+    return Head(names, own, skipped) if names else None
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:
+    """Return the cells of the first line that is not empty."""
     return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)), [])
 
 

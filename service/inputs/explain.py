@@ -12,7 +12,7 @@ from service.cells import Value
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import extent
-from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong
+from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong, read_value
 
 _SHOWN_CHARACTERS: Final = 80
 _BLOCK: Final = 256
@@ -144,7 +144,7 @@ def check_number(instances: int, limit: int) -> None:
 
 
 def check_all(
-    fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0, read: Read = Reader.value
+    fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0, read: Read = read_value
 ) -> list[list[Value]]:
     """Compare instances with the contract, `first` being the number of the first, and return their values.
 
@@ -159,7 +159,7 @@ def check_all(
 
 
 def check(
-    fields: Fields, number: int | None, instance: Any, findings: Findings, read: Read = Reader.value
+    fields: Fields, number: int | None, instance: Any, findings: Findings, read: Read = read_value
 ) -> list[Value]:
     """Compare one instance with the contract, and return the values of the features."""
     if not isinstance(instance, dict):

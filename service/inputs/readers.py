@@ -220,6 +220,16 @@ class _Dates(Reader):
         return date_numbers(value, self._parts) if isinstance(value, datetime) else (nan,) * len(self._parts)
 
 
+def read_value(reader: Reader, raw: Any) -> Value:
+    """Return the value of a member of a JSON object. Raises Wrong."""
+    return reader.value(raw)
+
+
+def read_cell(reader: Reader, raw: Any) -> Value:
+    """Return the value of a CSV's cell. Raises Wrong."""
+    return reader.cell(raw)
+
+
 def _iso(text: str) -> datetime:
     try:
         return cells.parse_date(text[:_LONGEST_DATE])

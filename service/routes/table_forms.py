@@ -17,7 +17,7 @@ from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Head, find_head
 from service.inputs.explain import Fields, Findings, Read
-from service.inputs.readers import Reader
+from service.inputs.readers import read_cell, read_value
 from service.inputs.rows import Encoded, Unclear
 from service.scoring.serving import Scored, Served, Value, class_name
 
@@ -51,7 +51,7 @@ class Form(ABC):
             self.rows += len(encoded.numbers)
         return scored
 
-    def closely(self, fields: Fields, instances: Iterable[Any], read: Read = Reader.value) -> Encoded | None:
+    def closely(self, fields: Fields, instances: Iterable[Any], read: Read = read_value) -> Encoded | None:
         """Find out what is wrong with instances, or encode them if nothing is."""
         before = self.findings.count
         checked = explain.check_all(fields, instances, self.findings, self.rows, read)
@@ -111,7 +111,7 @@ class Csv(Form):
         try:
             encoded: Encoded | None = reader.encode(rows)
         except Unclear:
-            encoded = self.closely(reader.fields, reader.instances(rows, self.rows), Reader.cell)
+            encoded = self.closely(reader.fields, reader.instances(rows, self.rows), read_cell)
         if encoded is not None:
             self.check_strict(encoded, lambda row, feature: reader.get(rows[row], feature))
         return encoded

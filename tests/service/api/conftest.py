@@ -26,7 +26,7 @@ from service.app import Api, create_app
 from service.contract import Contract
 from service.http.connections import Connection
 from service.settings import Settings
-from stages import export, prepare, train
+from stages import _tables, export, prepare, train
 from stages._params import Params
 from tests.service.artifacts import Root
 
@@ -186,6 +186,37 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
     return lambda target="binary", strict=(), threshold=0.5, model_name="random_forest": make(
         target, strict, threshold, model_name
     )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A service whose model was trained on a CSV file, and what the pipeline says about its rows."""
+
+    service: Service
+    scores: npt.NDArray[np.float32]
+
+
+@pytest.fixture
+def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
+    """Give a function that trains on a CSV file with the target `y`, and starts an API."""
+    with contextlib.ExitStack() as running:
+
+        def learn(content: bytes, model_name: str = "logistic_regression", **data: Any) -> Learnt:
+            path = tmp_path / "table.csv"
+            path.write_bytes(content)
+            params = _params(root).model_copy(update={"model": model_name})
+            changes = data | {"path": str(path), "ignore": data.get("ignore", [])}
+            params = params.model_copy(update={"data": params.data.model_copy(update=changes)})
+            table, reading = _tables.read_table(params.data)
+            rows, _, schema = prepare.prepare(table, params, reading)
+            exported = export.export(train.train(rows, schema.contract, params), schema.contract)
+            released = Root(tmp_path)
+            released.write(exported, b'{"threshold": 0.5}', name="shop")
+            artifact = Artifact(released, model.load(released.model))
+            service = running.enter_context(_run(artifact, tmp_path))
+            return Learnt(service, artifact.model.scores(schema.contract.encode(table)))
+
+        yield learn
 
 
 @contextlib.contextmanager
