@@ -93,14 +93,16 @@ def test_the_training_file_sent_back_gets_the_pipeline_s_scores(learn: Learn, da
 
     answer = learnt.service.post(without_target, "text/csv")
 
-    np.testing.assert_array_equal(np.float32(scores("csv", answer)), learnt.scores[:, 1])
+    np.testing.assert_array_equal(np.array(scores("csv", answer), np.float32), learnt.scores[:, 1])
     # As rows of JSON too, with their texts and empty cells, and the column that is no feature.
     rows = [
         row | {name: json.loads(row[name]) for name in ("income", "member") if row[name] not in {"NA", "-", ""}}
         for row in csv.DictReader(io.StringIO(without_target), delimiter=delimiter)
     ]
     for form in ("json", "ndjson"):
-        np.testing.assert_array_equal(np.float32(scores(form, ask(learnt.service, form, rows))), learnt.scores[:, 1])
+        np.testing.assert_array_equal(
+            np.array(scores(form, ask(learnt.service, form, rows)), np.float32), learnt.scores[:, 1]
+        )
 
 
 @pytest.mark.parametrize("form", FORMS)
