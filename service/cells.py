@@ -29,22 +29,21 @@ MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
 
 _PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
 _SPACES: Final = re.compile(SPACES)
-_MONTHS: Final = (
-    *("january", "february", "march", "april", "may", "june"),
-    *("july", "august", "september", "october", "november", "december"),
+_MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
+_ZONES: Final = (
+    "Z:0 UTC:0 UT:0 GMT:0 WET:0 CET:1 WEST:1 CEST:2 EET:2 EEST:3 MSK:3 JST:9 "
+    "EST:-5 EDT:-4 CST:-6 CDT:-5 MST:-7 MDT:-6 PST:-8 PDT:-7"
 )
-_HOURS_AHEAD: Final = {
-    **dict.fromkeys(("Z", "UTC", "UT", "GMT", "WET"), 0),
-    **dict(zip(("CET", "CEST", "WEST", "EET", "EEST", "MSK", "JST"), (1, 2, 1, 2, 3, 3, 9), strict=True)),
-    **dict(
-        zip(("EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT"), (-5, -4, -6, -5, -7, -6, -8, -7), strict=True)
-    ),
-}
+_HOURS_AHEAD: Final = {name: int(hours) for name, hours in (zone.split(":") for zone in _ZONES.split())}
 """Zone names, without regard to the season; names that two zones share (IST, BST) are left out."""
 
+_MONTH: Final = (
+    r"(?P<b>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
 _PARTS: Final = {
     "d": r"(?P<d>\d{1,2})(?:st|nd|rd|th)?",
-    "m": r"(?:(?P<m>\d{1,2})|(?P<b>[a-z]{3,9})\.?)",
+    "m": rf"(?:(?P<m>\d{{1,2}})|{_MONTH}\.?)",
     "Y": r"(?P<Y>\d{4})",
     "y": r"(?P<y>\d{2})",
 }
@@ -57,7 +56,7 @@ _TIME: Final = (
 )
 _DIRECTIVES: Final = {
     **{letter: rf"(?P<{letter}>\d{{1,2}})" for letter in "dmyHMS"},
-    **dict.fromkeys("bB", r"(?P<b>[a-z]{3,9})"),
+    **dict.fromkeys("bB", _MONTH),
     **dict.fromkeys("aA", r"[a-z]{3,9}"),
     **dict.fromkeys("zZ", _ZONE),
     "Y": r"(?P<Y>\d{4})",
@@ -268,13 +267,8 @@ def _year(parts: dict[str, str | None]) -> int:
 
 
 def _month(parts: dict[str, str | None]) -> int:
-    name = (parts.get("b") or "").lower()
-    if not name:
-        return int(parts.get("m") or 1)
-    for month, full in enumerate(_MONTHS, start=1):
-        if full.startswith(name) or name == "sept" == full[:4]:
-            return month
-    raise ValueError("expected the English name of a month")
+    name = parts.get("b")
+    return _MONTHS.index(name[:3].lower()) // 3 + 1 if name else int(parts.get("m") or 1)
 
 
 def _offset(zone: str | None) -> timedelta:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from service.cells import Reading
 from stages._entry import log
 from stages._errors import UserError
-from stages._findings import Findings
+from stages._findings import Findings, Source
 from stages._formats import GZIP, read_text
 from stages._params import DataParams
 
@@ -90,18 +92,7 @@ class CsvFile:
         return opened(self.path, "rt", encoding=self.encoding, newline="")
 
 
-@dataclass(frozen=True, slots=True)
-class CsvTable:
-    """The cells as they stand in the file."""
-
-    file: CsvFile
-    names: list[str]
-    columns: list[pa.ChunkedArray]
-    row_names: bool
-    """True if a first column without a name, which counted the rows, is left out."""
-
-
-def read_csv(data: DataParams, findings: Findings) -> CsvTable:
+def read_csv(data: DataParams, findings: Findings) -> Source:
     """Read the file as columns of text, one for each name of its header.
 
     Rows of another width are reported in `findings` and left out. Raises UserError for what is no table.
@@ -135,27 +126,19 @@ def _find_delimiter(content: bytes, findings: Findings) -> str:
     if len(content) > _SAMPLE:
         sample = sample[: sample.rfind("\n") + 1] or sample
     scores = {delimiter: _share_of_whole_rows(sample, delimiter) for delimiter in _USUAL + _UNUSUAL}
-    candidates = _USUAL if any(scores[delimiter] for delimiter in _USUAL) else [*_USUAL[0], *_whole(_UNUSUAL, scores)]
-    if len(_whole(candidates, scores)) > 1:
-        spoken = " or ".join(DELIMITERS.get(delimiter, delimiter) for delimiter in _whole(candidates, scores))
+    if not any(scores[delimiter] for delimiter in _USUAL):
+        return next((delimiter for delimiter in _UNUSUAL if scores[delimiter] == 1), ",")
+    whole = [delimiter for delimiter in _USUAL if scores[delimiter] == 1]
+    if len(whole) > 1:
+        spoken = " or ".join(DELIMITERS[delimiter] for delimiter in whole)
         findings.add(f"the delimiter may be {spoken}: both give every row as many fields", "set data.delimiter")
-    return max(candidates, key=lambda delimiter: scores[delimiter])
-
-
-def _whole(delimiters: Iterable[str], scores: dict[str, float]) -> list[str]:
-    return [delimiter for delimiter in delimiters if scores[delimiter] == 1]
+    return max(_USUAL, key=lambda delimiter: scores[delimiter])
 
 
 def _share_of_whole_rows(sample: str, delimiter: str) -> float:
-    rows = []
-    for cells in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter):
-        if cells:
-            rows.append(len(cells))
-        if len(rows) > _SAMPLE_ROWS:
-            break
-    if not rows or rows[0] == 1:
-        return 0.0
-    return sum(width == rows[0] for width in rows[1:]) / (len(rows) - 1) if len(rows) > 1 else 1.0
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    header, *widths = list(itertools.islice((len(cells) for cells in reader if cells), _SAMPLE_ROWS)) or [1]
+    return 0.0 if header == 1 else sum(width == header for width in widths) / len(widths) if widths else 1.0
 
 
 def _parse(file: CsvFile, content: bytes, header: Sequence[str], findings: Findings) -> pa.Table:
@@ -187,31 +170,20 @@ def _parse(file: CsvFile, content: bytes, header: Sequence[str], findings: Findi
 
 
 def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
-    ragged = [row for row in file.rows() if len(row[2]) != width]
-    rows = sum(1 for _ in file.rows()) - 1
+    widths = [(first, cells[0].lstrip(), len(cells)) for first, _, cells in file.rows()][1:]
+    ragged = [row for row in widths if row[2] != width]
     sign = DELIMITERS.get(file.delimiter, repr(file.delimiter))
-    if len(ragged) == rows and all(len(cells) == width + 1 for _, _, cells in ragged):
+    if len(ragged) == len(widths) and all(count == width + 1 for _, _, count in ragged):
         problem = f"every row has {width + 1:,} fields, the header names {width:,} (delimiter: {sign})"
         findings.add(problem, "if the first field is the row's name, give it a name in the header or leave it out")
         return
-    for first, last, cells in ragged[:_MOST_RAGGED]:
-        problem = f"line {first} has {len(cells):,} fields, the header names {width:,} (delimiter: {sign})"
-        findings.add(problem, _remedy_for_ragged(first, last, cells, width))
+    for line, start, count in ragged[:_MOST_RAGGED]:
+        problem = f"line {line} has {count:,} fields, the header names {width:,} (delimiter: {sign})"
+        remedy = "close open quotes, quote cells that hold the delimiter, or set data.delimiter if it is another"
+        remedy = "leave cells without a value empty, and " + remedy if count < width else remedy
+        findings.add(problem, "comment lines are not supported: remove it" if start.startswith("#") else remedy)
     if len(ragged) > _MOST_RAGGED:
-        problem = f"{len(ragged):,} rows in all have another number of fields than the header"
-        findings.add(problem, "correct these first, or set data.delimiter if it is another")
-
-
-def _remedy_for_ragged(first: int, last: int, cells: list[str], width: int) -> str:
-    if first < last:
-        return f"the row runs over lines {first} to {last}: close its quotes"
-    if cells[0].lstrip().startswith("#"):
-        return "comment lines are not supported: remove it"
-    if width == 1:
-        return "line 1 must be the header: remove what stands before it, or set data.delimiter"
-    if len(cells) > width:
-        return 'put a cell that holds the delimiter in "quotes", or set data.delimiter if it is another'
-    return "add what is missing, leaving cells without a value empty"
+        findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")
 
 
 def _open_quote(file: CsvFile, line: int) -> UserError:
@@ -241,7 +213,7 @@ def _report_repeated_header(header: Sequence[str], columns: Sequence[pa.ChunkedA
         findings.add("repeats the header", "remove it", row=row)
 
 
-def _without_nameless(file: CsvFile, names: list[str], columns: list[pa.ChunkedArray]) -> CsvTable:
+def _without_nameless(file: CsvFile, names: list[str], columns: list[pa.ChunkedArray]) -> Source:
     """Leave out a nameless first column that counts the rows, and nameless empty columns at the end."""
     width = len(names)
     while width > 1 and not names[width - 1].strip() and _is_empty(columns[width - 1]):
@@ -251,7 +223,9 @@ def _without_nameless(file: CsvFile, names: list[str], columns: list[pa.ChunkedA
     row_names = width > 1 and not names[0].strip() and _counts_rows(columns[0])
     if row_names:
         log(f"{file.path}: the first column has no name and counts the rows; it is left out")
-    return CsvTable(file, names[row_names:width], columns[row_names:width], row_names)
+    left = dict(enumerate(columns))
+    reading = Reading(delimiter=file.delimiter, encoding=file.encoding, row_names=row_names)
+    return Source(names[row_names:width], lambda place: left.pop(place + row_names), file.locate, reading)
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:

@@ -29,18 +29,23 @@ def read_said_dates(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd
     """Read a column as data.dates says: by column, or in one form for every column in which all cells fit."""
     by_column = isinstance(data.dates, dict)
     form = data.dates.get(cells.name) if isinstance(data.dates, dict) else data.dates
-    head = cells.texts.slice(0, _TRIED).drop_null().to_pylist()
-    if form is None or (not by_column and (not head or _parse_all(head, form) is None)):
+    if form is None or (not by_column and _stray(cells.texts.slice(0, _TRIED).drop_null().to_pylist(), form)):
         return None
     distinct = cells.distinct()
     parsed = _parse_all(distinct.texts, form)
-    if parsed is None and by_column:
-        stray = next(text for text in distinct.texts if _parse_all([text], form) is None)
-        cells.report(cells.row_of(stray), f"is no date in the form {form}, which data.dates says")
-        return read_text(cells)
     if parsed is not None:
         dates[cells.name] = form
-    return None if parsed is None else _as_series(cells, distinct, parsed)
+        return _as_series(cells, distinct, parsed)
+    if not by_column:
+        return None
+    row = cells.row_of(_stray(distinct.texts, form) or "")
+    cells.report(row, f"is no date in the form {form}, which data.dates says")
+    return read_text(cells)
+
+
+def _stray(texts: list[str], form: str) -> str | None:
+    """Return the first text that is no date in this form."""
+    return next((text for text in texts if _parse_all([text], form) is None), None)
 
 
 def read_iso_dates(cells: Cells) -> pd.Series | None:
@@ -127,8 +132,8 @@ def _report_strays(cells: Cells, distinct: Distinct) -> bool:
     form = max(fits, key=lambda form: counts[fits[form]].sum())
     if counts[fits[form]].sum() < _HALF * counts.sum():
         return False
-    stray = next(text for text in distinct.texts if _parse_all([text], form) is None)
-    cells.report(cells.row_of(stray), f"is not a date in the form {form}, as the other values are")
+    row = cells.row_of(_stray(distinct.texts, form) or "")
+    cells.report(row, f"is not a date in the form {form}, as the other values are")
     return True
 
 

@@ -4,7 +4,6 @@ Left as text, a column of ``43.93 kg`` would become as many categories as it has
 for an identifier: a loss that nobody notices.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,13 +53,8 @@ _SOME = 0.1
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Disguise:
-    """A text of the column, what is wrong with it, and what to do."""
-
-    text: str
-    problem: str
-    remedy: str = CORRECT
+Disguise = tuple[str, str, str]
+"""A text of the column, what is wrong with it, and what to do."""
 
 
 def find_disguise(texts: pa.Array, counts: npt.NDArray[np.int64]) -> Disguise | None:
@@ -91,22 +85,20 @@ def _explain(texts: pa.Array, counts: npt.NDArray[np.int64], kinds: dict[str, Ma
     if kinds["decorated"].any():
         problem = "is a number or a time with a unit, sign or other mark, which nothing can calculate with"
         remedy = f"write plain numbers (the unit belongs in the column's name), or {LEAVE_OUT}"
-        return Disguise(_first(texts, kinds["decorated"]), problem, remedy)
+        return _first(texts, kinds["decorated"]), problem, remedy
+    either = kinds["date"] & _match(texts, _MONTH_AND_NUMBER)
+    if either.any():
+        remedy = f"set data.dates by column to my or md (or ym, dm), or {LEAVE_OUT}"
+        return _first(texts, either), "may be a month of a year or a day of a month", remedy
     if kinds["date"].any():
-        either = kinds["date"] & _match(texts, _MONTH_AND_NUMBER)
-        if either.any():
-            problem = "may be a month of a year or a day of a month"
-            return Disguise(
-                _first(texts, either), problem, f"set data.dates by column to my or md (or ym, dm), or {LEAVE_OUT}"
-            )
         remedy = f"write dates as 2013-12-31, set data.dates by column, or {LEAVE_OUT}"
-        return Disguise(_first(texts, kinds["date"]), "is a date, and the column is not in one known form", remedy)
-    expected = "is not a number" if kinds["number"].any() else "is neither true nor false"
-    if not kinds["stand-in"].any():
-        comma, point = (kinds["number"] & _match(texts, f"[{mark}]") for mark in ",.")
-        rare = comma if counts[comma].sum() <= counts[point].sum() else point
-        return Disguise(_first(texts, rare), "has other marks than the other numbers of the column")
-    return Disguise(_first(texts, kinds["stand-in"]), f"{expected}, as the other values are")
+        return _first(texts, kinds["date"]), "is a date, and the column is not in one known form", remedy
+    if kinds["stand-in"].any():
+        expected = "is not a number" if kinds["number"].any() else "is neither true nor false"
+        return _first(texts, kinds["stand-in"]), f"{expected}, as the other values are", CORRECT
+    comma, point = (kinds["number"] & _match(texts, f"[{mark}]") for mark in ",.")
+    rare = comma if counts[comma].sum() <= counts[point].sum() else point
+    return _first(texts, rare), "has other marks than the other numbers of the column", CORRECT
 
 
 def _classify(texts: pa.Array) -> dict[str, Mask]:

@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from service.cells import Reading
 from stages._errors import UserError
 
 LEAVE_OUT = "list the column under data.categorical or data.ignore"
-_OF_TARGET = "set data.task: classification if the target holds classes"
 CORRECT = f"correct it, add it to data.missing if it means no value, or {LEAVE_OUT}"
 
 FIRST_ROW = 2
@@ -27,45 +27,43 @@ Locate = Callable[[Iterable[int]], dict[int, str]]
 """Returns where rows (from 0) stand in the file, such as ``line 17``."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    problem: str
-    remedy: str
-    column: str | None
-    row: int | None
-
-
 class Findings:
     """The problems of one file."""
 
     def __init__(self, path: str, target: str) -> None:
-        self.path = path
+        self._path = path
         self._target = target
-        self._findings: list[_Finding] = []
+        self._found: list[tuple[int | None, str | None, str, str]] = []
 
     def add(self, problem: str, remedy: str, column: str | None = None, row: int | None = None) -> None:
         """Keep one problem of the file, of a column or of a cell (`row` counts from 0)."""
-        self._findings.append(_Finding(problem, remedy, column, row))
+        if column == self._target:  # it can neither be left out nor be a category
+            remedy = remedy.replace(LEAVE_OUT, "set data.task: classification if the target holds classes")
+        self._found.append((row, column, problem, remedy))
 
     def stop(self, locate: Locate) -> None:
         """Raise UserError with one line for each problem, if there is one."""
-        if not self._findings:
-            return
-        places = locate({each.row for each in self._findings if each.row is not None})
-        lines = [self._line(each, places) for each in self._findings[:_MOST]]
-        if len(self._findings) > _MOST:
-            lines.append(f"{self.path}: and {len(self._findings) - _MOST:,} more problems; correct these first")
-        raise UserError(*lines)
+        places = locate({row for row, *_ in self._found if row is not None})
+        lines = []
+        for row, column, problem, remedy in self._found[:_MOST]:
+            named = "" if column is None else f"column {column!r}"
+            where = named if row is None else places[row] + (f", {named}:" if named else "")
+            lines.append(f"{self._path}: {where} {problem}; {remedy}".replace(":  ", ": "))
+        if len(self._found) > _MOST:
+            lines.append(f"{self._path}: and {len(self._found) - _MOST:,} more problems; correct these first")
+        if lines:
+            raise UserError(*lines)
 
-    def _line(self, finding: _Finding, places: dict[int, str]) -> str:
-        row = None if finding.row is None else places[finding.row]
-        column = None if finding.column is None else f"column {finding.column!r}"
-        problem = (
-            f"{row}, {column}: {finding.problem}" if row and column else f"{row or column or ''} {finding.problem}"
-        )
-        # The target can neither be left out nor be a category.
-        remedy = finding.remedy.replace(LEAVE_OUT, _OF_TARGET) if finding.column == self._target else finding.remedy
-        return f"{self.path}: {problem.strip()}; {remedy}"
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's columns as they stand in it."""
+
+    names: list[str]
+    column: Callable[[int], pa.ChunkedArray]
+    """Returns the column at a place, once: then it is let go, for text takes more memory than what is made of it."""
+    locate: Locate
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ def _attempts(cells: Cells, data: DataParams, dates: dict[str, str]) -> Iterator
     yield read_dates(cells, distinct, dates, labels=labels)
     disguise = None if labels else find_disguise(distinct.array, distinct.counts)
     if disguise is not None:
-        cells.report(cells.row_of(disguise.text), disguise.problem, disguise.remedy)
+        text, problem, remedy = disguise
+        cells.report(cells.row_of(text), problem, remedy)
     yield read_text(cells)
 
 

@@ -1,7 +1,7 @@
 """A Parquet file as columns in their own types."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from service.cells import Reading
 from stages._dates import read_moments
 from stages._entry import log
 from stages._errors import UserError
-from stages._findings import Cells
+from stages._findings import FIRST_ROW, Cells, Source
 from stages._numbers import LARGEST_EXACT, report_unfit
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
@@ -22,24 +23,21 @@ _WIDEST = 64
 _NO_FEATURE = "turn it into numbers or text, or list it under data.ignore"
 
 
-class ParquetFile:
-    """A Parquet file that is read column by column, or the one line that says why it cannot be."""
+def open_parquet(path: Path) -> Source:
+    """Return the file's columns, read one by one. Raises UserError if it is damaged or has no rows."""
+    # In microseconds dates up to the year 9999 fit; INT96 in nanoseconds turns 9999-12-31 into 1816.
+    file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us"))
+    if file.metadata.num_rows == 0:
+        raise UserError(f"{path}: has columns and no rows; write it anew with rows")
+    names = [name for name in file.schema_arrow.names if not _UNNAMED_INDEX.fullmatch(name)]
+    if len(names) < len(file.schema_arrow.names):
+        log(f"{path}: the unnamed index of a pandas table is left out")
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # In microseconds dates up to the year 9999 fit; INT96 in nanoseconds turns 9999-12-31 into 1816.
-        self._file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us"))
-        if self._file.metadata.num_rows == 0:
-            raise UserError(f"{path}: has columns and no rows; write it anew with rows")
-        every = self._file.schema_arrow.names
-        self.names = [name for name in every if not _UNNAMED_INDEX.fullmatch(name)]
-        if len(self.names) < len(every):
-            log(f"{path}: the unnamed index of a pandas table is left out")
+    def read(place: int) -> pa.ChunkedArray:
+        # On one thread: one that cannot start, for want of memory, ends the process.
+        return _guarded(path, lambda: file.read(columns=[names[place]], use_threads=False))[names[place]]
 
-    def columns(self, names: Sequence[str]) -> list[pa.ChunkedArray]:
-        """Read the columns of these names, in this order."""
-        table = _guarded(self.path, lambda: self._file.read(columns=list(names), use_threads=False))
-        return [table[name] for name in names]
+    return Source(names, read, lambda rows: {row: f"row {row + FIRST_ROW}" for row in rows}, Reading())
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:

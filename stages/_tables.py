@@ -3,10 +3,8 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,27 +15,15 @@ from service.cells import EVERY_COLUMN, Reading
 from stages._csv import read_csv
 from stages._entry import log
 from stages._errors import UserError
-from stages._findings import FIRST_ROW, Cells, Findings, Locate, read_text
-from stages._formats import PARQUET, head_of
+from stages._findings import Cells, Findings, read_text
+from stages._formats import is_parquet
 from stages._infer import read_column
 from stages._numbers import Numbers, convert, find_marks
 from stages._params import DataParams
-from stages._parquet import ParquetFile, is_text, read_native
+from stages._parquet import is_text, open_parquet, read_native
 
 _SHOWN_NAMES = 20
 _LONGEST_NAME = 60
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A file's columns as they stand in it."""
-
-    names: list[str]
-    """Of all columns."""
-    columns: Callable[[Sequence[str]], list[pa.ChunkedArray]]
-    """Returns those of these names."""
-    locate: Locate
-    reading: Reading
 
 
 def read(data: DataParams) -> pd.DataFrame:
@@ -75,45 +61,23 @@ def _too_large(path: Path) -> str:
 
 
 def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
-    head = head_of(path)
-    if path.suffix == ".parquet" and not head.startswith(PARQUET):
-        raise UserError(f"{path}: is named .parquet but is no Parquet file; write it anew or rename it")
     findings = Findings(str(path), data.target)
-    source = _open_parquet(path) if head.startswith(PARQUET) else _open_csv(data, findings)
+    source = open_parquet(path) if is_parquet(path) else read_csv(data, findings)
     names = _checked_names(source.names, data, findings)
     if len(set(names)) < len(names):
         findings.stop(source.locate)
-    original = dict(zip(names, source.names, strict=True))
-    kept = [name for name in names if name not in data.ignore]
-    columns = source.columns([original[name] for name in kept])
     dates: dict[str, str] = {}
     reading = source.reading.model_copy(update={"missing": data.missing_by_column})
-    series = [_read_one(cells, data, reading, dates) for cells in _each(kept, columns, findings)]
-    numbers = [each for each in series if isinstance(each, Numbers)]
-    decimal, thousands = find_marks(numbers, data.decimal)
+    series = [
+        _read_one(Cells(name, source.column(place), findings), data, reading, dates)
+        for place, name in enumerate(names)
+        if name not in data.ignore
+    ]
+    decimal, thousands = find_marks([each for each in series if isinstance(each, Numbers)], data.decimal)
     done = [convert(each, decimal) if isinstance(each, Numbers) else each for each in series]
     findings.stop(source.locate)
     update = {"decimal": decimal, "thousands": thousands, "dates": dates}
     return pd.DataFrame({each.name: each for each in done}), reading.model_copy(update=update)
-
-
-def _open_parquet(path: Path) -> _Source:
-    file = ParquetFile(path)
-    return _Source(file.names, file.columns, lambda rows: {row: f"row {row + FIRST_ROW}" for row in rows}, Reading())
-
-
-def _open_csv(data: DataParams, findings: Findings) -> _Source:
-    table = read_csv(data, findings)
-    reading = Reading(delimiter=table.file.delimiter, encoding=table.file.encoding, row_names=table.row_names)
-    columns = dict(zip(table.names, table.columns, strict=True))
-    return _Source(table.names, lambda names: [columns.pop(name) for name in names], table.file.locate, reading)
-
-
-def _each(names: Sequence[str], columns: list[Any], findings: Findings) -> Iterator[Cells]:
-    """Yield the columns one by one, each let go before the next: text takes more memory than what is made of it."""
-    columns.reverse()
-    for name in names:
-        yield Cells(name, columns.pop(), findings)
 
 
 def _read_one(cells: Cells, data: DataParams, reading: Reading, dates: dict[str, str]) -> pd.Series | Numbers:
@@ -142,50 +106,32 @@ def _checked_names(header: Sequence[str], data: DataParams, findings: Findings) 
     the table has not. A column without a name is called ``column 3`` under data.ignore.
     """
     names = [re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip()) for name in header]
-    for place, name in enumerate(names):
+    for place, name in enumerate(names, start=1):
         if not name:
-            names[place] = f"column {place + 1}"
-            if names[place] not in data.ignore:
-                findings.add(
-                    f"{names[place]} has no name",
-                    f"give it one in the header, or list {names[place]!r} under data.ignore",
-                )
-        if not name.isprintable() and re.search(r"[\x00-\x1f\x7f]", name):
-            findings.add(f"the name of column {place + 1} holds a control character: {name!r}", "rename it")
-    for name, times in Counter(names).items():
-        if times > 1:
-            first = names.index(name) + 1
-            second = names.index(name, first) + 1
-            findings.add(
-                f"the column name {_shortened(name)} stands twice, in columns {first} and {second}", "rename one"
-            )
-    for key, name in _names_in_params(data):
-        if name not in names:
+            names[place - 1] = f"column {place}"
+            if names[place - 1] not in data.ignore:
+                findings.add(f"column {place} has no name", f"give it one, or list 'column {place}' under data.ignore")
+        if re.search(r"[\x00-\x1f\x7f]", name):
+            findings.add(f"the name of column {place} holds a control character: {name!r}", "rename it")
+    for name in (name for name, times in Counter(names).items() if times > 1):
+        first, second = [place for place, each in enumerate(names, start=1) if each == name][:2]
+        findings.add(f"the column name {_shortened(name)} stands twice, in columns {first} and {second}", "rename one")
+    said = {"target": [data.target], "ignore": data.ignore, "categorical": data.categorical, "strict": data.strict}
+    said |= {key: list(value) for key in ("missing", "dates") if isinstance(value := getattr(data, key), dict)}
+    for key, name in ((key, name) for key, columns in said.items() for name in columns):
+        if name not in names and (key, name) != ("missing", EVERY_COLUMN):
             findings.add(f"params.yaml: data.{key}: no column {name!r} in the table", _nearest(name, names))
     return names
-
-
-def _names_in_params(data: DataParams) -> Iterable[tuple[str, str]]:
-    yield "target", data.target
-    for key in ("ignore", "categorical", "strict", "missing", "dates"):
-        value = getattr(data, key)
-        if key in ("ignore", "categorical", "strict") or isinstance(value, dict):
-            yield from ((key, name) for name in value if name != EVERY_COLUMN or key != "missing")
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     folded = {each.casefold(): each for each in reversed(names)}
     near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)
-    shown = ", ".join(_shortened(each) for each in names[:_SHOWN_NAMES])
     more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    has = f"it has {shown}{more}"
-    if near:
-        return f"did you mean {folded[near[0]]!r}? {has}"
-    return (
-        f"{has}; line 1 must be a header; if cells are separated otherwise, set data.delimiter"
-        if len(names) == 1
-        else has
-    )
+    has = f"it has {', '.join(map(_shortened, names[:_SHOWN_NAMES]))}{more}"
+    if len(names) == 1:
+        has += "; line 1 must be a header; if cells are separated otherwise, set data.delimiter"
+    return f"did you mean {folded[near[0]]!r}? {has}" if near else has
 
 
 def _shortened(name: str) -> str:

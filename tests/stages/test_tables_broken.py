@@ -51,7 +51,7 @@ FILES = {
     "gzip, cut off": (PACKED[:-12], "damaged gzip"),
     "gzip, damaged within": (PACKED[:20] + b"\xff\xff" + PACKED[22:], "damaged gzip"),
     "gzip in gzip": (gzip.compress(PACKED), "packed twice"),
-    "gzip and more": (PACKED + b"more", "other bytes follow"),
+    "gzip and more": (PACKED + b"more", "Not a gzipped file"),
     "UTF-16 without a mark": ("a,y\n1,2\n".encode("utf-16-le"), "set data.encoding to utf-16-le or utf-16-be"),
     "Latin-1": ("a,y\n1,2\nMünchen,3\n".encode("latin-1"), "line 3 is not UTF-8; it may say 'München' in cp1252"),
     "two delimiters": (b"a;b,y\n1;2,3\n4;5,6\n", "the delimiter may be comma or semicolon"),
