@@ -13,13 +13,14 @@ import pyarrow.parquet as pq
 from mlflow.tracking import MlflowClient
 
 import service.model
-from stages import _facts, _files, _fitted, _latency, _params, _registry, _tracking
+from stages import _facts, _files, _fitted, _latency, _params, _registry, _results, _tracking
 from stages._entry import log, run
 from stages._errors import UserError
 from stages._facts import Facts
 from stages._gate import Gate, compare_with_baseline
 from stages._params import Params
 from stages._registry import Registry
+from stages._results import Part
 
 
 def register(found: dict[str, float], task: str, params: Params) -> Gate:
@@ -27,15 +28,20 @@ def register(found: dict[str, float], task: str, params: Params) -> Gate:
     return compare_with_baseline(found, task, params.registration.min_gain)
 
 
-def complete(run_id: str, model: service.model.Model, facts: Facts, rows: pd.DataFrame) -> None:
-    """Complete the run: all metrics, how fast it predicts, and what `promote` needs to release the model."""
+def complete(run_id: str, model: service.model.Model, facts: Facts, params: Params, rows: pd.DataFrame) -> None:
+    """Complete the run: test results, how fast the model predicts, and what `promote` needs to release the model."""
     numbers = {name: value for name, value in facts.metrics.items() if isinstance(value, int | float)}
     with mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(numbers | _latency.measure(model, rows))
         mlflow.log_artifact(str(_files.ONNX), "onnx")
         mlflow.log_artifact(str(_files.SCHEMA))
         mlflow.log_text(facts.model_dump_json(indent=2), _registry.FACTS_FILE)
+        _results.log_results(model.contract, params, facts.metrics, _parts(facts, rows))
         mlflow.set_tag(_tracking.ONNX_MD5, model.version)
+
+
+def _parts(facts: Facts, rows: pd.DataFrame) -> list[Part]:
+    return [Part("training", _files.TRAIN, facts.training_rows or 0), Part("test", _files.TEST, len(rows))]
 
 
 def _run_of(experiment_id: str, model_md5: str, model: service.model.Model, params: Params) -> str:
@@ -65,7 +71,7 @@ def main() -> None:
     experiment = _tracking.connect(facts.name)
     with _tracking.told(), _tracking.alone("registry"):
         run_id = _run_of(experiment, str(facts.model_md5), model, params)
-        complete(run_id, model, facts, pd.read_parquet(_files.TEST))
+        complete(run_id, model, facts, params, pd.read_parquet(_files.TEST))
         log(publish(Registry(MlflowClient(), facts.name), facts, run_id, gate))
     if gate.refusal and params.registration.required:
         raise UserError(f"the model is refused: {gate.refusal} (register.required is true)")

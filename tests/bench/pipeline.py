@@ -3,6 +3,7 @@
 Works in a clone of HEAD in a temporary folder and writes build/bench-pipeline.md and .json.
 """
 
+import json
 import os
 import resource
 import subprocess
@@ -21,15 +22,13 @@ STAGES = ("ingest", "validate", "prepare", "train", "export", "evaluate", "regis
 _TRIALS = 3
 _MIB = 1024.0
 _PLAIN_FIT = """
-import time, pandas as pd
-from sklearn.base import clone
-import joblib
-fitted = joblib.load("models/model.joblib")
+import time, joblib, numpy as np, pandas as pd
+from sklearn.ensemble import RandomForestClassifier
 rows = pd.read_parquet("data/prepared/train.parquet")
-encoded = fitted[:-1].transform(rows)
-forest = clone(fitted[-1]).set_params(n_jobs=-1)
+encoded = np.nan_to_num(joblib.load("models/model.joblib")[:1].transform(rows), nan=-1e3)
+forest = RandomForestClassifier(100, max_depth=12, min_samples_leaf=2, n_jobs=-1, random_state=42)
 start = time.perf_counter()
-forest.fit(encoded, rows.iloc[:, -1])
+forest.fit(encoded, rows["arrival"])
 print(time.perf_counter() - start)
 """
 _TEN_TIMES = """
@@ -88,11 +87,19 @@ def idle_repro(folder: Path, clone: Path) -> Row:
     return Row("`dvc repro` with nothing to do / seven stages of `true`", ours, theirs, "s", 1.5)
 
 
+def lift_row_limit(suite: Path) -> None:
+    """Take the limit on the number of rows out of the demo's suite, which ten times the rows would break."""
+    document = json.loads(suite.read_text(encoding="utf-8"))
+    kept = [each for each in document["expectations"] if each["type"] != "expect_table_row_count_to_be_between"]
+    suite.write_text(json.dumps(document | {"expectations": kept}), encoding="utf-8")
+
+
 def growth(clone: Path) -> list[Row]:
-    """Each stage on ten times the rows against the stage on the table as it is, with a forest of five trees."""
+    """Each stage on ten times the rows against the stage on the table as it is, with five trees."""
     params = clone / "params.yaml"
     text = params.read_text(encoding="utf-8")
     params.write_text(text.replace("n_estimators: 100 ", "n_estimators: 5 "), encoding="utf-8")
+    lift_row_limit(clone / "data/suites/flights.json")
     measured = ("validate", "prepare", "train", "export", "evaluate")
     once = {stage: run(clone, sys.executable, "-m", f"stages.{stage}") for stage in measured}
     run(clone, sys.executable, "-c", _TEN_TIMES)
@@ -113,7 +120,7 @@ def measure(folder: Path) -> list[Row]:
     fit = printed(clone, _PLAIN_FIT)
     size = printed(clone, _SIZE)
     rows = [
-        Row("`dvc repro --force` / plain fit of the same forest", whole.seconds, fit, "s", 3.0),
+        Row("`dvc repro --force` / plain fit of a forest of 100 trees, 12 levels", whole.seconds, fit, "s", 3.5),
         Row("peak memory of `dvc repro --force` / table in memory", whole.peak, size, "MiB", 6.0),
         idle_repro(folder, clone),
     ]

@@ -11,13 +11,14 @@ import joblib
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 import service.model
-from stages import _files, _params, _registry, export, prepare, register, train
+from stages import _files, _params, _registry, _results, export, prepare, register, train
 from stages._errors import UserError
 from stages._facts import Facts
 from stages._gate import Gate
@@ -60,6 +61,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
         _files.write_json(_files.SCHEMA, schema.model_dump(mode="json"))
         joblib.dump(pipeline, _files.MODEL)
         _files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+        _files.write_text(_files.CARD, "# Model card\n")
+        _files.write_text(_files.PLOTS / "roc.csv", "fpr,tpr,class\n0,0,yes\n0.2,0.9,yes\n1,1,yes\n")
+        _files.write_text(_files.PLOTS / "residuals.csv", "predicted,residual\n")
         yield folder
 
 
@@ -174,3 +178,37 @@ def test_a_refusal_fails_the_stage_only_where_a_model_is_required(
             "model_md5": _files.md5(_files.MODEL),
             "gate": {"metric": "roc_auc", "value": 0.9, "baseline": 0.5, "passed": False},
         }
+
+
+def test_the_run_holds_the_results_of_the_test_rows(run_stage: Callable[..., ModelVersion | None]) -> None:
+    version = run_stage()
+    assert version
+    client = MlflowClient()
+    run = client.get_run(str(version.run_id))
+    kept = {each.path for each in client.list_artifacts(run.info.run_id)}
+    pictures = {each.path for each in client.list_artifacts(run.info.run_id, "test")}
+
+    assert run.data.metrics["roc_auc"] == METRICS["roc_auc"]
+    assert {"model_card.md", "metrics.json"} <= kept
+    assert pictures == {"test/tables", "test/roc.png"}  # a plot that the task doesn't have is left out
+    assert f"roc_auc {METRICS['roc_auc']:.4f}" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_run_names_the_rows_behind_it(run_stage: Callable[..., ModelVersion | None]) -> None:
+    version = run_stage()
+    assert version
+    inputs = MlflowClient().get_run(str(version.run_id)).inputs.dataset_inputs
+    found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
+
+    for context, path in (("training", _files.TRAIN), ("test", _files.TEST)):
+        rows = f'{{"num_rows": {pq.read_metadata(path).num_rows}}}'
+        assert found[context] == ("t.csv", _files.md5(path), rows)
+
+
+def test_names_with_signs_of_formulas_are_drawn(tmp_path: Path) -> None:
+    table = pd.DataFrame({"feature": ["$a_{b$", "x^2", "#"], "importance": [0.3, 0.2, 0.1]})
+    figure = _results.draw("importance", table)
+    assert figure
+    figure.savefig(tmp_path / "importance.png")
+
+    assert (tmp_path / "importance.png").stat().st_size > 0
