@@ -197,7 +197,7 @@ def test_the_run_holds_the_results_of_the_test_rows(run_stage: Callable[..., Mod
 def test_the_run_names_the_rows_behind_it(run_stage: Callable[..., ModelVersion | None]) -> None:
     version = run_stage()
     assert version
-    inputs = MlflowClient().get_run(str(version.run_id)).inputs.dataset_inputs
+    inputs = MlflowClient().get_run(str(version.run_id)).inputs.dataset_inputs  # type: ignore[union-attr]
     found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
 
     for context, path in (("training", _files.TRAIN), ("test", _files.TEST)):
