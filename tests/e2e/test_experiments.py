@@ -159,3 +159,11 @@ def test_a_failed_experiment_says_what_brings_the_workspace_back(fresh: Any) -> 
     assert (done.returncode, bool(changed)) == (1, True)
     assert not fresh.ok("git", "status", "--short")
     assert "up to date" in fresh.ok("dvc", "status")
+
+
+def test_no_experiment_releases_anything_or_moves_an_alias(fresh: Any) -> None:
+    (registered,) = MlflowClient(f"sqlite:///{fresh.path}/mlflow.db").search_registered_models()
+
+    assert not (fresh.path / "models/releases").exists()
+    assert dict(registered.aliases) == {}
+    assert not [key for key in registered.tags if key.startswith("alias.moved.")]
