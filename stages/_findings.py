@@ -95,7 +95,8 @@ class Cells:
 
     def distinct(self) -> "Distinct":
         """Return the different texts."""
-        counted = pc.value_counts(self.texts.drop_null())
+        counted = pc.value_counts(self.texts)
+        counted = counted.filter(counted.field("values").is_valid())
         values = counted.field("values")
         return Distinct(self.texts, values, counted.field("counts").to_numpy(), values.to_pylist())
 

@@ -1,17 +1,16 @@
 """``params.yaml`` as frozen typed values; whatever is not allowed is refused before any work."""
 
-import codecs
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from service import cells
 from service.cells import EVERY_COLUMN
 from stages import _names
+from stages._cell_rules import MISSING, check_rule
 from stages._errors import UserError
 
 ModelName = Literal[
@@ -25,25 +24,7 @@ ModelName = Literal[
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-_MISSING = ("", "NA", "NaN", "nan", "null", "NULL", "None")
 _LONGEST_VALUE = 60
-
-
-def _checked_form(form: str) -> str:
-    cells.check_form(form)
-    return form
-
-
-def _checked_encoding(name: str) -> str:
-    try:
-        codecs.getincrementaldecoder(name)().decode(b"")
-        "".encode(name)
-    except (LookupError, TypeError):
-        raise ValueError(f"expected the name of an encoding that Python knows, such as cp1252; got {name!r}") from None
-    return name
-
-
-DateForm = Annotated[str, AfterValidator(_checked_form)]
 
 
 class _Section(BaseModel):
@@ -61,22 +42,21 @@ class DataParams(_Section):
     categorical: list[ColumnName] = []
     strict: list[ColumnName] = []
     rare_classes: Literal["error", "drop", "join"] = "error"
-    missing: list[str] | dict[ColumnName, list[str]] = list(_MISSING)
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    encoding: Annotated[str, AfterValidator(_checked_encoding)] | None = None
+    missing: list[str] | dict[str, list[str]] = list(MISSING)
+    delimiter: str | None = None
+    encoding: str | None = None
     decimal: Literal[".", ","] | None = None
-    dates: DateForm | dict[ColumnName, DateForm | None] | None = None
+    dates: str | dict[str, str | None] | None = None
 
-    @field_validator("delimiter", "encoding", "decimal", "dates", mode="before")
-    @classmethod
-    def _auto_is_null(cls, value: Any) -> Any:
-        return None if value == "auto" else value
+    _check_rule = field_validator("missing", "delimiter", "encoding", "decimal", "dates", mode="before")(
+        lambda value, info: check_rule(info.field_name, value)
+    )
 
     @property
     def missing_by_column(self) -> dict[str, tuple[str, ...]]:
         """The texts that mean "no value", by column; ``*`` is for those not named."""
         said = self.missing if isinstance(self.missing, dict) else {EVERY_COLUMN: self.missing}
-        return {EVERY_COLUMN: _MISSING} | {name: tuple(texts) for name, texts in said.items()}
+        return {EVERY_COLUMN: MISSING} | {name: tuple(texts) for name, texts in said.items()}
 
 
 class SplitParams(_Section):

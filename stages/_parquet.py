@@ -19,7 +19,6 @@ from stages._findings import FIRST_ROW, Cells, Source
 from stages._numbers import LARGEST_EXACT, report_unfit
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
-_WIDEST = 64
 _NO_FEATURE = "turn it into numbers or text, or list it under data.ignore"
 
 
@@ -82,10 +81,9 @@ def _read_numbers(cells: Cells) -> pd.Series:
     """Return int64 if the type is of whole numbers and none is missing, else float64 with NaN."""
     column, kind = cells.texts, cells.texts.type
     whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
-    if not (whole and kind.bit_width < _WIDEST):
-        numbers = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+    if not whole or any(abs(bound or 0) > LARGEST_EXACT for bound in pc.min_max(column).as_py().values()):
+        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy()  # NaN where missing
         report_unfit(cells, numbers)
-        whole = whole and not np.any(np.abs(numbers) > LARGEST_EXACT)  # others were reported
-    wanted = pa.int64() if whole and not column.null_count else pa.float64()
-    series: pd.Series[Any] = pc.cast(column, wanted, safe=False).to_pandas()
+        return pd.Series(numbers)
+    series: pd.Series[Any] = pc.cast(column, pa.float64() if column.null_count else pa.int64()).to_pandas()
     return series
