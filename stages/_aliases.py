@@ -41,6 +41,20 @@ def find_version(name: str, onnx_md5: str) -> RegistryEntry | None:
     return registry.describe(version) if registry and version else None
 
 
+def mark(name: str, onnx_md5: str, tags: dict[str, str]) -> None:
+    """Set tags on a model's version, where there is one and this clone may change it."""
+    if not is_ours():
+        return
+    try:
+        registry = open_registry(name)
+        with _tracking.told():
+            version = registry.find(onnx_md5) if registry else None
+            if registry and version:
+                registry.mark(version, tags)
+    except UserError as error:
+        log(f"the registry does not say what became of the model: {error}")
+
+
 def is_ours() -> bool:
     """Return whether this clone moves the aliases: the store is its own, or RELEASES is set explicitly."""
     file = _tracking.sqlite_file(_tracking.store())

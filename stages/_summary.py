@@ -14,7 +14,7 @@ def summary(found: dict[str, Any], registration: dict[str, Any], decision: str |
     """The lines of the summary.
 
     `found` is the content of metrics.json, `registration` that of registration.json and
-    `decision` what became of the model in this machine's registry, None if that isn't known here.
+    `decision` what `promote` decided about the model, None if that isn't known here.
     """
     gate = registration["gate"]
     name = gate["metric"]
@@ -23,7 +23,7 @@ def summary(found: dict[str, Any], registration: dict[str, Any], decision: str |
         params.model: f"{name} {_figures(found, name)}, the dummy baseline {_figures(found, f'baseline_{name}')}",
         "choose by": _cross_validation(found, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
-        "registry": decision or f"{params.registered_name}, see `make mlflow`",
+        "release": decision or "`make promote` releases the model",
         "model": f"{_files.ONNX} for production, {_files.MODEL} for people",
         "reports": f"{_files.CARD}, {_files.VALIDATION_REPORT}, {_files.METRICS}",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",

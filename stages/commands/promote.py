@@ -56,11 +56,22 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
     with changing(releases, params.registered_name), tempfile.TemporaryDirectory() as folder:
         candidate = _find(params.registered_name, version, rev, Path(folder))
         before = _releases.current(releases)
-        line = _promote(candidate, releases, _decision.decide(candidate, releases, params), overrides, reason)
+        decision = _decision.decide(candidate, releases, params)
+        try:
+            line = _promote(candidate, releases, decision, overrides, reason)
+        except RefusedError as error:
+            _tell(candidate, "refused", str(error))
+            raise
         log(line)
-        _files.write_text(_files.DECISION, line + "\n")
+        _tell(candidate, "released" if _releases.current(releases) != before else "not released", line)
         if _releases.current(releases) != before:
             _aliases.follow(releases)
+
+
+def _tell(candidate: Candidate, outcome: str, line: str) -> None:
+    """Keep the outcome for `make repro`, and on the version in the registry."""
+    _files.write_text(_files.DECISION, line + "\n")
+    _aliases.mark(candidate.facts.name, candidate.facts.onnx_md5, {"promotion": outcome, "promotion.reason": line})
 
 
 def _find(name: str, version: int | None, rev: str | None, folder: Path) -> Candidate:

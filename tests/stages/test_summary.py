@@ -16,15 +16,17 @@ def test_it_sets_the_metric_with_its_interval_beside_the_baseline(params: Make) 
     assert lines[0].endswith("r2 0.5124 (0.4000 to 0.6000), the dummy baseline 0.0000")
 
 
-def test_it_says_what_became_of_the_model_in_the_registry(params: Make) -> None:
+def test_it_says_what_promote_decided(params: Make) -> None:
     assert any(
         "m version 2: refused: worse" in line
         for line in _summary.summary(FOUND, GATE, "m version 2: refused: worse", params())
     )
 
 
-def test_a_registry_that_another_machine_filled_is_pointed_to(params: Make) -> None:
-    assert any(line.endswith("see `make mlflow`") for line in _summary.summary(FOUND, GATE, None, params()))
+def test_a_model_that_nobody_promoted_is_told_how_to(params: Make) -> None:
+    assert any(
+        line.endswith("`make promote` releases the model") for line in _summary.summary(FOUND, GATE, None, params())
+    )
 
 
 def test_a_metric_that_the_test_rows_do_not_define_is_told_as_unknown(params: Make) -> None:

@@ -7,7 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from stages import _aliases, _tracking
-from stages._errors import UserError
+from stages._errors import RefusedError, UserError
 from stages.commands import history
 from tests.stages.commands.conftest import Workspace
 
@@ -62,6 +62,16 @@ def test_champion_and_previous_follow_each_release(two: Workspace, registry: Mlf
     assert [each.registry.version for each in two.history() if each.registry] == [1, 2]
     two.rollback()
     assert aliases(registry) == {"champion": "1", "previous": "2"}
+
+
+def test_the_version_says_what_became_of_it(two: Workspace, registry: MlflowClient) -> None:
+    register(registry, two.write(5))
+    with pytest.raises(RefusedError):
+        two.promote()
+    tags = [registry.get_model_version("mine", number).tags for number in ("2", "3")]
+
+    assert [each["promotion"] for each in tags] == ["released", "refused"]
+    assert "roc_auc 0.8750 against 0.9000" in tags[1]["promotion.reason"]
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback", "history"])
