@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from service.scoring import artifact
 
 Start = Callable[..., Any]
 
@@ -113,13 +116,13 @@ def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
     start: Start, make_artifact: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rows: int, run: str
 ) -> None:
     service = start()
-    serving, other = service.app.state.serving, make_artifact("multiclass").model
+    serving, other = service.app.state.serving, artifact.load(make_artifact("multiclass").settings())
     before = serving.current
     score = getattr(type(before.together), run)
 
     def swapping(self: Any) -> None:
         monkeypatch.undo()
-        serving.swap(type(before.artifact)(other, 0.5, "other", {}, {}, ""))
+        serving.swap(other)
         score(self)
 
     monkeypatch.setattr(type(before.together), run, swapping)
@@ -152,14 +155,14 @@ def test_callers_that_go_away_take_no_answer_from_others(start: Start, rows: int
 
 def test_a_swap_changes_what_answers_and_what_model_info_says(start: Start, make_artifact: Callable[..., Any]) -> None:
     service = start()
-    other = make_artifact("multiclass")
+    other = artifact.load(make_artifact("multiclass").settings())
+    other = replace(other, release=other.release.model_copy(update={"name": "other"}))
     before = service.predict(service.example).json()["model"]["version"]
-    artifact = type(service.app.state.serving.current.artifact)
-    service.app.state.serving.swap(artifact(other.model, 0.5, "other", {}, {}, ""))
+    service.app.state.serving.swap(other)
     answer = service.predict(service.example).json()
-    assert answer["model"] == {"name": "other", "version": other.model.version}
+    assert answer["model"] == {"name": "other", "version": other.version}
     assert answer["predictions"][0] in {1, 2, 3}
-    assert service.client.get("/model-info").json()["version"] == other.model.version
+    assert service.client.get("/model-info").json()["version"] == other.version
     assert list(service.client.get("/openapi.json").json()["info"]["title"].split())[-1] == "other"
     assert service.metric("predictions_total", version=before) == 1
     assert service.metric("model_info", version=before) == 0
