@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from service.contract import Contract, Feature
-from stages import _metrics, _performance, _slices
+from stages import _performance, _slices
+from stages._main_metric import main_metric
 from stages._params import Params
 from stages._schema import RareClasses, Schema
 from stages._units import Units
@@ -164,7 +165,7 @@ def _scores(facts: Facts) -> Iterator[str]:
 
 
 def _cross_validation(facts: Facts) -> Iterator[str]:
-    name = f"cv_{_metrics.main_metric(facts.schema.contract.task)}"
+    name = f"cv_{main_metric(facts.schema.contract.task)}"
     if name in facts.metrics:
         yield ""
         yield (
@@ -227,7 +228,7 @@ def _domain(schema: Schema) -> str:
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
-    contract, metric = facts.schema.contract, _metrics.main_metric(facts.schema.contract.task)
+    contract, metric = facts.schema.contract, main_metric(facts.schema.contract.task)
     lowest = facts.metrics.get(f"{metric}_low", -np.inf)
     if metric in facts.metrics and lowest <= facts.metrics[f"baseline_{metric}"]:
         yield f"Anything: {metric} is not surely better than without a model."

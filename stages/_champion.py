@@ -10,6 +10,7 @@ from service.model import Model
 from stages import _intervals, _metrics, _split, _units
 from stages._candidates import Candidate
 from stages._errors import NotComparableError
+from stages._main_metric import DIGITS, main_metric
 from stages._metrics import Classified, Predicted, Scores
 from stages._schema import Split
 from stages._units import Units
@@ -42,7 +43,7 @@ class Comparison:
     @property
     def difference(self) -> float:
         """Positive if the candidate is better; rounded, so that a tolerance is reached by what it says."""
-        return round(self.candidate - self.champion, _metrics.DIGITS)
+        return round(self.candidate - self.champion, DIGITS)
 
     def describe(self, folder: str) -> str:
         """Say in words how the candidate compares with the release in `folder`."""
@@ -80,7 +81,7 @@ def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, un
     ours, theirs = (_outcome(contract, rows, each) for each in scores)
     points = [_intervals.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
     if points[0] is None or points[1] is None:
-        raise NotComparableError(f"these rows give no {_metrics.main_metric(contract.task)}")
+        raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
     low, high = _intervals.paired_interval(ours, theirs, units or Units("row", np.arange(len(rows))), seed)
     return Comparison(points[0], points[1], low, high, len(rows))
 

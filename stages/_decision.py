@@ -11,12 +11,13 @@ from pathlib import Path
 
 import service.model
 from service.release import MODEL_FILE, Release, read_history
-from stages import _champion, _contracts, _metrics, _releases
+from stages import _champion, _contracts, _releases
 from stages._candidates import Candidate, parse_split
 from stages._champion import Standing
 from stages._entry import log
 from stages._errors import NotComparableError
 from stages._gate import compare_with_baseline
+from stages._main_metric import main_metric
 from stages._params import Params
 
 CHECKS = ("gate", "contract", "champion")
@@ -98,7 +99,7 @@ def _against_champions(
     if champions[0].model.version == candidate.facts.onnx_md5:
         best = champions[-1].folder if len(champions) > 1 else None
         return Decision(refusals, reason="the same model with other metrics or parameters", best=best)
-    metric, tolerance = _metrics.main_metric(candidate.model.contract.task), params.registration.tolerance
+    metric, tolerance = main_metric(candidate.model.contract.task), params.registration.tolerance
     comparisons = {}
     try:
         rows = candidate.read_test_rows()

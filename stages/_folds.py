@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages import _fitting, _intervals, _metrics
+from stages._main_metric import main_metric
 from stages._metrics import Classified, Codes, Predicted
 from stages._params import Params
 from stages._schema import Split
@@ -43,7 +44,7 @@ class OutOfFold:
         values = [value for value in found if value is not None]
         if len(values) < _FEWEST:
             return {}
-        name = f"cv_{_metrics.main_metric(task)}"
+        name = f"cv_{main_metric(task)}"
         return {name: float(np.mean(values)), f"{name}_std": float(np.std(values, ddof=1)), "cv_folds": len(values)}
 
 

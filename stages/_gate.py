@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages import _metrics
+from stages import _main_metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Gate:
         if self.value is None or self.baseline is None:
             return f"the test rows give no {self.metric}: there are too few, or all are of one class; change the split"
         # Both are rounded to so many digits, and so is their difference.
-        if round(self.value - self.baseline, _metrics.DIGITS) >= self.min_gain:
+        if round(self.value - self.baseline, _main_metric.DIGITS) >= self.min_gain:
             return ""
         return f"{self.metric} {self.value:.4f} does not beat the baseline {self.baseline:.4f} by {self.min_gain}"
 
 
 def compare_with_baseline(found: Mapping[str, Any], task: str, min_gain: float) -> Gate:
     """Compare the main metric of `found`, the content of metrics.json, with the baseline's."""
-    metric = _metrics.main_metric(task)
+    metric = _main_metric.main_metric(task)
     return Gate(metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain)

@@ -3,6 +3,7 @@
 import ast
 import shutil
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) ->
     """
     untyped = AnyType()  # type: ignore[no-untyped-call]
     inputs = Schema([ColSpec(untyped, feature.name, required=not feature.nullable) for feature in contract.features])
-    return ModelSignature(inputs=inputs, outputs=infer_signature(example, pipeline.predict(example)).outputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of whole numbers, which are classes here
+        outputs = infer_signature(model_output=pipeline.predict(example)).outputs
+    return ModelSignature(inputs=inputs, outputs=outputs)
 
 
 def _copy_code(folder: Path) -> list[str]:

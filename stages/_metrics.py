@@ -10,18 +10,12 @@ import pandas as pd
 from sklearn import metrics
 
 from service.contract import Contract, Label
+from stages._main_metric import DIGITS
 
-DIGITS = 10
-"""Figures are given to this many significant digits and decimals: a sum's last bits are the machine's own."""
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.floating[Any]]
 _OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error")
-
-
-def main_metric(task: str) -> str:
-    """The metric that the gate compares: r2 for regression, else roc_auc."""
-    return "r2" if task == "regression" else "roc_auc"
 
 
 @dataclass(frozen=True, slots=True)

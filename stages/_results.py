@@ -13,7 +13,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 
 from service.contract import Contract
-from stages import _files, _metrics
+from stages import _files
+from stages._main_metric import main_metric
 from stages._params import Params
 
 FOLDER = "test"
@@ -93,7 +94,7 @@ def _dataset(name: str, part: Part) -> DatasetInput:
 
 def describe(contract: Contract, params: Params, metrics: dict[str, Any], parts: list[Part]) -> str:
     """Return a description of the run in Markdown."""
-    name = _metrics.main_metric(contract.task)
+    name = main_metric(contract.task)
     value, low, high, baseline = (
         _shown(metrics.get(key)) for key in (name, f"{name}_low", f"{name}_high", f"baseline_{name}")
     )

@@ -13,11 +13,11 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 
-from stages import _metrics
 from stages._entry import log, run
 from stages._errors import UserError
+from stages._main_metric import main_metric
 
-_SCORES = tuple(f"cv_{_metrics.main_metric(task)}" for task in ("binary", "regression"))
+_SCORES = tuple(f"cv_{main_metric(task)}" for task in ("binary", "regression"))
 _MOST_LINES = 20
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
 

@@ -22,6 +22,7 @@ from stages import (
 )
 from stages._entry import log, run, timed
 from stages._errors import UserError
+from stages._main_metric import main_metric
 from stages._metrics import Classified, Predicted
 from stages._params import Params
 from stages._schema import Schema
@@ -140,7 +141,7 @@ def main() -> None:
 
 
 def _describe(found: dict[str, float], schema: Schema, params: Params, units: Units, tables: Tables) -> Iterator[str]:
-    name = _metrics.main_metric(schema.contract.task)
+    name = main_metric(schema.contract.task)
     yield f"{name} {found.get(name)}, baseline {found.get(f'baseline_{name}')}"
     if f"cv_{name}" in found:
         yield f"cv_{name} {found[f'cv_{name}']:.4f}, choose by this: it comes from training rows alone"

@@ -6,14 +6,13 @@ any experiment, and its output depends on the model and params.yaml alone.
 
 import json
 
-import joblib
 import mlflow
 import pandas as pd
 import pyarrow.parquet as pq
 from mlflow.tracking import MlflowClient
 
 import service.model
-from stages import _facts, _files, _fitted, _latency, _params, _registry, _results, _tracking
+from stages import _facts, _files, _latency, _params, _registry, _results, _tracking
 from stages._entry import log, run
 from stages._errors import UserError
 from stages._facts import Facts
@@ -49,6 +48,11 @@ def _run_of(experiment_id: str, model_md5: str, model: service.model.Model, para
     found = _tracking.find_run(experiment_id, model_md5)
     if found:
         return str(found.info.run_id)
+    # Rarely needed, and scikit-learn takes a second to import.
+    import joblib  # noqa: PLC0415
+
+    from stages import _fitted  # noqa: PLC0415
+
     return _fitted.log_restored(experiment_id, joblib.load(_files.MODEL), model.contract, params)
 
 

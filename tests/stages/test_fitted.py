@@ -139,6 +139,7 @@ def test_only_the_code_that_the_pickle_needs_goes_along() -> None:
     assert [str(path) for path in _logged_model.code_of("stages/_steps.py")] == [
         "service/cells.py",
         "service/contract.py",
+        "service/encoding.py",
         "stages/_steps.py",
     ]
 
