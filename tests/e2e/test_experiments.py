@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import time
@@ -147,6 +148,7 @@ def test_a_sweep_runs_every_combination_and_tells_what_failed(fresh: Any) -> Non
 
     assert done.returncode == 1
     assert "1 of 2 failed: n_estimators=0" in done.stderr.splitlines()[-1]
+    assert re.search(r"cv_roc_auc 0\.\d{4} ± 0\.\d{4}, n_estimators=7$", done.stderr, re.MULTILINE)
     assert "7" in {run.data.params["n_estimators"] for run in runs(fresh).values()}
 
 

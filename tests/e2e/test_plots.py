@@ -52,7 +52,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
 def compared(project: Callable[..., Any], request: pytest.FixtureRequest) -> tuple[Any, str]:
     """Give a project with a model of one tree and one of four, each committed, and its task."""
     table = small(request.param)
-    made = project(table, n_estimators=1)
+    made = project(table, model="random_forest", n_estimators=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made.path)
         evaluated(made, table, "One tree")
