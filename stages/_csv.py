@@ -181,6 +181,7 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
         problem = f"line {line} has {count:,} fields, the header names {width:,} (delimiter: {sign})"
         remedy = "close open quotes, quote cells that hold the delimiter, or set data.delimiter if it is another"
         remedy = "leave cells without a value empty, and " + remedy if count < width else remedy
+        remedy = "line 1 must be the header: remove what is before it, or set data.delimiter" if width == 1 else remedy
         findings.add(problem, "comment lines are not supported: remove it" if start.startswith("#") else remedy)
     if len(ragged) > _MOST_RAGGED:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from service.cells import Reading, parser
@@ -92,7 +92,7 @@ def same(found: Any, parsed: Any) -> bool:
 
 @pytest.mark.parametrize("kind", ["number", "date", "boolean", "text"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 def test_a_cell_means_in_the_service_what_it_meant_in_the_table(kind: str, data: st.DataObject) -> None:
     texts = data.draw(column(kind))
     said: dict[str, Any] = {"decimal": data.draw(st.sampled_from([None, ".", ","]))}

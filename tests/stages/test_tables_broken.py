@@ -61,7 +61,7 @@ FILES = {
     "too few fields": (b"a,b,y\n1,2,3\n\n1,2\n", "line 4 has 2 fields, the header names 3"),
     "too many after a cell of two lines": (b'a,y\n"1\n1",2\n1,2,3\n', "line 4 has 3 fields"),
     "a comment": (b"a,y\n1,2\n# more\n1,2\n", "line 3 has 1 fields, the header names 2 (delimiter: comma); comment"),
-    "a comment first": (b"# my table\na,y\n1,2\n1,2\n", "names 1"),
+    "a comment first": (b"# my table\na,y\n1,2\n1,2\n", "line 1 must be the header: remove what is before it"),
     "an open quote": (b'a,y\n1,2\n"1,2\n1,2\n', "a quote opened in line 3"),
     "an open quote that a later one closes": (b'a,y\n"x,1\n"y",2\nz,1\n', "a quote opened in line 2"),
     "an open quote in the last column": (b'a,y\n1,2\n1,"2\n1,2\n', "a quote opened in line 3"),
