@@ -44,13 +44,15 @@ def _named(history: dict[str, Release], to: str) -> str:
 
 
 def _before(history: dict[str, Release]) -> str:
-    """Return the release before the one in service; for one that was put back, before its first time."""
-    names = list(history)
-    served = history[names[-1]]
-    first = next(place for place, name in enumerate(names) if history[name].onnx_md5 == served.onnx_md5)
-    if not first:
-        raise UserError(f"{names[0]} is the first release, there is none before it; --to N (or TO=N) names another")
-    return names[first - 1]
+    """Return the release before the one in service; for one that was put back, before the one it stands for."""
+    names, releases = list(history), list(history.values())
+    served, place = releases[-1], len(releases) - 1
+    while releases[place].verdict == "rollback":
+        place = max(earlier for earlier in range(place) if releases[earlier].onnx_md5 == served.onnx_md5)
+    before = [name for name in names[:place] if history[name].onnx_md5 != served.onnx_md5]
+    if not before:
+        raise UserError(f"{names[place]} is the first release, there is none before it; --to N (or TO=N) names another")
+    return before[-1]
 
 
 def _again(release: Release, name: str, reason: str) -> Release:

@@ -152,6 +152,8 @@ def served(project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         made.commit(f"{trees} trees")
         revisions.append(made.ok("git", "rev-parse", "HEAD").strip())
     made.ok("python", "-m", "stages.commands.promote")
+    # The service's log grows there while DVC and Git stash what is not ignored.
+    (made.path / ".git/info/exclude").write_text("/log-*\n", encoding="utf-8")
     own = tmp_path_factory.mktemp("own")
     with running(Root(made.path), WORKERS=str(WORKERS), DATABASE_URL=f"sqlite:///{own}/users.db") as service:
         traffic = Traffic(service)
@@ -219,8 +221,8 @@ def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(serv
 @pytest.mark.parametrize(
     ("status", "command"),
     [
-        (0, "dvc exp run -n refused -S model=dummy"),
         (0, "dvc exp run --temp -n lucky -S n_estimators=7"),
+        (0, "dvc exp run -n refused -S model=dummy"),
         (255, "dvc exp run -S n_estimators=0"),
         (1, "python -m stages._sweep n_estimators=0"),
         (0, "dvc exp apply lucky"),

@@ -43,6 +43,14 @@ def test_each_rollback_goes_one_further_back(three: Workspace) -> None:
         three.rollback()
 
 
+def test_a_model_that_was_promoted_again_goes_back_to_the_one_before(three: Workspace) -> None:
+    three.write(2)
+    three.promote("champion", reason="once more")
+    three.rollback()
+
+    assert three.served().onnx_md5 == three.history()[2].onnx_md5
+
+
 @pytest.mark.parametrize("to", ["1", "name"])
 def test_a_rollback_to_a_named_release(three: Workspace, to: str) -> None:
     first = three.history()[0].onnx_md5
