@@ -173,7 +173,7 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
     widths = [(first, cells[0].lstrip(), len(cells)) for first, _, cells in file.rows()][1:]
     ragged = [row for row in widths if row[2] != width]
     sign = DELIMITERS.get(file.delimiter, repr(file.delimiter))
-    if len(ragged) == len(widths) and all(count == width + 1 for _, _, count in ragged):
+    if width > 1 and len(ragged) == len(widths) and all(count == width + 1 for _, _, count in ragged):
         problem = f"every row has {width + 1:,} fields, the header names {width:,} (delimiter: {sign})"
         findings.add(problem, "if the first field is the row's name, give it a name in the header or leave it out")
         return
