@@ -61,7 +61,7 @@ def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float
         is_named = isinstance(feature, CategoryFeature | BooleanFeature)
         about = column[known] if len(known) else column[~np.isnan(column)]
         values[feature.name] = value = _mode(about) if is_named else _quantile(about, share, column)
-        nearest = known[_nearest(column[known] - value, is_named=is_named)]
+        nearest = known[_nearest(np.subtract(column[known], value, dtype=np.float64), is_named=is_named)]
         if len(nearest) >= FEWEST:
             alike = np.sort(nearest)
     return values
