@@ -10,6 +10,7 @@ import pandas as pd
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature
 
 Example = dict[str, bool | int | float | str]
+_ORDER = {"category": 0, "boolean": 0, "number": 1, "date": 2}
 FEWEST = 10
 """At least so many rows stand behind each value, so that it tells nothing about one of them."""
 _MANY = 0.05
@@ -31,7 +32,7 @@ def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
     the values fit together, as medians of whole columns need not. At least `FEWEST` rows have each
     value, or it lies between two. If fewer equal the whole result, another quantile is tried.
     """
-    ordered = sorted(features, key=lambda each: not isinstance(each, CategoryFeature | BooleanFeature))
+    ordered = sorted(features, key=lambda each: _ORDER[each.type])
     columns = {feature.name: _as_floats(rows[feature.name], feature) for feature in ordered}
     for share in _SHARES:
         values = _choose(columns, ordered, share)

