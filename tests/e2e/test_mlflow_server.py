@@ -64,8 +64,8 @@ def served(project: Callable[..., Any]) -> Any:
     command = ["mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", str(made.path.parent / "a")]
     made.environment["MLFLOW_TRACKING_URI"] = uri
     with running(made, *command, "--port", str(port), "--workers", "1", url=f"{uri}/health"):
-        for stage in ("prepare", "train", "export", "evaluate", "register"):
-            made.ok("python", "-m", f"stages.{stage}")
+        made.ok("dvc", "repro")
+        made.ok("python", "-m", "stages.commands.promote", RELEASES="models/releases")
         model = ["mlflow", "models", "serve", "-m", "models:/flights@champion", "--env-manager", "local"]
         with running(made, *model, "-h", "127.0.0.1", "-p", str(serving), url=f"http://127.0.0.1:{serving}/health"):
             (made.path.parent / "answer.json").write_text(ask(serving), encoding="utf-8")
