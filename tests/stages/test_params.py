@@ -54,7 +54,7 @@ WRONG = [
     ("costs: null", "costs: 5", "evaluate.costs: got 5; expected the keys false_positive, false_negative"),
     ("costs: null", "costs: {false_positive: 1}", "evaluate.costs.false_negative: missing; expected a number above 0"),
     ("costs: null", "costs: {fp: 1}", "evaluate.costs.fp: unknown key; allowed under evaluate: false_positive"),
-    ("name: flights", "name: a/b", "register.name: got 'a/b'; expected a name of at most 100 letters"),
+    ("name: null", "name: a/b", "register.name: got 'a/b'; expected a name of at most 100 letters"),
     ("required: false", "required: no", "register.required: got 'no'; expected true or false"),
     ("\nsplit:\n", "\nsplit: 5\nspilt:\n", "split: got 5; expected the keys method, test_size"),
     ("model: hist_gradient_boosting", "model: [a", "line "),
