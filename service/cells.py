@@ -21,7 +21,7 @@ EVERY_COLUMN: Final = "*"
 LARGEST: Final = 3.4028234663852886e38
 """The largest float32, and so the largest number that a feature can have."""
 
-_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
+_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 SPACES: Final = "[\u00a0\u2007\u2009\u202f]"
 """No-break and thin spaces, which stand between groups of digits as a plain one does (regular expression)."""
 MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
@@ -159,7 +159,10 @@ def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decima
 
 
 def parse_boolean(text: str) -> bool:
-    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``. Raises ValueError for other text."""
+    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``. Raises ValueError for other text.
+
+    ``1.0`` and ``0.0`` are truth values too: so a column of them is written once a value is missing.
+    """
     value = _BOOLEANS.get(text.strip().lower())
     if value is None:
         raise ValueError("expected true or false")

@@ -116,9 +116,11 @@ def test_an_unknown_form_is_refused(form: str) -> None:
 
 
 def test_truth_values_are_read_in_any_case() -> None:
-    assert [parse_boolean(text) for text in ("True", "FALSE", "1", "0")] == [True, False, True, False]
-    with pytest.raises(ValueError, match="expected true or false"):
-        parse_boolean("yes")
+    for truth, texts in ((True, ("True", "TRUE", "1", "1.0")), (False, ("FALSE", "false", "0", "0.0"))):
+        assert [parse_boolean(text) for text in texts] == [truth] * 4
+    for text in ("yes", "2", "1.5"):
+        with pytest.raises(ValueError, match="expected true or false"):
+            parse_boolean(text)
 
 
 def test_missing_texts_are_those_of_the_column_or_of_all() -> None:
