@@ -15,11 +15,12 @@ from service.cells import Reading
 from stages._dates import read_moments
 from stages._entry import log
 from stages._errors import UserError
-from stages._findings import FIRST_ROW, Cells, Source
+from stages._findings import FIRST_ROW, LEAVE_OUT, Cells, Source
 from stages._numbers import LARGEST_EXACT, report_unfit
 
 _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 _NO_FEATURE = "turn it into numbers or text, or list it under data.ignore"
+_TIME = f"turn it into numbers, or {LEAVE_OUT}"
 
 
 def open_parquet(path: Path) -> Source:
@@ -61,7 +62,7 @@ def read_native(cells: Cells) -> pd.Series:
     column, kind = cells.texts, cells.texts.type
     if pa.types.is_dictionary(kind):
         return read_native(Cells(cells.name, column.cast(kind.value_type), cells.findings))
-    if is_text(kind) or pa.types.is_time(kind):
+    if is_text(kind):
         series: pd.Series[Any] = column.cast(pa.large_string()).to_pandas().astype("str")
     elif pa.types.is_boolean(kind):
         series = column.to_pandas().astype("boolean" if column.null_count else "bool")
@@ -72,7 +73,7 @@ def read_native(cells: Cells) -> pd.Series:
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         series = _read_numbers(cells)
     else:
-        cells.findings.add(f"holds {kind!s:.80}", _NO_FEATURE, cells.name)
+        cells.findings.add(f"holds {kind!s:.80}", _TIME if pa.types.is_time(kind) else _NO_FEATURE, cells.name)
         series = pd.Series(np.full(len(column), np.nan))
     return series.rename(cells.name)
 
