@@ -57,7 +57,7 @@ def _share(split: Split) -> Iterator[str]:
         by = {
             "time": "rows of one moment stay together",
             "group": "groups stay whole",
-            "random": "equal rows stay together",
+            "random": "a hash decides for each row, and equal rows stay together",
         }
         yield f"{reached:.1%} of the rows are test rows, and split.test_size asks for {asked:.1%}: {by[split.method]}"
 
@@ -66,13 +66,13 @@ def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, spl
     names = [feature.name for feature in contract.features]
     ours, theirs = (_row_hash.rows(part[names]) for part in (test, train))
     different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
-    if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
+    same = np.isin(ours, theirs)
+    if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows and not same.any():
         yield (
             f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so the "
             "test asks about rows unlike any in training; if equal rows are different things, name a column that "
             "identifies them in split.key"
         )
-    same = np.isin(ours, theirs)
     if not same.any():
         return
     targets = (_row_hash.cells(part[contract.target]) for part in (test, train))

@@ -95,6 +95,11 @@ def test_a_table_of_few_different_rows_is_told(params: Make) -> None:
     _, _, schema = prepare.prepare(table, params())
     assert any("of 600 rows take 60 different values and equal rows stay together" in each for each in schema.findings)
 
+    table["serial_id"] = RNG.permutation(600)  # no feature, and yet it parts equal features
+    _, _, schema = prepare.prepare(table, params())
+    assert any("test rows (" in each and "have the features of a training row" in each for each in schema.findings)
+    assert not any("stay together" in each for each in schema.findings)
+
 
 def test_rows_that_are_all_different_are_no_duplicates(params: Make) -> None:
     assert "features of a training row" not in findings(params, NOISE, CLASSES)
