@@ -56,6 +56,7 @@ def in_words(about: RareClasses) -> str:
     """Say what was done with which classes."""
     rows = about.joined or about.left_out
     done = f"joined into the class {about.into!r}" if about.joined else "left out"
+    done += " instead of joined, as all are test rows" if about.setting == "join" and not about.joined else ""
     return f"{len(about.classes):,} rare classes ({_listed(about.classes)}): {rows:,} rows {done}"
 
 

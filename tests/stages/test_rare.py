@@ -32,6 +32,13 @@ def test_dropped_rows_are_marked_and_counted() -> None:
     assert _rare.in_words(settled.about) == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
 
 
+def test_rows_that_cannot_be_joined_are_left_out_and_it_is_said_why() -> None:
+    settled = _rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
+
+    assert settled.about
+    assert _rare.in_words(settled.about).endswith(": 3 rows left out instead of joined, as all are test rows")
+
+
 @pytest.mark.parametrize(("taken", "expected"), [("b", "other"), ("other", "other_2")])
 def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) -> None:
     settled = _rare.settle(TARGET.replace("b", taken), TEST, data("join"))
