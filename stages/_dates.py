@@ -120,6 +120,8 @@ def _report_two_readings(cells: Cells, texts: list[str], parsed: dict[str, list[
     (one, dates), (other, others) = list(parsed.items())[:2]
     place = next((place for place, pair in enumerate(zip(dates, others, strict=True)) if pair[0] != pair[1]), 0)
     readings = f"{dates[place][0]:%Y-%m-%d} ({one}) or {others[place][0]:%Y-%m-%d} ({other})"
+    if dates[place] == others[place]:  # a constant such as 01/01/2020; another row may come
+        readings = f"in the form {one} or {other}"
     remedy = f"set data.dates: {{{cells.name}: {one}}} or {other}, or {LEAVE_OUT}"
     cells.report(cells.row_of(texts[place]), f"may be {readings}, and no cell of the column tells which", remedy)
     return True

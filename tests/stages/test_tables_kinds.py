@@ -217,6 +217,7 @@ def test_a_number_against_data_decimal_is_reported(load: Load) -> None:
     [
         (["31/12/2013", "12/31/2013"], "is not a date in the form"),
         (["01/02/2013", "03/04/2013"], r"may be 2013-02-01 \(dmY\) or 2013-01-02 \(mdY\)"),
+        (["05/05/2013"] * 2, "may be in the form dmY or mdY, and no cell of the column tells which"),
         (["2013-12-31", "31.12.2013", "31.12.2013"], "is not a date in the form dmY"),
         (["2021-02-28", "2021-02-30"], "'2021-02-30' is not a date in the form Ymd"),
         (["2013-12-31", "2013-12-30", "?"], r"'\?' is not a date in the form Ymd"),
