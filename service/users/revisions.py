@@ -7,7 +7,10 @@ from service.users.migrations import NEWEST
 _VERSION = "SELECT version_num FROM alembic_version"
 _SOME_USER = "SELECT 1 FROM users LIMIT 1"
 _NEWEST = "SELECT value FROM revision"
-_WRITE = "UPDATE revision SET value = value RETURNING value"
+# SQLite writes nothing where a value stays the same.
+_WRITE = "UPDATE revision SET value = value + 1 RETURNING value"
+_WRITE_FEEDBACK = """INSERT INTO feedback (id, version, predicted, actual, predicted_at, received_at)
+    VALUES ('write check', '', '', '', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP) RETURNING id"""
 _CURRENT = "SELECT username, revision FROM users WHERE NOT disabled"
 
 
@@ -39,9 +42,13 @@ class UserRevisions:
             return None if newest in {None, since} else (newest, dict(ask(_CURRENT)))
 
     def check_writes(self) -> None:
-        """Write a row and roll it back. Raises DatabaseDownError where that fails: a full or read-only disk."""
+        """Write to both tables that change and roll back.
+
+        Raises DatabaseDownError if that fails: the disk is full or read-only, or a table is missing.
+        """
         with self._reader.asking() as ask:
             ask(_WRITE)
+            ask(_WRITE_FEEDBACK)
 
     def close(self) -> None:
         """Close the connection, if one stands open."""

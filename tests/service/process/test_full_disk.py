@@ -64,6 +64,11 @@ def test_a_user_who_cannot_be_written_is_told_so(service: Service) -> None:
     assert service.client.post("/admin/users", json=USER).status_code == 503
 
 
+def test_health_says_that_the_database_takes_no_writes(service: Service) -> None:
+    wait_for(lambda: service.client.get("/health/ready").json()["database"] == "read-only", "the check", 15)
+    assert service.client.get("/health/ready").json()["status"] == "degraded"
+
+
 def test_a_model_for_whose_counts_is_no_room_is_refused(service: Service, root: Root) -> None:
     version = service.version()
     root.write(onnx_bytes(lean=1.0))
@@ -80,3 +85,4 @@ def test_once_there_is_room_everything_works_again(service: Service, root: Root)
     assert send_table(service).status_code == 200
     assert service.client.post("/admin/users", json=USER).status_code == 201
     assert service.client.post("/predict", json=BODY).status_code == 200
+    wait_for(lambda: service.client.get("/health/ready").json()["database"] == "ok", "the check", 15)

@@ -180,3 +180,17 @@ sys.exit(asyncio.run(log_in()) != "anna" or "sqlalchemy" in sys.modules)
 """
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_missing_table_of_feedback_takes_no_writes(
+    accounts: Accounts, revisions: UserRevisions, database_url: str, connect: Callable[[str], Database]
+) -> None:
+    accounts.add("anna", PASSWORD)
+    before = revisions.changes(since=-1)
+    revisions.check_writes()
+    assert revisions.changes(since=-1) == before
+    with connect(database_url).writing() as session:
+        session.connection().exec_driver_sql("DROP TABLE feedback")
+
+    with pytest.raises(DatabaseDownError, match="feedback"):
+        revisions.check_writes()
