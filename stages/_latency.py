@@ -7,14 +7,14 @@ import pandas as pd
 
 import service.model
 
-_ONE_ROW = 500
+_ONE_ROW = 200
 _BATCH = 10_000
 
 
 def measure(model: service.model.Model, rows: pd.DataFrame) -> dict[str, float]:
     """Measure encoding and scoring: seconds for one row (median and 99th percentile), rows per second in a batch.
 
-    One row is asked for up to 500 times, after a warm-up; the batch has at most 10,000 rows
+    One row is asked for 200 times, after a warm-up; the batch has at most 10,000 rows
     and counts the faster of two.
     """
     seconds = [_time(model, rows.iloc[[row % len(rows)]]) for row in range(_ONE_ROW + 20)][20:]
