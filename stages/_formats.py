@@ -64,14 +64,15 @@ def is_parquet(path: Path) -> bool:
 def read_text(path: Path, encoding: str | None) -> tuple[bytes, str]:
     """Return the file's text in UTF-8, unpacked, and the encoding that it is stored in.
 
-    Without `encoding`, only what proves itself is accepted: UTF-8, and UTF-16 or UTF-32 with a
-    byte order mark. Raises UserError for other files.
+    A byte order mark decides, else `encoding`. Without both only UTF-8 is accepted, which proves
+    itself. Raises UserError for other files.
     """
     content = _unpack(path)
     for pattern, kind in _OTHER.items():
         if re.match(pattern, content[:_HEAD], re.DOTALL):
             raise UserError(f"{path}: is {kind}")
-    found = encoding or next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    marked = (name for mark, name in _MARKS.items() if content.startswith(mark))
+    found = next(marked, codecs.lookup(encoding or "utf-8").name)
     if not found.startswith(("utf-16", "utf-32")):
         _refuse_binary(path, content)
     text = _as_utf8(path, content, found, said=encoding is not None)

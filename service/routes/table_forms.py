@@ -3,7 +3,7 @@
 import csv
 import io
 from abc import ABC, abstractmethod
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile, pairwise
 from typing import IO, Any, Final
@@ -26,6 +26,8 @@ NDJSON: Final = b"application/x-ndjson"
 _CELLS_AT_ONCE: Final = 2_000_000
 """Of the rows that are encoded at once, so that a wide table of short lines takes no more memory than another."""
 _LINE_END: Final = ord("\n")
+_WIDE: Final = ("utf-16", "utf-32")
+_BYTE_ORDER_MARKS: Final = b"\xff\xfe"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -65,6 +67,10 @@ class Form(ABC):
         if encoded.outside and self.served.layout.strict:
             self.served.find_outside(encoded, value, self.findings, self.rows)
 
+    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for forms that decode
+        """Return a piece of the body in UTF-8, or where ASCII is one byte; `final` if none follows."""
+        return piece
+
     def end(self, content: bytearray) -> int:
         """Give where the last whole line of `content` ends, 0 if none does."""
         return content.rfind(b"\n") + 1
@@ -85,6 +91,24 @@ class Csv(Form):
     _reader: CsvReader
     _encoding: str | None = None
     """Known once a block has more than ASCII."""
+    _wide: IncrementalDecoder | None = None
+    """For a table in UTF-16 or UTF-32, as the training table was."""
+    _begun = False
+
+    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:
+        """Decode UTF-16 and UTF-32, in which neither lines nor quotation marks can be found as bytes."""
+        own = self.served.contract.reading.encoding
+        if piece and not self._begun:
+            self._begun = True
+            if own.startswith(_WIDE) and (piece[0] in _BYTE_ORDER_MARKS or 0 in piece[:4]):
+                self._wide = getincrementaldecoder(own)()
+        if self._wide is None:
+            return piece
+        try:
+            return self._wide.decode(piece, final).encode()
+        except UnicodeDecodeError:
+            detail = f"The table is not {own.upper()}, near row {self.rows}; save it anew as UTF-8"
+            raise Problem(400, detail, title=f"Not {own.upper()}") from None
 
     def end(self, content: bytearray) -> int:
         """Look for an end of line outside quotation marks."""

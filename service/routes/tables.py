@@ -65,7 +65,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
     """Read, score and write the whole table; gives the number of its rows."""
     waiting = bytearray()
     async for piece in read_pieces(receive):
-        waiting += piece
+        waiting += form.utf8(piece)
         if len(waiting) >= _BLOCK_BYTES:
             end = form.end(waiting)
             if end:
@@ -75,6 +75,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
             elif len(waiting) > longest:
                 detail = f"Row {form.rows} has more than {longest:,} bytes"
                 raise Problem(413, detail, headers={"Connection": "close"})
+    waiting += form.utf8(b"", final=True)
     if waiting.strip():
         async with turns:
             await _score_block(form, bytes(waiting), out)

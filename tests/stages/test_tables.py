@@ -88,6 +88,21 @@ def test_any_other_encoding_is_said_by_params(read: Read, encoding: str, text: s
     assert read(f"a,y\n{text},1\nx,2\n".encode(encoding), encoding=encoding).loc[0, "a"] == text
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-8-sig", "utf-8"), ("utf-8-sig", "cp1252"), ("utf-16", "UTF16"), ("utf-16", "utf-16-le")],
+)
+def test_a_byte_order_mark_decides_and_is_no_part_of_a_name(read: Read, encoding: str, said: str) -> None:
+    frame = read("a,y\nZürich,1\nx,2\n".encode(encoding), encoding=said)
+
+    assert list(frame) == ["a", "y"]
+    assert frame.loc[0, "a"] == "Zürich"
+
+
+def test_an_encoding_may_be_spelt_as_python_takes_it(read: Read) -> None:
+    assert read("a,y\n東京,1\nx,2\n".encode("utf-16-le"), encoding="UTF_16LE").loc[0, "a"] == "東京"
+
+
 def test_a_packed_table_is_unpacked(read: Read) -> None:
     packed = gzip.compress(b"a,y\n1,p\n") + gzip.compress(b"2,q\n")
 

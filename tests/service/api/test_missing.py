@@ -105,6 +105,34 @@ def test_the_training_file_sent_back_gets_the_pipeline_s_scores(learn: Learn, da
         )
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "cp1252"])
+def test_the_training_file_s_encoding_is_taken_as_utf_8_is(learn: Learn, encoding: str) -> None:
+    content = countries("\t").decode().replace("BW", "Côte d'Ivoire")
+    learnt = learn(
+        content.encode(encoding), **MISSING_TEXTS, encoding=None if encoding in {"utf-16", "utf-32"} else encoding
+    )
+    body = "\n".join(line.rpartition("\t")[0] for line in content.splitlines())
+    whole = body.encode(encoding)
+    pieces = [whole[:3], *(whole[start : start + 1001] for start in range(3, len(whole), 1001))]
+
+    answers = [learnt.service.post(each, "text/csv") for each in (body.encode(), whole, iter(pieces))]
+
+    for answer in answers:
+        np.testing.assert_array_equal(np.array(scores("csv", answer), np.float32), learnt.scores[:, 1])
+    if encoding != "cp1252":
+        answer = learnt.service.post(whole[:-1], "text/csv")
+        assert (answer.status_code, answer.json()["title"]) == (400, f"Not {encoding.upper()}")
+
+
+def test_a_truth_value_may_be_sent_as_the_prepared_rows_have_it(learn: Learn) -> None:
+    service = learn(countries(), **MISSING_TEXTS).service
+    head = "country,income,member,since\n"
+
+    answers = [service.post(f"{head}BW,100.5,{text},2015-03-11\n", "text/csv") for text in ("true", "1", "1.0")]
+
+    assert len({answer.text for answer in answers}) == len({*scores("csv", answers[0])}) == 1
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_text_may_be_a_country_in_one_column_and_no_value_in_another(learn: Learn, form: str) -> None:
     service = learn(countries(), **BY_COLUMN).service
