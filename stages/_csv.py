@@ -33,6 +33,7 @@ _BLOCK = 1 << 25
 _MOST_RAGGED = 20
 _LONGEST_HEADER = 100
 """Lines; a header that runs over more has a quote that is never closed."""
+_NO_HEADER = "line 1 must be the header: remove what is before it, or set data.delimiter"
 _HINT = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=(.)"?[ \t,;]*(\r\n|\r|\n)')
 
 
@@ -173,15 +174,18 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
     widths = [(first, cells[0].lstrip(), len(cells)) for first, _, cells in file.rows()][1:]
     ragged = [row for row in widths if row[2] != width]
     sign = DELIMITERS.get(file.delimiter, repr(file.delimiter))
-    if width > 1 and len(ragged) == len(widths) and all(count == width + 1 for _, _, count in ragged):
-        problem = f"every row has {width + 1:,} fields, the header names {width:,} (delimiter: {sign})"
-        findings.add(problem, "if the first field is the row's name, give it a name in the header or leave it out")
+    if len(ragged) == len(widths) > 1 and len({count for *_, count in ragged}) == 1:
+        problem = f"every row has {ragged[0][2]:,} fields, the header names {width:,} (delimiter: {sign})"
+        remedy = (
+            "if rows begin with their name, name it in the header; if they end with a delimiter, so must the header"
+        )
+        findings.add(problem, _NO_HEADER if width == 1 else remedy)
         return
     for line, start, count in ragged[:_MOST_RAGGED]:
         problem = f"line {line} has {count:,} fields, the header names {width:,} (delimiter: {sign})"
         remedy = "close open quotes, quote cells that hold the delimiter, or set data.delimiter if it is another"
         remedy = "leave cells without a value empty, and " + remedy if count < width else remedy
-        remedy = "line 1 must be the header: remove what is before it, or set data.delimiter" if width == 1 else remedy
+        remedy = _NO_HEADER if width == 1 else remedy
         findings.add(problem, "comment lines are not supported: remove it" if start.startswith("#") else remedy)
     if len(ragged) > _MOST_RAGGED:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")

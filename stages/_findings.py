@@ -82,7 +82,8 @@ class Cells:
     def report(self, row: int, problem: str, remedy: str = CORRECT) -> None:
         """Report the problem of the cell in `row`; the message begins with the cell."""
         text = self.show(row)
-        shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+        # As it is to be written in YAML, between single quotes: a backslash stands for itself.
+        shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("\\\\", "\\")
         self.findings.add(f"{shown} {problem}", remedy, self.name, row)
 
     def show(self, row: int) -> str:

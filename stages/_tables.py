@@ -64,7 +64,7 @@ def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
     findings = Findings(str(path), data.target)
     source = open_parquet(path) if is_parquet(path) else read_csv(data, findings)
     names = _checked_names(source.names, data, findings)
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or len(names) == 1:  # its cells would only tell of it again
         findings.stop(source.locate)
     dates: dict[str, str] = {}
     reading = source.reading.model_copy(update={"missing": data.missing_by_column})
@@ -111,6 +111,8 @@ def _checked_names(header: Sequence[str], data: DataParams, findings: Findings) 
             names[place - 1] = f"column {place}"
             if names[place - 1] not in data.ignore:
                 findings.add(f"column {place} has no name", f"give it one, or list 'column {place}' under data.ignore")
+        if re.match(r'\s+"', header[place - 1]):
+            findings.add(f"the name of column {place} has a quote after a blank", "remove the blanks before quotes")
         if re.search(r"[\x00-\x1f\x7f]", name):
             findings.add(f"the name of column {place} holds a control character: {name!r}", "rename it")
     for name in (name for name, times in Counter(names).items() if times > 1):

@@ -62,6 +62,12 @@ FILES = {
     "too many after a cell of two lines": (b'a,y\n"1\n1",2\n1,2,3\n', "line 4 has 3 fields"),
     "a comment": (b"a,y\n1,2\n# more\n1,2\n", "line 3 has 1 fields, the header names 2 (delimiter: comma); comment"),
     "a comment first": (b"# my table\na,y\n1,2\n1,2\n", "line 1 must be the header: remove what is before it"),
+    "a title first": (
+        b"Sales 2024\n\na,y\n1,2\n1,2\n",
+        "every row has 2 fields, the header names 1 (delimiter: comma); line 1",
+    ),
+    "blanks before quotes": (b'a, "y"\n1, "2"\n', "the name of column 2 has a quote after a blank; remove the blanks"),
+    "rows that end with a delimiter": (b"a,y\n1,2,\n1,2,\n", "if they end with a delimiter, so must the header"),
     "an open quote": (b'a,y\n1,2\n"1,2\n1,2\n', "a quote opened in line 3"),
     "an open quote that a later one closes": (b'a,y\n"x,1\n"y",2\nz,1\n', "a quote opened in line 2"),
     "an open quote in the last column": (b'a,y\n1,2\n1,"2\n1,2\n', "a quote opened in line 3"),
@@ -78,6 +84,7 @@ FILES = {
 CELLS = {
     "12,5": ('"12,5"', "1.5", "'12,5' has other marks than the other numbers"),
     "N/A": ("N/A", "1.5", "'N/A' is not a number"),
+    r"\N": (r"\N", "1.5", r"'\N' is not a number"),
     "?": ("?", "1.5", "'?' is not a number"),
     "12 34": ("12 34", "1.5", "'12 34' is not a number"),
     "$5": ("$5", "1.5", "'$5' is a number or a time with a unit"),
@@ -96,6 +103,14 @@ CELLS = {
     "a zone once": ("2020-01-05T10:00:00Z", "2020-01-05T10:00:00", "has a time zone, unlike"),
     "neither true nor false": ("?", "true", "'?' is neither true nor false"),
 }
+
+
+@pytest.mark.parametrize("content", [b"# my table\na,y\n1,2\n1,2\n", b'"a" "y"\n"1" 1 2\n"2" 3 4\n'])
+def test_a_table_without_its_header_is_told_in_one_line(tmp_path: Path, params: Make, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+
+    assert "line 1 must be" in problem(params, tmp_path / "t.csv")
+    assert problem(params, tmp_path / "t.csv").count("\n") <= 1  # what is wrong, and that the target is not there
 
 
 def problem(params: Make, path: Path, **data: object) -> str:
