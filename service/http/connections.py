@@ -52,6 +52,8 @@ class Connection(HttpToolsProtocol):
         self._receiving = True
         self._received = 0
         self._head = 0
+        self._at_line_start = True
+        self._held = b""
         self._refusal: Problem | None = None
         self._stopping = False
         self._under_way: list[RequestResponseCycle] = []
@@ -78,9 +80,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; a deadline runs only while a request is incomplete, which is rare."""
         self._received += len(data)
-        if b"pgrade" in data or b"PGRADE" in data:
+        if self._held:
+            data, self._held = self._held + data, b""
+        if b"pgrade" in data or b"PGRADE" in data or _CUT_UPGRADE.search(data, max(0, len(data) - len(_NAME))):
             self._receive_lines(data)
         else:
+            self._at_line_start = data.endswith(b"\n")
             super().data_received(data)
         if self._receiving and not self._in_body and self._received > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)  # a header without an end, which the parser keeps to itself
@@ -88,14 +93,21 @@ class Connection(HttpToolsProtocol):
             self._arm()
 
     def _receive_lines(self, data: bytes) -> None:
-        """Take bytes, and hide a wish for another protocol, which a server may pass over (RFC 9110, 7.8).
+        """Take bytes, and hide a wish for another protocol, which a server may ignore (RFC 9110, 7.8).
 
         The parser would take what follows for that protocol, and a body or the next request would be lost: Java's
         HTTP client and `curl --http2` wish for HTTP/2 with every first request. Line by line, since only the parser
-        knows whether a line is a header or a body's.
+        knows whether a line is a header or a body's. The first bytes of a name wait here for the rest of it.
         """
         for line in data.splitlines(keepends=True):
-            super().data_received(line if self._in_body else _UPGRADE.sub(b"X-Upgrade:", line))
+            shown = line
+            if self._at_line_start and not self._in_body:
+                if _NAME.startswith(line.lower()) and line.lower() != _NAME:
+                    self._held = line
+                    return
+                shown = _UPGRADE.sub(b"X-Upgrade:", line)
+            self._at_line_start = line.endswith(b"\n")
+            super().data_received(shown)
 
     def on_message_begin(self) -> None:
         """Note that a request has begun."""
@@ -169,8 +181,8 @@ class Connection(HttpToolsProtocol):
             codings = [value for name, value in self.headers if name == b"transfer-encoding"]
             if len(codings) > 1 or codings[0].strip().lower() != b"chunked":
                 self._end(_UNKNOWN_CODING)
-        if self.parser.should_upgrade() and {b"content-length", b"transfer-encoding"}.intersection(names):
-            self._end(_LATE_UPGRADE)
+        if self.parser.should_upgrade():
+            self._end(_UNREAD_UPGRADE)
 
     def _end(self, problem: Problem) -> NoReturn:
         """End the parser, which calls `send_400_response`."""
@@ -230,14 +242,17 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
 
+_NAME: Final = b"upgrade:"
 _UPGRADE: Final = re.compile(rb"^upgrade:", re.IGNORECASE)
+_CUT_UPGRADE: Final = re.compile(rb"(?:\A|\n)u(?:p(?:g(?:r(?:a(?:d(?:e)?)?)?)?)?)?\Z", re.IGNORECASE)
+"""Data whose last line may be the beginning of that name."""
 _HEAD_TOO_LARGE: Final = Problem(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The path and the headers may have {MAX_HEAD_BYTES:,} bytes together"
 )
 _NOT_ONE_HOST: Final = Problem(HTTPStatus.BAD_REQUEST, "A request of HTTP/1.1 has one header Host")
 _UNKNOWN_CODING: Final = Problem(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can be chunked alone")
-_LATE_UPGRADE: Final = Problem(
-    HTTPStatus.BAD_REQUEST, "Upgrade is passed over only in a head that comes in one piece; send none with a body"
+_UNREAD_UPGRADE: Final = Problem(
+    HTTPStatus.BAD_REQUEST, "This server offers no other protocol; send the header Upgrade in one case, or not at all"
 )
 _silent: dict[Connection, None] = {}
 """Connections of this process without a request so far, oldest first."""

@@ -33,16 +33,43 @@ def test_http_1_0_needs_no_host() -> None:
     assert on_connection(client).startswith(b"HTTP/1.1 200")
 
 
-def test_an_upgrade_that_comes_in_pieces_loses_no_body_in_silence() -> None:
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_wish_for_another_protocol_may_come_in_pieces(cut: int) -> None:
+    first = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n") + bytes(30)
+    place = first.index(b"Upgrade:") + cut
+
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, _), asyncio.timeout(5):
+            writer.write(first[:place])
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(first[place:] + HEAD + bytes(30))
+            return b"".join([await reader.readuntil(b"\r\n\r\n30") for _ in range(2)])
+
+    assert asyncio.run(ask()).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_wish_that_the_server_does_not_read_is_told_and_never_swallows_a_request() -> None:
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: Upgrade\r\nUpgr")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        writer.write(b"ade: h2c\r\n\r\nabc")
+        wish = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: uPGRaDE\r\nuPGRaDE: h2c\r\n\r\n"
+        writer.write(wish + HEAD + bytes(30))
         return await reader.read()
 
     answer = problem(on_connection(client))
     assert (answer["status"], "Upgrade" in answer["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("body", [b"a\r\nUpgrade: b\r\n".ljust(29) + b"\n", bytes(26) + b"\nUpg", b"u" * 30])
+def test_a_body_in_bytes_of_one_is_whole(body: bytes) -> None:
+    async def ask() -> bytes:
+        async with serving() as (reader, writer, _), asyncio.timeout(5):
+            for at in range(30):
+                writer.write(HEAD * (at == 0) + body[at : at + 1])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            return await reader.readuntil(b"\r\n\r\n30")
+
+    assert asyncio.run(ask()).startswith(b"HTTP/1.1 200")
 
 
 def test_what_earlier_requests_brought_counts_for_no_later_one() -> None:
