@@ -26,6 +26,7 @@ def summary(found: dict[str, Any], registration: dict[str, Any], decision: str |
         "release": decision or "`make promote` releases the model",
         "model": f"{_files.ONNX} for production, {_files.MODEL} for people",
         "reports": f"{_files.CARD}, {_files.VALIDATION_REPORT}, {_files.METRICS}",
+        "share": "`make push` does what DVC says of `dvc push`, once you have set a remote (README, Share)",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }
     width = max(map(len, rows))
