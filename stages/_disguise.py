@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from service.cells import MARKS, SPACES, number_pattern
 from stages._findings import CORRECT, LEAVE_OUT
 
-_DIGITS = rf"[0-9]+(?:[., '’{SPACES[1:-1]}][0-9]+)*[.,]?"
+_DIGITS = "[0-9]+(?:[., '][0-9]+)*[.,]?"
 _NUMBER = f"^(?:{number_pattern('.', MARKS['.'])}|{number_pattern(',', MARKS[','])})$"
 _TRUTH = "(?i)^(?:true|false)$"
 _STAND_IN = (
@@ -67,7 +67,7 @@ def find_disguise(texts: pa.Array, counts: npt.NDArray[np.int64]) -> Disguise | 
     telling = _match(texts, r"\pN") | _match(texts, _TRUTH)
     if counts[telling].sum() < _SOME * rows:
         return None
-    kinds = _classify(texts)
+    kinds = _classify(pc.replace_substring(pc.replace_substring_regex(texts, SPACES, " "), "’", "'"))
     value = kinds["number"] | kinds["decorated"] | kinds["date"]
     other = kinds["word"] | kinds["range"] | (kinds["truth"] if value.any() else kinds["truth"] & value)
     if not other.any() and (value.any() or kinds["truth"].any()):
@@ -105,15 +105,7 @@ def _classify(texts: pa.Array) -> dict[str, Mask]:
     """Mark the texts of each kind; a text is of the first kind that it fits."""
     left = np.ones(len(texts), dtype=bool)
     kinds: dict[str, Mask] = {}
-    patterns = {
-        "truth": _TRUTH,
-        "number": _NUMBER,
-        "stand-in": _STAND_IN,
-        "date": _DATE,
-        "range": _RANGE,
-        "code": _CODE,
-    }
-    for kind, pattern in patterns.items():
+    for kind, pattern in _PATTERNS.items():
         mask = _match(texts, pattern)
         kinds[kind] = mask & left
         left &= ~mask

@@ -84,6 +84,8 @@ FILES = {
 CELLS = {
     "12,5": ('"12,5"', "1.5", "'12,5' has other marks than the other numbers"),
     "N/A": ("N/A", "1.5", "'N/A' is not a number"),
+    "? among thin spaces": ("?", "1\u202f234.5", "'?' is not a number"),
+    "? among apostrophes": ("?", "1’234.5", "'?' is not a number"),
     r"\N": (r"\N", "1.5", r"'\N' is not a number"),
     "?": ("?", "1.5", "'?' is not a number"),
     "12 34": ("12 34", "1.5", "'12 34' is not a number"),
