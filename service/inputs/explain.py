@@ -12,7 +12,7 @@ from service.cells import Value
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import extent
-from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong, read_value
+from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong, read_cell, read_value
 
 _SHOWN_CHARACTERS: Final = 80
 _BLOCK: Final = 256
@@ -179,13 +179,14 @@ def check(
             values.append(read(reader, raw))
         except Wrong as wrong:
             got = shown(raw) if name in instance else "nothing"
-            error = FieldError(instance=number, field=name, expected=expected(reader.feature), got=got)
+            kind = expected(reader.feature, reader.cell_form if read is read_cell else "")
+            error = FieldError(instance=number, field=name, expected=kind, got=got)
             findings.add(error, wrong.kind, name)
     return values
 
 
-def expected(feature: Feature) -> str:
-    """Say what a feature takes."""
+def expected(feature: Feature, form: str = "") -> str:
+    """Say what a feature takes, and in which form a CSV has it."""
     match feature:
         case NumberFeature():
             kind = "a finite number"
@@ -195,7 +196,7 @@ def expected(feature: Feature) -> str:
             kind = "text"
         case DateFeature():
             kind = "a date in ISO 8601"
-    return f"{kind} or null" if feature.nullable else kind
+    return f"{kind}{form} or null" if feature.nullable else kind + form
 
 
 def expected_strictly(feature: Feature) -> str:

@@ -50,6 +50,8 @@ class Reader:
     that both are noticed.
     """
 
+    cell_form = ""
+    """How a CSV's cell is written, for messages: where it is not as in JSON."""
     numbers: Callable[[Any], Any]
     """Return the code of a category's text as JSON has it, or the numbers of a date's."""
 
@@ -106,6 +108,8 @@ class _Numbers(Reader):
     def __init__(self, feature: NumberFeature, reading: Reading) -> None:
         super().__init__(feature, reading)
         self._decimal = reading.decimal
+        if reading.decimal == ",":
+            self.cell_form = " with a decimal comma"
 
     def encode_cells(self, texts: Sequence[str]) -> npt.ArrayLike:
         different = set(texts)
@@ -174,6 +178,8 @@ class _Dates(Reader):
         super().__init__(feature, reading)
         self._parts = (*feature.parts, "days")
         self._own_form = feature.name in reading.dates
+        if self._own_form:
+            self.cell_form = f" or in the form {reading.dates[feature.name]}"
         self.numbers = lru_cache(_REMEMBERED)(self._numbers)
         self._of_cell = lru_cache(_REMEMBERED)(self._numbers_of_cell)
 

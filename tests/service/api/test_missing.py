@@ -124,6 +124,20 @@ def test_the_training_file_s_encoding_is_taken_as_utf_8_is(learn: Learn, encodin
         assert (answer.status_code, answer.json()["title"]) == (400, f"Not {encoding.upper()}")
 
 
+def test_the_form_of_a_cell_that_is_wrong_is_told(learn: Learn) -> None:
+    rows = "".join(f"{place % 9},{place};{place % 28 + 1}.03.2020;{place % 2}\n" for place in range(60))
+    service = learn(f"x;day;y\n{rows}".encode()).service
+
+    answer = service.post("x;day\n1.5;2020/03/32\n", "text/csv").json()["errors"]
+    of_json = service.predict({"x": "1,5", "day": "soon"}).json()["errors"]
+
+    assert [each["expected"] for each in answer] == [
+        "a finite number with a decimal comma",
+        "a date in ISO 8601 or in the form dmY",
+    ]
+    assert of_json[0]["expected"] == "a finite number"
+
+
 def test_a_truth_value_may_be_sent_as_the_prepared_rows_have_it(learn: Learn) -> None:
     service = learn(countries(), **MISSING_TEXTS).service
     head = "country,income,member,since\n"
