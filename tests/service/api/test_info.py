@@ -3,17 +3,12 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service import release
-from service.app import create_app
-from service.release import RELEASE_FILE, Registry
 from service.scoring.metrics import INSTANCE_BOUNDS
-from tests.service.artifacts import Root, md5_of, metrics_json, onnx_bytes
 
 Start = Callable[..., Any]
 
@@ -152,68 +147,6 @@ def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) 
     assert service.metric("service_build_info", version="0.1.0") == 1
 
 
-def registered(number: int, seconds: float) -> Registry:
-    return Registry(version=number, run_id="abc", registered_at=datetime.fromtimestamp(seconds, UTC))
-
-
-def started(root: Root, folder: Path) -> Any:
-    """Give an app over releases of the test's own, with a way to read its metrics."""
-    app = create_app(root.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics"))
-
-    def metric(family: str, /, **labels: str) -> list[float]:
-        samples = [each for found in app.state.registry.collect() for each in found.samples if each.name == family]
-        return [each.value for each in samples if labels.items() <= each.labels.items()]
-
-    return metric
-
-
-def test_the_age_of_a_model_that_was_released_again_counts_from_its_first_registration(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.write(onnx_bytes(), registry=registered(1, 1.5e9))
-    root.write(onnx_bytes(lean=1.0), registry=registered(2, 1.6e9))
-    version = root.write(onnx_bytes(), registry=registered(3, 1.7e9), verdict="rollback")
-
-    metric = started(root, tmp_path)
-
-    assert metric("model_timestamp_seconds", version=version, source="registry") == [1.5e9]
-    assert metric("model_timestamp_seconds", source="release") == []
-
-
-def test_the_age_of_a_model_that_is_not_registered_counts_from_its_first_release(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.write(onnx_bytes(), at=datetime.fromtimestamp(1.5e9, UTC))
-    root.write(onnx_bytes(), at=datetime.fromtimestamp(1.6e9, UTC))
-
-    assert started(root, tmp_path)("model_timestamp_seconds", source="release") == [1.5e9]
-
-
-def test_releases_are_told_with_where_they_came_from_and_which_one_is_in_service(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    old = root.write(onnx_bytes(), metrics_json(roc_auc=0.6, baseline_roc_auc=0.5), registry=registered(3, 1.5e9))
-    metric = started(root, tmp_path)
-    assert metric("release_info", version=old, name="flights", number="3", run_id="abc", verdict="accepted") == [1]
-    assert metric("release_metric", version=old) == [0.6]
-    assert metric("release_training_rows", version=old) == [1000]
-    new = root.write(onnx_bytes(lean=1.0), at=datetime.fromtimestamp(1.7e9, UTC), revision="c" * 40)
-    (root.prepare(onnx_bytes(lean=2.0)) / RELEASE_FILE).write_text("never released")
-
-    assert metric("release_timestamp_seconds", version=new) == [1.7e9]
-    assert metric("release_info", version=new, revision="c" * 40, number="", run_id="") == [1]
-    assert (metric("release_current", version=old), metric("release_current", version=new)) == ([1], [0])
-    assert len(metric("release_info")) == 2
-
-
-def test_only_the_newest_releases_are_told_and_none_that_is_damaged(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    for lean in range(25):
-        root.write(onnx_bytes(lean))
-    (root.releases / f"24-{md5_of(onnx_bytes(23))[:8]}" / RELEASE_FILE).write_text("damaged")
-
-    shown = started(root, tmp_path)("release_info")
-
-    assert len(shown) == 19
-
-
 def test_a_number_falls_into_the_bin_that_ends_at_or_above_it(start: Start) -> None:
     service = start()
     (feature,) = (each for each in service.artifact.contract.features if each.name == "size")
@@ -251,51 +184,6 @@ def test_no_caller_can_make_a_series(service: Any) -> None:
         service.client.request(f"M{number}", f"/path/{number}")
         service.predict(service.changed(**{f"field{number}": number, "kind": str(number)}))
     assert series() == before
-
-
-def test_the_description_has_the_fields_of_the_model_and_an_example_that_works(service: Any) -> None:
-    document = service.client.get("/openapi.json").json()
-    schemas = document["components"]["schemas"]
-    assert list(schemas["Instance"]["properties"]) == [each.name for each in service.artifact.contract.features]
-    assert schemas["Instance"]["required"] == ["size", "kind", "flag"]
-    assert service.post(json.dumps(schemas["PredictRequest"]["example"])).json().keys() == {
-        "predictions", "probabilities", "model",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "is_taken"),
-    [
-        ("2020-01-31T10:00:00", True),
-        ("2020-02-29T23:59:59.5Z", True),
-        ("2000-02-29T00:00:00", True),
-        ("2021-02-29T00:00:00", False),
-        ("1900-02-29T00:00:00", False),
-        ("2020-04-31T00:00:00", False),
-    ],
-)
-def test_the_description_takes_the_moments_that_the_service_takes(service: Any, text: str, *, is_taken: bool) -> None:
-    schema = service.client.get("/openapi.json").json()["components"]["schemas"]["Instance"]["properties"]["when"]
-    (pattern,) = re.findall(r"'pattern': '([^']+)'", str(schema))
-    assert bool(re.search(pattern.replace(r"\\", "\\"), text)) == is_taken
-    assert (service.predict(service.changed(when=text)).status_code == 200) == is_taken
-
-
-def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
-    answer = service.client.get("/", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
-
-
-def test_the_docs_work_behind_a_path_prefix(service: Any) -> None:
-    for path in ("/docs", "/docs/docs.js", "/docs/docs.css"):
-        assert not re.search(r"""(href=|src=|fetch\(|url\()["']?/""", service.client.get(path).text)
-
-
-def test_the_docs_need_nothing_from_elsewhere(service: Any) -> None:
-    page = service.client.get("/docs").text
-    files = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert [service.client.get(file).status_code for file in files] == [200] * 3
-    assert not any("//" in file for file in files)
 
 
 def test_a_request_is_logged_with_who_what_and_how_long_and_nothing_secret(
