@@ -74,6 +74,7 @@ def open_store(name: str) -> Experiment | None:
     """Open the store and ask for the experiment `name`, to see that it answers. Raises UserError as `connect`."""
     for quiet in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # `told` says it in one line
     mlflow.set_tracking_uri(store())
     # Two processes that both find no tables both make them, and one fails: MLflow's own lock does not prevent it.
     with told(), alone("store"):
@@ -142,6 +143,8 @@ def told() -> Iterator[None]:
         yield
     except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
         remedy = "start it or repair it, or unset MLFLOW_TRACKING_URI"
+        if re.search(r"disk I/O error|disk is full", str(error)):
+            remedy = "free some disk space or raise `ulimit -f`, and run `dvc repro` again"
         line = f"MLflow at {mlflow.get_tracking_uri()}: {_reason(error)[:300]}; {remedy}"
         raise UserError(_without_password(line)) from None
 

@@ -136,7 +136,6 @@ def test_a_second_repro_at_once_says_who_is_at_work_and_the_first_ends_well(ran:
 OUTPUTS = {
     "validate": "metrics/validation.json",
     "prepare": "data/prepared/train.parquet",
-    "train": "models/model.joblib",
     "export": "models/model.onnx",
     "evaluate": "metrics/metrics.json",
 }
@@ -151,6 +150,16 @@ def test_a_file_that_cannot_grow_is_told_in_one_line_and_the_old_one_stays(ran: 
     assert line.startswith(f"{stage}: error: {path}: the file grows beyond")
     assert (ran.path / path).read_bytes() == before
     assert leftovers(ran) == []
+
+
+def test_a_store_that_cannot_grow_is_told_in_one_line_before_the_fit(ran: Any) -> None:
+    before = (ran.path / "models/model.joblib").read_bytes()
+    line = hindered(ran, "train", "prlimit", "--fsize=256")
+
+    assert line.startswith("train: error: MLflow at sqlite:///")
+    assert "disk I/O error" in line
+    assert "free some disk space" in line
+    assert (ran.path / "models/model.joblib").read_bytes() == before
 
 
 @pytest.fixture
