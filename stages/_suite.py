@@ -93,6 +93,8 @@ def _json(path: Path) -> Any:
         raise UserError(f"{path}: line {error.lineno}, column {error.colno}: is not JSON: {error.msg}") from None
     except ValueError as error:
         raise UserError(f"{path}: is not JSON: {error}") from None
+    except RecursionError:
+        raise UserError(f"{path}: is no Great Expectations suite: objects or lists are nested too deeply") from None
 
 
 def _no_constant(name: str) -> None:

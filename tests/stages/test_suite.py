@@ -17,6 +17,7 @@ NOT_NULL = "expect_column_values_to_not_be_null"
 BROKEN = {
     "empty": ("", "is not JSON"),
     "text": ("not json", "line 1, column 1: is not JSON"),
+    "nested too deeply": ("[" * 100_000, "nested too deeply"),
     "nan": ('{"expectations": [NaN]}', "NaN is no number"),
     "list": ("[]", "is no Great Expectations suite"),
     "nothing_to_hold": ('{"expectations": []}', "holds no expectation"),
