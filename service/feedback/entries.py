@@ -13,6 +13,10 @@ BYTES_AN_ENTRY: Final = 1024
 _PLACE: Final = re.compile(r" - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`$")
 _NAMED: Final = re.compile(r"(?:missing required|unknown) field `(?P<field>[^`]*)`")
 
+_BYTE: Final = re.compile(r" \(byte (\d+)\)$")
+_NEWLINE: Final = b"\n"
+_FILLED_LINE: Final = re.compile(rb"\S[^\n]*")
+
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller tells of one prediction."""
@@ -51,16 +55,27 @@ def read_json(body: bytes, limit: int) -> Body:
 
 
 def read_lines(body: bytes, limit: int) -> Body:
-    """Parse an entry in each line (NDJSON); raises Problem as `read_json`."""
+    """Parse an entry in each line (NDJSON); raises Problem as `read_json`, and 400 for two entries in one line."""
     try:
-        return _checked(_LINES.decode_lines(body), limit)
+        entries = _LINES.decode_lines(body)
     except msgspec.ValidationError as error:
         raise _wrong_form(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is not NDJSON: {error}", title="Not NDJSON") from None
+        raise _not_lines(body, str(error)) from None
+    if len(entries) != sum(1 for _ in _FILLED_LINE.finditer(body)):
+        raise _not_lines(body, "each entry needs a line of its own")
+    return _checked(entries, limit)
 
 
 _LINES: Final = msgspec.json.Decoder(Entry)
+
+
+def _not_lines(body: bytes, reason: str) -> Problem:
+    """Name the line, if the decoder names the byte or the last line is cut off."""
+    found = _BYTE.search(reason)
+    place = int(found[1]) if found else len(body.rstrip())
+    where = f"Line {body.count(_NEWLINE, 0, place) + 1}" if found or "truncated" in reason else "The body"
+    return Problem(400, f"{where} is not NDJSON: {_BYTE.sub('', reason)}", title="Not NDJSON")
 
 
 def _checked(entries: list[Entry], limit: int) -> Body:

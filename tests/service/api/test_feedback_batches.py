@@ -127,6 +127,26 @@ def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str
     assert service.client.post("/feedback", content=content, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("{good}\n{{broken\n{good}", "Line 2 is not NDJSON: JSON is malformed"),
+        ("{good}\n\n{good}\nx\n", "Line 4 is not NDJSON: JSON is malformed"),
+        ("{good}\n{{", "Line 2 is not NDJSON: Input data was truncated"),
+        ("{good}{good}\n\n", "each entry needs a line of its own"),
+    ],
+)
+def test_a_broken_line_is_named_and_nothing_is_kept(start: Start, lines: str, told: str) -> None:
+    service = start()
+    (good,) = _entries(service, 1)
+
+    answer = _tell_lines(service, lines.format(good=json.dumps(good)))
+
+    assert (answer.status_code, answer.json()["title"]) == (400, "Not NDJSON")
+    assert told in answer.json()["detail"]
+    assert service.metric("feedback_rows_total") == 0
+
+
 def test_more_entries_than_rows_of_a_request_are_refused(start: Start) -> None:
     service = start(max_instances=3)
 
