@@ -22,6 +22,10 @@ FAR_FROM_ZERO = 100.0
 TINY = 1e-5
 """So is one of a smaller standard deviation: scikit-learn's trees stop splitting at a variance of 2e-16."""
 _FORESTS = ("random_forest", "extra_trees")
+_BINNED_ROWS = 200_000
+"""Rows that hist_gradient_boosting draws to find its bins."""
+_FEW = 100
+"""Of more rows than that, so few known values may all be left out of the draw."""
 
 
 def fit(
@@ -43,6 +47,8 @@ def fit(
     count = count or _progress.Counter()
     pipeline = _estimators.build(contract, params, size or len(rows))
     X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
+    if params.model == "hist_gradient_boosting":
+        X = _without_empty_columns(X)
     if params.model in _FORESTS:
         pipeline.set_params(estimator__n_jobs=-1)
     far = not contract.classes and abs(y.mean()) > FAR_FROM_ZERO * y.std()
@@ -65,6 +71,20 @@ def fit(
         for estimator in (_estimator(pipeline), pipeline["estimator"]):
             estimator.set_params(**{name: None for name in estimator.get_params() if name.endswith("n_jobs")})
     return pipeline
+
+
+def _without_empty_columns(X: pd.DataFrame) -> pd.DataFrame:
+    """Return `X` with zeros in numbers and dates of no known value, which scikit-learn's binning fails on.
+
+    Nothing can be learnt from either: a column may begin after the rows of a fold.
+    """
+    known = X.select_dtypes(["number", "datetime"]).count()
+    empty = known.index[known <= (_FEW if len(X) > _BINNED_ROWS else 0)]
+    if len(empty):
+        X = X.copy()
+    for name in empty:
+        X[name] = np.zeros(len(X), X[name].to_numpy().dtype)
+    return X
 
 
 def _fit_params(y: pd.Series, params: Params, count: _progress.Counter) -> dict[str, Any]:

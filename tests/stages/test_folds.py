@@ -174,3 +174,18 @@ def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
     found = [_folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
     assert sum(len(each.y_true) for each in found[0].outcomes) == 100
     assert found[0].scores("binary") == found[1].scores("binary")
+
+
+@pytest.mark.parametrize(
+    "model", ["hist_gradient_boosting", "gradient_boosting", "random_forest", "logistic_regression"]
+)
+def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str) -> None:
+    later = np.arange(300) > 150
+    table = rare(300).assign(
+        late=np.where(later, 1.5, np.nan), since=pd.Series(np.where(later, "2021-03-04", None)).astype("datetime64[us]")
+    )
+    given = prepared(table, model=model, n_estimators=2)
+
+    found = _folds.predict_out_of_fold(table, given[1].contract, TIME, given[2])
+
+    assert len(found.outcomes) >= 4

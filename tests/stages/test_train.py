@@ -218,3 +218,14 @@ def test_a_forest_is_kept_without_the_number_of_cores(table: pd.DataFrame, param
     pipeline, _ = fit(table, params())
 
     assert pipeline["estimator"].n_jobs is None
+
+
+def test_of_many_rows_a_column_may_have_a_single_value(params: Make) -> None:
+    wanted = params(model="hist_gradient_boosting", n_estimators=1)
+    few = pd.DataFrame(np.random.default_rng(0).normal(size=(100, 8))).rename(columns=str).assign(y=[0, 1] * 50)
+    contract = prepare.prepare(few, wanted)[2].contract
+    rows = pd.DataFrame(np.full((250_000, 8), np.nan, np.float32)).rename(columns=str).assign(y=[0, 1] * 125_000)
+    for place in range(8):
+        rows.loc[place * 30_000, str(place)] = 1.0
+
+    _fitting.fit(rows, contract, wanted)  # of the 200,000 rows that scikit-learn draws, a column has no value
