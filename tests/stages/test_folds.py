@@ -182,7 +182,7 @@ def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
 def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str) -> None:
     later = np.arange(300) > 150
     table = rare(300).assign(
-        late=np.where(later, 1.5, np.nan), since=pd.Series(np.where(later, "2021-03-04", None)).astype("datetime64[us]")
+        late=np.where(later, 1.5, np.nan), since=np.where(later, "2021-03-04", "NaT").astype("datetime64[us]")
     )
     given = prepared(table, model=model, n_estimators=2)
 
