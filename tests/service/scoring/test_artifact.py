@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service import model, onnx_file, release
+from service import release
 from service.contract import CONTRACT_VERSION
 from service.model import ArtifactError
 from service.release import MODEL_FILE, RELEASE_FILE
@@ -257,50 +255,6 @@ def test_a_file_that_is_no_artifact_is_refused(root: Root, make: Callable[[], by
     root.write(make())
 
     assert expected in refusal(root)
-
-
-@given(content=st.binary(max_size=300))
-def test_any_bytes_are_refused_and_nothing_worse(content: bytes) -> None:
-    with pytest.raises(ArtifactError):
-        model.from_bytes(content, "model.onnx")
-
-
-@given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.too_slow])
-def test_the_reader_gives_a_verdict_on_any_change_of_bytes(data: st.DataObject) -> None:
-    content = bytearray(onnx_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-
-    try:
-        onnx_file.check(bytes(content))
-    except onnx_file.RefusedGraph as refused:
-        assert str(refused)  # noqa: PT017  # either verdict is right, another exception is not
-
-
-MUTATE = """
-import random, sys
-from service import model
-content, drawn = open(sys.argv[1], "rb").read(), random.Random(0)
-for _ in range(int(sys.argv[2])):
-    changed = bytearray(content)
-    for _ in range(drawn.randint(1, 3)):
-        changed[drawn.randrange(len(changed))] = drawn.randrange(256)
-    try:
-        model.from_bytes(bytes(changed), "m")
-    except model.ArtifactError:
-        pass
-"""
-
-
-@pytest.mark.slow
-def test_changed_bytes_that_pass_the_reader_do_not_end_the_process(root: Root) -> None:
-    # In a process of its own: what ONNX Runtime did wrong in C++ would end this one.
-    done = subprocess.run(
-        [sys.executable, "-c", MUTATE, root.model, "500"], capture_output=True, text=True, check=False, timeout=60
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_model_is_loaded_and_run_without_a_word_to_the_makers_of_its_runtime(tmp_path: Path) -> None:
