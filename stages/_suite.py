@@ -14,6 +14,8 @@ NUMBERS = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32,
 """The types of a column of numbers; which of them, the file's writer chose."""
 _KEYS = {"type", "kwargs", "description", "meta", "notes", "severity", "id", "rendered_content", "success_on_last_run"}
 _CONDITION = '{"type": "comparison", "column": {"name": "x"}, "operator": ">=", "parameter": 0}'
+_MOST_LEVELS = 10
+"""Of conditions within conditions."""
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
 """What a run adds to `kwargs` when a suite is saved from one; how to run is not the suite's to say."""
 
@@ -121,7 +123,7 @@ def _entry(origin: str, entry: Any) -> Expectation:
     return Expectation(entry["type"], lasting, description or None, origin)
 
 
-def _check_condition(where: str, condition: Any) -> None:
+def _check_condition(where: str, condition: Any, depth: int = 1) -> None:
     """Check that a row condition compares columns with values, and no more.
 
     Great Expectations hands a condition to `DataFrame.query`, which evaluates Python: a text, an object of type
@@ -129,10 +131,12 @@ def _check_condition(where: str, condition: Any) -> None:
 
     Raises UserError for every other form.
     """
+    if depth > _MOST_LEVELS:
+        raise UserError(f"{where}: row_condition: is nested more than {_MOST_LEVELS} levels deep; simplify it")
     match condition:
         case {"type": "and" | "or", "conditions": [_, *_] as several}:
             for each in several:
-                _check_condition(where, each)
+                _check_condition(where, each, depth + 1)
         case {"type": "nullity", "column": {"name": str() as name}} if "`" not in name:
             pass
         case {"type": "comparison", "column": {"name": str() as name}, "parameter": value} if "`" not in name:

@@ -1,6 +1,7 @@
 """Databases, users and tokens for the tests of the service: SQLite in a file, and a PostgreSQL of one's own."""
 
 import contextlib
+import csv
 import os
 import pwd
 import shutil
@@ -80,6 +81,14 @@ class Postgres:
         command: list[str | Path] = [*self._as, self._programs / program, f"--pgdata={self._data}", *arguments]
         # A pipe would be held open by the server that outlives pg_ctl.
         subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(autouse=True)
+def _restore_cell_limit() -> Iterator[None]:
+    """Restore the csv module's limit, which belongs to the process: a service with small bodies lowers it."""
+    limit = csv.field_size_limit()
+    yield
+    csv.field_size_limit(limit)
 
 
 @pytest.fixture(scope="session")

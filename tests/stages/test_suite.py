@@ -92,6 +92,7 @@ CODE = {
     "nothing_nested": {"type": "and", "conditions": []},
     "parameter": {**COMPARISON, "parameter": [{"a": 1}]},
     "list": [COMPARISON],
+    "deep": json.loads('{"type": "and", "conditions": [' * 400 + json.dumps(COMPARISON) + "]}" * 400),
 }
 
 

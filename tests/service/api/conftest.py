@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import csv
 import json
 import socket
 import threading
@@ -164,14 +163,6 @@ def _params(root: Path) -> Params:
     raw["data"] |= {"path": "table.csv", "target": "y", "positive": None}
     raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
     return Params.model_validate(raw | {"model": "random_forest", "n_estimators": 10})
-
-
-@pytest.fixture(autouse=True)
-def _restore_cell_limit() -> Iterator[None]:
-    """Restore the csv module's limit, which belongs to the process: a service with small bodies lowers it."""
-    limit = csv.field_size_limit()
-    yield
-    csv.field_size_limit(limit)
 
 
 @pytest.fixture(scope="session")
