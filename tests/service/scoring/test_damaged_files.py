@@ -50,7 +50,7 @@ for _ in range(int(sys.argv[2])):
 @pytest.mark.slow
 def test_changed_bytes_that_pass_the_reader_do_not_end_the_process(tmp_path: Path) -> None:
     # In a process of its own: what ONNX Runtime did wrong in C++ would end this one.
-    command = [sys.executable, "-c", MUTATE, written(tmp_path).model, "500"]
+    command = [sys.executable, "-c", MUTATE, str(written(tmp_path).model), "500"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert (done.returncode, done.stderr) == (0, "")
