@@ -16,7 +16,7 @@ from stages import _files, _logged_model, _tracking
 from stages._entry import log
 from stages._params import Params
 
-AUTOLOG_ROWS = 20_000
+AUTOLOG_ROWS = 5_000
 """Autologging predicts the rows that it gets five times over, and draws them."""
 AUTOLOGGED = "training.metrics_rows"
 """Tag: on how many of the training rows the metrics ``training_…`` are."""

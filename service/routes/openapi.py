@@ -1,9 +1,11 @@
 """The API's description: the fields of the model in service, with an example that works."""
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
 
+from service.cells import Reading
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.http.problems import MEDIA_TYPE
 from service.inputs.readers import MAX_NUMBER
@@ -173,14 +175,17 @@ def instance(served: Served) -> Schema:
         "type": "object",
         "additionalProperties": False,
         "required": [feature.name for feature in features if not feature.nullable],
-        "properties": {feature.name: _field(feature) for feature in features},
+        "properties": {feature.name: _field(feature, served.contract.reading) for feature in features},
         "example": served.example,
     }
 
 
-def _field(feature: Feature) -> Schema:
+def _field(feature: Feature, reading: Reading) -> Schema:
     schema = _value(feature)
     if not feature.nullable:
+        if feature.type == "category":  # a text that means "no value" is none here
+            texts = "|".join(map(re.escape, sorted(reading.missing_texts(feature.name))))
+            schema["not"] = {"pattern": rf"^\s*({texts})\s*$"}
         return schema
     description = schema.pop("description", "")
     return {"anyOf": [schema, {"type": "null"}], "description": description}

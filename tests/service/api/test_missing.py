@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -175,3 +176,13 @@ def test_columns_that_are_no_features_are_passed_over_and_others_refused(learn: 
 
     assert scores("json", service.predict(row | {"note": "any"})) == scores("json", service.predict(row))
     assert [error["field"] for error in service.predict(row | {"notes": 1, "y": 1}).json()["errors"]] == ["notes", "y"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "NA", " nan "])
+def test_the_description_says_that_a_text_for_no_value_is_none(service: Any, text: str) -> None:
+    schema = service.client.get("/openapi.json").json()["components"]["schemas"]
+    (instance,) = [each for each in schema.values() if "kind" in each.get("properties", {})]
+    wrong = re.compile(instance["properties"]["kind"]["not"]["pattern"])
+
+    assert wrong.search(text)
+    assert not wrong.search("a")
