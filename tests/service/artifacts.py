@@ -32,8 +32,8 @@ def contract(columns: int = 2, **changes: Any) -> Contract:
     return Contract(**fields | changes)
 
 
-def stump(lean: float = 0.0) -> onnx.NodeProto:
-    """Give a tree that says yes where the first column is above 0.5; `lean` hundredths of it move to yes."""
+def stump(lean: float = 0.0, column: int = 0) -> onnx.NodeProto:
+    """Give a tree that says yes where a column is above 0.5; `lean` hundredths of it move to yes."""
     yes = np.array([0.3, 0.7]) + lean / 100
     return helper.make_node(
         "TreeEnsembleRegressor",
@@ -44,7 +44,7 @@ def stump(lean: float = 0.0) -> onnx.NodeProto:
         nodes_treeids=[0, 0, 0],
         nodes_nodeids=[0, 1, 2],
         nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
-        nodes_featureids=[0, 0, 0],
+        nodes_featureids=[column, 0, 0],
         nodes_values=[0.5, 0.0, 0.0],
         nodes_truenodeids=[1, 0, 0],
         nodes_falsenodeids=[2, 0, 0],

@@ -5,16 +5,12 @@ import io
 import pickle
 import sqlite3
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stages import _formats, _tables
-from stages._errors import UserError
-from stages._params import Params
-
-Make = Callable[..., Params]
+from stages import _formats
+from tests.stages.refusals import Make, problem
 
 
 def rows(value: str, others: str = "1.5", places: int = 30) -> bytes:
@@ -113,16 +109,6 @@ def test_a_table_without_its_header_is_told_in_one_line(tmp_path: Path, params: 
 
     assert "line 1 must be" in problem(params, tmp_path / "t.csv")
     assert problem(params, tmp_path / "t.csv").count("\n") <= 1  # what is wrong, and that the target is not there
-
-
-def problem(params: Make, path: Path, **data: object) -> str:
-    with pytest.raises(UserError) as caught:
-        _tables.read(params(path, data=data).data)
-    told = str(caught.value)
-    for line in told.split("\n"):
-        assert "; " in line or ": is empty" in line
-        assert line.startswith(str(path))
-    return told
 
 
 @pytest.mark.parametrize("name", FILES)

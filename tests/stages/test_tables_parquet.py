@@ -13,10 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import _tables
-from stages._errors import UserError
-from stages._params import Params
+from tests.stages.refusals import Make, problem
 
-Make = Callable[..., Params]
 ReadArrow = Callable[..., "pd.Series[Any]"]
 
 
@@ -29,16 +27,6 @@ def read_arrow(tmp_path: Path, params: Make) -> ReadArrow:
         return _tables.read(params(tmp_path / "t.parquet", data=data).data)["a"]
 
     return write_and_read
-
-
-def problem(params: Make, path: Path, **data: object) -> str:
-    with pytest.raises(UserError) as caught:
-        _tables.read(params(path, data=data).data)
-    told = str(caught.value)
-    for line in told.split("\n"):
-        assert "; " in line or ": is empty" in line
-        assert line.startswith(str(path))
-    return told
 
 
 DAY = dt.datetime(2020, 1, 31, tzinfo=dt.UTC)

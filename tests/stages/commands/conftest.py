@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
-from onnx import helper
 from ruamel.yaml import YAML
 
 from service import release
@@ -19,6 +17,7 @@ from service.release import Release
 from stages import _files, _git
 from stages._schema import Rows, Schema, Split
 from stages.commands import promote, rollback
+from tests.service.artifacts import graph, stump, with_contract
 
 ROWS = 400
 STEP = 0.005
@@ -54,36 +53,7 @@ def number(name: str, **changes: Any) -> NumberFeature:
 
 def model(column: int, made: Contract, lean: float = 0.0) -> bytes:
     """Give an ONNX file that ranks by one column alone; `lean` makes another file with the same ranking."""
-    yes = np.array([0.3, 0.7]) + lean / 100
-    tree = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["X"],
-        ["probabilities"],
-        domain="ai.onnx.ml",
-        n_targets=2,
-        nodes_treeids=[0, 0, 0],
-        nodes_nodeids=[0, 1, 2],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
-        nodes_featureids=[column, 0, 0],
-        nodes_values=[0.5, 0.0, 0.0],
-        nodes_truenodeids=[1, 0, 0],
-        nodes_falsenodeids=[2, 0, 0],
-        target_treeids=[0, 0, 0, 0],
-        target_nodeids=[1, 1, 2, 2],
-        target_ids=[0, 1, 0, 1],
-        target_weights=np.stack([1 - yes, yes], axis=1).ravel().tolist(),
-    )
-    floats = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [tree],
-        "model",
-        [helper.make_tensor_value_info("X", floats, [None, len(made.columns)])],
-        [helper.make_tensor_value_info("probabilities", floats, [None, 2])],
-    )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
-    whole = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    helper.set_model_props(whole, {"contract": made.model_dump_json()})
-    return bytes(whole.SerializeToString(deterministic=True))
+    return with_contract(graph([stump(lean, column)], columns=len(made.columns)), made.model_dump_json())
 
 
 def rows() -> pd.DataFrame:

@@ -1,0 +1,23 @@
+"""What the table reader says of a table that it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import _tables
+from stages._errors import UserError
+from stages._params import Params
+
+Make = Callable[..., Params]
+
+
+def problem(params: Make, path: Path, **data: object) -> str:
+    """Return the lines of the error; each names the file and a remedy."""
+    with pytest.raises(UserError) as caught:
+        _tables.read(params(path, data=data).data)
+    told = str(caught.value)
+    for line in told.split("\n"):
+        assert "; " in line or ": is empty" in line
+        assert line.startswith(str(path))
+    return told
