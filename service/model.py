@@ -1,7 +1,7 @@
-"""The model behind the API: one ONNX file, its contract, and predictions from encoded rows.
+"""Load an ONNX file with its contract, and predict from encoded rows.
 
-`stages.evaluate` scores models through this module, so the served code path is the
-evaluated one.
+`stages.evaluate` scores models through this module, so the code that is evaluated is the
+code that serves.
 """
 
 import os
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
-# From 1.29 on ONNX Runtime reports sessions and hashes of models to its maker, and keeps a database of them below
-# the home directory, unless it is told not to before it is imported.
+# From 1.29 on ONNX Runtime sends telemetry to its maker and keeps a database below the home directory,
+# unless this is set before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
@@ -19,7 +19,6 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from pydantic import BaseModel, ValidationError
 
-from service import onnx_file
 from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label
 from service.encoding import Matrix
 
@@ -27,7 +26,7 @@ RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
 _PICKLE = b"\x80"
 _FATAL = 4
-# Its own, and those that C++'s exceptions become.
+# Its own errors, and those that C++ exceptions become.
 _ONNXRUNTIME_ERRORS = (
     _state.EPFail,
     _state.Fail,
@@ -47,11 +46,15 @@ _ONNXRUNTIME_ERRORS = (
 
 
 class ArtifactError(Exception):
-    """The file is not a model that may be served: says which file, why, and what to do."""
+    """The file cannot be served; the message names the file, the reason and what to do."""
+
+
+class _MisfitError(Exception):
+    """The file is ONNX, but its contract is missing, broken or about another graph."""
 
 
 class _Version(BaseModel):
-    """The one thing of a contract that is read whatever its version."""
+    """The one field of a contract that every version has."""
 
     version: int
 
@@ -66,17 +69,17 @@ class Model:
     session: onnxruntime.InferenceSession
 
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        """Probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
+        """Return probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
         scores: npt.NDArray[np.float32] = self.session.run(None, {"X": matrix})[0]
         # A sum of float32 probabilities can end a rounding above 1.
         # (np.clip does the same, but takes 1.5 µs longer about one row.)
         return np.minimum(np.maximum(scores, 0.0), 1.0) if self.contract.classes else scores.reshape(-1)
 
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
-        """The class of each row.
+        """Return the class of each row.
 
         Binary: the positive class where its probability is above `threshold`. Multiclass: the
-        most probable, the first of equals.
+        most probable class, the first one of equals.
         """
         classes = self.contract.classes
         if self.contract.task == "binary":
@@ -95,18 +98,17 @@ def load(path: Path) -> Model:
 
 
 def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
-    """Make the model out of the bytes of the file `name`; an error says `remedy`.
+    """Build the model from the bytes of the file `name`; errors end with `remedy`.
 
-    Raises ArtifactError if they are no ONNX, ask for what the pipeline's exports never do
-    (see `service.onnx_file`), or carry no contract that fits the graph.
+    Raises ArtifactError if ONNX Runtime refuses the bytes or their contract does not fit the
+    graph. Loaded from bytes, a graph has no folder: ONNX Runtime refuses weights in other files.
     """
     if content[:1] == _PICKLE:
         raise ArtifactError(f"{name}: is a pickle, which can run any code; the service loads ONNX only: {remedy}")
     try:
-        onnx_file.check(content)
         model = _build(content)
         _check_fit(model)
-    except onnx_file.RefusedGraph as error:
+    except _MisfitError as error:
         raise ArtifactError(f"{name}: {error}; {remedy}") from error
     except _ONNXRUNTIME_ERRORS as error:
         reason = " ".join(str(error).split())
@@ -119,9 +121,9 @@ def _build(content: bytes) -> Model:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL  # what is wrong is raised; ONNX Runtime would write it on stderr as well
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    session._model_bytes = None  # noqa: SLF001  # a copy for providers to fall back on, of which there is one
+    options.log_severity_level = _FATAL  # errors are raised; ONNX Runtime would also print them
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    session._model_bytes = None  # noqa: SLF001  # a copy for falling back to another provider; there is none
     return Model(
         contract=_contract(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)),
         version=md5(content, usedforsecurity=False).hexdigest(),
@@ -131,32 +133,32 @@ def _build(content: bytes) -> Model:
 
 def _contract(text: str | None) -> Contract:
     if text is None:
-        raise onnx_file.RefusedGraph("it carries no contract, so nobody knows what its columns mean")
+        raise _MisfitError("it carries no contract, so nobody knows what its columns mean")
     try:
         version = _Version.model_validate_json(text).version
         if version > CONTRACT_VERSION:
-            raise onnx_file.RefusedGraph(
+            raise _MisfitError(
                 f"its contract has version {version}, this service knows {CONTRACT_VERSION}: update the service, or"
             )
         return Contract.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "contract"
-        raise onnx_file.RefusedGraph(f"its contract does not hold: {where}: {first['msg']}") from error
+        raise _MisfitError(f"its contract does not hold: {where}: {first['msg']}") from error
 
 
 def _check_fit(model: Model) -> None:
-    """Run one row. Raises RefusedGraph unless its shape is what the contract says."""
+    """Run one row. Raises _MisfitError unless inputs and outputs are as the contract says."""
     contract = model.contract
     inputs = [(each.name, each.type, each.shape[1:]) for each in model.session.get_inputs()]
     wanted = ("X", "tensor(float)", [len(contract.columns)])
     if inputs != [wanted]:
-        raise onnx_file.RefusedGraph(f"its contract does not fit the graph: it wants the input {wanted}, got {inputs}")
+        raise _MisfitError(f"its contract does not fit the graph: it wants the input {wanted}, got {inputs}")
     outputs = model.session.run(None, {"X": np.zeros((1, len(contract.columns)), np.float32)})
     found = [(str(output.dtype), output.shape) for output in outputs]
-    # Values of regressions whose target lies far from zero need the digits of a double.
+    # A regression whose target lies far from zero needs the digits of a double.
     kinds = ("float32",) if contract.classes else ("float32", "float64")
     if found not in [[(kind, (1, max(1, len(contract.classes))))] for kind in kinds]:
-        raise onnx_file.RefusedGraph(
+        raise _MisfitError(
             f"its contract does not fit the graph: {len(contract.classes)} classes, but the graph gives {found}"
         )

@@ -1,26 +1,25 @@
 """The format of a release, and how to read one.
 
 A folder of releases holds one folder for each release, named by its sequence number and the
-first 8 digits of its model's MD5, and a relative link `current` to the one in service::
+first 8 digits of its model's MD5, and a relative link `current` to the release in service::
 
     models/releases/
-        .lock                 held by whoever changes anything here
-        .served               held by services that run
+        .lock                 locked by a command that changes something here
+        .served               locked, shared, by services that run
         7-0f3c9a12/           release.json, model.onnx
         8-5be07c44/           release.json, model.onnx
         current -> 8-5be07c44
 
-A release is written in full under another name, renamed, and becomes current when `current`
-is replaced by a rename. It never changes afterwards, and a rollback is a release of its own.
-So `current` names the highest sequence number that was ever released: a folder beyond it is
-what an interrupted command left. Old releases lose their model, never their release.json.
+A release is written under another name, renamed, and becomes current when a rename replaces
+`current`. It never changes afterwards, and a rollback is a new release. So `current` names the
+highest sequence number that was ever released; an interrupted command left any folder beyond
+it. Old releases lose their model, but keep their release.json.
 """
 
 import contextlib
 import fcntl
 import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -28,22 +27,22 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 DEFAULT_FOLDER: Final = "models/releases"
-"""Where releases are kept unless the setting RELEASES says otherwise; counts from the repository's root."""
+"""The default of the setting RELEASES, relative to the root of the repository."""
 CURRENT: Final = "current"
 LOCK_FILE: Final = ".lock"
 SERVED_FILE: Final = ".served"
-"""Locked, shared, by every service that runs on these releases and may write here."""
+"""Every service that may write here holds a shared lock on it."""
 MODEL_FILE: Final = "model.onnx"
 RELEASE_FILE: Final = "release.json"
 FORMAT: Final = 1
 KEPT_MODELS: Final = 5
-"""How many different models are kept, the newest ones, beside the best one of each name."""
+"""How many of the newest models are kept, beside the best one of each name."""
 MISSING: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
-"""What to do where there is no release."""
+"""What to do if there is no release."""
 DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
-"""What to do about a release that cannot be served."""
+"""What to do if a release cannot be served."""
 MAX_BYTES: Final = 1024**3
-"""Largest size of a file of a release, unless the setting MAX_ARTIFACT_BYTES says otherwise."""
+"""The default of the setting MAX_ARTIFACT_BYTES: the largest file of a release."""
 
 _FOLDER_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}")
 
@@ -69,7 +68,7 @@ class Registry(BaseModel):
 
 
 class Release(BaseModel):
-    """Everything that is known of a released model: the content of release.json."""
+    """The content of release.json: all that is known about a released model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +78,7 @@ class Release(BaseModel):
     onnx_md5: Md5
     """MD5 of model.onnx; the service loads no other bytes."""
     model_md5: Md5 | None
-    """MD5 of models/model.joblib; null where it is not known."""
+    """MD5 of models/model.joblib; null if it is not known."""
     data_md5: Md5 | None
     """MD5 of data/prepared/train.parquet."""
     table_md5: Md5 | None
@@ -109,7 +108,7 @@ class Release(BaseModel):
 
 
 class _Format(BaseModel):
-    """The one field that is read whatever the format."""
+    """The one field that every format has."""
 
     format: int
 
@@ -120,12 +119,12 @@ def folder_name(sequence: int, onnx_md5: str) -> str:
 
 
 def sequence_of(name: str) -> int | None:
-    """Return the sequence number in a folder's name, None if the name is not one of a release."""
+    """Return the sequence number in the name of a release's folder, None for any other name."""
     return int(name.partition("-")[0]) if _FOLDER_NAME.fullmatch(name) else None
 
 
 def find_current(releases: Path) -> Path:
-    """Return the folder in service, by reading the link `current` once.
+    """Return the folder of the release in service.
 
     Raises
     ------
@@ -163,7 +162,7 @@ def load(folder: Path, limit: int = MAX_BYTES) -> Release:
 
 
 def read_history(releases: Path) -> dict[str, Release]:
-    """Return all releases ever made by the name of their folder, oldest first; empty if there is none.
+    """Return all releases ever made by the name of their folder, oldest first.
 
     Raises ReleaseError if one cannot be read.
     """
@@ -171,7 +170,7 @@ def read_history(releases: Path) -> dict[str, Release]:
 
 
 def find_released(releases: Path) -> list[Path]:
-    """Return the folders of all releases up to the current one, oldest first; empty if there is none.
+    """Return the folders of all releases up to the current one, oldest first.
 
     Raises ReleaseError as `find_current`.
     """
@@ -188,9 +187,9 @@ def find_released(releases: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def marked_as_served(releases: Path) -> Iterator[None]:
-    """Hold a lock that says that a service is up, so that `make serve` releases nothing beside it.
+    """Hold a lock while a service runs, so that a second `make serve` releases nothing.
 
-    A folder that the service may not write in needs no such lock: nobody types `make serve` there.
+    If the service may not write to the folder, nobody types `make serve` there: no lock is needed.
     """
     try:
         file = (releases / SERVED_FILE).open("w")
@@ -215,24 +214,14 @@ def is_served(releases: Path) -> bool:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes. Raises ReleaseError.
-
-    It is opened once, so that the bytes that are checked are the bytes that are used, and
-    without waiting, since a pipe would never end.
-    """
+    """Read a file of at most `limit` bytes. Raises ReleaseError."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise ReleaseError(f"{path}: is not a regular file; {DAMAGED}")
-            if found.st_size > limit:
-                raise ReleaseError(f"{path}: has {found.st_size} bytes, MAX_ARTIFACT_BYTES allows {limit}")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise ReleaseError(f"{path}: has {size} bytes, MAX_ARTIFACT_BYTES allows {limit}")
             return file.read()
     except FileNotFoundError:
         raise ReleaseError(f"{path}: is missing; {DAMAGED}") from None
     except OSError as error:
         raise ReleaseError(f"{path}: {error.strerror}; {DAMAGED}") from None
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from service import env_file, release
-from service.contract import METADATA_KEY, Contract
-from service.onnx_file import metadata
 from service.process import workers
 from service.process.channel import StartError
 from service.release import ReleaseError
@@ -71,10 +69,10 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
 
 def _example(folder: Path) -> object:
     # Imported once the service answers: with several workers this process needs no model until then.
+    from service import model  # noqa: PLC0415
     from service.scoring.serving import example  # noqa: PLC0415
 
-    content = (folder / release.MODEL_FILE).read_bytes()
-    return example(Contract.model_validate_json(metadata(content)[METADATA_KEY]))
+    return example(model.load(folder / release.MODEL_FILE).contract)
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,6 @@
 """A release is read as it was written; whatever else lies in its folder is refused in one line."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,13 +76,10 @@ def test_what_is_no_statement_is_refused(tmp_path: Path, text: str) -> None:
     assert "is damaged" in refusal(write(tmp_path, 1, text))
 
 
-def test_a_statement_that_is_missing_or_a_pipe_is_refused(tmp_path: Path) -> None:
+def test_a_missing_statement_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 1) / release.RELEASE_FILE
     path.unlink()
     assert refusal(path.parent).startswith(f"{path}: is missing; run `make promote`")
-
-    os.mkfifo(path)
-    assert refusal(path.parent).startswith(f"{path}: is not a regular file")
 
 
 def test_the_current_release_is_the_one_that_the_link_names(tmp_path: Path) -> None:
