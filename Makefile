@@ -17,7 +17,7 @@ setup: $(VENV)/.dev ## make the environment with everything in it (.venv)
 repro: $(VENV)/.pipeline ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
 	@dvc repro
 	@$(promote) || [ $$? = 3 ]
-	@python -m stages._summary
+	@python -m stages.commands.summary
 
 promote: $(VENV)/.pipeline ## release the workspace's model, or VERSION=N, or REV=commit or experiment; OVERRIDE='gate contract champion' REASON=why
 	@$(promote) $(if $(VERSION),--version '$(VERSION)') $(if $(REV),--rev '$(REV)') $(OVERRIDE:%=--override-%)
@@ -40,7 +40,7 @@ serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## promote unless a ser
 
 # Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
 models/model.onnx:
-	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages._remote pull $@ 2>/dev/null; } || dvc repro
+	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages.commands.remote pull $@ 2>/dev/null; } || dvc repro
 
 test: $(VENV)/.dev ## run the tests
 	@pytest -n auto --dist loadgroup
@@ -60,10 +60,10 @@ bench: $(VENV)/.dev ## measure pipeline and service against floors; tables and J
 	@python tests/bench/bench_service.py
 
 suite: $(VENV)/.pipeline ## draft expectations from the current table, for review
-	@python -m stages._draft
+	@python -m stages.commands.draft
 
 sweep: $(VENV)/.pipeline ## run experiments one by one: make sweep SET='n_estimators=50,100 max_depth=8,12'
-	@python -m stages._sweep $(SET)
+	@python -m stages.commands.sweep $(SET)
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	@case "$${MLFLOW_TRACKING_URI:-}" in \
@@ -101,10 +101,10 @@ build/sbom: $(VENV)/.dev
 bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | cyclonedx-py requirements - --output-reproducible -o build/sbom/$(1).cdx.json
 
 push: $(VENV)/.pipeline ## share what dvc.lock names through the DVC remote, and compare afterwards
-	@python -m stages._remote push
+	@python -m stages.commands.remote push
 
 pull: $(VENV)/.pipeline ## fetch what dvc.lock names from the DVC remote
-	@python -m stages._remote pull
+	@python -m stages.commands.remote pull
 
 lock: $(VENV)/.dev ## compile the lock files anew with the newest versions that fit (UPGRADE= keeps what fits)
 	@$(compile) --group dev -o requirements/dev.txt

@@ -8,11 +8,15 @@ import json
 from datetime import UTC, datetime
 
 from service.release import Release
-from stages import _aliases, _files, _history, _params, _releases, _tracking
-from stages._changing import changing
-from stages._entry import log, run
-from stages._errors import UserError
-from stages._history import Move
+from stages import files, params
+from stages.entry import log, run
+from stages.errors import UserError
+from stages.releases import aliases
+from stages.releases import folder as _releases
+from stages.releases.changing import changing
+from stages.runs import history as _history
+from stages.runs import tracking
+from stages.runs.history import Move
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(on: str | None) -> None:
     """Print the history, or what was in service on the day named."""
     during = _history.period(on) if on else None
-    name = _params.load(_files.PARAMS).registered_name
+    name = params.load(files.PARAMS).registered_name
     releases = _releases.folder()
     with changing(releases):
         history = _releases.history(releases)
@@ -50,8 +54,8 @@ def main(on: str | None) -> None:
 
 def _moves(name: str) -> list[Move]:
     try:
-        registry = _aliases.open_registry(name)
-        with _tracking.told():
+        registry = aliases.open_registry(name)
+        with tracking.told():
             return registry.moves() if registry else []
     except UserError as error:
         log(f"without the moves of aliases: {error}")

@@ -13,12 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.release import MODEL_FILE, Release, is_served
-from stages import _aliases, _candidates, _decision, _files, _git, _params, _releases, _tracking
-from stages._candidates import Candidate
-from stages._changing import changing
-from stages._decision import CHECKS, Decision
-from stages._entry import log, run
-from stages._errors import RefusedError, UserError
+from stages import files as _files
+from stages import params as _params
+from stages.entry import log, run
+from stages.errors import RefusedError, UserError
+from stages.releases import aliases, candidates
+from stages.releases import decision as _decision
+from stages.releases import folder as _releases
+from stages.releases.candidates import Candidate
+from stages.releases.changing import changing
+from stages.releases.decision import CHECKS, Decision
+from stages.runs import git, tracking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,23 +70,23 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
         log(line)
         _tell(candidate, "released" if _releases.current(releases) != before else "not released", line)
         if _releases.current(releases) != before:
-            _aliases.follow(releases)
+            aliases.follow(releases)
 
 
 def _tell(candidate: Candidate, outcome: str, line: str) -> None:
     """Keep the outcome for `make repro`, and on the version in the registry."""
     _files.write_text(_files.DECISION, line + "\n")
-    _aliases.mark(candidate.facts.name, candidate.facts.onnx_md5, {"promotion": outcome, "promotion.reason": line})
+    aliases.mark(candidate.facts.name, candidate.facts.onnx_md5, {"promotion": outcome, "promotion.reason": line})
 
 
 def _find(name: str, version: int | None, rev: str | None, folder: Path) -> Candidate:
     if version is None:
-        return _candidates.from_commit(rev, folder) if rev is not None else _candidates.from_workspace(folder)
-    registry = _aliases.open_registry(name)
+        return candidates.from_commit(rev, folder) if rev is not None else candidates.from_workspace(folder)
+    registry = aliases.open_registry(name)
     if registry is None:
-        raise UserError(f"there is no model registry at {_tracking.store()}, so no version {version}; name a commit")
-    with _tracking.told():
-        return _candidates.from_version(registry.version(version), registry, folder)
+        raise UserError(f"there is no model registry at {tracking.store()}, so no version {version}; name a commit")
+    with tracking.told():
+        return candidates.from_version(registry.version(version), registry, folder)
 
 
 def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides: list[str], reason: str) -> str:
@@ -104,9 +109,9 @@ def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides
         reason="; ".join(filter(None, [reason.strip(), *decision.refusals.values(), decision.tie or decision.reason])),
         overrides=tuple(used),
         best=None if "champion" in decision.refusals else decision.best,
-        by=_git.user(),
+        by=git.user(),
         at=datetime.now(UTC),
-        registry=candidate.registry or _aliases.find_version(candidate.facts.name, candidate.facts.onnx_md5),
+        registry=candidate.registry or aliases.find_version(candidate.facts.name, candidate.facts.onnx_md5),
     )
     files: dict[str, Path | bytes] = {MODEL_FILE: candidate.onnx}
     if candidate.schema:

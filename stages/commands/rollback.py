@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.release import MODEL_FILE, Release, sequence_of
-from stages import _aliases, _git, _releases
-from stages._changing import changing
-from stages._entry import log, run
-from stages._errors import UserError
+from stages.entry import log, run
+from stages.errors import UserError
+from stages.releases import aliases, folder
+from stages.releases.changing import changing
+from stages.runs import git
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(to: str | None, reason: str) -> None:
     """Find the release, check its model, and release it again."""
-    releases = _releases.folder()
+    releases = folder.folder()
     with changing(releases):
-        history = _releases.history(releases)
+        history = folder.history(releases)
         if not history:
             raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
         target = _named(history, to) if to else _before(history)
         if history[target].onnx_md5 == list(history.values())[-1].onnx_md5 and to:
             log(f"release {target} is in service already")
             return
-        name = _releases.write(releases, _again(history[target], target, reason), _files_of(releases, history, target))
+        name = folder.write(releases, _again(history[target], target, reason), _files_of(releases, history, target))
         log(f"release {name} of {history[target].name} is in service: {_why(target, reason)}")
-        _aliases.follow(releases)
+        aliases.follow(releases)
 
 
 def _named(history: dict[str, Release], to: str) -> str:
@@ -62,7 +63,7 @@ def _again(release: Release, name: str, reason: str) -> Release:
             "overrides": (),
             "reason": _why(name, reason),
             "best": release.best or name,
-            "by": _git.user(),
+            "by": git.user(),
             "at": datetime.now(UTC),
         }
     )
@@ -73,16 +74,16 @@ def _why(name: str, reason: str) -> str:
 
 
 def _files_of(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path | bytes]:
-    model = _releases.find_model(releases, history, history[name].onnx_md5)
+    model = folder.find_model(releases, history, history[name].onnx_md5)
     if model is None:
         raise UserError(
             f"{name}: its model was deleted since; its release.json names the commit and the version: "
             "release that one (`make promote REV=…` or VERSION=…)"
         )
-    schema = releases / name / _releases.SCHEMA_FILE
+    schema = releases / name / folder.SCHEMA_FILE
     files: dict[str, Path | bytes] = {MODEL_FILE: model}
     if schema.exists():
-        files[_releases.SCHEMA_FILE] = schema
+        files[folder.SCHEMA_FILE] = schema
     return files
 
 

@@ -144,7 +144,7 @@ def test_dvc_compares_metrics_and_params(fresh: Any) -> None:
 
 
 def test_a_sweep_runs_every_combination_and_tells_what_failed(fresh: Any) -> None:
-    done = fresh.run("python", "-m", "stages._sweep", "n_estimators=7,0")
+    done = fresh.run("python", "-m", "stages.commands.sweep", "n_estimators=7,0")
 
     assert done.returncode == 1
     assert "1 of 2 failed: n_estimators=0" in done.stderr.splitlines()[-1]

@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 
 import service.model
-from stages import _card, _files, _params, _units, evaluate, export, prepare, train
+from stages import files
+from stages import params as _params
+from stages.evaluate import __main__ as evaluate
+from stages.evaluate import card
+from stages.export import __main__ as export
+from stages.prepare import __main__ as prepare
+from stages.scores import units as _units
+from stages.train import __main__ as train
 
 pytestmark = pytest.mark.slow
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance"}
@@ -30,19 +37,19 @@ def small(task: str, rows: int = 120) -> pd.DataFrame:
 
 def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     """Do what the stages up to evaluate do, without starting each as a process, and let DVC take the outputs."""
-    params = _params.load(_files.PARAMS)
+    params = _params.load(files.PARAMS)
     rows, test, schema = prepare.prepare(table, params)
     pipeline = train.train(rows, schema.contract, params)
-    for path in (_files.TRAIN, _files.ONNX):
+    for path in (files.TRAIN, files.ONNX):
         path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(_files.TRAIN)
-    test.to_parquet(_files.TEST)
-    _files.write_text(_files.SCHEMA, schema.model_dump_json())
-    joblib.dump(pipeline, _files.MODEL)
-    _files.ONNX.write_bytes(export.export(pipeline, schema.contract))
-    found, tables = evaluate.evaluate(service.model.load(_files.ONNX), rows["y"], test, params)
+    rows.to_parquet(files.TRAIN)
+    test.to_parquet(files.TEST)
+    files.write_text(files.SCHEMA, schema.model_dump_json())
+    joblib.dump(pipeline, files.MODEL)
+    files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+    found, tables = evaluate.evaluate(service.model.load(files.ONNX), rows["y"], test, params)
     units = _units.units(schema.split, test)
-    facts = _card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test, units)
+    facts = card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test, units)
     evaluate._write(found, units, tables, facts)
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")
     project.commit(message)

@@ -159,7 +159,7 @@ def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(serv
         (0, "dvc exp run --temp -n lucky -S n_estimators=7"),
         (0, "dvc exp run -n refused -S model=dummy"),
         (255, "dvc exp run -S n_estimators=0"),
-        (1, "python -m stages._sweep n_estimators=0"),
+        (1, "python -m stages.commands.sweep n_estimators=0"),
         (0, "dvc exp apply lucky"),
         (0, "git checkout --quiet --force HEAD~1"),
         (0, "dvc checkout --force"),

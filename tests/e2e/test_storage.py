@@ -15,7 +15,7 @@ import botocore.session
 import pytest
 from ruamel.yaml import YAML
 
-from stages import _files
+from stages import files
 from tests.e2e.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
@@ -99,7 +99,7 @@ def trained(project: Callable[..., Project], server: Server) -> Project:
     made.ok("dvc", "remote", "modify", "storage", "url", f"s3://{BUCKET}/dvc")
     made.ok("dvc", "repro", "evaluate")
     made.commit("Five trees")
-    assert "1 file pushed" in on(made, server.variables).ok("dvc", "push", str(_files.MODEL))
+    assert "1 file pushed" in on(made, server.variables).ok("dvc", "push", str(files.MODEL))
     made.set(n_estimators=6)
     made.ok("dvc", "repro", "evaluate")
     made.commit("Six trees")
@@ -120,22 +120,22 @@ def locked_md5(made: Project, output: Path) -> str:
 def lose(made: Project) -> None:
     """Lose the cache and the outputs, as a fresh clone has none."""
     shutil.rmtree(made.path / ".dvc/cache", ignore_errors=True)
-    for output in (_files.MODEL, _files.ONNX, _files.TRAIN, _files.TEST):
+    for output in (files.MODEL, files.ONNX, files.TRAIN, files.TEST):
         (made.path / output).unlink(missing_ok=True)
 
 
 def test_what_was_pushed_comes_back_with_the_md5_of_the_lock(trained: Project, server: Server) -> None:
     (trained.path / ".env").write_text("".join(f"{k}={v}\n" for k, v in server.variables.items()), encoding="utf-8")
     try:
-        pushed = trained.run("python", "-m", "stages._remote", "push")
+        pushed = trained.run("python", "-m", "stages.commands.remote", "push")
         assert pushed.returncode == 0, pushed.stderr
         lose(trained)
-        pulled = trained.run("python", "-m", "stages._remote", "pull")
+        pulled = trained.run("python", "-m", "stages.commands.remote", "pull")
         assert pulled.returncode == 0, pulled.stderr
     finally:
         (trained.path / ".env").unlink()
-    for output in (_files.MODEL, _files.ONNX):
-        assert _files.md5(trained.path / output) == locked_md5(trained, output)
+    for output in (files.MODEL, files.ONNX):
+        assert files.md5(trained.path / output) == locked_md5(trained, output)
 
 
 def test_any_commit_s_model_is_restored(trained: Project, server: Server) -> None:
@@ -143,8 +143,8 @@ def test_any_commit_s_model_is_restored(trained: Project, server: Server) -> Non
     lose(trained)
     trained.ok("git", "checkout", "--quiet", "HEAD~1")
     try:
-        on(trained, server.variables).ok("dvc", "pull", str(_files.MODEL))
-        assert _files.md5(trained.path / _files.MODEL) == locked_md5(trained, _files.MODEL)
+        on(trained, server.variables).ok("dvc", "pull", str(files.MODEL))
+        assert files.md5(trained.path / files.MODEL) == locked_md5(trained, files.MODEL)
     finally:
         trained.ok("git", "checkout", "--quiet", "main")
     on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
@@ -153,29 +153,29 @@ def test_any_commit_s_model_is_restored(trained: Project, server: Server) -> Non
 def test_one_output_is_pulled_by_its_name(trained: Project, server: Server) -> None:
     on(trained, server.variables).ok("dvc", "push")
     lose(trained)
-    on(trained, server.variables).ok("python", "-m", "stages._remote", "pull", str(_files.ONNX))
-    came = {path for path in (_files.MODEL, _files.ONNX) if (trained.path / path).exists()}
+    on(trained, server.variables).ok("python", "-m", "stages.commands.remote", "pull", str(files.ONNX))
+    came = {path for path in (files.MODEL, files.ONNX) if (trained.path / path).exists()}
     on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
 
-    assert came == {_files.ONNX}
+    assert came == {files.ONNX}
 
 
 def test_other_bytes_under_the_name_of_a_model_are_refused(trained: Project, server: Server) -> None:
     # Without `verify` DVC takes them, and calls the project up to date.
     on(trained, server.variables).ok("dvc", "push")
-    md5 = locked_md5(trained, _files.MODEL)
+    md5 = locked_md5(trained, files.MODEL)
     client, name = s3_client(server.variables), f"dvc/files/md5/{md5[:2]}/{md5[2:]}"
-    kept = (trained.path / _files.MODEL).read_bytes()
+    kept = (trained.path / files.MODEL).read_bytes()
     client.put_object(Bucket=BUCKET, Key=name, Body=b"another model")
     lose(trained)
-    done = on(trained, server.variables).run("python", "-m", "stages._remote", "pull")
-    taken = (trained.path / _files.MODEL).exists()
+    done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "pull")
+    taken = (trained.path / files.MODEL).exists()
     client.put_object(Bucket=BUCKET, Key=name, Body=kept)
     client.close()
     on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
 
     assert done.returncode == 1
-    assert f"lacks {_files.MODEL} or holds other bytes" in done.stderr.splitlines()[-1]
+    assert f"lacks {files.MODEL} or holds other bytes" in done.stderr.splitlines()[-1]
     assert not taken
 
 
@@ -195,7 +195,7 @@ def test_what_keeps_it_from_moving_files_is_told_in_one_line(
     changed, expected = BROKEN[name]
     variables = {key: value for key, value in (server.variables | changed).items() if value}
 
-    done = on(trained, variables).run("python", "-m", "stages._remote", command, timeout=60)
+    done = on(trained, variables).run("python", "-m", "stages.commands.remote", command, timeout=60)
 
     assert done.returncode == 1
     assert expected in done.stderr
@@ -205,7 +205,7 @@ def test_what_keeps_it_from_moving_files_is_told_in_one_line(
 def test_a_bucket_that_is_not_there_is_told(trained: Project, server: Server) -> None:
     trained.ok("dvc", "remote", "modify", "--local", "storage", "url", "s3://elsewhere/dvc")
     try:
-        done = on(trained, server.variables).run("python", "-m", "stages._remote", "push")
+        done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "push")
     finally:
         trained.ok("dvc", "remote", "modify", "--local", "--unset", "storage", "url")
 
@@ -217,7 +217,7 @@ def test_a_pull_from_a_remote_without_the_files_is_told(trained: Project, server
     kept = trained.path / ".dvc/kept"
     (trained.path / ".dvc/cache").rename(kept)
     try:
-        done = on(trained, server.variables).run("python", "-m", "stages._remote", "pull")
+        done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "pull")
     finally:
         shutil.rmtree(trained.path / ".dvc/cache", ignore_errors=True)
         kept.rename(trained.path / ".dvc/cache")

@@ -21,8 +21,10 @@ from monitoring import generate
 from monitoring.timing import SHORT, Timing
 from service import model
 from service.contract import Contract
-from stages import export, prepare, train
-from stages._params import Params
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
 from tests.monitoring.programs import program
 from tests.service.artifacts import Root
 from tests.service.processes import ADMIN, free_port, wait_for

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import _tables
-from stages._errors import UserError
-from stages._params import Params
+from stages.errors import UserError
+from stages.params import Params
+from stages.table import reader
 
 Make = Callable[..., Params]
 
@@ -15,7 +15,7 @@ Make = Callable[..., Params]
 def problem(params: Make, path: Path, **data: object) -> str:
     """Return the lines of the error; each names the file and a remedy."""
     with pytest.raises(UserError) as caught:
-        _tables.read(params(path, data=data).data)
+        reader.read(params(path, data=data).data)
     told = str(caught.value)
     for line in told.split("\n"):
         assert "; " in line or ": is empty" in line

@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import service.model
-from stages import _card, _units, evaluate, export, prepare, train
-from stages._card import Facts
-from stages._params import Params
-from stages._units import Units
+from stages.evaluate import __main__ as evaluate
+from stages.evaluate import card as _card
+from stages.evaluate.card import Facts
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.scores import units as _units
+from stages.scores.units import Units
+from stages.train import __main__ as train
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](b)\n# c"
 Make = Callable[..., Facts]

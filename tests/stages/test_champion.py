@@ -10,10 +10,10 @@ from sklearn import metrics
 
 from service.contract import Contract, NumberFeature
 from service.model import Model
-from stages import _champion
-from stages._champion import Standing
-from stages._errors import NotComparableError
-from stages._schema import Split
+from stages.errors import NotComparableError
+from stages.releases import champion as _champion
+from stages.releases.champion import Standing
+from stages.schema import Split
 
 FEATURE = NumberFeature(name="a", nullable=False, minimum=0, maximum=1, bin_edges=(), bin_shares=(1.0, 0.0))
 BINARY = Contract(task="binary", target="y", classes=("no", "yes"), positive="yes", features=(FEATURE,))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, NumberFeature
-from stages._columns import BINS, MAX_CATEGORIES, Roles, find_features
+from stages.prepare.columns import BINS, MAX_CATEGORIES, Roles, find_features
 
 ROWS = 100
 RNG = np.random.default_rng(0)

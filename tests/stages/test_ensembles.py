@@ -3,7 +3,8 @@
 import numpy as np
 from onnx import numpy_helper
 
-from stages import _ensembles, _trees
+from stages.export import ensembles
+from stages.export import trees as _trees
 
 # A root with two leaves; the values of three targets at each node.
 TREE = _trees.Tree(
@@ -18,7 +19,7 @@ TREE = _trees.Tree(
 
 
 def test_of_several_targets_the_weights_that_are_not_zero_are_written() -> None:
-    nodes, targets, weights = _ensembles._weights(TREE)
+    nodes, targets, weights = ensembles._weights(TREE)
 
     assert nodes[:2].tolist() == [1, 1]
     assert targets[:2].tolist() == [0, 2]
@@ -26,7 +27,7 @@ def test_of_several_targets_the_weights_that_are_not_zero_are_written() -> None:
 
 
 def test_a_leaf_of_zeros_keeps_one_weight_so_that_no_list_is_empty() -> None:
-    nodes, targets, weights = _ensembles._weights(TREE)
+    nodes, targets, weights = ensembles._weights(TREE)
 
     assert (nodes[2:].tolist(), targets[2:].tolist(), weights[2:].tolist()) == ([2], [0], [0.0])
 
@@ -34,7 +35,7 @@ def test_a_leaf_of_zeros_keeps_one_weight_so_that_no_list_is_empty() -> None:
 def test_a_leaf_has_no_feature_no_threshold_and_no_children() -> None:
     ensemble = _trees.Ensemble([TREE], np.zeros(3), raw=False)
 
-    written = {attribute.name: attribute for attribute in _ensembles.operator(ensemble).attributes}
+    written = {attribute.name: attribute for attribute in ensembles.operator(ensemble).attributes}
 
     assert list(written["nodes_modes"].strings) == [b"BRANCH_LEQ", b"LEAF", b"LEAF"]
     for name in ("nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids"):
@@ -62,7 +63,7 @@ LEAF = _trees.Tree(
 
 
 def written(*trees: _trees.Tree) -> dict[str, list[float]]:
-    found = _ensembles.operator(_trees.Ensemble(list(trees), np.zeros(1), raw=True))
+    found = ensembles.operator(_trees.Ensemble(list(trees), np.zeros(1), raw=True))
     assert found.kind == "TreeEnsemble"
     values = {each.name: each for each in found.attributes}
     return {
@@ -96,4 +97,4 @@ def test_a_tree_of_one_leaf_leads_to_it_both_ways() -> None:
 
 
 def test_trees_that_add_to_several_targets_keep_the_older_form() -> None:
-    assert _ensembles.operator(_trees.Ensemble([TREE], np.zeros(3), raw=False)).kind == "TreeEnsembleRegressor"
+    assert ensembles.operator(_trees.Ensemble([TREE], np.zeros(3), raw=False)).kind == "TreeEnsembleRegressor"

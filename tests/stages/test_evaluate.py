@@ -9,9 +9,12 @@ import pytest
 from sklearn import metrics
 
 import service.model
-from stages import evaluate, export, prepare, train
-from stages._errors import UserError
-from stages._params import Params
+from stages.errors import UserError
+from stages.evaluate import __main__ as evaluate
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
 
 Served = tuple[service.model.Model, pd.Series, pd.DataFrame, Params]
 Make = Callable[..., Served]

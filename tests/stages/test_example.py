@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from service.contract import CategoryFeature, Feature
-from stages._columns import Roles, find_features
-from stages._example import FEWEST, build_example
+from stages.prepare.columns import Roles, find_features
+from stages.prepare.example import FEWEST, build_example
 
 
 def features_of(rows: pd.DataFrame) -> list[Feature]:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import _expectations
-from stages._errors import UserError
-from stages._outcomes import Outcome, as_json
-from stages._suite import Expectation
+from stages.errors import UserError
+from stages.validate import expectations
+from stages.validate.outcomes import Outcome, as_json
+from stages.validate.suite import Expectation
 
 BETWEEN, IN_SET = "expect_column_values_to_be_between", "expect_column_values_to_be_in_set"
 
@@ -22,7 +22,7 @@ def months() -> pd.DataFrame:
 
 
 def one(table: pd.DataFrame, kind: str, **kwargs: Any) -> Outcome:
-    return _expectations.evaluate(table, [Expectation(kind, kwargs)])[0]
+    return expectations.evaluate(table, [Expectation(kind, kwargs)])[0]
 
 
 def test_three_unexpected_values_are_shown_with_their_rows_as_a_reader_of_the_file_counts() -> None:
@@ -43,7 +43,7 @@ def test_an_expectation_can_be_about_the_rows_of_one_month(months: pd.DataFrame)
 def test_outcomes_come_in_the_order_of_the_expectations(months: pd.DataFrame) -> None:
     names = ["y", "month", "y", "month"]
     asked = [Expectation("expect_column_values_to_not_be_null", {"column": name}) for name in names]
-    assert [each.expectation.columns for each in _expectations.evaluate(months, asked)] == [(n,) for n in names]
+    assert [each.expectation.columns for each in expectations.evaluate(months, asked)] == [(n,) for n in names]
 
 
 @pytest.mark.parametrize("kind", [BETWEEN, "expect_column_values_to_be_in_type_list"])
@@ -76,11 +76,11 @@ def test_the_same_table_gives_the_same_json(months: pd.DataFrame) -> None:
         Expectation(IN_SET, {"column": "y", "value_set": ["x"]}),
         Expectation(BETWEEN, {"column": "q", "min_value": 0}),
     ]
-    first, second = (as_json(_expectations.evaluate(months, asked), 20, 2) for _ in range(2))
+    first, second = (as_json(expectations.evaluate(months, asked), 20, 2) for _ in range(2))
     assert first == second
 
 
 @pytest.mark.slow
 def test_what_was_hidden_while_great_expectations_was_imported_can_be_imported_after() -> None:
-    program = "import stages._expectations, botocore, google.auth"
+    program = "import stages.validate.expectations, botocore, google.auth"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=False).returncode == 0

@@ -13,9 +13,12 @@ from sklearn.pipeline import Pipeline
 
 import service.model
 from service.contract import SCORE_BINS_KEY, Contract, NumberFeature, ScoreBins
-from stages import _ensembles, export, prepare, train
-from stages._errors import UserError
-from stages._params import Params
+from stages.errors import UserError
+from stages.export import __main__ as export
+from stages.export import ensembles
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
 
 Make = Callable[..., Params]
 TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting"]
@@ -162,7 +165,7 @@ def test_a_label_that_differs_is_refused(table: pd.DataFrame, fitted: Callable[.
 def test_ensembles_beyond_what_a_file_holds_are_refused_with_the_remedy(
     table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_ensembles, "_FILE_LIMIT", 1000)
+    monkeypatch.setattr(ensembles, "_FILE_LIMIT", 1000)
 
     with pytest.raises(UserError, match=r"nodes in 10 trees, .* lower n_estimators or max_depth"):
         fitted(table)
@@ -174,7 +177,7 @@ def test_no_file_is_larger_than_was_estimated(
     rows, _, schema = prepare.prepare(table, params())
     pipeline = train.train(rows, schema.contract, params(n_estimators=200))
     size = len(export.export(pipeline, schema.contract))
-    monkeypatch.setattr(_ensembles, "_FILE_LIMIT", size * 0.9)
+    monkeypatch.setattr(ensembles, "_FILE_LIMIT", size * 0.9)
 
     with pytest.raises(UserError, match="a file holds 2 GB"):
         export.export(pipeline, schema.contract)

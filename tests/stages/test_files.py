@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import _files
+from stages import files
 
 NOBODY = 2**22 + 1
 """Beyond the largest process number of Linux."""
@@ -15,7 +15,7 @@ NOBODY = 2**22 + 1
 def test_what_a_dead_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
     left = tmp_path / f".a.json.{NOBODY}.tmp"
     left.write_text("half", encoding="utf-8")
-    _files.write_json(tmp_path / "a.json", {})
+    files.write_json(tmp_path / "a.json", {})
 
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
@@ -23,7 +23,7 @@ def test_what_a_dead_process_left_is_removed_by_the_next_write(tmp_path: Path) -
 @pytest.mark.parametrize("name", [f".a.json.{os.getppid()}.tmp", f".b.json.{NOBODY}.tmp", "a.json.1.tmp"])
 def test_what_a_live_process_writes_and_other_files_stay(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("half", encoding="utf-8")
-    _files.write_json(tmp_path / "a.json", {})
+    files.write_json(tmp_path / "a.json", {})
 
     assert {path.name for path in tmp_path.iterdir()} == {name, "a.json"}
 
@@ -32,20 +32,20 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("old", encoding="utf-8")
     with pytest.raises(ValueError, match="JSON"):
-        _files.write_json(path, float("nan"))
+        files.write_json(path, float("nan"))
 
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_an_error_of_a_library_that_names_no_file_names_the_output(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space") as raised, _files.replacing(tmp_path / "a.parquet"):
+    with pytest.raises(OSError, match="No space") as raised, files.replacing(tmp_path / "a.parquet"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     assert raised.value.filename == str(tmp_path / "a.parquet")
 
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError) as raised, _files.replacing(tmp_path / "a.parquet"):
+    with pytest.raises(PermissionError) as raised, files.replacing(tmp_path / "a.parquet"):
         raise PermissionError(errno.EACCES, "Permission denied", "elsewhere")
 
     assert raised.value.filename == "elsewhere"

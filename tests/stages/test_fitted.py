@@ -19,8 +19,12 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from stages import _files, _fitted, _logged_model, _params, _tracking, prepare, train
-from stages._errors import UserError
+from stages import files as _files
+from stages import params as _params
+from stages.errors import UserError
+from stages.prepare import __main__ as prepare
+from stages.runs import fitted, logged_model, tracking
+from stages.train import __main__ as train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
@@ -58,11 +62,11 @@ def log(folder: Path, table: pd.DataFrame, params: Callable[..., _params.Params]
         for path in (_files.TRAIN, _files.MODEL):
             path.parent.mkdir(parents=True, exist_ok=True)
         rows.to_parquet(_files.TRAIN)
-        with _fitted.start_run(_tracking.connect("flights"), wanted) as active:
-            with _fitted.autologging(rows) as logged:
+        with fitted.start_run(tracking.connect("flights"), wanted) as active:
+            with fitted.autologging(rows) as logged:
                 pipeline = train.train(logged, schema.contract, wanted)
             joblib.dump(pipeline, _files.MODEL)
-            _fitted.finish(pipeline, schema.contract)
+            fitted.finish(pipeline, schema.contract)
         return MlflowClient().get_run(active.info.run_id)
 
     return fit_and_log
@@ -86,13 +90,13 @@ def test_autologging_notes_estimator_parameters_and_training_metrics(log: Log, t
 
 
 def test_a_run_holds_all_parameters_and_says_what_it_is(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(_tracking.EXPERIMENT, "tidy-ants")
+    monkeypatch.setenv(tracking.EXPERIMENT, "tidy-ants")
     run = log(max_depth=3)
 
     assert run.data.params["max_depth"] == "3"
     assert run.data.params["register.tolerance"] == "0.005"
-    assert run.info.run_name == run.data.tags[_tracking.EXPERIMENT] == "tidy-ants"
-    assert run.data.tags[_tracking.MODEL_MD5] == _files.md5(_files.MODEL)
+    assert run.info.run_name == run.data.tags[tracking.EXPERIMENT] == "tidy-ants"
+    assert run.data.tags[tracking.MODEL_MD5] == _files.md5(_files.MODEL)
 
 
 def test_a_list_too_long_for_mlflow_does_not_stop_the_run(log: Log) -> None:
@@ -106,12 +110,12 @@ def broken(*_: object) -> None:
 
 
 def test_a_run_that_breaks_off_is_not_taken_for_one(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(_tracking.EXPERIMENT, "broken-off")
-    monkeypatch.setattr(_logged_model, "log_model", broken)
+    monkeypatch.setenv(tracking.EXPERIMENT, "broken-off")
+    monkeypatch.setattr(logged_model, "log_model", broken)
     with pytest.raises(KeyboardInterrupt):
         log()
 
-    assert _tracking.find_run(_tracking.connect("flights"), _files.md5(_files.MODEL)) is None
+    assert tracking.find_run(tracking.connect("flights"), _files.md5(_files.MODEL)) is None
 
 
 def test_a_run_lost_on_the_way_is_never_reported_as_logged(
@@ -120,7 +124,7 @@ def test_a_run_lost_on_the_way_is_never_reported_as_logged(
     caplog.set_level("INFO", "stages")
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         gone = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    connect = _tracking.connect
+    connect = tracking.connect
 
     def then_lose_it(name: str) -> str:
         experiment = connect(name)
@@ -129,31 +133,31 @@ def test_a_run_lost_on_the_way_is_never_reported_as_logged(
 
     # MLflow sets this variable when it is told where to go.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", os.environ["MLFLOW_TRACKING_URI"])
-    monkeypatch.setattr(_tracking, "connect", then_lose_it)
+    monkeypatch.setattr(tracking, "connect", then_lose_it)
     with pytest.raises(UserError, match="it does not answer: Connection refused"):
         log()
     assert not [record for record in caplog.records if record.message.startswith("MLflow run")]
 
 
 def test_only_the_code_that_the_pickle_needs_goes_along() -> None:
-    assert [str(path) for path in _logged_model.code_of("stages/_steps.py")] == [
+    assert [str(path) for path in logged_model.code_of("stages/estimators/steps.py")] == [
         "service/cells.py",
         "service/contract.py",
         "service/encoding.py",
-        "stages/_steps.py",
+        "stages/estimators/steps.py",
     ]
 
 
 def test_every_package_that_this_code_imports_is_pinned() -> None:
     modules = {
         name.partition(".")[0]
-        for path in _logged_model.code_of("stages/_steps.py")
-        for name in _logged_model.imported(path)
+        for path in logged_model.code_of("stages/estimators/steps.py")
+        for name in logged_model.imported(path)
         if name.partition(".")[0] not in {*sys.stdlib_module_names, "stages", "service"}
     }
     distributions = packages_distributions()
 
-    assert {name for module in modules for name in distributions[module]} <= {*_logged_model.REQUIREMENTS}
+    assert {name for module in modules for name in distributions[module]} <= {*logged_model.REQUIREMENTS}
 
 
 LOADING = """
@@ -161,8 +165,8 @@ import json, sys, mlflow, pandas
 rows = pandas.read_parquet(sys.argv[2])
 loaded = mlflow.sklearn.load_model(sys.argv[1])
 through = mlflow.pyfunc.load_model(sys.argv[1])
-import service.contract, stages._steps
-files = [stages._steps.__file__, service.contract.__file__]
+import service.contract, stages.estimators.steps
+files = [stages.estimators.steps.__file__, service.contract.__file__]
 print(json.dumps([loaded.predict(rows).tolist(), list(through.predict(rows)), files]))
 """
 
@@ -274,9 +278,9 @@ def test_autologging_changes_no_byte_of_the_model(log: Log, table: pd.DataFrame,
 
 
 def test_the_cost_of_autologging_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_fitted, "AUTOLOG_ROWS", 20)
+    monkeypatch.setattr(fitted, "AUTOLOG_ROWS", 20)
     run = log(model="extra_trees", min_samples_leaf=1, target="regression")
 
     # Fully grown trees know their rows by heart, and 20 of them as well as all.
-    assert run.data.tags[_fitted.AUTOLOGGED] == "20"
+    assert run.data.tags[fitted.AUTOLOGGED] == "20"
     assert run.data.metrics["training_r2_score"] > 0.99

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stages import _fitting, _folds, prepare
-from stages._metrics import Classified
-from stages._params import Params
-from stages._schema import Schema, Split
+from stages.estimators import fitting, folds
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.schema import Schema, Split
+from stages.scores.metrics import Classified
 
 RANDOM = Split(method="random", column=None)
 TIME = Split(method="time", column="t")
@@ -42,7 +43,7 @@ def prepared(params: Callable[..., Params]) -> Make:
 
 def pairs(given: Prepared, split: Split, wanted: int = 5) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     rows, schema, _ = given
-    found = _folds.folds(rows, schema.contract, split, wanted, 0)
+    found = folds.folds(rows, schema.contract, split, wanted, 0)
     return [(rows.iloc[fitted], rows.iloc[held_out]) for fitted, held_out in found]
 
 
@@ -101,7 +102,7 @@ def test_one_member_of_a_class_allows_no_folds(prepared: Make, split: Split) -> 
 def test_a_rare_class_of_several_does_not_stop_the_others(prepared: Make) -> None:
     rows, schema, wanted = prepared(rare().assign(y=lambda table: np.arange(len(table)) % 3))
     rows = rows.assign(y=np.r_[2, np.arange(199) % 2])
-    found = _folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     assert len(found.outcomes) == 5
     assert found.scores("multiclass")["cv_folds"] == 5
 
@@ -113,15 +114,15 @@ def test_one_group_allows_no_folds(prepared: Make) -> None:
 def test_earliest_rows_of_one_class_are_passed_over(prepared: Make) -> None:
     table = rare().assign(t=lambda rows: rows["t"] + pd.to_timedelta((rows["y"] == "yes") * 90, "D"))
     rows, schema, wanted = prepared(table)
-    assert _folds.predict_out_of_fold(rows, schema.contract, TIME, wanted).scores("binary") == {}
+    assert folds.predict_out_of_fold(rows, schema.contract, TIME, wanted).scores("binary") == {}
 
 
 @pytest.mark.parametrize("model", ["random_forest", "hist_gradient_boosting", "gradient_boosting"])
 def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) -> None:
     rows, schema, wanted = prepared(rare(), model=model, class_weight="balanced")
-    found = _folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
-    fitted, held_out = next(_folds.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
-    pipeline = _fitting.fit(rows.iloc[fitted], schema.contract, wanted)
+    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    fitted, held_out = next(folds.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
+    pipeline = fitting.fit(rows.iloc[fitted], schema.contract, wanted)
     expected = pipeline.predict_proba(rows.iloc[held_out])
     outcome = found.outcomes[0]
     assert isinstance(outcome, Classified)
@@ -130,7 +131,7 @@ def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) ->
 
 def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(prepared: Make) -> None:
     rows, schema, wanted = prepared(rare())
-    found = _folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     areas = [
         roc_auc_score(each.y_true == each.positive, each.probabilities[:, each.positive])
         for each in found.outcomes
@@ -144,34 +145,34 @@ def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(p
 def test_a_column_of_noise_does_not_look_better_than_none(prepared: Make) -> None:
     noise = rare(400).assign(y=lambda rows: np.random.default_rng(1).choice(["yes", "no"], len(rows)))
     rows, schema, wanted = prepared(noise, model="random_forest")
-    found = _folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted).scores("binary")
+    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted).scores("binary")
     assert found["cv_roc_auc"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_auto_stands_for_follows_the_number_of_all_training_rows(
     prepared: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages._estimators.FULL_DEPTH_ROWS", 190)
+    monkeypatch.setattr("stages.estimators.kinds.FULL_DEPTH_ROWS", 190)
     rows, schema, wanted = prepared(rare(), model="random_forest")
     depths = set()
-    fit = _fitting.fit
+    fit = fitting.fit
 
     def noted(*arguments: Any, **options: Any) -> Any:
         pipeline = fit(*arguments, **options)
         depths.add(pipeline["estimator"].max_depth)
         return pipeline
 
-    monkeypatch.setattr(_fitting, "fit", noted)
-    _folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    monkeypatch.setattr(fitting, "fit", noted)
+    folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     assert depths == {12}
 
 
 def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
     prepared: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_folds, "MOST_ROWS", 100)
+    monkeypatch.setattr(folds, "MOST_ROWS", 100)
     rows, schema, wanted = prepared(rare())
-    found = [_folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
+    found = [folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
     assert sum(len(each.y_true) for each in found[0].outcomes) == 100
     assert found[0].scores("binary") == found[1].scores("binary")
 
@@ -186,6 +187,6 @@ def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str)
     )
     given = prepared(table, model=model, n_estimators=2)
 
-    found = _folds.predict_out_of_fold(table, given[1].contract, TIME, given[2])
+    found = folds.predict_out_of_fold(table, given[1].contract, TIME, given[2])
 
     assert len(found.outcomes) >= 4

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import _history
-from stages._errors import UserError
-from stages._history import Move
+from stages.errors import UserError
+from stages.runs import history
+from stages.runs.history import Move
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -33,13 +33,13 @@ MOVES = [move(0, "1"), move(24, "1", "previous"), move(24, "2"), move(30, "3"), 
     ],
 )
 def test_a_day_has_the_champions_that_stood_on_it(day: str, versions: list[str]) -> None:
-    assert _history.champions(MOVES, *_history.period(day)) == versions
+    assert history.champions(MOVES, *history.period(day)) == versions
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "", "1.3.2026"])
 def test_what_is_no_date_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UserError, match="write it like 2026-03-01"):
-        _history.period(text)
+        history.period(text)
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from(["1", "2", None])), max_size=8))
@@ -47,9 +47,9 @@ def test_the_last_champion_is_the_one_at_the_end_of_all_days(steps: list[tuple[i
     moves = [move(hours, after) for hours, after in sorted(steps, key=lambda step: step[0])]
     moment = START + timedelta(days=30)
 
-    found = _history.champions(moves, moment, moment + timedelta(days=1))
+    found = history.champions(moves, moment, moment + timedelta(days=1))
 
-    assert found == ([_history.holder(moves)] if _history.holder(moves) else [])
+    assert found == ([history.holder(moves)] if history.holder(moves) else [])
 
 
 class Tags(dict[str, str]):
@@ -62,16 +62,16 @@ class Tags(dict[str, str]):
 def test_moves_come_back_as_they_were_kept_the_oldest_first() -> None:
     tags = Tags({"owner": "someone", "alias.moved.by.others": "not ours"})
     for each in reversed(MOVES):
-        _history.append(tags, "flights", each)  # type: ignore[arg-type]  # the one method that is called
+        history.append(tags, "flights", each)  # type: ignore[arg-type]  # the one method that is called
 
-    assert sorted(_history.read(tags), key=lambda each: (each.when, each.alias)) == sorted(
+    assert sorted(history.read(tags), key=lambda each: (each.when, each.alias)) == sorted(
         MOVES, key=lambda each: (each.when, each.alias)
     )
-    assert [each.when for each in _history.read(tags)] == sorted(each.when for each in MOVES)
+    assert [each.when for each in history.read(tags)] == sorted(each.when for each in MOVES)
 
 
 def test_a_long_reason_still_fits_into_a_tag() -> None:
     tags = Tags()
-    _history.append(tags, "flights", MOVES[0].model_copy(update={"why": "é" * 9_000}))  # type: ignore[arg-type]
+    history.append(tags, "flights", MOVES[0].model_copy(update={"why": "é" * 9_000}))  # type: ignore[arg-type]
 
     assert max(map(len, tags.values())) < 5_000

@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 import service.model
-from stages import _importance, export, prepare, train
-from stages._params import Params
+from stages.evaluate import importance
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
 
 CLASSIFIERS = ["random_forest", "extra_trees", "hist_gradient_boosting", "gradient_boosting", "logistic_regression"]
 REGRESSIONS = [*CLASSIFIERS[:-1], "ridge"]
@@ -42,7 +45,7 @@ def served(params: Callable[..., Params], tmp_path: Path) -> Make:
 
 
 def found(model: service.model.Model, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    return _importance.importance(model, model.contract.encode(rows), rows["y"].to_numpy(), seed)
+    return importance.importance(model, model.contract.encode(rows), rows["y"].to_numpy(), seed)
 
 
 CASES = [
@@ -76,7 +79,7 @@ def test_the_rows_that_were_given_stay_as_they_are(served: Make) -> None:
     model, rows = served(ruled("binary"), "random_forest")
     matrix = model.contract.encode(rows)
     before = matrix.copy()
-    _importance.importance(model, matrix, rows["y"].to_numpy(), 0)
+    importance.importance(model, matrix, rows["y"].to_numpy(), 0)
     assert np.array_equal(matrix, before, equal_nan=True)
 
 
@@ -88,13 +91,13 @@ def test_six_rows_are_enough(served: Make) -> None:
 def test_a_small_budget_scores_fewer_rows(served: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = served(ruled("binary"), "random_forest")
     scored: list[int] = []
-    plain = _importance._loss
+    plain = importance._loss
 
     def counted(model: service.model.Model, matrix: Any, truth: Any) -> float:
         scored.append(len(matrix))
         return plain(model, matrix, truth)
 
-    monkeypatch.setattr(_importance, "_BUDGET", 1)
-    monkeypatch.setattr(_importance, "_loss", counted)
+    monkeypatch.setattr(importance, "_BUDGET", 1)
+    monkeypatch.setattr(importance, "_loss", counted)
     found(model, rows)
-    assert scored == [_importance._FEWEST_ROWS] * 4  # once as they are, once for each column
+    assert scored == [importance._FEWEST_ROWS] * 4  # once as they are, once for each column

@@ -12,9 +12,10 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from sklearn import metrics
 
-from stages import _intervals, _metrics
-from stages._metrics import Classified, Predicted
-from stages._units import FEWEST, Units
+from stages.scores import intervals as _intervals
+from stages.scores import metrics as _metrics
+from stages.scores.metrics import Classified, Predicted
+from stages.scores.units import FEWEST, Units
 
 Floats = npt.NDArray[np.float64]
 ROWS = 24

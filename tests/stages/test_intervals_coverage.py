@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages import _intervals, _metrics
-from stages._metrics import Classified, Codes, Floats, Predicted
-from stages._units import FEWEST, Units
+from stages.scores import intervals, metrics
+from stages.scores.metrics import Classified, Codes, Floats, Predicted
+from stages.scores.units import FEWEST, Units
 
 TABLES = 1_000
 GROUPS = 60
@@ -62,7 +62,7 @@ def unequal(rng: np.random.Generator) -> Codes:
 
 
 def main(outcome: Outcome) -> float:
-    found = _intervals.weighted_main(outcome)(np.ones(len(outcome.y_true)))
+    found = intervals.weighted_main(outcome)(np.ones(len(outcome.y_true)))
     assert found is not None
     return found
 
@@ -79,9 +79,9 @@ def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: st
         ours, theirs = draw(rng, groups)
         units = Units("group", groups)
         if name == "paired":
-            low, high = _intervals.paired_interval(ours, theirs, units, 0)
+            low, high = intervals.paired_interval(ours, theirs, units, 0)
         else:
-            bounds = _intervals.intervals(ours, units, 0)
+            bounds = intervals.intervals(ours, units, 0)
             low, high = bounds[f"{metric}_low"], bounds[f"{metric}_high"]
         held += low <= truth <= high
     return held / tables
@@ -111,7 +111,7 @@ def test_an_interval_by_row_would_not_hold_the_truth_where_groups_are_alike() ->
     for seed in range(200):
         rng = np.random.default_rng(seed)
         ours, _ = values(rng, equal(rng))
-        bounds = _intervals.intervals(ours, Units("row", np.arange(len(ours.y_true))), 0)
+        bounds = intervals.intervals(ours, Units("row", np.arange(len(ours.y_true))), 0)
         held.append(bounds["r2_low"] <= truth <= bounds["r2_high"])
     assert np.mean(held) < 0.9
 
@@ -122,4 +122,4 @@ def test_at_the_fewest_groups_that_have_an_interval_it_still_holds_the_truth_in_
 
 def test_the_metrics_of_the_simulation_are_those_of_the_pipeline() -> None:
     ours, _ = classes(np.random.default_rng(0), equal(np.random.default_rng(0)))
-    assert main(ours) == pytest.approx(_metrics.score(ours)["roc_auc"])
+    assert main(ours) == pytest.approx(metrics.score(ours)["roc_auc"])

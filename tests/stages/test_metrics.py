@@ -13,9 +13,10 @@ from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning
 
 from service.contract import BooleanFeature, Contract, Label
-from stages import _intervals, _metrics
-from stages._metrics import Classified, Predicted
-from stages._units import Units
+from stages.scores import intervals as _intervals
+from stages.scores import metrics as _metrics
+from stages.scores.metrics import Classified, Predicted
+from stages.scores.units import Units
 
 Labels = npt.NDArray[Any]
 FEATURE = BooleanFeature(name="a", nullable=False, bin_shares=(0.5, 0.5, 0.0))

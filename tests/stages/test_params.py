@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import _params
-from stages._errors import UserError
+from stages import params
+from stages.errors import UserError
 
 # What is written in place of which text, and what is said about it.
 WRONG = [
@@ -80,14 +80,14 @@ def refusal(tmp_path: Path) -> Callable[[bytes], str]:
     def refuse(content: bytes) -> str:
         (tmp_path / "params.yaml").write_bytes(content)
         with pytest.raises(UserError) as caught:
-            _params.load(tmp_path / "params.yaml")
+            params.load(tmp_path / "params.yaml")
         return str(caught.value)
 
     return refuse
 
 
 def test_the_committed_file_is_allowed(root: Path) -> None:
-    assert _params.load(root / "params.yaml").n_estimators == 100
+    assert params.load(root / "params.yaml").n_estimators == 100
 
 
 @pytest.mark.parametrize(("right", "wrong", "expected"), WRONG, ids=[wrong for _, wrong, _ in WRONG])
@@ -148,7 +148,7 @@ def test_a_long_value_is_cut(root: Path, refusal: Callable[[bytes], str]) -> Non
 @pytest.mark.parametrize("name", ["nowhere.yaml", "."])
 def test_where_there_is_no_file_the_place_to_run_in_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="not found; run this in the repository's root"):
-        _params.load(tmp_path / name)
+        params.load(tmp_path / name)
 
 
 def test_keys_that_few_change_may_be_left_out(root: Path, tmp_path: Path) -> None:
@@ -160,4 +160,4 @@ def test_keys_that_few_change_may_be_left_out(root: Path, tmp_path: Path) -> Non
     ]
     (tmp_path / "params.yaml").write_text("\n".join(kept), encoding="utf-8")
 
-    assert _params.load(tmp_path / "params.yaml").data.task == "auto"
+    assert params.load(tmp_path / "params.yaml").data.task == "auto"

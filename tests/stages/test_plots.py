@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 
 from service.contract import Label
-from stages import _plots
-from stages._metrics import Classified, Predicted
+from stages.evaluate import plots
+from stages.scores.metrics import Classified, Predicted
 
 IMPORTANCE = pd.DataFrame({"feature": ["a", "b"], "importance": [0.5, 0.1]})
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance"}
@@ -53,8 +53,8 @@ OUTCOMES: dict[str, Classified | Predicted] = {
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_every_file_is_there_with_its_columns_and_the_tasks_own_have_rows(case: str) -> None:
     outcome = OUTCOMES[case]
-    drawn = _plots.plots(outcome, IMPORTANCE)
-    assert {name: list(table.columns) for name, table in drawn.items()} == _plots.COLUMNS
+    drawn = plots.plots(outcome, IMPORTANCE)
+    assert {name: list(table.columns) for name, table in drawn.items()} == plots.COLUMNS
     expected = OF_VALUES if isinstance(outcome, Predicted) else OF_CLASSES
     if case == "one class":  # one class alone has no curves
         expected = expected - {"roc", "precision_recall", "calibration"}
@@ -63,8 +63,8 @@ def test_every_file_is_there_with_its_columns_and_the_tasks_own_have_rows(case: 
 
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_no_table_is_large_and_every_figure_is_finite(case: str) -> None:
-    for table in _plots.plots(OUTCOMES[case], IMPORTANCE).values():
-        assert len(table) <= _plots.MOST_POINTS
+    for table in plots.plots(OUTCOMES[case], IMPORTANCE).values():
+        assert len(table) <= plots.MOST_POINTS
         assert np.isfinite(table.select_dtypes("number").to_numpy(float)).all()
 
 
@@ -73,22 +73,22 @@ def test_every_plot_of_dvc_yaml_has_its_file_and_names_its_columns(root: Path) -
     for plot in declared:
         ((name, settings),) = plot.items()
         assert list(settings["y"]) == [f"metrics/plots/{name}.csv"]
-        assert {settings["x"], *settings["y"].values()} <= set(_plots.COLUMNS[name])
-    assert {name for plot in declared for name in plot} == set(_plots.COLUMNS)
+        assert {settings["x"], *settings["y"].values()} <= set(plots.COLUMNS[name])
+    assert {name for plot in declared for name in plot} == set(plots.COLUMNS)
 
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1000))
 def test_the_roc_curve_encloses_scikit_learns_area(seed: int) -> None:
     outcome = classes(2, seed=seed)
-    curve = _plots.plots(outcome, IMPORTANCE)["roc"]
+    curve = plots.plots(outcome, IMPORTANCE)["roc"]
     expected = roc_auc_score(outcome.y_true == 0, outcome.probabilities[:, 0])
     assert auc(curve["fpr"], curve["tpr"]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
     outcome = classes(2, 20_000)
-    curve = _plots.plots(outcome, IMPORTANCE)["roc"]
+    curve = plots.plots(outcome, IMPORTANCE)["roc"]
     assert curve.iloc[[0, -1]][["fpr", "tpr"]].to_numpy().tolist() == [[0, 0], [1, 1]]
     expected = roc_auc_score(outcome.y_true == 0, outcome.probabilities[:, 0])
     assert auc(curve["fpr"], curve["tpr"]) == pytest.approx(expected, abs=1e-3)
@@ -96,14 +96,14 @@ def test_a_thinned_curve_keeps_its_ends_and_its_area() -> None:
 
 def test_the_confusion_counts_every_row_as_scikit_learn_does() -> None:
     outcome = classes(4)
-    table = _plots.plots(outcome, IMPORTANCE)["confusion"]
+    table = plots.plots(outcome, IMPORTANCE)["confusion"]
     square = table.pivot_table(index="actual", columns="predicted", values="rows").to_numpy()
     assert square.tolist() == confusion_matrix(outcome.y_true, outcome.y_pred).tolist()
 
 
 def test_the_rarest_of_many_classes_are_one_row_of_the_confusion() -> None:
-    table = _plots.plots(OUTCOMES["many classes"], IMPORTANCE)["confusion"]
-    assert table["actual"].nunique() == _plots._MOST_CLASSES + 1
+    table = plots.plots(OUTCOMES["many classes"], IMPORTANCE)["confusion"]
+    assert table["actual"].nunique() == plots._MOST_CLASSES + 1
     assert table["rows"].sum() == 3000
 
 
@@ -112,7 +112,7 @@ def test_a_calibrated_model_lies_on_the_diagonal() -> None:
     scores = rng.random(50_000)
     truth = np.where(rng.random(50_000) < scores, 0, 1)
     outcome = Classified(("a", "b"), 0, truth, np.stack([scores, 1 - scores], axis=1), truth)
-    table = _plots.plots(outcome, IMPORTANCE)["calibration"]
+    table = plots.plots(outcome, IMPORTANCE)["calibration"]
     assert len(table) == 10
     assert table["actual"].to_numpy() == pytest.approx(table["predicted"].to_numpy(), abs=0.02)
 
@@ -120,11 +120,11 @@ def test_a_calibrated_model_lies_on_the_diagonal() -> None:
 @pytest.mark.parametrize("outcome", [classes(2), classes(3), values()])
 def test_the_histograms_count_every_row(outcome: Classified | Predicted) -> None:
     sides = 2 if isinstance(outcome, Predicted) else 1
-    assert _plots.plots(outcome, IMPORTANCE)["scores"]["rows"].sum() == 200 * sides
+    assert plots.plots(outcome, IMPORTANCE)["scores"]["rows"].sum() == 200 * sides
 
 
 def test_residuals_are_what_was_true_less_what_was_said() -> None:
-    found = _plots.plots(Predicted(np.array([3.0, 1.0]), np.array([1.0, 2.0])), IMPORTANCE)["residuals"]
+    found = plots.plots(Predicted(np.array([3.0, 1.0]), np.array([1.0, 2.0])), IMPORTANCE)["residuals"]
     assert found["residual"].tolist() == [2.0, -1.0]
 
 
@@ -132,11 +132,11 @@ def test_residuals_are_what_was_true_less_what_was_said() -> None:
 @given(st.text(min_size=1))
 def test_no_name_can_end_the_script_that_dvc_writes_it_into(name: str) -> None:
     hostile = pd.DataFrame({"feature": [name], "importance": [1.0]})
-    drawn = _plots.plots(classes(2, 20, labels=(f"</script>{name}", "b")), hostile)
+    drawn = plots.plots(classes(2, 20, labels=(f"</script>{name}", "b")), hostile)
     text = "".join(table.to_csv() for table in drawn.values())
     assert not set(text) & {"<", ">", "\x00", "\x1b", "\u2028"}
 
 
 def test_equal_outcomes_give_equal_tables() -> None:
-    first, second = (_plots.plots(classes(3), IMPORTANCE) for _ in range(2))
-    assert all(first[name].equals(second[name]) for name in _plots.COLUMNS)
+    first, second = (plots.plots(classes(3), IMPORTANCE) for _ in range(2))
+    assert all(first[name].equals(second[name]) for name in plots.COLUMNS)

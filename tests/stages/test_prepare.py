@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import prepare
-from stages._errors import UserError
-from stages._params import Params
-from stages._schema import Schema
+from stages.errors import UserError
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.schema import Schema
 
 Make = Callable[..., Params]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import _rare
-from stages._errors import UserError
-from stages._params import DataParams
+from stages.errors import UserError
+from stages.params import DataParams
+from stages.prepare import rare
 
 TARGET = pd.Series(["a"] * 10 + ["b"] * 10 + ["c", "d", "d", "e", "e", "e"], name="y")
 TEST = np.array([False, True] * 13)
@@ -20,28 +20,28 @@ def test_the_error_names_the_classes_and_the_setting() -> None:
     expected = "the target 'y' has 2 classes .*: 'c' 1 row, 'd' 2 rows; set data.rare_classes in params.yaml to drop"
 
     with pytest.raises(UserError, match=expected):
-        _rare.settle(TARGET, TEST, data("error"))
+        rare.settle(TARGET, TEST, data("error"))
 
 
 def test_dropped_rows_are_marked_and_counted() -> None:
-    settled = _rare.settle(TARGET, TEST, data("drop"))
+    settled = rare.settle(TARGET, TEST, data("drop"))
 
     assert set(settled.target[settled.kept]) == {"a", "b", "e"}
     assert settled.about
     assert (settled.about.left_out, settled.about.classes) == (3, {"c": 1, "d": 2})
-    assert _rare.in_words(settled.about) == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
+    assert rare.in_words(settled.about) == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
 
 
 def test_rows_that_cannot_be_joined_are_left_out_and_it_is_said_why() -> None:
-    settled = _rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
+    settled = rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
 
     assert settled.about
-    assert _rare.in_words(settled.about).endswith(": 3 rows left out instead of joined, as all are test rows")
+    assert rare.in_words(settled.about).endswith(": 3 rows left out instead of joined, as all are test rows")
 
 
 @pytest.mark.parametrize(("taken", "expected"), [("b", "other"), ("other", "other_2")])
 def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) -> None:
-    settled = _rare.settle(TARGET.replace("b", taken), TEST, data("join"))
+    settled = rare.settle(TARGET.replace("b", taken), TEST, data("join"))
 
     assert settled.kept.all()
     assert settled.target.value_counts()[expected] == 3
@@ -52,19 +52,19 @@ def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) 
 def test_numbers_become_text_beside_a_joined_class() -> None:
     numbers = TARGET.map({"a": 0, "b": 1, "c": 2, "d": 3, "e": 4})
 
-    assert set(_rare.settle(numbers, TEST, data("join")).target) == {"0", "1", "4", "other"}
+    assert set(rare.settle(numbers, TEST, data("join")).target) == {"0", "1", "4", "other"}
 
 
 @pytest.mark.parametrize("setting", ["drop", "join"])
 def test_every_class_that_is_left_has_a_training_row(setting: str) -> None:
     for seed in range(50):
         test = np.random.default_rng(seed).random(len(TARGET)) < 0.5
-        settled = _rare.settle(TARGET, test, data(setting))
+        settled = rare.settle(TARGET, test, data(setting))
 
         assert set(settled.target[settled.kept]) == set(settled.target[settled.kept & ~test])
 
 
 def test_a_class_all_of_whose_rows_test_is_rare() -> None:
-    settled = _rare.settle(TARGET, TARGET.isin(["a", "c"]).to_numpy(), data("drop"))
+    settled = rare.settle(TARGET, TARGET.isin(["a", "c"]).to_numpy(), data("drop"))
 
     assert set(settled.target[settled.kept]) == {"b", "e"}

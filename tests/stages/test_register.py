@@ -18,11 +18,18 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 import service.model
-from stages import _files, _params, _registry, _results, export, prepare, register, train
-from stages._errors import UserError
-from stages._facts import Facts
-from stages._gate import Gate
-from stages._params import Params
+from stages import files
+from stages import params as _params
+from stages.errors import UserError
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.register import __main__ as register
+from stages.register import results
+from stages.runs import registry
+from stages.runs.facts import Facts
+from stages.scores.gate import Gate
+from stages.train import __main__ as train
 
 # MLflow's own use of SQLAlchemy and pandas is not ours to repair.
 pytestmark = [
@@ -54,16 +61,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
         params = small_params(root)
         rows, test, schema = prepare.prepare(small(), params)
         pipeline = train.train(rows, schema.contract, params)
-        for path in (_files.TRAIN, _files.MODEL):
+        for path in (files.TRAIN, files.MODEL):
             path.parent.mkdir(parents=True, exist_ok=True)
-        rows.to_parquet(_files.TRAIN)
-        test.to_parquet(_files.TEST)
-        _files.write_json(_files.SCHEMA, schema.model_dump(mode="json"))
-        joblib.dump(pipeline, _files.MODEL)
-        _files.ONNX.write_bytes(export.export(pipeline, schema.contract))
-        _files.write_text(_files.CARD, "# Model card\n")
-        _files.write_text(_files.PLOTS / "roc.csv", "fpr,tpr,class\n0,0,yes\n0.2,0.9,yes\n1,1,yes\n")
-        _files.write_text(_files.PLOTS / "residuals.csv", "predicted,residual\n")
+        rows.to_parquet(files.TRAIN)
+        test.to_parquet(files.TEST)
+        files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
+        joblib.dump(pipeline, files.MODEL)
+        files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+        files.write_text(files.CARD, "# Model card\n")
+        files.write_text(files.PLOTS / "roc.csv", "fpr,tpr,class\n0,0,yes\n0.2,0.9,yes\n1,1,yes\n")
+        files.write_text(files.PLOTS / "residuals.csv", "predicted,residual\n")
         yield folder
 
 
@@ -74,11 +81,11 @@ def run_stage(trained: Path, root: Path) -> Callable[..., ModelVersion | None]:
     def one(metrics: dict[str, float] = METRICS, **section: Any) -> ModelVersion | None:
         changed = {"name": "flights", "min_gain": 0.05, "tolerance": 0.0, "required": False} | section
         params = small_params(root, register=changed)
-        with _files.PARAMS.open("w", encoding="utf-8") as file:
+        with files.PARAMS.open("w", encoding="utf-8") as file:
             YAML().dump(params.model_dump(by_alias=True), file)
-        _files.write_json(_files.METRICS, metrics)
+        files.write_json(files.METRICS, metrics)
         register.main()
-        name = _params.load(_files.PARAMS).registered_name
+        name = _params.load(files.PARAMS).registered_name
         found = MlflowClient().search_model_versions(f"name = '{name}'")
         return max(found, key=lambda version: int(version.version), default=None)
 
@@ -145,19 +152,19 @@ def test_the_run_keeps_what_a_release_needs(run_stage: Callable[..., ModelVersio
     version = run_stage()
     read = {
         name: Path(MlflowClient().download_artifacts(str(version.run_id), name, str(tmp_path))).read_bytes()
-        for name in (_registry.ONNX_FILE, _registry.FACTS_FILE, _registry.SCHEMA_FILE)
+        for name in (registry.ONNX_FILE, registry.FACTS_FILE, registry.SCHEMA_FILE)
     }
 
-    facts = Facts.model_validate_json(read[_registry.FACTS_FILE])
-    assert facts.onnx_md5 == _files.md5_of(read[_registry.ONNX_FILE]) == version.tags["dvc.onnx_md5"]
-    assert (facts.metrics, facts.training_rows) == (METRICS, len(pd.read_parquet(_files.TRAIN)))
+    facts = Facts.model_validate_json(read[registry.FACTS_FILE])
+    assert facts.onnx_md5 == files.md5_of(read[registry.ONNX_FILE]) == version.tags["dvc.onnx_md5"]
+    assert (facts.metrics, facts.training_rows) == (METRICS, len(pd.read_parquet(files.TRAIN)))
     assert facts.params["register"]["name"] == "flights"
-    assert read[_registry.SCHEMA_FILE] == _files.SCHEMA.read_bytes()
+    assert read[registry.SCHEMA_FILE] == files.SCHEMA.read_bytes()
 
 
 def test_the_registered_model_is_loaded_by_mlflow(run_stage: Callable[..., ModelVersion]) -> None:
-    version, rows = run_stage(), pd.read_parquet(_files.TEST)
-    loaded, served = mlflow.sklearn.load_model(f"models:/flights/{version.version}"), service.model.load(_files.ONNX)
+    version, rows = run_stage(), pd.read_parquet(files.TEST)
+    loaded, served = mlflow.sklearn.load_model(f"models:/flights/{version.version}"), service.model.load(files.ONNX)
 
     np.testing.assert_allclose(loaded.predict_proba(rows), served.scores(served.contract.encode(rows)), atol=1e-5)
 
@@ -166,16 +173,16 @@ def test_the_registered_model_is_loaded_by_mlflow(run_stage: Callable[..., Model
 def test_a_refusal_fails_the_stage_only_where_a_model_is_required(
     run_stage: Callable[..., ModelVersion], required: bool
 ) -> None:
-    _files.REGISTRATION.unlink(missing_ok=True)
+    files.REGISTRATION.unlink(missing_ok=True)
 
     with pytest.raises(UserError, match=r"the model is refused: .*required") if required else nullcontext():
         run_stage(min_gain=0.99, required=required)
 
-    assert _files.REGISTRATION.exists() != required
+    assert files.REGISTRATION.exists() != required
     if not required:
-        assert json.loads(_files.REGISTRATION.read_text(encoding="utf-8")) == {
+        assert json.loads(files.REGISTRATION.read_text(encoding="utf-8")) == {
             "name": "flights",
-            "model_md5": _files.md5(_files.MODEL),
+            "model_md5": files.md5(files.MODEL),
             "gate": {"metric": "roc_auc", "value": 0.9, "baseline": 0.5, "passed": False},
         }
 
@@ -200,14 +207,14 @@ def test_the_run_names_the_rows_behind_it(run_stage: Callable[..., ModelVersion 
     inputs = MlflowClient().get_run(str(version.run_id)).inputs.dataset_inputs  # type: ignore[union-attr]
     found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
 
-    for context, path in (("training", _files.TRAIN), ("test", _files.TEST)):
+    for context, path in (("training", files.TRAIN), ("test", files.TEST)):
         rows = f'{{"num_rows": {pq.read_metadata(path).num_rows}}}'
-        assert found[context] == ("t.csv", _files.md5(path), rows)
+        assert found[context] == ("t.csv", files.md5(path), rows)
 
 
 def test_names_with_signs_of_formulas_are_drawn(tmp_path: Path) -> None:
     table = pd.DataFrame({"feature": ["$a_{b$", "x^2", "#"], "importance": [0.3, 0.2, 0.1]})
-    figure = _results.draw("importance", table)
+    figure = results.draw("importance", table)
     assert figure
     figure.savefig(tmp_path / "importance.png")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import _report
-from stages._outcomes import Example, Outcome, failures, found, shortened
-from stages._suite import Expectation
+from stages.validate import report
+from stages.validate.outcomes import Example, Outcome, failures, found, shortened
+from stages.validate.suite import Expectation
 
 
 def outcome(text: str = "a", *, success: bool = False) -> Outcome:
@@ -19,7 +19,7 @@ def outcome(text: str = "a", *, success: bool = False) -> Outcome:
 
 @pytest.mark.parametrize(("success", "verdict"), [(True, "Passed: all 1"), (False, "Stopped: 1 of 1")])
 def test_the_verdict_stands_at_the_top(*, success: bool, verdict: str) -> None:
-    assert f">{verdict} expectations" in _report.html([outcome(success=success)], [])
+    assert f">{verdict} expectations" in report.html([outcome(success=success)], [])
 
 
 @given(st.text(alphabet="<>&\"'/script{}$%"))
@@ -27,16 +27,16 @@ def test_text_of_the_table_adds_no_element(text: str) -> None:
     def elements(page: str) -> list[str]:
         return re.findall(r"</?\w+", page)
 
-    assert elements(_report.html([outcome(text)], [text])) == elements(_report.html([outcome("a")], ["a"]))
+    assert elements(report.html([outcome(text)], [text])) == elements(report.html([outcome("a")], ["a"]))
 
 
 def test_the_report_needs_nothing_from_elsewhere() -> None:
-    page = _report.html([outcome()], ["data/table.csv"])
+    page = report.html([outcome()], ["data/table.csv"])
     assert re.findall(r"https?:|src=|<link|<script", page) == []
 
 
 def test_a_failure_is_shown_with_its_example_and_row() -> None:
-    assert "row 2 <code>Ω</code>" in _report.html([outcome("Ω")], [])
+    assert "row 2 <code>Ω</code>" in report.html([outcome("Ω")], [])
 
 
 def test_the_table_on_the_terminal_has_a_line_for_each_of_the_first_failures() -> None:

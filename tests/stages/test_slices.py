@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
-from stages import _slices
-from stages._metrics import Classified, Predicted
-from stages._units import FEWEST, Units
+from stages.evaluate import slices as _slices
+from stages.scores.metrics import Classified, Predicted
+from stages.scores.units import FEWEST, Units
 
 CATEGORY = CategoryFeature(name="c", nullable=True, categories=("a", "b"), bin_shares=(0.5, 0.5, 0.0))
 NUMBER = NumberFeature(

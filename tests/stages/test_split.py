@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import _row_hash
-from stages._errors import UserError
-from stages._params import SplitParams
-from stages._split import Mask, split_rows
+from stages.errors import UserError
+from stages.params import SplitParams
+from stages.prepare import row_hash
+from stages.prepare.split import Mask, split_rows
 
 ROWS = 2_000
 
@@ -21,7 +21,7 @@ def split(column: Any, method: str, test_size: float = 0.3, key: str | None = No
         {"method": method, "test_size": test_size, "time_column": "x", "group_column": "x", "key": key}
     )
     table = pd.DataFrame({"x": column})
-    return split_rows(table, _row_hash.rows(table), params)
+    return split_rows(table, row_hash.rows(table), params)
 
 
 @pytest.mark.parametrize(("method", "key"), [("random", None), ("random", "x"), ("group", None)])

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 import service.model
-from stages import _champion, export, prepare, train
-from stages._errors import NotComparableError
-from stages._params import Params
-from stages._schema import Schema, Split
-from stages._split import unseen_rows
+from stages.errors import NotComparableError
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.prepare.split import unseen_rows
+from stages.releases import champion as _champion
+from stages.schema import Schema, Split
+from stages.train import __main__ as train
 
 Make = Callable[..., Params]
 ROWS = 1_500

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages import _suite
-from stages._errors import UserError
-from stages._suite import Expectation
+from stages.errors import UserError
+from stages.validate import suite as _suite
+from stages.validate.suite import Expectation
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import _sweep
-from stages._errors import UserError
+from stages.commands import sweep
+from stages.errors import UserError
 
 DVC = """#!/bin/sh
 case "$*" in "exp show --csv") cat experiments.csv 2>/dev/null; exit ;; esac
@@ -28,7 +28,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_combination_is_run() -> None:
-    assert list(_sweep.combinations(["a=1,2", "b=x,y", "c=0"])) == [
+    assert list(sweep.combinations(["a=1,2", "b=x,y", "c=0"])) == [
         ["a=1", "b=x", "c=0"],
         ["a=1", "b=y", "c=0"],
         ["a=2", "b=x", "c=0"],
@@ -39,11 +39,11 @@ def test_every_combination_is_run() -> None:
 @pytest.mark.parametrize("setting", ["a", "=1", "a=", "a=1,", "a=,1"])
 def test_what_is_no_setting_is_refused(setting: str) -> None:
     with pytest.raises(UserError, match="is no key=value,value"):
-        _sweep.combinations(["b=1", setting])
+        sweep.combinations(["b=1", setting])
 
 
 def test_experiments_run_in_temporary_copies(calls: Path) -> None:
-    _sweep.main(["n=1", "m=5,6"])
+    sweep.main(["n=1", "m=5,6"])
 
     assert calls.read_text(encoding="utf-8").splitlines() == [
         "exp run --temp --set-param n=1 --set-param m=5",
@@ -53,14 +53,14 @@ def test_experiments_run_in_temporary_copies(calls: Path) -> None:
 
 def test_one_that_fails_stops_none_and_is_told_at_the_end(calls: Path) -> None:
     with pytest.raises(UserError, match="1 of 3 failed: n=2"):
-        _sweep.main(["n=1,2,4"])
+        sweep.main(["n=1,2,4"])
 
     assert len(calls.read_text(encoding="utf-8").splitlines()) == 3
 
 
 def test_an_interrupt_ends_the_sweep_once_dvc_has_tidied_up(calls: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        _sweep.main(["n=3,4"])
+        sweep.main(["n=3,4"])
 
     assert ended.value.code == 130
     assert calls.read_text(encoding="utf-8").splitlines()[1:] == ["tidied up"]
@@ -79,7 +79,7 @@ def test_the_best_by_cross_validation_comes_first_whatever_the_test_rows_say(
 ) -> None:
     (calls.parent / "experiments.csv").write_text(EXPERIMENTS, encoding="utf-8")
     with caplog.at_level("INFO", logger="stages"):
-        _sweep.main(["n=1,4"])
+        sweep.main(["n=1,4"])
 
     assert caplog.messages[-3:-1] == [
         "wild-cat: cv_roc_auc 0.7400 ± 0.0200, n=4",

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages import _tables
-from stages._params import Params
+from stages.params import Params
+from stages.table import reader
 
 Make = Callable[..., Params]
 Read = Callable[..., pd.DataFrame]
@@ -22,7 +22,7 @@ def read(tmp_path: Path, params: Make) -> Read:
 
     def write_and_read(content: str | bytes, name: str = "t.csv", **data: Any) -> pd.DataFrame:
         (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return _tables.read(params(tmp_path / name, data=data).data)
+        return reader.read(params(tmp_path / name, data=data).data)
 
     return write_and_read
 
@@ -207,6 +207,6 @@ def test_csv_and_parquet_give_the_same_table(table: pd.DataFrame, tmp_path: Path
     table.to_csv(tmp_path / "t.csv.gz", index=False)
     table.to_parquet(tmp_path / "t.parquet")
 
-    from_csv = _tables.read(params(tmp_path / "t.csv.gz").data)
+    from_csv = reader.read(params(tmp_path / "t.csv.gz").data)
 
-    pd.testing.assert_frame_equal(from_csv, _tables.read(params(tmp_path / "t.parquet").data))
+    pd.testing.assert_frame_equal(from_csv, reader.read(params(tmp_path / "t.parquet").data))

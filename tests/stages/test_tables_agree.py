@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from service.cells import Reading, parser
-from stages import _tables
-from stages._errors import UserError
-from stages._params import DataParams
+from stages.errors import UserError
+from stages.params import DataParams
+from stages.table import reader
 
 ROWS = 30
 WHOLE = st.integers(-(10**7), 10**7)
@@ -68,7 +68,7 @@ def read(texts: list[str], **data: Any) -> "tuple[pd.Series[Any], Reading]":
         path = Path(folder) / "t.csv"
         rows = pd.DataFrame({"a": texts, "y": ["p", "q"] * (ROWS // 2)})
         path.write_bytes(rows.to_csv(index=False, lineterminator="\r\n").encode("utf-8", "replace"))
-        table, reading = _tables.read_table(
+        table, reading = reader.read_table(
             DataParams(path=str(path), target="y", missing=["NA", "?"], encoding="utf-8", delimiter=",", **data)
         )
         return table["a"], reading

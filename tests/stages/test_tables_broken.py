@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import _formats
+from stages.table import formats
 from tests.stages.refusals import Make, problem
 
 
@@ -188,7 +188,7 @@ def test_a_column_that_params_name_and_the_table_has_not_is_told(tmp_path: Path,
 
 
 def test_a_small_file_cannot_fill_the_memory(tmp_path: Path, params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_formats, "_limit", lambda: 10_000_000)
+    monkeypatch.setattr(formats, "_limit", lambda: 10_000_000)
     (tmp_path / "t.csv").write_bytes(gzip.compress(b"a" * 50_000_000))
 
     assert "too much for this machine's memory" in problem(params, tmp_path / "t.csv")

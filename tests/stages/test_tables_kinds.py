@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages import _tables
-from stages._errors import UserError
-from stages._params import Params
+from stages.errors import UserError
+from stages.params import Params
+from stages.table import reader
 
 Make = Callable[..., Params]
 Load = Callable[..., "pd.Series[Any]"]
@@ -25,7 +25,7 @@ def load(tmp_path: Path, params: Make) -> Load:
     def write_and_read(texts: list[str], others: str = "", **data: Any) -> "pd.Series[Any]":
         rows = [f'"{text.replace(chr(34), chr(34) * 2)}";{others};{row % 2}' for row, text in enumerate(texts)]
         (tmp_path / "t.csv").write_text("\n".join(["a;other;y", *rows, ""]))
-        return _tables.read(params(tmp_path / "t.csv", data=data).data)["a"]
+        return reader.read(params(tmp_path / "t.csv", data=data).data)["a"]
 
     return write_and_read
 

@@ -15,8 +15,8 @@ PROGRAM = """
 import resource, sys
 import pandas, pyarrow.csv, pyarrow.parquet
 from stages import _tables
-from stages._entry import run
-from stages._params import DataParams
+from stages.entry import run
+from stages.params import DataParams
 
 def main():
     spared = int(open("/proc/self/statm").read().split()[{field}]) * resource.getpagesize()

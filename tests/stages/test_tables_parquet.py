@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import _tables
+from stages.table import reader
 from tests.stages.refusals import Make, problem
 
 ReadArrow = Callable[..., "pd.Series[Any]"]
@@ -24,7 +24,7 @@ def read_arrow(tmp_path: Path, params: Make) -> ReadArrow:
 
     def write_and_read(column: pa.Array, **data: Any) -> "pd.Series[Any]":
         pq.write_table(pa.table({"a": column, "y": ["p", "q"]}), tmp_path / "t.parquet")
-        return _tables.read(params(tmp_path / "t.parquet", data=data).data)["a"]
+        return reader.read(params(tmp_path / "t.parquet", data=data).data)["a"]
 
     return write_and_read
 
@@ -69,7 +69,7 @@ def test_the_last_day_of_the_calendar_is_read(tmp_path: Path, params: Make, opti
     column = pa.array([last, None], pa.timestamp("us"))
     pq.write_table(pa.table({"a": column, "y": ["p", "q"]}), tmp_path / "t.parquet", **options)
 
-    assert _tables.read(params(tmp_path / "t.parquet").data)["a"].iloc[0] == pd.Timestamp(last)
+    assert reader.read(params(tmp_path / "t.parquet").data)["a"].iloc[0] == pd.Timestamp(last)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -111,14 +111,14 @@ def test_times_of_day_can_be_categories(read_arrow: ReadArrow) -> None:
 def test_the_unnamed_index_of_a_pandas_table_is_no_column(tmp_path: Path, params: Make) -> None:
     pd.DataFrame({"a": [1, 2], "y": ["p", "q"]}, index=[5, 9]).to_parquet(tmp_path / "t.parquet")
 
-    assert list(_tables.read(params(tmp_path / "t.parquet").data)) == ["a", "y"]
+    assert list(reader.read(params(tmp_path / "t.parquet").data)) == ["a", "y"]
 
 
 def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path, params: Make) -> None:
     (tmp_path / "year=2020").mkdir()
     pd.DataFrame({"a": [1, 2], "y": ["p", "q"]}).to_parquet(tmp_path / "year=2020/t.parquet")
 
-    assert list(_tables.read(params(tmp_path / "year=2020/t.parquet").data)) == ["a", "y"]
+    assert list(reader.read(params(tmp_path / "year=2020/t.parquet").data)) == ["a", "y"]
 
 
 def test_texts_that_mean_no_value_mean_it_in_parquet_too(read_arrow: ReadArrow) -> None:

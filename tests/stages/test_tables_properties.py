@@ -12,9 +12,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stages import _tables
-from stages._errors import UserError
-from stages._params import DataParams
+from stages.errors import UserError
+from stages.params import DataParams
+from stages.table import reader
 
 LONGEST = 1.0
 """Seconds that a few bytes may take."""
@@ -37,7 +37,7 @@ def read(content: bytes) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         path.write_bytes(content)
-        return _tables.read(DataParams(path=str(path), target="y", task="auto"))
+        return reader.read(DataParams(path=str(path), target="y", task="auto"))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages import _tail
+from stages.prepare import tail as _tail
 
 KEPT = 1000
 NEW = 50_000

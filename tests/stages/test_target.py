@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import _target
-from stages._errors import UserError
-from stages._params import Params
+from stages.errors import UserError
+from stages.params import Params
+from stages.prepare import target as _target
 
 Make = Callable[..., Params]
 RNG = np.random.default_rng(0)

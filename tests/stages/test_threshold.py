@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import balanced_accuracy_score
 
-from stages import _threshold, evaluate, prepare
-from stages._errors import UserError
-from stages._folds import OutOfFold
-from stages._params import Costs, Params
+from stages.errors import UserError
+from stages.estimators.folds import OutOfFold
+from stages.evaluate import __main__ as evaluate
+from stages.evaluate import threshold as _threshold
+from stages.params import Costs, Params
+from stages.prepare import __main__ as prepare
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

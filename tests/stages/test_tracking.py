@@ -16,8 +16,9 @@ from typing import Any
 import mlflow
 import pytest
 
-from stages import _files, _tracking
-from stages._errors import UserError
+from stages import files
+from stages.errors import UserError
+from stages.runs import tracking
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, and leave none of the settings that `connect` makes."""
     monkeypatch.chdir(tmp_path)
-    for name in [*_tracking._WORK, "MLFLOW_TRACKING_URI", "DVC_ROOT", _tracking.EXPERIMENT]:
+    for name in [*tracking._WORK, "MLFLOW_TRACKING_URI", "DVC_ROOT", tracking.EXPERIMENT]:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
@@ -42,48 +43,48 @@ def test_a_run_in_a_temporary_copy_uses_the_store_of_the_real_root(
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    assert _tracking.store() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking.store() == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 @pytest.mark.parametrize("uri", ["sqlite:////srv/mlflow.db", "http://mlflow:5000", "postgresql://db/mlflow"])
 def test_a_store_that_is_named_is_taken_as_it_is(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    assert _tracking.store() == uri
+    assert tracking.store() == uri
 
 
 def test_the_beginning_of_an_empty_store_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "stages")
-    first, second = _tracking.connect("flights"), _tracking.connect("flights")
+    first, second = tracking.connect("flights"), tracking.connect("flights")
 
     assert first == second
     assert [record.message[:31] for record in caplog.records] == ["there is no MLflow store at sql"]
 
 
 def test_a_run_is_found_by_its_model_and_its_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = _tracking.connect("flights")
+    experiment = tracking.connect("flights")
     made = {}
     for name in ("", "tidy-ants"):
-        monkeypatch.setenv(_tracking.EXPERIMENT, name)
-        tags = {_tracking.MODEL_MD5: "a" * 32, _tracking.EXPERIMENT: _tracking.experiment_name()}
+        monkeypatch.setenv(tracking.EXPERIMENT, name)
+        tags = {tracking.MODEL_MD5: "a" * 32, tracking.EXPERIMENT: tracking.experiment_name()}
         with mlflow.start_run(experiment_id=experiment, tags=tags) as active:
             made[name] = active.info.run_id
 
     for name, run_id in made.items():
-        monkeypatch.setenv(_tracking.EXPERIMENT, name)
-        found = _tracking.find_run(experiment, "a" * 32)
+        monkeypatch.setenv(tracking.EXPERIMENT, name)
+        found = tracking.find_run(experiment, "a" * 32)
         assert found
         assert found.info.run_id == run_id
-    assert _tracking.find_run(experiment, "b" * 32) is None
+    assert tracking.find_run(experiment, "b" * 32) is None
 
 
 def test_tags_lead_back_to_the_rows_and_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
-    _files.TRAIN.parent.mkdir(parents=True)
-    _files.TRAIN.write_bytes(b"rows")
-    monkeypatch.setenv(_tracking.EXPERIMENT, "tidy-ants")
+    files.TRAIN.parent.mkdir(parents=True)
+    files.TRAIN.write_bytes(b"rows")
+    monkeypatch.setenv(tracking.EXPERIMENT, "tidy-ants")
 
-    assert _tracking.tags() == {
-        "dvc.data_md5": _files.md5(_files.TRAIN),
+    assert tracking.tags() == {
+        "dvc.data_md5": files.md5(files.TRAIN),
         "git.revision": "-",
         "DVC_EXP_NAME": "tidy-ants",
     }
@@ -117,7 +118,7 @@ def server() -> Iterator[str]:
 def complaint(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError) as raised:
-        _tracking.connect("flights")
+        tracking.connect("flights")
     return str(raised.value)
 
 
@@ -170,9 +171,9 @@ def test_a_password_in_the_address_is_not_shown(server: str, monkeypatch: pytest
 
 
 def test_one_process_of_a_repository_at_a_time_is_inside(tmp_path: Path) -> None:
-    waiting = "from stages import _tracking\nwith _tracking.alone('registry'): print('inside', flush=True)"
-    environment = dict(os.environ) | {"PYTHONPATH": str(Path(_tracking.__file__).parents[1])}
-    with _tracking.alone("registry"):
+    waiting = "from stages import _tracking\nwith tracking.alone('registry'): print('inside', flush=True)"
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(tracking.__file__).parents[2])}
+    with tracking.alone("registry"):
         other = subprocess.Popen([sys.executable, "-c", waiting], env=environment, stdout=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(3)
@@ -183,7 +184,7 @@ def test_one_process_of_a_repository_at_a_time_is_inside(tmp_path: Path) -> None
 
 def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
-    _tracking.connect("flights")
+    tracking.connect("flights")
 
     assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "7"
 
@@ -191,7 +192,7 @@ def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_two_clones_may_begin_one_store_at_the_same_moment(tmp_path: Path) -> None:
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/shared.db", "PYTHONPATH": str(ROOT)}
-    begin = "from stages import _tracking\nprint(_tracking.connect('flights'))"
+    begin = "from stages import _tracking\nprint(tracking.connect('flights'))"
     clones = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

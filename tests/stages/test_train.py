@@ -15,10 +15,12 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
-from stages import _estimators, _fitting, _progress, prepare, train
-from stages._errors import UserError
-from stages._params import Params
-from stages._steps import FillBelow
+from stages.errors import UserError
+from stages.estimators import fitting, kinds, progress
+from stages.estimators.steps import FillBelow
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
 
 Make = Callable[..., Params]
 CLASSIFIERS = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "logistic_regression"]
@@ -27,7 +29,7 @@ PRINT_MD5 = """
 import hashlib, io, json, sys
 import joblib, pandas as pd
 from stages import export, prepare, train
-from stages._params import Params
+from stages.params import Params
 for raw in json.loads(sys.argv[2]):
     params = Params.model_validate(raw)
     rows, test, schema = prepare.prepare(pd.read_parquet(sys.argv[1]), params)
@@ -148,11 +150,11 @@ def test_trees_are_of_the_size_that_suits_model_and_task(
 
 def test_a_forest_of_very_many_rows_is_held_to_a_depth(table: pd.DataFrame, params: Make) -> None:
     contract = prepare.prepare(table, params())[2].contract
-    most = _estimators.FULL_DEPTH_ROWS
+    most = kinds.FULL_DEPTH_ROWS
 
-    depths = [_estimators.build(contract, params(), rows)["estimator"].max_depth for rows in (most, most + 1)]
+    depths = [kinds.build(contract, params(), rows)["estimator"].max_depth for rows in (most, most + 1)]
 
-    assert depths == [None, _estimators.DEPTH_BEYOND]
+    assert depths == [None, kinds.DEPTH_BEYOND]
 
 
 def test_a_depth_that_params_give_is_the_forests(table: pd.DataFrame, params: Make) -> None:
@@ -187,17 +189,17 @@ def test_a_missing_number_stands_below_the_others_as_far_as_they_spread() -> Non
 def test_the_trees_that_stand_are_counted(table: pd.DataFrame, params: Make) -> None:
     for model in ("random_forest", "gradient_boosting"):
         rows, _, schema = prepare.prepare(table, params())
-        count = _progress.Counter()
+        count = progress.Counter()
         train.train(rows, schema.contract, params(model=model, n_estimators=7), count)
         assert count.done == 7
 
 
 def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stages")
-    count = _progress.Counter()
+    count = progress.Counter()
     count.add()
 
-    with _progress.told("fitting", count, 9, seconds=0.01):
+    with progress.told("fitting", count, 9, seconds=0.01):
         while not caplog.messages:
             time.sleep(0.01)
 
@@ -207,11 +209,11 @@ def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> Non
 def test_a_fit_that_does_not_converge_is_noticed(
     table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages._estimators.MAX_ITERATIONS", 2)
+    monkeypatch.setattr("stages.estimators.kinds.MAX_ITERATIONS", 2)
 
     pipeline, _ = fit(table, params(model="logistic_regression", l2_penalty=1e-9))
 
-    assert _fitting.unconverged(pipeline)
+    assert fitting.unconverged(pipeline)
 
 
 def test_a_forest_is_kept_without_the_number_of_cores(table: pd.DataFrame, params: Make) -> None:
@@ -228,4 +230,4 @@ def test_of_many_rows_a_column_may_have_a_single_value(params: Make) -> None:
     for place in range(8):
         rows.loc[place * 30_000, str(place)] = 1.0
 
-    _fitting.fit(rows, contract, wanted)  # of the 200,000 rows that scikit-learn draws, a column has no value
+    fitting.fit(rows, contract, wanted)  # of the 200,000 rows that scikit-learn draws, a column has no value

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages import _files, _suite
-from stages import validate as stage
-from stages._errors import UserError
-from stages._outcomes import Outcome
-from stages._params import Params
-from stages._suite import Expectation, Suite
+from stages import files
+from stages.errors import UserError
+from stages.params import Params
+from stages.validate import __main__ as stage
+from stages.validate import suite as _suite
+from stages.validate.outcomes import Outcome
+from stages.validate.suite import Expectation, Suite
 
 Make = Callable[..., Params]
 ABSENT = Expectation("expect_column_values_to_not_be_null", {"column": "seats"}, origin="s.json, expectation 1")
@@ -95,7 +96,7 @@ def test_a_suite_that_gives_way_says_so_and_what_to_do(table: pd.DataFrame, para
 
 def test_the_reviewed_suite_of_the_demo_table_is_one_that_great_expectations_knows(root: Path) -> None:
     suite = _suite.read(root / "data/suites/flights.json")
-    assert suite.table == str(_files.DEMO)
+    assert suite.table == str(files.DEMO)
     assert len([each for each in suite.expectations if "row_condition" in each.kwargs]) == 8
 
 
@@ -117,8 +118,8 @@ def test_a_failing_gate_leaves_report_and_result_and_a_table_on_stderr(
     Path("s.json").write_text(_suite.write("s", [NO_NUMBER]), encoding="utf-8")
     with pytest.raises(UserError):
         stage.main()
-    assert json.loads(_files.VALIDATION.read_text(encoding="utf-8"))["failed"] == 1
-    assert "Stopped: 1 of 6" in _files.VALIDATION_REPORT.read_text(encoding="utf-8")
+    assert json.loads(files.VALIDATION.read_text(encoding="utf-8"))["failed"] == 1
+    assert "Stopped: 1 of 6" in files.VALIDATION_REPORT.read_text(encoding="utf-8")
     assert capsys.readouterr().err.splitlines()[1].count("row ") == 3
 
 
@@ -130,7 +131,7 @@ def test_a_run_in_another_folder_writes_the_same_bytes(folder: Path, monkeypatch
         monkeypatch.chdir(folder.parent / f"{folder.name}-{name}")
         with pytest.raises(UserError):
             stage.main()
-        written.append((_files.VALIDATION.read_bytes(), _files.VALIDATION_REPORT.read_bytes()))
+        written.append((files.VALIDATION.read_bytes(), files.VALIDATION_REPORT.read_bytes()))
     assert written[0] == written[1]
 
 

@@ -26,8 +26,11 @@ from service.app import Api, create_app
 from service.contract import Contract
 from service.http.connections import Connection
 from service.settings import Settings
-from stages import _tables, export, prepare, train
-from stages._params import Params
+from stages.export import __main__ as export
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.table import reader
+from stages.train import __main__ as train
 from tests.service.artifacts import Root
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
@@ -207,7 +210,7 @@ def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
             params = _params(root).model_copy(update={"model": model_name})
             changes = data | {"path": str(path), "ignore": data.get("ignore", [])}
             params = params.model_copy(update={"data": params.data.model_copy(update=changes)})
-            table, reading = _tables.read_table(params.data)
+            table, reading = reader.read_table(params.data)
             rows, _, schema = prepare.prepare(table, params, reading)
             exported = export.export(train.train(rows, schema.contract, params), schema.contract)
             released = Root(tmp_path)

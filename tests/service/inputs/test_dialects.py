@@ -21,8 +21,9 @@ from service.inputs.explain import Findings
 from service.inputs.layout import Layout
 from service.inputs.readers import read_cell
 from service.inputs.rows import RowReader, Unclear
-from stages import _tables, prepare
-from stages._params import Params
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.table import reader as _tables
 
 ROWS = 60
 COLUMNS = ("amount", "count", "flag", "land", "day", "at")

@@ -14,28 +14,29 @@ from ruamel.yaml import YAML
 from service import release
 from service.contract import Contract, NumberFeature
 from service.release import Release
-from stages import _files, _git
-from stages._schema import Rows, Schema, Split
+from stages import files
 from stages.commands import promote, rollback
+from stages.runs import git
+from stages.schema import Rows, Schema, Split
 from tests.service.artifacts import graph, stump, with_contract
 
 ROWS = 400
 STEP = 0.005
 """By so much the area under the curve falls from one model to the next."""
 COLUMNS = 8
-FILES = (_files.TRAIN, _files.TEST, _files.SCHEMA, _files.MODEL, _files.ONNX, _files.METRICS)
+FILES = (files.TRAIN, files.TEST, files.SCHEMA, files.MODEL, files.ONNX, files.METRICS)
 OUTS = {
-    "prepare": [_files.TRAIN, _files.TEST, _files.SCHEMA],
-    "train": [_files.MODEL],
-    "export": [_files.ONNX],
-    "evaluate": [_files.METRICS],
+    "prepare": [files.TRAIN, files.TEST, files.SCHEMA],
+    "train": [files.MODEL],
+    "export": [files.ONNX],
+    "evaluate": [files.METRICS],
     "register": [],
 }
 DEPS = {
-    "train": [_files.TRAIN],
-    "export": [_files.MODEL, _files.TEST],
-    "evaluate": [_files.ONNX],
-    "register": [_files.ONNX, _files.METRICS],
+    "train": [files.TRAIN],
+    "export": [files.MODEL, files.TEST],
+    "evaluate": [files.ONNX],
+    "register": [files.ONNX, files.METRICS],
 }
 
 
@@ -86,35 +87,35 @@ class Workspace:
         )
         for path in FILES:
             path.parent.mkdir(parents=True, exist_ok=True)
-        rows().rename(columns={"y": made.target}).to_parquet(_files.TEST)
-        _files.TRAIN.write_bytes(b"training rows")
-        _files.SCHEMA.write_text(schema.model_dump_json(), encoding="utf-8")
-        _files.MODEL.write_bytes(f"{column} {lean}".encode())
-        _files.ONNX.write_bytes(model(column, made, lean))
-        _files.METRICS.write_text(json.dumps({"roc_auc": roc_auc, "baseline_roc_auc": 0.5, "threshold": 0.5}), "utf-8")
+        rows().rename(columns={"y": made.target}).to_parquet(files.TEST)
+        files.TRAIN.write_bytes(b"training rows")
+        files.SCHEMA.write_text(schema.model_dump_json(), encoding="utf-8")
+        files.MODEL.write_bytes(f"{column} {lean}".encode())
+        files.ONNX.write_bytes(model(column, made, lean))
+        files.METRICS.write_text(json.dumps({"roc_auc": roc_auc, "baseline_roc_auc": 0.5, "threshold": 0.5}), "utf-8")
         self.lock()
-        return _files.md5(_files.ONNX)
+        return files.md5(files.ONNX)
 
     def lock(self) -> None:
         """Write params.yaml and a dvc.lock that names the files as they are."""
-        with _files.PARAMS.open("w", encoding="utf-8") as file:
+        with files.PARAMS.open("w", encoding="utf-8") as file:
             YAML().dump(self.params, file)
         stages = {
             stage: {
-                "deps": [{"path": str(path), "md5": _files.md5(path)} for path in DEPS.get(stage, [])],
-                "outs": [{"path": str(path), "md5": _files.md5(path)} for path in outs],
+                "deps": [{"path": str(path), "md5": files.md5(path)} for path in DEPS.get(stage, [])],
+                "outs": [{"path": str(path), "md5": files.md5(path)} for path in outs],
                 "params": {"params.yaml": self.params},
             }
             for stage, outs in OUTS.items()
         }
-        with _files.LOCK.open("w", encoding="utf-8") as file:
+        with files.LOCK.open("w", encoding="utf-8") as file:
             YAML().dump({"schema": "2.0", "stages": stages}, file)
 
     def commit(self) -> str:
         """Commit what Git is to know of; give the commit."""
-        _git._git("add", "params.yaml", "dvc.lock", "metrics", "data/prepared/schema.json", ".gitignore")
-        _git._git("commit", "--quiet", "--message", "Results")
-        return str(_git.head())
+        git._git("add", "params.yaml", "dvc.lock", "metrics", "data/prepared/schema.json", ".gitignore")
+        git._git("commit", "--quiet", "--message", "Results")
+        return str(git.head())
 
     def promote(self, *overrides: str, **options: Any) -> None:
         """Run the command."""
@@ -143,7 +144,7 @@ def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
     raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
     raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
     made = Workspace(tmp_path, raw)
-    _git._git("init", "--quiet", "--initial-branch=main")
+    git._git("init", "--quiet", "--initial-branch=main")
     Path(".gitignore").write_text("*.parquet\n*.onnx\n*.joblib\n/models/\n", encoding="utf-8")
     made.write(0)
     made.commit()

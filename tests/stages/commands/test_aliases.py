@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from stages import _aliases, _tracking
-from stages._errors import RefusedError, UserError
 from stages.commands import history
+from stages.errors import RefusedError, UserError
+from stages.releases import aliases as _aliases
+from stages.runs import tracking
 from tests.stages.commands.conftest import Workspace
 
 pytestmark = [
@@ -31,7 +32,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def registry(workspace: Workspace, empty_store: Path) -> MlflowClient:
     """Give a registry of the workspace's own."""
     shutil.copy(empty_store, "mlflow.db")
-    _tracking.connect("mine")
+    tracking.connect("mine")
     return MlflowClient()
 
 
@@ -45,8 +46,8 @@ def two(workspace: Workspace, registry: MlflowClient) -> Workspace:
 
 
 def register(registry: MlflowClient, md5: str) -> None:
-    run = registry.create_run(_tracking.connect("mine")).info.run_id
-    registry.create_model_version("mine", f"runs:/{run}/model", run_id=run, tags={_tracking.ONNX_MD5: md5})
+    run = registry.create_run(tracking.connect("mine")).info.run_id
+    registry.create_model_version("mine", f"runs:/{run}/model", run_id=run, tags={tracking.ONNX_MD5: md5})
 
 
 def aliases(registry: MlflowClient) -> dict[str, str]:
@@ -137,7 +138,7 @@ def shared(
     """Give a registry that is not this clone's own."""
     copy = shutil.copy(empty_store, tmp_path_factory.mktemp("shared"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy}")
-    _tracking.connect("mine")
+    tracking.connect("mine")
     return MlflowClient()
 
 

@@ -9,7 +9,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from service.release import CURRENT, MODEL_FILE, find_current
-from stages import _files
+from stages import files
 from tests.stages.commands.conftest import Workspace, contract, model
 
 pytestmark = [
@@ -22,8 +22,8 @@ STORE = Path(__file__).parent / "store-before-releases.sql.gz"
 
 def publish_as_before(workspace: Workspace) -> Path:
     """Write what the trainer's container published: a folder named by its dvc.lock's MD5, and the link to it."""
-    folder = workspace.releases / _files.md5(_files.LOCK)
-    for path in (_files.LOCK, _files.ONNX, _files.METRICS):
+    folder = workspace.releases / files.md5(files.LOCK)
+    for path in (files.LOCK, files.ONNX, files.METRICS):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(path.read_bytes())
     (workspace.releases / CURRENT).symlink_to(folder.name)
@@ -32,7 +32,7 @@ def publish_as_before(workspace: Workspace) -> Path:
 
 def test_a_volume_of_the_version_before_becomes_a_release(workspace: Workspace) -> None:
     before = publish_as_before(workspace)
-    md5 = _files.md5(_files.ONNX)
+    md5 = files.md5(files.ONNX)
     workspace.write(0, roc_auc=0.5)  # which the gate refuses
     with pytest.raises(Exception, match="does not beat the baseline"):
         workspace.promote()
@@ -41,7 +41,7 @@ def test_a_volume_of_the_version_before_becomes_a_release(workspace: Workspace) 
     assert (served.verdict, served.onnx_md5, served.name) == ("migrated", md5, "mine")
     assert served.metrics["threshold"] == 0.5
     assert served.params["data"]["target"] == "y"
-    assert _files.md5(find_current(workspace.releases) / MODEL_FILE) == md5
+    assert files.md5(find_current(workspace.releases) / MODEL_FILE) == md5
     assert not before.exists()
 
 
@@ -62,11 +62,11 @@ def store(workspace: Workspace) -> str:
     content = model(0, contract())
     client = MlflowClient(f"sqlite:///{workspace.root}/mlflow.db")
     version = client.get_model_version_by_alias("flights", "champion")
-    client.set_model_version_tag("flights", version.version, "dvc.onnx_md5", _files.md5_of(content))
+    client.set_model_version_tag("flights", version.version, "dvc.onnx_md5", files.md5_of(content))
     artifact = workspace.root / "mlartifacts" / str(version.run_id) / "artifacts/onnx/model.onnx"
     artifact.parent.mkdir(parents=True)
     artifact.write_bytes(content)
-    return _files.md5_of(content)
+    return files.md5_of(content)
 
 
 def test_the_champion_of_a_store_of_the_version_before_becomes_a_release(workspace: Workspace, store: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from service.contract import CategoryFeature
 from service.release import MODEL_FILE, NoReleaseError, find_current, is_served, marked_as_served
-from stages import _files, _git
-from stages._errors import RefusedError, UserError
+from stages import files
+from stages.errors import RefusedError, UserError
+from stages.runs import git
 from tests.stages.commands.conftest import COLUMNS, STEP, Workspace, contract, number
 
 
@@ -21,9 +22,9 @@ def test_the_workspaces_model_is_released_with_all_facts(workspace: Workspace) -
     served = workspace.served()
 
     assert find_current(workspace.releases).name == f"1-{served.onnx_md5[:8]}"
-    assert served.onnx_md5 == _files.md5(_files.ONNX)
-    assert (served.model_md5, served.metrics_md5) == (_files.md5(_files.MODEL), _files.md5(_files.METRICS))
-    assert (served.revision, served.dirty, served.verdict) == (_git.head(), False, "accepted")
+    assert served.onnx_md5 == files.md5(files.ONNX)
+    assert (served.model_md5, served.metrics_md5) == (files.md5(files.MODEL), files.md5(files.METRICS))
+    assert (served.revision, served.dirty, served.verdict) == (git.head(), False, "accepted")
     assert (served.name, served.training_rows, served.by) == ("mine", 100, "Test")
     assert served.params["data"]["target"] == "y"
     assert "beats the baseline" in served.reason
@@ -55,12 +56,12 @@ def test_a_released_model_is_not_released_twice(workspace: Workspace, caplog: py
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: _files.ONNX.write_bytes(b"other"), "models/model.onnx: is not the file that dvc.lock names"),
-        (lambda: _files.METRICS.write_text("{}"), "metrics/metrics.json: is not the file that dvc.lock names"),
-        (_files.SCHEMA.unlink, "data/prepared/schema.json: is missing"),
-        (_files.LOCK.unlink, "dvc.lock: is missing"),
-        (lambda: _files.LOCK.write_text("{"), "dvc.lock: is not a lock file"),
-        (lambda: _files.LOCK.write_text("stages: {}"), "the stage export has not run"),
+        (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx: is not the file that dvc.lock names"),
+        (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json: is not the file that dvc.lock names"),
+        (files.SCHEMA.unlink, "data/prepared/schema.json: is missing"),
+        (files.LOCK.unlink, "dvc.lock: is missing"),
+        (lambda: files.LOCK.write_text("{"), "dvc.lock: is not a lock file"),
+        (lambda: files.LOCK.write_text("stages: {}"), "the stage export has not run"),
     ],
 )
 def test_files_that_do_not_belong_together_are_not_released(workspace: Workspace, change: Any, message: str) -> None:
@@ -72,10 +73,10 @@ def test_files_that_do_not_belong_together_are_not_released(workspace: Workspace
 
 
 def test_a_run_that_ended_half_way_is_not_released(workspace: Workspace) -> None:
-    before = _files.LOCK.read_text("utf-8").partition("\n  evaluate:")[2]
+    before = files.LOCK.read_text("utf-8").partition("\n  evaluate:")[2]
     workspace.write(1)
-    newer = _files.LOCK.read_text("utf-8").partition("\n  evaluate:")[0]
-    _files.LOCK.write_text(f"{newer}\n  evaluate:{before}", "utf-8")
+    newer = files.LOCK.read_text("utf-8").partition("\n  evaluate:")[0]
+    files.LOCK.write_text(f"{newer}\n  evaluate:{before}", "utf-8")
 
     with pytest.raises(UserError, match=r"the stage evaluate has not seen the newest models/model\.onnx"):
         workspace.promote()
@@ -227,7 +228,7 @@ def test_a_tie_is_released_by_an_override(workspace: Workspace) -> None:
 
 def test_another_threshold_of_the_same_model_is_released(workspace: Workspace) -> None:
     workspace.promote()
-    _files.METRICS.write_text('{"roc_auc": 0.9, "baseline_roc_auc": 0.5, "threshold": 0.3}', "utf-8")
+    files.METRICS.write_text('{"roc_auc": 0.9, "baseline_roc_auc": 0.5, "threshold": 0.3}', "utf-8")
     workspace.lock()
     workspace.promote()
 
@@ -254,12 +255,12 @@ def test_a_champion_of_another_name_does_not_count(workspace: Workspace) -> None
 
 
 def test_a_commit_is_released_by_its_name(workspace: Workspace) -> None:
-    first, md5 = _git.head(), _files.md5(_files.ONNX)
+    first, md5 = git.head(), files.md5(files.ONNX)
     cached = workspace.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     cached.parent.mkdir(parents=True)
-    _git._git("init", "--quiet")
+    git._git("init", "--quiet")
     Path(".dvc/config").write_text("", "utf-8")
-    cached.write_bytes(_files.ONNX.read_bytes())
+    cached.write_bytes(files.ONNX.read_bytes())
     workspace.write(1)
     workspace.commit()
     workspace.promote(rev="HEAD~1")
@@ -272,8 +273,8 @@ def test_a_commit_is_released_by_its_name(workspace: Workspace) -> None:
     [("nowhere", "neither a commit nor the name of an experiment"), ("HEAD", "has no dvc.lock")],
 )
 def test_a_commit_without_results_is_refused(workspace: Workspace, rev: str, message: str) -> None:
-    _git._git("rm", "--quiet", "--cached", "dvc.lock")
-    _git._git("commit", "--quiet", "--message", "Remove it")
+    git._git("rm", "--quiet", "--cached", "dvc.lock")
+    git._git("commit", "--quiet", "--message", "Remove it")
 
     with pytest.raises(UserError, match=message):
         workspace.promote(rev=rev)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from service.release import MODEL_FILE, find_current
-from stages import _releases
-from stages._errors import UserError
+from stages.errors import UserError
+from stages.releases import folder
 from tests.stages.commands.conftest import Workspace
 
 
@@ -130,7 +130,7 @@ def test_a_command_killed_at_any_moment_leaves_the_old_or_the_new_release(three:
     for call in range(1, 40):
         if not killed_at(call, three.rollback):
             break
-        found = _releases.current(three.releases)
+        found = folder.current(three.releases)
         assert found
         assert (find_current(three.releases) / MODEL_FILE).exists()
         outcomes.append(found[1].onnx_md5)

@@ -1,0 +1,88 @@
+"""What every stage's ``main`` shares: the command line, signs of life, and errors as one line."""
+
+import argparse
+import contextlib
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stages.errors import UserError
+
+_UNDO = "`git checkout params.yaml dvc.lock metrics data/prepared && dvc checkout --allow-missing`"
+_REMEDIES = {
+    errno.ENOSPC: "no space left on the disk; free some and run `dvc repro` again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run `dvc repro` again",
+    errno.EFBIG: "the file grows beyond what this process or file system allows; raise `ulimit -f`, or write elsewhere",
+    errno.EACCES: "permission denied; change the file's or folder's permissions",
+    errno.EPERM: "permission denied; change the file's or folder's permissions",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def log(message: str) -> None:
+    """Print one sign of life for the person who waits."""
+    logging.getLogger("stages").info(message)
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say that `what` begins, and how many seconds it took."""
+    log(f"{what} ...")
+    start = time.perf_counter()
+    yield
+    log(f"{what}: done in {time.perf_counter() - start:.1f} s")
+
+
+def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
+    """Parse the command line and run `main` with its arguments by name.
+
+    `--help` prints the module's docstring and runs nothing; an unknown argument ends with status 2. A user's
+    mistake becomes one line on stderr and exit status 1, a model that a check refuses 3.
+    """
+    module = sys.modules[main.__module__]
+    name = (module.__spec__.name if module.__spec__ else main.__module__).removesuffix(".__main__")
+    stage = name.rpartition(".")[2]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if add_arguments:
+        add_arguments(parser)
+    arguments = vars(parser.parse_args())
+    logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
+    logging.getLogger("stages").setLevel(logging.INFO)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    try:
+        main(**arguments)
+    except UserError as error:
+        _fail(stage, *map(str, error.args), status=error.status)
+    except MemoryError:
+        _fail(stage, "not enough memory for this table; use fewer rows or a larger machine")
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        _fail(stage, f"{_relative(error.filename)}: {remedy}")
+
+
+def _fail(stage: str, *messages: str, status: int = 1) -> None:
+    for message in messages:
+        print(f"{stage}: error: {' '.join(message.split())}", file=sys.stderr)
+    if _is_experiment_in_workspace():
+        print(f"{stage}: the experiment's changes are still in the workspace; {_UNDO} undoes them", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _is_experiment_in_workspace() -> bool:
+    """Tell whether `dvc exp run` runs here, not in a temporary copy: after a failure it leaves params.yaml changed."""
+    return "DVC_EXP_NAME" in os.environ and Path(os.environ.get("DVC_ROOT", "")) == Path.cwd()
+
+
+def _relative(filename: object) -> str:
+    if not isinstance(filename, (str, bytes)):
+        return "writing"
+    path = Path(filename.decode() if isinstance(filename, bytes) else filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

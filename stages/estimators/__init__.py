@@ -1,0 +1,1 @@
+"""The scikit-learn pipelines and how they are fitted."""

@@ -1,0 +1,130 @@
+"""The scikit-learn pipelines behind each value of `model`.
+
+All have the same shape: `encode` (the contract's own encoder, so that a DataFrame goes
+in), what the estimator needs before it, `estimator`. `stages.export.graph` writes every step
+after `encode` as ONNX.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from service.contract import CategoryFeature, Contract
+from stages.errors import UserError
+from stages.estimators.steps import ContractEncoder, FillBelow
+from stages.params import Params
+
+MAX_ITERATIONS = 1000
+"""Of logistic regression's solver."""
+FULL_DEPTH_ROWS = 50_000
+"""Training rows up to which a forest's trees may grow until their leaves are pure: beyond, files grow to gigabytes."""
+DEPTH_BEYOND = 12
+
+_CLASSIFIERS = {
+    "random_forest": RandomForestClassifier,
+    "extra_trees": ExtraTreesClassifier,
+    "hist_gradient_boosting": HistGradientBoostingClassifier,
+    "gradient_boosting": GradientBoostingClassifier,
+    "logistic_regression": LogisticRegression,
+    "dummy": DummyClassifier,
+}
+_REGRESSORS = {
+    "random_forest": RandomForestRegressor,
+    "extra_trees": ExtraTreesRegressor,
+    "hist_gradient_boosting": HistGradientBoostingRegressor,
+    "gradient_boosting": GradientBoostingRegressor,
+    "ridge": Ridge,
+    "dummy": DummyRegressor,
+}
+
+
+def build(contract: Contract, params: Params, rows: int) -> Pipeline:
+    """Put the unfitted pipeline for `params.model` and so many training rows together.
+
+    Raises UserError if the model or `class_weight` is not for the contract's task.
+    """
+    by_name: dict[str, Any] = _CLASSIFIERS if contract.classes else _REGRESSORS
+    if params.model not in by_name:
+        raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(by_name)}")
+    if params.class_weight and not contract.classes:
+        raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
+    estimator_class = by_name[params.model]
+    accepted = estimator_class().get_params()
+    wanted = _hyperparameters(params, contract, rows)
+    estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
+    encode = ContractEncoder(contract.model_dump_json())
+    return Pipeline([("encode", encode), *_between(params.model, contract), ("estimator", estimator)])
+
+
+def _hyperparameters(params: Params, contract: Contract, rows: int) -> dict[str, Any]:
+    auto = _auto(params.model, contract, rows)
+    wanted: dict[str, Any] = {
+        "n_estimators": params.n_estimators,
+        "max_iter": params.n_estimators,
+        "max_depth": params.max_depth,
+        "min_samples_leaf": params.min_samples_leaf,
+        "max_features": params.max_features,
+        "learning_rate": params.learning_rate,
+        "class_weight": params.class_weight,
+        "random_state": params.random_state,
+    }
+    wanted |= {name: value for name, value in auto.items() if wanted[name] == "auto"}
+    if params.model == "logistic_regression":
+        wanted |= {"C": 1 / params.l2_penalty, "max_iter": MAX_ITERATIONS}
+    if params.model == "ridge":
+        wanted |= {"alpha": params.l2_penalty, "max_iter": None}
+    if params.model == "hist_gradient_boosting":
+        wanted |= {"early_stopping": False, "max_features": 1.0}
+    return wanted
+
+
+def _auto(model: str, contract: Contract, rows: int) -> dict[str, Any]:
+    """What `auto` in params.yaml stands for: scikit-learn's own, but for forests of many rows or of classes."""
+    features = "sqrt" if contract.classes else 1.0
+    if model == "gradient_boosting":
+        return {"max_depth": 3, "min_samples_leaf": 1, "max_features": features}
+    if model == "hist_gradient_boosting":
+        return {"max_depth": None, "min_samples_leaf": 20, "max_features": features}
+    depth = None if rows <= FULL_DEPTH_ROWS else DEPTH_BEYOND
+    return {"max_depth": depth, "min_samples_leaf": 2 if contract.classes else 1, "max_features": features}
+
+
+def _between(model: str, contract: Contract) -> list[tuple[str, Any]]:
+    if model in ("hist_gradient_boosting", "dummy"):
+        return []  # missing values are no trouble to these
+    if model in ("logistic_regression", "ridge"):
+        return [("expand", _one_hot_and_scale(contract))]
+    return [("fill", FillBelow())]
+
+
+def _one_hot_and_scale(contract: Contract) -> ColumnTransformer:
+    """One-hot categories, sparse where there are many, and numbers of mean 0 and variance 1; float64.
+
+    A number that is missing counts as the median of the training rows.
+    """
+    kinds = [isinstance(feature, CategoryFeature) for feature in contract.features for _ in feature.columns]
+    categories = [index for index, is_category in enumerate(kinds) if is_category]
+    numbers = [index for index, is_category in enumerate(kinds) if not is_category]
+    one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float64)
+    # In float32 a large offset (a year's seconds, say) would drown the differences.
+    double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})
+    fill = SimpleImputer(strategy="median", keep_empty_features=True)
+    scale = Pipeline([("double", double), ("fill", fill), ("scale", StandardScaler())])
+    steps = [("categories", one_hot, categories), ("numbers", scale, numbers)]
+    return ColumnTransformer([step for step in steps if step[2]])

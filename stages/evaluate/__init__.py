@@ -1,0 +1,1 @@
+"""Score the exported file and write the model card."""

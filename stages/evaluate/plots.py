@@ -1,0 +1,167 @@
+"""The tables behind ``dvc plots show``: small, and the same files with the same columns whatever the task.
+
+A plot that a task doesn't have keeps its header alone: DVC fails on a file that isn't
+there and leaves an empty one out.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from stages.scores.metrics import Classified, Floats, Predicted
+
+COLUMNS = {
+    "confusion": ["actual", "predicted", "rows"],
+    "roc": ["fpr", "tpr", "class"],
+    "precision_recall": ["recall", "precision", "class"],
+    "calibration": ["predicted", "actual", "class"],
+    "scores": ["score", "rows", "class"],
+    "residuals": ["predicted", "residual"],
+    "predicted_actual": ["predicted", "actual"],
+    "importance": ["feature", "importance"],
+}
+"""The columns of metrics/plots/NAME.csv."""
+MOST_POINTS = 1_000
+_MOST_CURVES = 8
+_MOST_CLASSES = 30
+_MOST_FEATURES = 30
+_BINS = 10
+_BARS = 40
+_OTHERS = "(others)"
+
+
+def plots(outcome: Classified | Predicted, importance: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Give each table of `COLUMNS`, figures rounded to six significant digits, at most `MOST_POINTS` rows."""
+    drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
+    drawn["importance"] = importance.head(_MOST_FEATURES)
+    return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
+
+
+def _tidy(table: pd.DataFrame | None, columns: list[str]) -> pd.DataFrame:
+    if table is None:
+        return pd.DataFrame(columns=columns)
+    rounded = table.loc[:, columns].reset_index(drop=True)
+    for name in columns:
+        if pd.api.types.is_float_dtype(rounded[name].dtype):
+            rounded[name] = [float(f"{value:.6g}") for value in rounded[name]]
+        elif not pd.api.types.is_numeric_dtype(rounded[name].dtype):
+            rounded[name] = [_plain(str(text)) for text in rounded[name]]
+    return rounded
+
+
+def _plain(text: str) -> str:
+    """Take what would end the script element that DVC writes names into, and what is not printed."""
+    return "".join(sign if sign.isprintable() else " " for sign in text).replace("<", "‹").replace(">", "›")
+
+
+def _of_classes(outcome: Classified) -> dict[str, pd.DataFrame]:
+    curves = [label for label in _frequent(outcome, outcome.ranked)[:_MOST_CURVES] if _is_on_both_sides(outcome, label)]
+    points = MOST_POINTS // (len(curves) + 1)
+    return {
+        "confusion": _confusion(outcome),
+        "roc": _stack([_roc(outcome, label, points) for label in curves], ["fpr", "tpr", "class"]),
+        "precision_recall": _stack(
+            [_precision_recall(outcome, label, points) for label in curves], ["recall", "precision", "class"]
+        ),
+        "calibration": _stack(
+            [_calibration(*_scores_of(outcome, label), _name(outcome, label)) for label in curves],
+            ["predicted", "actual", "class"],
+        ),
+        "scores": _score_histogram(outcome),
+    }
+
+
+def _of_values(outcome: Predicted) -> dict[str, pd.DataFrame]:
+    shown = np.unique(np.linspace(0, len(outcome.y_true) - 1, MOST_POINTS).astype(int))
+    predicted, actual = outcome.y_pred[shown], outcome.y_true[shown]
+    both = np.concatenate([outcome.y_true, outcome.y_pred])
+    limits = (float(both.min()), float(both.max()))
+    said = _histogram(outcome.y_pred, limits, "predicted")
+    return {
+        "residuals": pd.DataFrame({"predicted": predicted, "residual": actual - predicted}),
+        "predicted_actual": pd.DataFrame({"predicted": predicted, "actual": actual}),
+        "calibration": _calibration(outcome.y_pred, outcome.y_true, "mean"),
+        "scores": pd.concat([_histogram(outcome.y_true, limits, "actual"), said]),
+    }
+
+
+def _name(outcome: Classified, label: int) -> str:
+    return str(outcome.labels[label])
+
+
+def _frequent(outcome: Classified, labels: Sequence[int]) -> list[int]:
+    counts = np.bincount(outcome.y_true, minlength=len(outcome.labels))
+    return sorted(labels, key=lambda label: (-counts[label], label))
+
+
+def _is_on_both_sides(outcome: Classified, label: int) -> bool:
+    true = outcome.y_true == label
+    return bool(true.any() and not true.all())
+
+
+def _scores_of(outcome: Classified, label: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    return outcome.probabilities[:, label], outcome.y_true == label
+
+
+def _stack(curves: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    return pd.concat(curves) if curves else pd.DataFrame(columns=columns)
+
+
+def _thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
+    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).astype(int))]
+
+
+def _confusion(outcome: Classified) -> pd.DataFrame:
+    shown = _frequent(outcome, range(len(outcome.labels)))
+    kept = set(shown if len(shown) <= _MOST_CLASSES + 1 else shown[:_MOST_CLASSES])
+    names = [_name(outcome, label) if label in kept else _OTHERS for label in range(len(outcome.labels))]
+    every, places = np.unique(names, return_inverse=True)
+    cells = places[outcome.y_true] * len(every) + places[outcome.y_pred]
+    counts = np.bincount(cells, minlength=len(every) ** 2)
+    return pd.DataFrame(
+        {"actual": np.repeat(every, len(every)), "predicted": np.tile(every, len(every)), "rows": counts}
+    )
+
+
+def _roc(outcome: Classified, label: int, points: int) -> pd.DataFrame:
+    scores, positive = _scores_of(outcome, label)
+    fpr, tpr, _ = roc_curve(positive, scores)
+    return _thin(pd.DataFrame({"fpr": fpr, "tpr": tpr, "class": _name(outcome, label)}), points)
+
+
+def _precision_recall(outcome: Classified, label: int, points: int) -> pd.DataFrame:
+    scores, positive = _scores_of(outcome, label)
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    rising = {"recall": recall[::-1], "precision": precision[::-1], "class": _name(outcome, label)}
+    return _thin(pd.DataFrame(rising), points)
+
+
+def _calibration(said: Floats, true: npt.NDArray[np.bool_] | Floats, name: str) -> pd.DataFrame:
+    """Means of what was said and of what was true, in quantile bins of what was said."""
+    edges = np.unique(np.quantile(said, np.arange(1, _BINS) / _BINS))
+    places = np.searchsorted(edges, said, side="left")
+    means = pd.DataFrame({"predicted": said, "actual": true.astype(np.float64)}).groupby(places).mean()
+    return means.assign(**{"class": name})
+
+
+def _score_histogram(outcome: Classified) -> pd.DataFrame:
+    """The positive class's probability by what was true; with more classes the highest one, by right and wrong."""
+    if outcome.positive is None:
+        scores, sides = outcome.probabilities.max(axis=1), outcome.y_true == outcome.y_pred
+        names = ("right", "wrong")
+    else:
+        scores, sides = _scores_of(outcome, outcome.positive)
+        other = [label for label in outcome.labels if label != outcome.labels[outcome.positive]]
+        names = (_name(outcome, outcome.positive), str(other[0]) if len(other) == 1 else "others")
+    yes, no = (
+        _histogram(part, (0.0, 1.0), name) for part, name in zip((scores[sides], scores[~sides]), names, strict=True)
+    )
+    return pd.concat([yes, no])
+
+
+def _histogram(values: Floats, limits: tuple[float, float], name: str) -> pd.DataFrame:
+    counts, edges = np.histogram(values, bins=_BARS, range=limits)
+    return pd.DataFrame({"score": (edges[:-1] + edges[1:]) / 2, "rows": counts, "class": name})

@@ -1,0 +1,1 @@
+"""Write the model as ONNX and compare it with scikit-learn."""

@@ -1,0 +1,191 @@
+"""Turn the fitted pipeline into the ONNX file that production runs, or refuse."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+import service.model
+from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
+from stages import files, params
+from stages.entry import log, run, timed
+from stages.errors import UserError
+from stages.export import graph as _onnx
+from stages.schema import Schema
+
+TOLERANCE = 1e-5
+"""Largest relative difference between the file's scores and scikit-learn's."""
+_SMALLEST = 1e-6
+"""Scores are compared relative to themselves, or to this share of the largest if they are smaller."""
+_RESOLUTION = 2.0**-22
+"""Two probabilities that are nearer in scikit-learn's own sum are equal: four steps of float32."""
+_ROWS_AT_ONCE = 16_384
+_BINS = 10
+_TRAINING_ROWS = 50_000
+"""Training rows at most whose scores are counted."""
+
+Scores = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How the file's scores compare with scikit-learn's."""
+
+    worst: float
+    """Largest relative difference."""
+    ties: int
+    """Rows whose two best classes are equally probable, so that either label is right."""
+
+
+def export(pipeline: Pipeline, contract: Contract) -> bytes:
+    """Convert every step after `encode`; one float32 input ``X``, one output, the contract as metadata.
+
+    Raises UserError if the model is too large for an ONNX file, ValueError if its classes
+    are not the contract's.
+    """
+    learnt = pipeline.classes_.tolist() if contract.classes else []
+    if learnt != list(contract.classes):  # in another order, every probability would be another class's
+        raise ValueError(f"the model knows the classes {learnt}, the contract {contract.classes}")
+    graph = _onnx.convert(pipeline, contract)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: contract.model_dump_json()})
+    return _serialised(graph)
+
+
+def with_score_bins(content: bytes, bins: ScoreBins) -> bytes:
+    """Give the file `content` with `bins` among its metadata."""
+    graph = onnx.load_model_from_string(content)
+    kept = {entry.key: entry.value for entry in graph.metadata_props}
+    onnx.helper.set_model_props(graph, kept | {SCORE_BINS_KEY: bins.model_dump_json()})
+    return _serialised(graph)
+
+
+def _serialised(graph: onnx.ModelProto) -> bytes:
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def score_bins(contract: Contract, tested: Scores, trained: Scores) -> ScoreBins:
+    """Count the scores of test and training rows in the test rows' deciles.
+
+    Equal scores share a bin, so that there may be fewer than ten.
+    """
+    scores = _watched(contract, tested)
+    quantiles = np.quantile(scores, np.arange(1, _BINS) / _BINS, method="lower")
+    edges = np.unique(quantiles[quantiles < scores.max()])
+    return ScoreBins(
+        edges=tuple(float(edge) for edge in edges),
+        shares=_shares(edges, scores),
+        training_shares=_shares(edges, _watched(contract, trained)),
+    )
+
+
+def _watched(contract: Contract, scores: Scores) -> Scores:
+    """Return the one score of each row that drift is counted by, shape (rows,)."""
+    if contract.task == "binary" and contract.positive is not None:
+        return scores[:, contract.classes.index(contract.positive)]
+    return scores.max(axis=1) if contract.task == "multiclass" else scores
+
+
+def _shares(edges: Scores, scores: Scores) -> tuple[float, ...]:
+    counts = np.bincount(np.searchsorted(edges, scores, side="left"), minlength=len(edges) + 1)
+    return tuple(round(float(count) / len(scores), 12) for count in counts)
+
+
+def score(model: service.model.Model, rows: pd.DataFrame) -> Scores:
+    """Give the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
+    return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
+
+
+def check_parity(pipeline: Pipeline, model: service.model.Model, rows: pd.DataFrame) -> float:
+    """Compare with scikit-learn over `rows`; give the largest relative difference.
+
+    Raises UserError if it is above `TOLERANCE` or a label differs.
+    """
+    return compare(pipeline, model, rows, score(model, rows)).worst
+
+
+def compare(pipeline: Pipeline, model: service.model.Model, rows: pd.DataFrame, scores: Scores) -> Parity:
+    """Compare the file's `scores` of `rows` with scikit-learn's.
+
+    Raises UserError that names the row and both answers if they differ by more than
+    `TOLERANCE`, or in a label.
+    """
+    predict = pipeline.predict_proba if model.contract.classes else pipeline.predict
+    expected = _in_pieces(predict, rows)
+    scale = np.maximum(np.abs(expected), np.abs(expected).max() * _SMALLEST)
+    difference = np.abs(scores - expected) / np.maximum(scale, np.finfo(np.float32).tiny)
+    by_row = difference.reshape(len(rows), -1).max(axis=1)
+    worst = int(np.where(np.isnan(by_row), np.inf, by_row).argmax())
+    if not by_row[worst] <= TOLERANCE:
+        raise _refusal(worst, scores[worst].tolist(), expected[worst].tolist())
+    return Parity(float(by_row[worst]), _check_labels(model, scores, expected) if model.contract.classes else 0)
+
+
+def _check_labels(model: service.model.Model, scores: Scores, expected: Scores) -> int:
+    found = np.asarray(model.labels(scores.astype(np.float32), 0.5))
+    wanted = np.asarray(model.labels(expected.astype(np.float32), 0.5))
+    best = np.sort(expected, axis=1)[:, -2:]
+    ties = best[:, 1] - best[:, 0] < _RESOLUTION
+    wrong = (found != wanted) & ~ties
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise _refusal(row, found[row].item(), wanted[row].item())
+    return int(ties.sum())
+
+
+def _refusal(row: int, found: object, expected: object) -> UserError:
+    return UserError(
+        f"{files.TEST}: row {row + 1}: ONNX gives {found}, scikit-learn {expected}; no file is written: "
+        "choose another model in params.yaml, and report this with the row"
+    )
+
+
+def _in_pieces(answer: Callable[[pd.DataFrame], Scores], rows: pd.DataFrame) -> Scores:
+    """Answer some thousand rows at a time, on every core: in a fixed order, with memory for the pieces alone."""
+
+    def piece(start: int) -> Scores:
+        # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return answer(rows.iloc[start : start + _ROWS_AT_ONCE])
+
+    with ThreadPoolExecutor(joblib.cpu_count()) as threads:
+        return np.concatenate(list(threads.map(piece, range(0, len(rows), _ROWS_AT_ONCE))))
+
+
+def _sample(rows: pd.DataFrame) -> pd.DataFrame:
+    """Take rows at equal distances."""
+    return rows.iloc[:: -(-len(rows) // _TRAINING_ROWS)]
+
+
+def _write(path: Path, content: bytes) -> service.model.Model:
+    path.write_bytes(content)
+    return service.model.load(path)
+
+
+def main() -> None:
+    """Read the pipeline, write the ONNX file once it agrees with it on every test row."""
+    params.load(files.PARAMS)
+    schema = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))
+    pipeline = joblib.load(files.MODEL)
+    rows = pd.read_parquet(files.TEST)
+    with timed("converting to ONNX"):
+        content = export(pipeline, schema.contract)
+    with files.replacing(files.ONNX) as beside, timed(f"comparing {len(rows):,} test rows with scikit-learn"):
+        model = _write(beside, content)
+        scores = score(model, rows)
+        trained = score(model, _sample(pd.read_parquet(files.TRAIN)))
+        parity = compare(pipeline, model, rows, scores)
+        beside.write_bytes(with_score_bins(content, score_bins(schema.contract, scores, trained)))
+    tied = f"; {parity.ties:,} have two equally probable classes" if parity.ties else ""
+    log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {parity.worst:.1e} off{tied}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,173 @@
+"""Trees as one ONNX node, its attributes written array by array.
+
+Where each tree adds to one target, that is ai.onnx.ml 5's TreeEnsemble, which keeps splits
+and leaves apart; else ai.onnx.ml 3's TreeEnsembleRegressor, whose leaves hold several.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from stages.errors import UserError
+from stages.export.trees import Double, Ensemble, Ints, Tree
+
+_FILE_LIMIT = 2**31 - 2**24
+"""Protobuf cannot write a message of 2 GB; the rest of the file gets 16 MB."""
+_SUM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """The most bytes that a node and a leaf's weight take in a file."""
+
+    node: int
+    weight: int
+
+
+_COMPACT = _Size(node=31, weight=10)
+_WIDE = _Size(node=51, weight=23)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Which ONNX operator, of which version of its domain, with which attributes."""
+
+    kind: str
+    opset: int
+    attributes: Iterator[onnx.AttributeProto]
+    """One at a time: each is a list as long as the model."""
+
+
+def operator(ensemble: Ensemble) -> Operator:
+    """Write the sum of the trees, without the ensemble's base; doubles of shape (rows, targets).
+
+    Raises UserError if it doesn't fit into one file.
+    """
+    if all(tree.values.shape[1] == 1 for tree in ensemble.trees):
+        _check_size(ensemble, _COMPACT)
+        return Operator("TreeEnsemble", 5, _compact(ensemble))
+    _check_size(ensemble, _WIDE)
+    return Operator("TreeEnsembleRegressor", 3, _wide(ensemble))
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where a tree's nodes stand in the lists of all splits and all leaves."""
+
+    splits: Ints
+    """The tree's nodes that split, in order; of a tree without any the leaf itself, split from itself."""
+    place: Ints
+    """Of each node its place among all splits, or among all leaves."""
+
+
+def _placed(trees: list[Tree]) -> Iterator[_Places]:
+    splits = leaves = 0
+    for tree in trees:
+        leaf = tree.is_leaf
+        inner = np.flatnonzero(~leaf)
+        place = np.where(leaf, np.cumsum(leaf) - 1 + leaves, np.cumsum(~leaf) - 1 + splits)
+        yield _Places(inner if len(inner) else np.zeros(1, dtype=np.int64), place)
+        splits, leaves = splits + max(len(inner), 1), leaves + int(leaf.sum())
+
+
+def _compact(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
+    trees = ensemble.trees
+    places = list(_placed(trees))
+    pairs = list(zip(trees, places, strict=True))
+
+    def children(side: str) -> Iterator[onnx.AttributeProto]:
+        # A lone leaf has no children (-1): both ways lead to itself.
+        taken = [np.maximum((tree.left if side == "true" else tree.right)[at.splits], 0) for tree, at in pairs]
+        leafs = [tree.is_leaf[child] for (tree, _), child in zip(pairs, taken, strict=True)]
+        ids = [at.place[child] for (_, at), child in zip(pairs, taken, strict=True)]
+        yield _ints(f"nodes_{side}leafs", np.concatenate(leafs))
+        yield _ints(f"nodes_{side}nodeids", np.concatenate(ids))
+
+    features = np.concatenate([np.maximum(tree.feature[at.splits], 0) for tree, at in pairs])
+    sizes = [len(at.splits) for at in places]
+    weights = [tree.values[tree.is_leaf, 0] for tree in trees]
+    targets = np.repeat([tree.first_target for tree in trees], [len(each) for each in weights])
+    yield helper.make_attribute("n_targets", len(ensemble.base))
+    yield helper.make_attribute("aggregate_function", _SUM)
+    yield helper.make_attribute("post_transform", 0)
+    yield _ints("tree_roots", np.cumsum([0, *sizes[:-1]]))
+    yield _ints("nodes_featureids", features)
+    yield _tensor("nodes_modes", np.zeros(len(features), dtype=np.uint8))  # at most the threshold: to the left
+    yield _tensor("nodes_splits", np.concatenate([tree.threshold[at.splits] for tree, at in pairs]))
+    yield from children("true")
+    yield from children("false")
+    if any(tree.missing_left.any() for tree in trees):
+        missing = np.concatenate([tree.missing_left[at.splits] for tree, at in pairs])
+        yield _ints("nodes_missing_value_tracks_true", missing)
+    yield _ints("leaf_targetids", targets)
+    yield _tensor("leaf_weights", np.concatenate(weights))
+
+
+def _wide(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
+    trees = ensemble.trees
+    sizes = [len(tree.left) for tree in trees]
+    leaf = np.concatenate([tree.is_leaf for tree in trees])
+
+    def of_nodes(arrays: Iterable[npt.NDArray[Any]]) -> Ints:
+        return np.where(leaf, 0, np.concatenate(list(arrays))).astype(np.int64)
+
+    yield helper.make_attribute("n_targets", len(ensemble.base))
+    yield helper.make_attribute("aggregate_function", "SUM")
+    yield helper.make_attribute("post_transform", "NONE")
+    yield _ints("nodes_treeids", np.repeat(np.arange(len(trees)), sizes))
+    yield _ints("nodes_nodeids", np.concatenate([np.arange(size) for size in sizes]))
+    yield _texts("nodes_modes", np.where(leaf, b"LEAF", b"BRANCH_LEQ"))
+    yield _ints("nodes_featureids", of_nodes(tree.feature for tree in trees))
+    yield _ints("nodes_truenodeids", of_nodes(tree.left for tree in trees))
+    yield _ints("nodes_falsenodeids", of_nodes(tree.right for tree in trees))
+    yield _ints("nodes_missing_value_tracks_true", of_nodes(tree.missing_left for tree in trees))
+    yield _tensor("nodes_values_as_tensor", np.where(leaf, 0.0, np.concatenate([tree.threshold for tree in trees])))
+    weights = [_weights(tree) for tree in trees]
+    yield _ints("target_treeids", np.repeat(np.arange(len(trees)), [len(nodes) for nodes, _, _ in weights]))
+    yield _ints("target_nodeids", np.concatenate([nodes for nodes, _, _ in weights]))
+    yield _ints("target_ids", np.concatenate([targets for _, targets, _ in weights]))
+    yield _tensor("target_weights_as_tensor", np.concatenate([values for _, _, values in weights]))
+
+
+def _weights(tree: Tree) -> tuple[Ints, Ints, Double]:
+    """Nodes, targets and weights of the leaves; of several targets those that are not 0, at least one a leaf."""
+    leaves = np.flatnonzero(tree.is_leaf)
+    values = tree.values[leaves]
+    kept = values != 0
+    kept[~kept.any(axis=1), 0] = True
+    rows, targets = np.nonzero(kept)
+    return leaves[rows], targets + tree.first_target, values[rows, targets]
+
+
+# `helper.make_attribute` looks at the type of every item, which takes longer than all the rest.
+
+
+def _ints(name: str, values: npt.NDArray[Any]) -> onnx.AttributeProto:
+    attribute = onnx.AttributeProto(name=name, type=onnx.AttributeProto.INTS)
+    attribute.ints.extend(values.astype(np.int64).tolist())
+    return attribute
+
+
+def _texts(name: str, values: npt.NDArray[np.bytes_]) -> onnx.AttributeProto:
+    attribute = onnx.AttributeProto(name=name, type=onnx.AttributeProto.STRINGS)
+    attribute.strings.extend(values.tolist())
+    return attribute
+
+
+def _tensor(name: str, values: npt.NDArray[Any]) -> onnx.AttributeProto:
+    return helper.make_attribute(name, numpy_helper.from_array(values))
+
+
+def _check_size(ensemble: Ensemble, most: _Size) -> None:
+    weights = sum(int(np.count_nonzero(tree.values[tree.is_leaf])) for tree in ensemble.trees)
+    size = ensemble.nodes * most.node + weights * most.weight
+    if size > _FILE_LIMIT:
+        raise UserError(
+            f"the model has {ensemble.nodes:,} nodes in {len(ensemble.trees):,} trees, about {size / 1e9:.1f} GB as "
+            "ONNX, and a file holds 2 GB; lower n_estimators or max_depth, or raise min_samples_leaf, in params.yaml"
+        )

@@ -1,0 +1,177 @@
+"""A fitted pipeline as an ONNX graph that computes in double precision, as scikit-learn does.
+
+Written node by node and array by array: in single precision, sums over trees and scaled
+numbers come out different, and a converter that visits each node of each tree takes a
+third of the time that the forest took to fit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from service.contract import CategoryFeature, Contract
+from service.encoding import MISSING, UNSEEN
+from stages.estimators.steps import FillBelow
+from stages.export import ensembles, trees
+
+_OPSET = 21
+_IR_VERSION = 10
+_UNKNOWN_CODES = int(-min(MISSING, UNSEEN))
+"""Codes below 0, so many that a code plus this is a row of a table."""
+
+Double = npt.NDArray[np.float64]
+
+
+class _Graph:
+    """Nodes and constants in the order they were added, with numbered names."""
+
+    def __init__(self) -> None:
+        self.opsets = {"": _OPSET}
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node of one output and give the output's name."""
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, value: npt.ArrayLike) -> str:
+        """Add an array as it is and give its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def cast(self, value: str, to: int) -> str:
+        return self.add("Cast", value, to=to)
+
+
+def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
+    """Write every step after `encode`: one input ``X``, float32 (rows, columns), one output ``scores``.
+
+    The output holds probabilities, float32 (rows, classes), or values (rows, 1): double if the
+    target lies far from zero, else float32.
+
+    Raises UserError if the trees are too many for one ONNX file.
+    """
+    graph = _Graph()
+    estimator = pipeline["estimator"]
+    shift = None
+    if isinstance(estimator, TransformedTargetRegressor):
+        shift = estimator.transformer_
+        estimator = estimator.regressor_
+    scores = _scores(graph, estimator, pipeline, contract)
+    if shift is not None:
+        scaled = graph.add("Mul", graph.cast(scores, TensorProto.DOUBLE), graph.constant(shift.scale_))
+        scores = graph.add("Add", scaled, graph.constant(shift.mean_)) if shift.with_mean else scaled
+    graph.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
+    kind = TensorProto.FLOAT if shift is None else TensorProto.DOUBLE
+    made = helper.make_graph(
+        graph.nodes,
+        "model",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, len(contract.columns)])],
+        [helper.make_tensor_value_info("scores", kind, [None, len(contract.classes) or 1])],
+        graph.constants,
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
+    return helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="stages.export")
+
+
+def _scores(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+    match estimator:
+        case DummyClassifier():
+            return _constant_rows(graph, np.asarray(estimator.class_prior_))
+        case DummyRegressor():
+            return _constant_rows(graph, np.asarray(estimator.constant_).reshape(-1))
+        case LogisticRegression() | Ridge():
+            raw = _linear(graph, pipeline["expand"], estimator, contract)
+            return _activated(graph, raw, contract)
+        case _:
+            return _ensemble(graph, estimator, pipeline, contract)
+
+
+def _constant_rows(graph: _Graph, row: Double) -> str:
+    """The same for every row of `X`: chosen by a condition whose two answers are the same."""
+    first = graph.add("Gather", "X", graph.constant(np.array([0])), axis=1)
+    answer = graph.constant(row.astype(np.float32).reshape(1, -1))
+    return graph.add("Where", graph.add("IsNaN", first), answer, answer)
+
+
+def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+    features = "X"
+    fill = pipeline.named_steps.get("fill")
+    if isinstance(fill, FillBelow):
+        features = graph.add("Where", graph.add("IsNaN", "X"), graph.constant(fill.fill_), "X")
+    features = graph.cast(features, TensorProto.DOUBLE)
+    ensemble = trees.of(estimator, len(contract.columns))
+    operator = ensembles.operator(ensemble)
+    graph.opsets["ai.onnx.ml"] = operator.opset
+    total = graph.add(operator.kind, features, domain="ai.onnx.ml")
+    graph.nodes[-1].attribute.extend(operator.attributes)
+    total = graph.cast(total, TensorProto.DOUBLE)
+    if ensemble.raw:
+        return _activated(graph, graph.add("Add", total, graph.constant(ensemble.base)), contract)
+    if contract.task == "binary":
+        return graph.cast(_both(graph, total), TensorProto.FLOAT)
+    return graph.cast(total, TensorProto.FLOAT)
+
+
+def _both(graph: _Graph, second: str) -> str:
+    """The probabilities of two classes from that of the second."""
+    return graph.add("Concat", graph.add("Sub", graph.constant(np.array([1.0])), second), second, axis=1)
+
+
+def _linear(graph: _Graph, expand: ColumnTransformer, estimator: Any, contract: Contract) -> str:
+    """Numbers times weights; a category's weights are looked up in a table, without a one-hot row."""
+    weights = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64)).T
+    terms = [graph.constant(np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64)))]
+    wide = 0
+    for name, transformer, columns in expand.transformers_:
+        if name == "categories":
+            wide = sum(len(codes) for codes in transformer.categories_)
+            terms.append(_looked_up(graph, transformer.categories_, columns, weights[:wide], contract))
+        elif name == "numbers":
+            terms.append(_scaled(graph, transformer, columns, weights[wide:]))
+    total = terms[0]
+    for term in terms[1:]:
+        total = graph.add("Add", term, total)
+    return total
+
+
+def _scaled(graph: _Graph, steps: Pipeline, columns: Sequence[int], weights: Double) -> str:
+    numbers = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
+    numbers = graph.cast(numbers, TensorProto.DOUBLE)
+    median = graph.constant(steps["fill"].statistics_.astype(np.float64))
+    numbers = graph.add("Where", graph.add("IsNaN", numbers), median, numbers)
+    centred = graph.add("Sub", numbers, graph.constant(steps["scale"].mean_))
+    divided = graph.add("Div", centred, graph.constant(steps["scale"].scale_))
+    return graph.add("MatMul", divided, graph.constant(weights))
+
+
+def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
+    sizes = [len(each.categories) + _UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
+    starts = np.cumsum([0, *sizes[:-1]]) + _UNKNOWN_CODES
+    table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows counts for nothing
+    places = np.concatenate([start + codes.astype(np.int64) for start, codes in zip(starts, known, strict=True)])
+    table[places] = weights
+    codes = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
+    rows = graph.add("Add", graph.cast(codes, TensorProto.INT64), graph.constant(starts.astype(np.int64)))
+    found = graph.add("Gather", graph.constant(table), rows, axis=0)
+    return graph.add("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)
+
+
+def _activated(graph: _Graph, raw: str, contract: Contract) -> str:
+    """Turn raw doubles into probabilities or leave them values, float32."""
+    if contract.task == "binary":
+        raw = _both(graph, graph.add("Sigmoid", raw))
+    elif contract.task == "multiclass":
+        raw = graph.add("Softmax", raw, axis=1)
+    return graph.cast(raw, TensorProto.FLOAT)

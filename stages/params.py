@@ -1,0 +1,265 @@
+"""``params.yaml`` as frozen typed values; whatever is not allowed is refused before any work."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from service.cells import EVERY_COLUMN
+from stages import names as _names
+from stages.cell_rules import MISSING, check_rule
+from stages.errors import UserError
+
+ModelName = Literal[
+    "random_forest",
+    "extra_trees",
+    "hist_gradient_boosting",
+    "gradient_boosting",
+    "logistic_regression",
+    "ridge",
+    "dummy",
+]
+ColumnName = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+_LONGEST_VALUE = 60
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataParams(_Section):
+    """Which table, and what its columns are for."""
+
+    path: Annotated[str, Field(min_length=1)]
+    target: ColumnName
+    task: Literal["auto", "classification", "regression"] = "auto"
+    ignore: list[ColumnName] = []
+    positive: bool | int | str | None = None
+    categorical: list[ColumnName] = []
+    strict: list[ColumnName] = []
+    rare_classes: Literal["error", "drop", "join"] = "error"
+    missing: list[str] | dict[str, list[str]] = list(MISSING)
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: Literal[".", ","] | None = None
+    dates: str | dict[str, str | None] | None = None
+
+    _check_rule = field_validator("missing", "delimiter", "encoding", "decimal", "dates", mode="before")(
+        lambda value, info: check_rule(info.field_name, value)
+    )
+
+    @property
+    def missing_by_column(self) -> dict[str, tuple[str, ...]]:
+        """The texts that mean "no value", by column; ``*`` is for those not named."""
+        said = self.missing if isinstance(self.missing, dict) else {EVERY_COLUMN: self.missing}
+        return {EVERY_COLUMN: MISSING} | {name: tuple(texts) for name, texts in said.items()}
+
+
+class SplitParams(_Section):
+    """How test rows are set apart from training rows."""
+
+    method: Literal["random", "time", "group"]
+    test_size: Annotated[float, Field(ge=0.05, le=0.5)]
+    time_column: ColumnName | None = None
+    group_column: ColumnName | None = None
+    key: ColumnName | None = None
+
+
+class ValidateParams(_Section):
+    """The gate on data: a Great Expectations suite beside the structural expectations."""
+
+    suite: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Costs(_Section):
+    """What a wrong prediction of a binary model costs, in any unit."""
+
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+
+
+class EvaluateParams(_Section):
+    """How the exported model is scored."""
+
+    threshold: Share | Literal["auto"]
+    costs: Costs | None = None
+    folds: Annotated[int, Field(ge=0, le=20)] | None = 5
+    bootstrap: int | None = None
+    """Without effect; older files have it."""
+
+    @model_validator(mode="after")
+    def _costs_choose(self) -> Self:
+        if self.costs and self.threshold != "auto":
+            raise ValueError(f"evaluate.costs: needs evaluate.threshold auto; got {self.threshold}")
+        if self.folds == 1:
+            raise ValueError("evaluate.folds: got 1; expected 0 (off) or 2 to 20")
+        return self
+
+
+class RegisterParams(_Section):
+    """What a model is called, and when it may be released."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")] | None
+    min_gain: Share
+    tolerance: Share
+    required: bool
+
+
+class Params(_Section):
+    """All of ``params.yaml``."""
+
+    model: ModelName
+    n_estimators: Annotated[int, Field(ge=1, le=10_000)]
+    max_depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None
+    min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
+    max_features: Literal["auto", "sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] | None
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
+    class_weight: Literal["balanced"] | None
+    random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    data: DataParams
+    split: SplitParams
+    validation: Annotated[ValidateParams, Field(alias="validate")]
+    evaluate: EvaluateParams
+    registration: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def registered_name(self) -> str:
+        """The model's name in releases and in the registry."""
+        return self.registration.name or _names.default(self.data.path, self.data.target)
+
+    @model_validator(mode="after")
+    def _roles_fit(self) -> Self:
+        split = self.split
+        roles = {
+            "split.time_column": split.time_column,
+            "split.group_column": split.group_column,
+            "split.key": split.key,
+        }
+        needed = {"time": "split.time_column", "group": "split.group_column"}.get(split.method)
+        if needed and roles[needed] is None:
+            raise ValueError(f"{needed}: got null; split.method {split.method} needs the name of a column")
+        for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
+            if self.data.target in names:
+                raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
+        for key, column in roles.items():
+            if column == self.data.target:
+                raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
+            if key in {needed, "split.key"} and column in self.data.ignore:
+                raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
+        return self
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> Self:
+        if (self.data.task, self.model) in (("classification", "ridge"), ("regression", "logistic_regression")):
+            raise ValueError(f"model: got {self.model!r}, which is not for data.task {self.data.task}")
+        if self.data.task == "regression" and self.class_weight:
+            raise ValueError(f"class_weight: got {self.class_weight!r}; data.task regression needs null")
+        return self
+
+
+def load(path: Path) -> Params:
+    """Read and check the file.
+
+    Raises
+    ------
+    UserError
+        One line that names the key, the value and what is allowed.
+    """
+    raw = _read(path)
+    if not isinstance(raw, dict):
+        what = "is empty" if raw is None else f"holds {_shown(raw)}"
+        raise UserError(f"{path}: {what}; expected the keys {', '.join(_keys(Params))}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_line, error.errors())))) from None
+
+
+def _read(path: Path) -> Any:
+    try:
+        # DVC's own parser (YAML 1.2): PyYAML would read 1e-5 as text and `no` as false.
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: not found; run this in the repository's root") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{path}: {line}is not YAML: {error.problem}; correct it") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: is not YAML: {error}; correct it") from None
+
+
+def _line(error: Any) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    annotation, keys = _field(error["loc"])
+    name = ".".join(keys)
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        unknown = ".".join(map(str, error["loc"])).removesuffix(".[key]")
+        section = "" if len(error["loc"]) == 1 else f" under {keys[0]}"
+        return f"{unknown}: unknown key; allowed{section}: {', '.join(_keys(annotation))}"
+    expected = _expected(annotation)
+    if error["type"] == "missing":
+        return f"{name}: missing; expected {expected}"
+    return f"{name}: got {_shown(error['input'])}; expected {expected}"
+
+
+def _field(location: tuple[int | str, ...]) -> tuple[Any, list[str]]:
+    """Give the section or JSON schema that the keys of `location` lead to, and these keys.
+
+    Behind the keys, pydantic names a union's members and places in a list.
+    """
+    section: type[BaseModel] = Params
+    keys: list[str] = []
+    for part in map(str, location):
+        if part not in _keys(section):
+            break
+        keys.append(part)
+        annotation = next(f.annotation for name, f in section.model_fields.items() if part == (f.alias or name))
+        inner = next((each for each in (annotation, *get_args(annotation)) if _is_section(each)), None)
+        if inner is None:
+            # The schema has the bounds, which the annotation alone has lost.
+            return section.model_json_schema()["properties"][part], keys
+        section = inner
+    return section, keys
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _expected(schema: Any) -> str:
+    """Say in words what a JSON schema allows."""
+    if not isinstance(schema, dict):
+        return f"the keys {', '.join(_keys(schema))}"
+    if "anyOf" in schema:
+        return " or ".join(_expected(each) for each in schema["anyOf"])
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    if values:
+        return ", ".join(values)
+    if schema["type"] == "array":
+        return f"a list, each {_expected(schema['items'])}"
+    if "pattern" in schema:
+        return "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores"
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
+    kind = kinds.get(schema["type"], "text (in quotes if it looks like a number)")
+    bounds = [f"above {schema['exclusiveMinimum']:g}"] if "exclusiveMinimum" in schema else []
+    bounds += [f"from {schema['minimum']}"] if "minimum" in schema else []
+    bounds += [f"to {schema['maximum']}"] if "maximum" in schema else []
+    return " ".join([kind, *bounds])
+
+
+def _shown(value: Any) -> str:
+    """Give the value as it stands in YAML, on one line and not too long."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

@@ -1,0 +1,1 @@
+"""Decide about every column and split the rows."""

@@ -1,0 +1,195 @@
+"""Turn the table into training rows, test rows and a schema that says what was decided."""
+
+import numpy as np
+import pandas as pd
+
+from service.cells import Reading
+from service.contract import Contract, Feature
+from stages import files
+from stages import params as _params
+from stages.entry import log, run
+from stages.errors import UserError
+from stages.params import Params
+from stages.prepare import row_hash
+from stages.prepare import target as _target
+from stages.prepare.columns import Roles, find_features, in_words
+from stages.prepare.example import build_example
+from stages.prepare.rare import Settled, settle
+from stages.prepare.rare import in_words as describe_rare
+from stages.prepare.review import review
+from stages.prepare.split import column_of, describe, split_rows
+from stages.schema import ClassRows, LeftOut, Rows, Schema
+from stages.table import reader
+
+MIN_ROWS = 20
+_SHOWN_CLASSES = 10
+
+
+def prepare(
+    table: pd.DataFrame, params: Params, reading: Reading | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
+    """Split `table` into prepared training and test rows, and describe them; `reading` tells how it was read.
+
+    Raises UserError where the target cannot be learnt or a named column is not there.
+    """
+    whole, name = table, params.data.target
+    table = _with_target(whole, params)
+    classification = _target.is_classification(table[name], params.data.task)
+    labels = (_target.labels if classification else _target.values)(table[name], params)
+    content = row_hash.rows(table.drop(columns=name))
+    test_rows = split_rows(table, content, params.split)
+    split = describe(table, name, test_rows, params.data, params.split)
+    settled = settle(labels, test_rows, params.data) if classification else Settled(labels, test_rows | True, None)
+    train, test = table[~test_rows & settled.kept], table[test_rows & settled.kept]
+    if test.empty:
+        raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
+    target = settled.target
+    later = test if params.split.method == "time" else None
+    contract, left_out = _decide(train, later, target[train.index], params, classification=classification)
+    contract = _complete(contract, whole, left_out, params, reading or Reading())
+    words = in_words(contract.features, left_out)
+    schema = Schema(
+        rows=Rows(
+            read=len(whole),
+            without_target=len(whole) - len(table),
+            train=len(train),
+            test=len(test),
+            classes=_count(contract, target[train.index], target[test.index]),
+        ),
+        split=split,
+        rare_classes=settled.about,
+        columns={column: words[column] for column in table.columns if column in words},
+        contract=contract,
+        left_out=left_out,
+    )
+    others = [column.name for column in left_out]
+    # An earlier model may need what this one leaves out, or may have been split by it.
+    test = _typed(test, target, contract, others)
+    train = _typed(train, target, contract, [column for column in others if column in _columns_of_split(params)])
+    findings = review(labels if classification else None, train, test, contract, split)
+    hashes = pd.Series(content[test_rows & settled.kept], name=split.hash_column)
+    return train, test.join(hashes), schema.model_copy(update={"findings": findings})
+
+
+def _count(contract: Contract, train: pd.Series, test: pd.Series) -> tuple[ClassRows, ...]:
+    return tuple(
+        ClassRows(label=label, train=int((train == label).sum()), test=int((test == label).sum()))
+        for label in contract.classes
+    )
+
+
+def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
+    known = table[params.data.target].notna()
+    if known.sum() < MIN_ROWS:
+        raise UserError(
+            f"{params.data.path}: {known.sum()} of {len(table)} rows have a value in {params.data.target!r}; "
+            f"at least {MIN_ROWS} are needed"
+        )
+    if len(table.columns) == 1:
+        raise UserError(f"{params.data.path}: no column is left as a feature: the target is the only column")
+    return table if known.all() else table[known]
+
+
+def _decide(
+    train: pd.DataFrame, later: pd.DataFrame | None, target: pd.Series, params: Params, *, classification: bool
+) -> tuple[Contract, tuple[LeftOut, ...]]:
+    classes = _target.classes(target, params) if classification else ()
+    features, left_out = _find_features(train, later, None if classification else target, params)
+    contract = Contract(
+        task=_target.task(classes),
+        target=params.data.target,
+        classes=classes,
+        positive=_target.positive(target, classes, params),
+        features=features,
+        example=build_example(train, features),
+    )
+    return contract, left_out
+
+
+def _complete(
+    contract: Contract, whole: pd.DataFrame, left_out: tuple[LeftOut, ...], params: Params, reading: Reading
+) -> Contract:
+    """Add what does not depend on the split: how cells are read, what may be missing, what is no feature."""
+    features = [
+        feature.model_copy(update={"nullable": bool(whole[feature.name].isna().any())}) for feature in contract.features
+    ]
+    passed_over = (*(column.name for column in left_out), *params.data.ignore)
+    return contract.model_copy(
+        update={"features": tuple(features), "left_out": tuple(dict.fromkeys(passed_over)), "reading": reading}
+    )
+
+
+def _find_features(
+    train: pd.DataFrame, later: pd.DataFrame | None, numbers: pd.Series | None, params: Params
+) -> tuple[tuple[Feature, ...], tuple[LeftOut, ...]]:
+    split = params.split
+    roles = Roles(
+        target=params.data.target,
+        group_column=split.group_column if split.method == "group" else None,
+        key=split.key,
+    )
+    for name in params.data.strict:
+        if name not in train.columns:
+            raise UserError(f"params.yaml: data.strict: the table has no column {name!r}, or data.ignore names it")
+    features, left_out = find_features(train, roles, numbers, later)
+    if not features:
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
+        raise UserError(f"{params.data.path}: no column is left as a feature: {reasons}")
+    strict = [
+        feature.model_copy(update={"strict": True}) if feature.name in params.data.strict else feature
+        for feature in features
+    ]
+    return tuple(strict), tuple(left_out)
+
+
+def _columns_of_split(params: Params) -> set[str | None]:
+    return {column_of(params.split), params.split.key}
+
+
+def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
+    columns = {}
+    for feature in contract.features:
+        values = rows[feature.name]
+        if feature.type in ("number", "boolean"):
+            columns[feature.name] = pd.Series(values.to_numpy(np.float32, na_value=np.nan), index=rows.index)
+        elif feature.type == "category":
+            columns[feature.name] = values.astype("str")
+        else:
+            columns[feature.name] = values.astype("datetime64[us]")
+    columns |= {name: rows[name] for name in keep}
+    columns[contract.target] = target.loc[rows.index]
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def main() -> None:
+    """Read the table, write the prepared rows and the schema."""
+    params = _params.load(files.PARAMS)
+    table, reading = reader.read_table(params.data)
+    train, test, schema = prepare(table, params, reading)
+    for path, rows in ((files.TRAIN, train), (files.TEST, test)):
+        with files.replacing(path) as beside:
+            rows.to_parquet(beside, index=False)
+    files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
+    _report(schema)
+
+
+def _report(schema: Schema) -> None:
+    rows = schema.rows
+    log(f"{rows.without_target:,} rows without a target dropped; {rows.train:,} train, {rows.test:,} test")
+    log(f"split: {schema.split.share:.1%} of the rows test, {schema.split.test_size:.1%} asked for")
+    for each in rows.classes[:_SHOWN_CLASSES]:
+        log(
+            f"class {each.label}: {each.train:,} rows ({each.train / rows.train:.1%}) train, "
+            f"{each.test:,} ({each.test / rows.test:.1%}) test"
+        )
+    if schema.rare_classes:
+        log(describe_rare(schema.rare_classes))
+    log(f"{schema.contract.task}: {len(schema.contract.features)} features")
+    for column in schema.left_out:
+        log(f"left out {column.name}: {column.reason}")
+    for finding in schema.findings:
+        log(f"look at this: {finding}")
+
+
+if __name__ == "__main__":
+    run(main)

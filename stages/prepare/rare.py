@@ -1,0 +1,94 @@
+"""Classes that are too rare: refused, left out, or joined into one, as `data.rare_classes` says."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from stages.errors import UserError
+from stages.params import DataParams
+from stages.schema import RareClasses
+
+FEWEST_ROWS = 3
+"""A class with fewer rows is rare, and so is one without a training row."""
+_SHOWN = 5
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The target after rare classes are settled."""
+
+    target: pd.Series
+    kept: Mask
+    """Rows that stay, of shape (rows,)."""
+    about: RareClasses | None
+    """What was done; None if no class is rare."""
+
+
+def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
+    """Leave out or join the rare classes of `target`, so that every class left has a training row.
+
+    Raises UserError if there are rare classes and `data.rare_classes` is ``error``.
+    """
+    counts = target.value_counts().sort_index()
+    trained = target[~test].value_counts().reindex(counts.index, fill_value=0)
+    rare = counts[(counts < FEWEST_ROWS) | (trained == 0)]
+    everything = np.ones(len(target), dtype=bool)
+    if rare.empty:
+        return Settled(target, everything, None)
+    if data.rare_classes == "error":
+        raise UserError(_explain(rare, target, data))
+    is_rare = target.isin(rare.index).to_numpy()
+    about = RareClasses(setting=data.rare_classes, classes={str(label): int(rows) for label, rows in rare.items()})
+    if data.rare_classes == "join" and (is_rare & ~test).any():
+        name = _free_name(target)
+        joined = target.astype("str").mask(is_rare, name)
+        return Settled(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))
+    return Settled(target, ~is_rare, about.model_copy(update={"left_out": int(is_rare.sum())}))
+
+
+def in_words(about: RareClasses) -> str:
+    """Say what was done with which classes."""
+    rows = about.joined or about.left_out
+    done = f"joined into the class {about.into!r}" if about.joined else "left out"
+    done += " instead of joined, as all are test rows" if about.setting == "join" and not about.joined else ""
+    return f"{len(about.classes):,} rare classes ({_listed(about.classes)}): {rows:,} rows {done}"
+
+
+def alike(labels: Iterable[Any]) -> list[list[Any]]:
+    """Group the labels that differ only by case or blanks; each group has two or more."""
+    groups: dict[str, list[Any]] = {}
+    for label in labels:
+        groups.setdefault(" ".join(str(label).split()).casefold(), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _explain(rare: pd.Series, target: pd.Series, data: DataParams) -> str:
+    several = "classes" if len(rare) > 1 else "class"
+    spelt = [group for group in alike(target.unique()) if set(group) & set(rare.index)]
+    hint = f"{' and '.join(map(repr, spelt[0]))} differ only by case or blanks: write them alike, or " if spelt else ""
+    return (
+        f"{data.path}: the target {target.name!r} has {len(rare):,} {several} with fewer than {FEWEST_ROWS} rows or "
+        f"without a training row: {_listed({str(label): int(rows) for label, rows in rare.items()})}; {hint}set "
+        "data.rare_classes in params.yaml to drop (their rows are left out) or join (they become one class), "
+        "or add rows"
+    )
+
+
+def _listed(classes: dict[str, int]) -> str:
+    shown = [f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(classes.items())[:_SHOWN]]
+    return ", ".join(shown) + (", …" if len(classes) > _SHOWN else "")
+
+
+def _free_name(target: pd.Series) -> str:
+    taken = set(target.astype("str"))
+    name, number = "other", 1
+    while name in taken:
+        number += 1
+        name = f"other_{number}"
+    return name

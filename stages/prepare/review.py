@@ -1,0 +1,124 @@
+"""What a person should look at before trusting the figures, in sentences for the output, schema and card."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from stages.prepare import giveaway, row_hash
+from stages.prepare.rare import alike
+from stages.schema import Split
+
+_SHIFTED = 0.05
+"""A feature is told if at least this share of its test values is beyond what training knew."""
+_FEWEST_BEYOND = 5
+_FEW_DIFFERENT = 0.5
+"""Told if the features of fewer than this share of the rows are different."""
+_FAR = 0.25
+"""The share of test rows is told if it differs from the one asked for by more than this part of it."""
+_MOST = 15
+_LONGEST = 60
+
+
+def review(
+    labels: pd.Series | None, train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split
+) -> tuple[str, ...]:
+    """Return the findings, one sentence each.
+
+    `labels` are the classes as the table has them, None for a regression; `train` and `test` are the
+    prepared rows.
+    """
+    spellings = () if labels is None else _spellings(labels)
+    return (
+        *spellings,
+        *_share(split),
+        *_duplicates(train, test, contract, split),
+        *_listed(list(_giveaways(train, contract)), "features that give the target away"),
+        *_listed(list(_beyond(test, contract)), "features with test values beyond what training knew"),
+    )
+
+
+def _listed(sentences: list[str], what: str) -> list[str]:
+    more = len(sentences) - _MOST
+    return [*sentences[:_MOST], *([f"{more:,} more {what}"] if more > 0 else [])]
+
+
+def _spellings(labels: pd.Series) -> Iterator[str]:
+    counts = labels.value_counts()
+    for names in alike(counts.index):
+        shown = ", ".join(f"{_short(name)} ({counts[name]:,} rows)" for name in names)
+        yield f"classes that differ only by case or blanks: {shown}; if they are one class, write them alike"
+
+
+def _share(split: Split) -> Iterator[str]:
+    asked, reached = split.test_size or 0.0, split.share or 0.0
+    if abs(reached - asked) > _FAR * asked:
+        by = {
+            "time": "rows of one moment stay together",
+            "group": "groups stay whole",
+            "random": "a hash decides for each row, and equal rows stay together",
+        }
+        yield f"{reached:.1%} of the rows are test rows, and split.test_size asks for {asked:.1%}: {by[split.method]}"
+
+
+def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split) -> Iterator[str]:
+    names = [feature.name for feature in contract.features]
+    ours, theirs = (row_hash.rows(part[names]) for part in (test, train))
+    different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
+    same = np.isin(ours, theirs)
+    if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows and not same.any():
+        yield (
+            f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so the "
+            "test asks about rows unlike any in training; if equal rows are different things, name a column that "
+            "identifies them in split.key"
+        )
+    if not same.any():
+        return
+    targets = (row_hash.cells(part[contract.target]) for part in (test, train))
+    whole = np.isin(ours + next(targets), theirs + next(targets))
+    yield (
+        f"{same.sum():,} test rows ({_percent(float(same.mean()))}) have the features of a training row, and "
+        f"{whole.sum():,} of them its target too; if they are copies, the metrics flatter: remove them, or name "
+        "what they have in common in split.key or split.group_column"
+    )
+
+
+def _giveaways(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
+    what = "area under the curve" if contract.classes else "r²"
+    for name, value in giveaway.find(train, contract):
+        yield (
+            f"{_short(name)} alone gives the target away ({what} {value:.4f} on training rows); if it is known only "
+            "after the outcome, add it to data.ignore"
+        )
+
+
+def _beyond(test: pd.DataFrame, contract: Contract) -> Iterator[str]:
+    for feature in contract.features:
+        share = _share_beyond(feature, test[feature.name])
+        if share >= _SHIFTED and share * len(test) >= _FEWEST_BEYOND:
+            yield f"{_short(feature.name)}: {_percent(share)} of the test rows are beyond what training knew"
+
+
+def _share_beyond(feature: Feature, values: pd.Series) -> float:
+    match feature:
+        case NumberFeature():
+            numbers = values.to_numpy(np.float32)
+            outside = (numbers < np.float32(feature.minimum)) | (numbers > np.float32(feature.maximum))
+        case DateFeature() if "days" in feature.parts:
+            dates = values.to_numpy("datetime64[us]")
+            outside = (dates < np.datetime64(feature.minimum)) | (dates > np.datetime64(feature.maximum))
+        case CategoryFeature():
+            outside = (values.notna() & ~values.isin(feature.categories)).to_numpy()
+        case _:
+            return 0.0
+    return float(outside.mean())
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def _percent(share: float) -> str:
+    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"  # noqa: PLR2004

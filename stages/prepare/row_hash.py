@@ -1,0 +1,116 @@
+"""A stable 64-bit hash of rows and keys.
+
+The hash depends on values alone: not on the row's place, the order of the columns, the machine or a
+library's version. Numbers count as float32 in whatever type they come, a missing cell counts as no
+cell, and text that reads as a number counts as that number, so that a column whose type changes as
+its table grows leaves the hashes of the earlier rows as they were.
+"""
+
+import hashlib
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from stages.schema import Kind
+
+Hashes = npt.NDArray[np.uint64]
+
+_NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBERS = {"true": 1.0, "false": 0.0}
+_LARGEST_INTEGER = 2.0**63
+
+
+def kind(column: pd.Series) -> Kind:
+    """Return what the column's values are hashed as."""
+    if types.is_datetime64_any_dtype(column.dtype):
+        return "date"
+    return "number" if types.is_bool_dtype(column.dtype) or types.is_numeric_dtype(column.dtype) else "text"
+
+
+def rows(table: pd.DataFrame) -> Hashes:
+    """Hash each row's values under their columns' names; uint64 of shape (rows,).
+
+    The hash is the sum of `cells` over the columns, modulo 2^64.
+    """
+    total: Hashes = np.zeros(len(table), dtype=np.uint64)
+    for name in table.columns:
+        total += cells(table[name])
+    return total
+
+
+def cells(column: pd.Series) -> Hashes:
+    """Hash the column's name and each of its values; 0 where the value is missing."""
+    name = np.uint64(_hash_text(str(column.name)))
+    hashes = _mix(_bits(column) ^ name)
+    hashes[column.isna().to_numpy()] = 0
+    return hashes
+
+
+def keys(column: pd.Series) -> Hashes:
+    """Hash the values that identify rows or groups, without the column's name; uint64 of shape (rows,).
+
+    Whole numbers count in full, as integers, floats or text.
+    """
+    if kind(column) != "number":
+        return _mix(_bits(column, exact=True))
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    if types.is_integer_dtype(column.dtype) and not column.isna().any():
+        return _mix(column.to_numpy().astype(np.uint64))
+    whole = (values % 1 == 0) & (np.abs(values) < _LARGEST_INTEGER)
+    integers = np.where(whole, values, 0).astype(np.int64).view(np.uint64)
+    return _mix(np.where(whole, integers, values.view(np.uint64)))
+
+
+def below(hashes: Hashes, share: float) -> npt.NDArray[np.bool_]:
+    """Mark the hashes whose place between 0 and 2^64 is below `share` of the way."""
+    marked: npt.NDArray[np.bool_] = places(hashes) < share
+    return marked
+
+
+def places(hashes: Hashes) -> npt.NDArray[np.float64]:
+    """Return where each hash lies between 0 and 2^64, as a number from 0 to 1."""
+    return _mix(hashes).astype(np.float64) / 2.0**64
+
+
+def _bits(column: pd.Series, *, exact: bool = False) -> Hashes:
+    match kind(column):
+        case "date":
+            return column.to_numpy("datetime64[us]").astype(np.int64).view(np.uint64)
+        case "number":
+            return _bits_of_numbers(column.to_numpy(np.float64, na_value=np.nan))
+    codes, texts = column.factorize()
+    bits = [*_bits_of_texts([str(text) for text in texts], exact=exact), 0]
+    return np.asarray(np.array(bits, dtype=np.uint64)[codes], dtype=np.uint64)
+
+
+def _bits_of_numbers(values: npt.NDArray[np.float64]) -> Hashes:
+    with np.errstate(over="ignore"):
+        return (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)  # -0.0 + 0 is 0.0
+
+
+def _bits_of_texts(texts: list[str], *, exact: bool) -> list[int]:
+    if exact:
+        return [int(text) % 2**64 if _INTEGER.fullmatch(text) else _hash_text(text) for text in texts]
+    numbers = [_NUMBERS.get(text.lower(), text) for text in texts]
+    numeric = [isinstance(text, float) or _NUMBER.fullmatch(text) is not None for text in numbers]
+    found = iter(_bits_of_numbers(np.array([float(each) for each, is_ in zip(numbers, numeric, strict=True) if is_])))
+    return [int(next(found)) if is_ else _hash_text(text) for text, is_ in zip(texts, numeric, strict=True)]
+
+
+def _hash_text(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _mix(values: Hashes) -> Hashes:
+    """Scramble 64 bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed

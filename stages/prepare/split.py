@@ -1,0 +1,242 @@
+"""Decide which rows train and which test, and tell what another model was trained on."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api import types
+
+from stages.errors import NotComparableError, UserError
+from stages.params import DataParams, SplitParams
+from stages.prepare import row_hash
+from stages.prepare.row_hash import Hashes
+from stages.schema import Split
+
+Mask = npt.NDArray[np.bool_]
+SMALLEST_SHARE = 0.05
+LARGEST_SHARE = 0.6
+"""The test rows are at least and at most this share of all rows."""
+_TEST_SIZES = (0.05, 0.5)
+_SHOWN_COLUMNS = 20
+_READING = ("missing", "delimiter", "encoding", "decimal", "dates")
+_EXACT_IN_FLOAT32 = 2.0**24
+
+
+def split_rows(table: pd.DataFrame, content: Hashes, params: SplitParams) -> Mask:
+    """Mark the test rows, boolean of shape (rows,).
+
+    random: the rows whose hash is below `test_size`; the hash is that of `split.key`, or else
+    `content`, so that equal rows stay together. group: the same with the hash of the group. A
+    row never changes sides as the table grows. time: the latest rows; rows of one moment stay
+    together.
+
+    Raises UserError where the table does not allow the split.
+    """
+    if params.method == "time":
+        return _by_time(_column(table, params.time_column, "split.time_column"), params.test_size)
+    column, key = column_of(params), "split.group_column" if params.method == "group" else "split.key"
+    hashes = content if column is None else row_hash.keys(_column(table, column, key))
+    test = row_hash.below(hashes, params.test_size)
+    share = float(test.mean())
+    if not min(SMALLEST_SHARE, params.test_size / 2) <= share <= LARGEST_SHARE or test.all() or not test.any():
+        raise UserError(_explain_share(hashes, params, share))
+    return test
+
+
+def column_of(params: SplitParams) -> str | None:
+    """Return the column that decides about the sides; None if the row's content does."""
+    return {"time": params.time_column, "group": params.group_column, "random": params.key}[params.method]
+
+
+def reading_of(data: DataParams) -> dict[str, Any]:
+    """Return the settings, other than their defaults, that decide what a cell is read as."""
+    return data.model_dump(mode="json", include=set(_READING), exclude_defaults=True)
+
+
+def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, params: SplitParams) -> Split:
+    """Return the rule of the split: all that is needed to tell on which side any row was."""
+    column = column_of(params)
+    ends = _ends(table[column], test) if params.method == "time" and column else {}
+    features = table.drop(columns=target)
+    return Split(
+        method=params.method,
+        column=column,
+        test_size=params.test_size,
+        share=round(float(test.mean()), 6),
+        content={str(name): row_hash.kind(features[name]) for name in features if features[name].notna().any()},
+        reading=reading_of(data),
+        hash_column=_free_name(table),
+        **ends,
+    )
+
+
+def unseen_rows(ours: Split, theirs: Split, rows: pd.DataFrame) -> Mask:
+    """Mark the rows of our test table that the model split by `theirs` was not trained on.
+
+    `rows` are those of ``test.parquet``: they hold the features, the columns of our split and
+    the hash of each row's content.
+
+    Raises NotComparableError if that cannot be known, or if there are no such rows.
+    """
+    if theirs.method == "time":
+        unseen = _later(ours, theirs, rows)
+    elif theirs.test_size is None:
+        raise NotComparableError("its run does not say how its test rows were chosen")
+    elif theirs.column is not None:
+        unseen = row_hash.below(_keys(theirs.column, rows), theirs.test_size)
+        unseen &= rows[theirs.column].notna().to_numpy()
+    else:
+        unseen = row_hash.below(_content(ours, theirs, rows), theirs.test_size)
+    if not unseen.any():
+        raise NotComparableError("it was trained on every one of the test rows")
+    return unseen
+
+
+def _later(ours: Split, theirs: Split, rows: pd.DataFrame) -> Mask:
+    column = str(theirs.column)
+    if column not in rows or theirs.train_to is None:
+        raise NotComparableError(f"its rows were split by time, and the test rows have no column {column!r}")
+    if theirs.reading.get("dates") != ours.reading.get("dates"):
+        raise NotComparableError("data.dates has changed since, so that its dates may have been others")
+    moments = rows[column]
+    try:
+        if types.is_numeric_dtype(moments.dtype):
+            last = pd.to_numeric(theirs.train_to)
+            # A feature is float32: rounding keeps the order, so what is greater afterwards was greater before.
+            later = moments.to_numpy() > (np.float32(last) if moments.dtype == np.float32 else last)
+        else:
+            later = _parsed(moments) > pd.Timestamp(theirs.train_to).to_datetime64()
+    except (ValueError, TypeError, UserError):
+        raise NotComparableError(f"its last training moment is {theirs.train_to}, which {column!r} is not") from None
+    found: Mask = np.asarray(later, dtype=bool)
+    return found
+
+
+def _keys(column: str, rows: pd.DataFrame) -> Hashes:
+    if column not in rows:
+        raise NotComparableError(f"its rows were split by {column!r}, and the test rows have no such column")
+    values = rows[column]
+    if values.dtype == np.float32 and (values.abs() >= _EXACT_IN_FLOAT32).any():
+        raise NotComparableError(f"its rows were split by {column!r}, which the test rows hold rounded")
+    return row_hash.keys(values)
+
+
+def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
+    remedy = "name a column that identifies the rows in split.key, and the next models can be compared"
+    if ours.reading != theirs.reading:
+        raise NotComparableError(f"the settings that its cells were read by have changed since; {remedy}")
+    gone = [name for name, kind in theirs.content.items() if ours.content.get(name) != kind]
+    if gone:
+        raise NotComparableError(
+            f"its rows were split by content, and {gone[0]!r} is gone or of another type; {remedy}"
+        )
+    added = [name for name in ours.content if name not in theirs.content]
+    left = [name for name in added if name not in rows]
+    if left or ours.hash_column not in rows:
+        raise NotComparableError(f"its rows were split by content without {(left or ['a hash'])[0]!r}; {remedy}")
+    # A hash of content is a sum over columns: what the columns added since contribute is taken off.
+    hashes: Hashes = rows[ours.hash_column].to_numpy(np.uint64)
+    for name in added:
+        hashes = hashes - row_hash.cells(rows[name])
+    return hashes
+
+
+def _column(table: pd.DataFrame, name: str | None, key: str) -> pd.Series:
+    if name not in table.columns:
+        names = ", ".join(table.columns[:_SHOWN_COLUMNS])
+        more = ", …" if len(table.columns) > _SHOWN_COLUMNS else ""
+        raise UserError(f"params.yaml: {key}: the table has no column {name!r}; it has {names}{more}")
+    column = table[name]
+    missing = int(column.isna().sum())
+    if missing:
+        raise UserError(f"params.yaml: {key}: {missing:,} rows have no value in {name!r}; fill them or split otherwise")
+    return column
+
+
+def _free_name(table: pd.DataFrame) -> str:
+    name = "split_hash"
+    while name in table.columns:
+        name += "_"
+    return name
+
+
+def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
+    """Say why a split by hash is of no use, and which `test_size` would be."""
+    units, rows = np.unique(row_hash.places(hashes), return_counts=True)
+    shares = np.cumsum(rows)[:-1] / len(hashes)
+    least, most = _TEST_SIZES
+    usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE) & (units[:-1] < most) & (units[1:] > least)
+    by = {
+        "group": f"groups in {params.group_column!r}",
+        "random": f"values of {params.key!r}" if params.key else "rows",
+    }
+    remedy = "name a column with more different values in split.key or split.group_column, or add rows"
+    if usable.any():
+        place = int(np.flatnonzero(usable)[np.abs(shares[usable] - params.test_size).argmin()])
+        between = _shortest(max(float(units[place]), least), min(float(units[place + 1]), most))
+        remedy = f"set it to {between}, which gives {shares[place]:.0%}"
+    return (
+        f"params.yaml: split.test_size: got {params.test_size:g}, which puts {share:.0%} of {len(hashes):,} rows into "
+        f"the test ({len(units):,} different {by[params.method]}, each on one side alone); {remedy}"
+    )
+
+
+def _shortest(low: float, high: float) -> float:
+    """Return a number above `low` and not above `high` that has few digits."""
+    for digits in range(2, 17):
+        found = round(np.floor(high * 10**digits) / 10**digits, digits)
+        if low < found <= high:
+            return float(found)
+    return high
+
+
+def _by_time(moments: pd.Series, test_size: float) -> Mask:
+    values = _moments(moments)
+    distinct, sizes = np.unique(values, return_counts=True)
+    if len(distinct) == 1:
+        raise UserError(
+            f"params.yaml: split.time_column: {moments.name!r} is {distinct[0]!s} in every row; "
+            "name another column or set split.method to random"
+        )
+    shares = 1 - np.cumsum(sizes)[:-1] / len(values)
+    shares = np.round(shares, 12)
+    usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE)
+    if not usable.any():
+        nearest = shares[np.abs(shares - test_size).argmin()]
+        raise UserError(
+            f"params.yaml: split.time_column: {moments.name!r} has {len(distinct):,} different moments, and the test "
+            f"cannot have {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of the rows (the nearest is {nearest:.1%}); "
+            "name a column with finer moments or set split.method to random"
+        )
+    cut = int(np.flatnonzero(usable)[np.abs(shares[usable] - test_size).argmin()])
+    mask: Mask = values > distinct[cut]
+    return mask
+
+
+def _ends(moments: pd.Series, test: Mask) -> dict[str, str]:
+    values = _moments(moments)
+    shown = (lambda value: str(pd.Timestamp(value))) if values.dtype.kind == "M" else str
+    return {
+        f"{side}_{end}": shown(value)
+        for side, part in (("train", values[~test]), ("test", values[test]))
+        for end, value in (("from", part.min()), ("to", part.max()))
+    }
+
+
+def _moments(moments: pd.Series) -> npt.NDArray[Any]:
+    return moments.to_numpy() if types.is_numeric_dtype(moments.dtype) else _parsed(moments)
+
+
+def _parsed(moments: pd.Series) -> npt.NDArray[np.datetime64]:
+    """Read dates, and text in ISO 8601; one with a zone counts in UTC."""
+    if types.is_datetime64_any_dtype(moments.dtype):
+        return moments.to_numpy("datetime64[us]")
+    parsed = pd.to_datetime(moments, format="ISO8601", errors="coerce", utc=True)
+    wrong = parsed.isna().to_numpy()
+    if wrong.any():
+        raise UserError(
+            f"params.yaml: split.time_column: {moments.name!r} holds {moments.iloc[int(wrong.argmax())]!r}; "
+            "expected dates in ISO 8601 (2024-12-31) or numbers in every row"
+        )
+    return parsed.dt.tz_localize(None).to_numpy("datetime64[us]")

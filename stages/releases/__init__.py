@@ -1,0 +1,1 @@
+"""Decide about releases and write them."""

@@ -1,0 +1,116 @@
+"""Compare a candidate with an earlier model on the same rows, which neither was trained on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from service.contract import Contract
+from service.model import Model
+from stages.errors import NotComparableError
+from stages.prepare import split as _split
+from stages.releases.candidates import Candidate
+from stages.schema import Split
+from stages.scores import intervals, metrics
+from stages.scores import units as _units
+from stages.scores.main_metric import DIGITS, main_metric
+from stages.scores.metrics import Classified, Predicted, Scores
+from stages.scores.units import Units
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An earlier model that a candidate is compared with."""
+
+    folder: str
+    """The folder of its release."""
+    model: Model
+    split: Split | None
+    """Which rows it was trained on; None where that is not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Main metrics on the same rows; `low` and `high` bound the difference, candidate less champion, with 95 %.
+
+    Both are NaN where the rows hold too few independent units for an interval.
+    """
+
+    candidate: float
+    champion: float
+    low: float
+    high: float
+    rows: int = 0
+
+    @property
+    def difference(self) -> float:
+        """Positive if the candidate is better; rounded, so that a tolerance is reached by what it says."""
+        return round(self.candidate - self.champion, DIGITS)
+
+    def describe(self, folder: str) -> str:
+        """Say in words how the candidate compares with the release in `folder`."""
+        certain = f"difference {self.low:+.4f} to {self.high:+.4f}"
+        if np.isnan(self.low):
+            certain = "too few independent units for an interval"
+        return (
+            f"{self.candidate:.4f} against {self.champion:.4f} of release {folder} on the same {self.rows:,} rows "
+            f"({certain})"
+        )
+
+
+def compare_candidate(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: int) -> Comparison:
+    """Score both models on the candidate's test rows that the champion was not trained on.
+
+    Raises NotComparableError if that cannot be known of the rows, or the champion cannot score them.
+    """
+    _check(candidate.model.contract, champion.model.contract, rows)
+    ours = candidate.split
+    if ours is None or champion.split is None:
+        raise NotComparableError("nobody knows any more which rows it was trained on")
+    unseen = rows[_split.unseen_rows(ours, champion.split, rows)]
+    return compare(candidate.model, champion.model, unseen, seed, _units.units(ours, unseen))
+
+
+def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, units: Units | None = None) -> Comparison:
+    """Score both models on `rows`; the interval leaves out the same `units` for both (None: each row is a unit).
+
+    Raises NotComparableError if the champion has another target or other classes, or needs
+    columns that `rows` does not have.
+    """
+    contract = candidate.contract
+    _check(contract, champion.contract, rows)
+    scores = candidate.scores(contract.encode(rows)), _scores(champion, rows, contract)
+    ours, theirs = (_outcome(contract, rows, each) for each in scores)
+    points = [intervals.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
+    if points[0] is None or points[1] is None:
+        raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
+    low, high = intervals.paired_interval(ours, theirs, units or Units("row", np.arange(len(rows))), seed)
+    return Comparison(points[0], points[1], low, high, len(rows))
+
+
+def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
+    if theirs.target != ours.target:
+        raise NotComparableError(f"it predicts {theirs.target!r}, this model {ours.target!r}")
+    if (theirs.task == "regression", set(theirs.classes)) != (ours.task == "regression", set(ours.classes)):
+        raise NotComparableError(f"it knows other classes: {', '.join(map(str, theirs.classes)) or 'none'}")
+    missing = [feature.name for feature in theirs.features if feature.name not in rows]
+    if missing:
+        raise NotComparableError(f"the test rows have no column {missing[0]!r}, which it needs")
+
+
+def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
+    """The champion's scores, classes in the candidate's order."""
+    try:
+        scores: Scores = champion.scores(champion.contract.encode(rows))
+    except (ValueError, TypeError) as error:
+        raise NotComparableError(f"it cannot read the test rows: {error}") from None
+    if not contract.classes:
+        return scores
+    return scores[:, [champion.contract.classes.index(label) for label in contract.classes]]
+
+
+def _outcome(contract: Contract, rows: pd.DataFrame, scores: Scores) -> Classified | Predicted:
+    y_true = rows[contract.target].to_numpy()
+    if contract.classes:
+        return metrics.classified(contract, y_true, scores, [])
+    return Predicted(y_true.astype(np.float64), scores.astype(np.float64))

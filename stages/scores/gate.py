@@ -1,0 +1,33 @@
+"""The gate: a model has to be better than the dummy baseline, by what params.yaml asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.scores import main_metric
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The comparison with the dummy baseline. It depends on the metrics and params alone."""
+
+    metric: str
+    value: float | None
+    baseline: float | None
+    min_gain: float
+
+    @property
+    def refusal(self) -> str:
+        """Why the model does not pass; empty if it passes."""
+        if self.value is None or self.baseline is None:
+            return f"the test rows give no {self.metric}: there are too few, or all are of one class; change the split"
+        # Both are rounded to so many digits, and so is their difference.
+        if round(self.value - self.baseline, main_metric.DIGITS) >= self.min_gain:
+            return ""
+        return f"{self.metric} {self.value:.4f} does not beat the baseline {self.baseline:.4f} by {self.min_gain}"
+
+
+def compare_with_baseline(found: Mapping[str, Any], task: str, min_gain: float) -> Gate:
+    """Compare the main metric of `found`, the content of metrics.json, with the baseline's."""
+    metric = main_metric.main_metric(task)
+    return Gate(metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain)

@@ -1,0 +1,47 @@
+"""Fit the pipeline on the training rows; MLflow gets a copy of what happened."""
+
+import time
+
+import joblib
+import mlflow
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from service.contract import Contract
+from stages import files
+from stages import params as _params
+from stages.entry import log, run, timed
+from stages.estimators import fitting, kinds, progress
+from stages.params import Params
+from stages.runs import fitted, tracking
+from stages.schema import Schema
+
+
+def train(rows: pd.DataFrame, contract: Contract, params: Params, count: progress.Counter | None = None) -> Pipeline:
+    """Fit `params.model` on `rows`; `count` counts the finished trees."""
+    return fitting.fit(rows, contract, params, count)
+
+
+def main() -> None:
+    """Read the training rows, write the fitted pipeline."""
+    params = _params.load(files.PARAMS)
+    contract = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8")).contract
+    rows = pd.read_parquet(files.TRAIN)
+    experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
+    what, count = f"fitting {params.model} on {len(rows):,} rows", progress.Counter()
+    with fitted.start_run(experiment, params) as active:
+        start = time.perf_counter()
+        with timed(what), progress.told(what, count, params.n_estimators), fitted.autologging(rows) as logged:
+            pipeline = train(logged, contract, params, count)
+        mlflow.log_metric("fit_seconds", time.perf_counter() - start)
+        with files.replacing(files.MODEL) as beside:
+            joblib.dump(pipeline, beside, compress=3)
+        with timed(f"logging the model to MLflow at {tracking.shown()}"):
+            fitted.finish(pipeline, contract)
+    if fitting.unconverged(pipeline):
+        log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty makes the fit steadier")
+    log(f"MLflow run {active.info.run_id}")
+
+
+if __name__ == "__main__":
+    run(main)
