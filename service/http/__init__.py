@@ -1,1 +1,1 @@
-"""HTTP around every answer: connections, limits, headers, errors, logs."""
+"""HTTP around every answer: limits, headers, errors, logs."""

@@ -13,15 +13,17 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.http import logs
-from service.http.connections import Connection, State
 from service.model import ArtifactError
 from service.process import channel
 from service.scoring import artifact, memory
 from service.settings import Settings, SettingsError, file_error
 
 _TICKS_PER_BEAT = 10
+_LINGER_SECONDS = 0.25
+"""At a stop: how long connections may still bring the request that was already on its way."""
 
 # What the application's start raises is told where it is known whether a user can mend it.
 _quiet = logging.getLogger("service.lifespan")
@@ -35,7 +37,6 @@ class _Server(uvicorn.Server):
         self, config: uvicorn.Config, ready: Callable[[], None], supervisor: socket.socket | None = None
     ) -> None:
         super().__init__(config)
-        self.server_state: State = State()
         self._ready = ready
         self._supervisor = supervisor
 
@@ -48,10 +49,16 @@ class _Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept what already waits, then stop accepting and answer what is under way."""
-        self.server_state.stopping = True
+        """Accept what already waits, answer what arrives within a moment and close each connection with its answer.
+
+        uvicorn alone would close idle connections at once, and a request that was just arriving would be lost.
+        """
         for listener in sockets or []:
             await self._accept_rest(listener)
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        await asyncio.sleep(_LINGER_SECONDS)
         await super().shutdown(sockets)
 
     async def _accept_rest(self, listener: socket.socket) -> None:
@@ -62,8 +69,8 @@ class _Server(uvicorn.Server):
                 accepted.setblocking(False)  # noqa: FBT003  # the socket module's own signature
                 await loop.connect_accepted_socket(self._make_connection, accepted)
 
-    def _make_connection(self) -> Connection:
-        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _make_connection(self) -> HttpToolsProtocol:
+        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
         if self._supervisor is not None and counter % _TICKS_PER_BEAT == 0:
@@ -164,7 +171,7 @@ def _serve(
 def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Connection,
+        http="httptools",
         ws="none",
         lifespan="on",
         log_config=None,

@@ -24,7 +24,6 @@ from ruamel.yaml import YAML
 from service import model
 from service.app import Api, create_app
 from service.contract import Contract
-from service.http.connections import Connection
 from service.settings import Settings
 from stages.export import __main__ as export
 from stages.params import Params
@@ -272,9 +271,7 @@ def _serve(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[tuple[s
         artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics", **changes)
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(app, http=Connection, log_config=None, lifespan="on", access_log=False, ws="none")
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", access_log=False, ws="none"))
         thread = threading.Thread(target=asyncio.run, args=[server.serve([listener])])
         thread.start()
         while not server.started:
