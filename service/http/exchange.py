@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from service.http.problems import MEDIA_TYPE, Problem
+from service.http.problems import Problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -102,16 +102,8 @@ async def _next(receive: Receive) -> Message:
     return message
 
 
-async def respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    """Send a whole answer."""
+async def respond(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """Send a whole answer with status 200."""
     length = (b"content-length", b"%d" % len(body))
-    start = {"type": "http.response.start", "status": status, "headers": [*headers, length, *SECURITY_HEADERS]}
-    await send(start)
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
-
-
-async def respond_with_problem(send: Send, problem: Problem, request_id: bytes) -> None:
-    """Send an error."""
-    more = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
-    media = (b"content-type", MEDIA_TYPE.encode())
-    await respond(send, problem.status, problem.body(), media, (b"x-request-id", request_id), *more)

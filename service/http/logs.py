@@ -5,6 +5,7 @@ slow terminal or pipe holds no request up. A process that is killed loses the la
 of a second; one that ends writes everything.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -65,7 +66,9 @@ class RequestIds:
 
 
 class AccessLog:
-    """Writes requests in a thread.
+    """Formats a line when a request ends, and writes lines in a thread.
+
+    A burst of lines formatted in the thread would hold up requests meanwhile: both run Python.
 
     Parameters
     ----------
@@ -78,11 +81,13 @@ class AccessLog:
     def __init__(self, stream: TextIO, *, as_json: bool) -> None:
         self._stream = stream
         self._format = _json_line if as_json else _text_line
-        self._waiting: deque[Answered] = deque(maxlen=_KEPT)
+        self._waiting: deque[str] = deque(maxlen=_KEPT)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self.note = self._waiting.append
+
+    def note(self, request: Answered) -> None:
         """Note one request, to be written soon."""
+        self._waiting.append(self._format(request))
 
     def start(self) -> None:
         """Begin to write."""
@@ -106,13 +111,11 @@ class AccessLog:
     def _write(self) -> None:
         lines = []
         while self._waiting:
-            lines.append(self._format(self._waiting.popleft()))
+            lines.append(self._waiting.popleft())
         if lines:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # the reader has gone, or the disk is full: serve on
                 self._stream.write("".join(lines))
                 self._stream.flush()
-            except (OSError, ValueError):  # whoever reads has gone, or the disk is full: serve on
-                return
 
 
 class _Line(msgspec.Struct, gc=False):

@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from service.http.correlation import TRACE
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
+_DETAILS: Final = {
+    404: "There is nothing at this path; /docs lists what there is",
+    405: "This path does not take this method; the header Allow lists those it takes",
+}
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,8 +55,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.members = dict(members or {})
         """Extension members, for clients that look for a protocol's own."""
 
-    def body(self, more: Mapping[str, Any] | None = None) -> bytes:
-        """Give the JSON document, with `more` members, and the request's trace if there is one."""
+    def body(self) -> bytes:
+        """Return the JSON document, with the request's trace if there is one."""
         document: dict[str, Any] = {
             "type": self.type,
             "title": self.title,
@@ -62,4 +68,19 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         trace = TRACE.get()
         if trace is not None:
             document["trace_id"] = trace.trace_id
-        return msgspec.json.encode(document | self.members | dict(more or {}))
+        return msgspec.json.encode(document | self.members)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that tells the caller of an error; what nobody foresaw is a 500 without details."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, _DETAILS.get(error.status_code, str(error.detail)), headers=error.headers)
+    if isinstance(error, RequestValidationError):
+        errors = [
+            FieldError(field=".".join(map(str, each["loc"])), expected=each["msg"], got="something else")
+            for each in error.errors()
+        ]
+        return Problem(422, "The request does not fit", errors=errors)
+    return Problem(500, "The service failed; its log says why")

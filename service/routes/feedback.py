@@ -13,7 +13,7 @@ from service.contract import Contract, Label
 from service.feedback.counts import ContradictionError, FeedbackMetrics, Truth, tally
 from service.feedback.entries import BYTES_AN_ENTRY, Body, Entry, read_json, read_lines
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
-from service.http.exchange import ClientGone, media_type, read_body
+from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
 from service.routes.admin import no_answer
@@ -124,10 +124,7 @@ async def _read(request: Request) -> Body:
     if kind not in {_JSON, NDJSON}:
         raise Problem(415, f"Content-Type must be {_JSON.decode()} or {NDJSON.decode()}")
     limit = min(settings.max_body_bytes, settings.max_instances * BYTES_AN_ENTRY)
-    try:
-        body = await read_body(request.receive, headers, limit)
-    except ClientGone:
-        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
+    body = await read_body(request.receive, headers, limit)
     return (read_json if kind == _JSON else read_lines)(body, settings.max_instances)
 
 

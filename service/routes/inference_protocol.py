@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from service.auth.access import authenticate
-from service.http.exchange import ClientGone, media_type, read_body
+from service.http.exchange import media_type, read_body
 from service.http.problems import Problem
 from service.inputs import explain, extent, tensors
 from service.inputs.explain import Findings, Invalid
@@ -112,10 +112,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     if media_type(headers) not in _MEDIA:
         raise Problem(415, "Content-Type must be application/json, or application/octet-stream with binary tensors")
     settings = request.app.state.settings
-    try:
-        body = await read_body(request.receive, headers, settings.max_body_bytes)
-    except ClientGone:
-        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
+    body = await read_body(request.receive, headers, settings.max_body_bytes)
     length = request.headers.get(_HEADER_LENGTH)
     try:
         wanted, scored = await asyncio.to_thread(_compute, served, body, length, settings.max_instances)

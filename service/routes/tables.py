@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import IO, Final
 
 from service.feedback.prediction_ids import PredictionIds
-from service.http.exchange import SECURITY_HEADERS, Receive, Send, read_pieces
+from service.http.exchange import Receive, Send, read_pieces
 from service.http.problems import SHOWN_ERRORS, Problem
 from service.routes.predict import Table
 from service.routes.table_forms import CSV, NDJSON, Csv, Form, Ndjson
@@ -36,13 +36,11 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     csv.field_size_limit(longest)
 
     def answering(media: bytes, form: type[Form]) -> Table:
-        async def answer(
-            served: Served, receive: Receive, send: Send, request_id: bytes, ids: PredictionIds | None
-        ) -> int:
+        async def answer(served: Served, receive: Receive, send: Send, ids: PredictionIds | None) -> int:
             with _room(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
                 rows = await _score(form(served, ids), receive, out, longest, turns)
                 out.flush()  # before the answer has begun: the disk may be full by its last bytes
-                await _send(send, media, served, request_id, out)
+                await _send(send, media, served, out)
             return rows
 
         return answer
@@ -95,15 +93,13 @@ async def _score_block(form: Form, block: bytes, out: IO[bytes]) -> None:
         raise form.findings.problem()
 
 
-async def _send(send: Send, media: bytes, served: Served, request_id: bytes, out: IO[bytes]) -> None:
+async def _send(send: Send, media: bytes, served: Served, out: IO[bytes]) -> None:
     length = out.tell()
     out.seek(0)
     headers = [
         (b"content-type", media),
         (b"content-length", b"%d" % length),
-        (b"x-request-id", request_id),
         (b"x-model-version", served.version.encode()),
-        *SECURITY_HEADERS,
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     while length > 0:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from service.auth.access import access_of
-from service.http.exchange import ClientGone, media_type, read_body
+from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.users.rules import lookup_name
 
@@ -80,14 +80,11 @@ async def token(request: Request, response: Response) -> Token:
 
 
 async def read_small_body(request: Request, kind: bytes) -> bytes:
-    """Read a body of this media type; Problem for another one, or one that is too large, too slow or cut off."""
+    """Read a body of this media type; Problem for another one, or one that is too large or too slow."""
     headers = dict(request.scope["headers"])
     if media_type(headers) != kind:
         raise Problem(415, f"Content-Type must be {kind.decode()}")
-    try:
-        return await read_body(request.receive, headers, MAX_BODY_BYTES)
-    except ClientGone:
-        raise Problem(400, "The body broke off") from None  # for the log; nobody is there to read it
+    return await read_body(request.receive, headers, MAX_BODY_BYTES)
 
 
 async def read_struct(request: Request, form: type[Read]) -> Read:

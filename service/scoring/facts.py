@@ -4,6 +4,7 @@ import contextlib
 import platform
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,7 @@ _SKIPPED: Final = ("baseline_", "training_", "latency_")
 IN_PROGRESS: Final = Family("http_requests_in_progress", "Requests begun and not yet answered.", kind="gauge")
 
 
-class InProgress:
+class InProgress(AbstractContextManager[None]):
     """Requests under way, of all workers together; used as a context, in the event loop's thread."""
 
     def __init__(self, counters: Counters) -> None:
