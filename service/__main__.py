@@ -1,10 +1,8 @@
 """``python -m service``: serve the current release, as configured in the environment and .env."""
 
 import argparse
-import os
 import sys
 
-from service import env_file
 from service.process import workers
 from service.process.channel import StartError
 from service.settings import Settings, SettingsError
@@ -14,7 +12,7 @@ def main() -> int:
     """Serve until a signal; return the exit status."""
     argparse.ArgumentParser(prog="python -m service", description=__doc__).parse_args()
     try:
-        workers.run(Settings.from_environment(env_file.read(os.environ)))
+        workers.run(Settings.load())
     except (SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
         return 1

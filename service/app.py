@@ -63,7 +63,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     counters = Counters(folder)
     events = EventMetrics(counters)
     access = Access(settings, events.count_outcome)
-    traces = tracing.start(settings)
+    traces = tracing.start()
     serving = Serving(loaded or artifact.load(settings), counters, traces.served if traces else Served)
     truths = FeedbackMetrics(counters, serving.current.version)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))

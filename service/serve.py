@@ -3,26 +3,31 @@
 import argparse
 import json
 import os
+import secrets
 import sys
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from service import env_file, release
+from service import release
 from service.process import workers
 from service.process.channel import StartError
 from service.release import ReleaseError
-from service.settings import ROOT, Settings, SettingsError
+from service.settings import ROOT, Settings, SettingsError, env_file
+
+TO_REPLACE: Final = "replace-this"
+"""How the example's values begin for which everyone draws their own."""
+SECRET_BYTES: Final = 32
 
 
-def main(environ: Mapping[str, str] = os.environ) -> int:
+def main() -> int:
     """Write .env where there is none, serve until a signal; return the exit status."""
     argparse.ArgumentParser(prog="python -m service.serve", description=__doc__).parse_args()
-    path = env_file.path_of(environ)
+    path = env_file()
     try:
         if not path.exists():
-            env_file.write(path, (ROOT / ".env.example").read_text(encoding="utf-8"))
+            write_env_file(path, (ROOT / ".env.example").read_text(encoding="utf-8"))
             _say(f"Wrote {path} with fresh secrets; only you can read it.")
-        settings = Settings.from_environment(env_file.read(environ))
+        settings = Settings.load()
         workers.run(settings, lambda serving: _say(instructions(serving, path)))
     except (OSError, ReleaseError, SettingsError, StartError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
@@ -30,6 +35,27 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except KeyboardInterrupt:  # before there was anything to stop
         return 130
     return 0
+
+
+def write_env_file(path: Path, example: str) -> None:
+    """Write `example` to `path`, readable by its owner alone, and draw a value for each secret.
+
+    Raises FileExistsError if there is one already.
+    """
+    lines = [_draw(line) for line in example.splitlines()]
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(file, "w", encoding="utf-8") as written:
+            written.write("\n".join([*lines, ""]))
+        os.link(beside, path)  # unlike a rename it replaces nothing
+    finally:
+        beside.unlink()
+
+
+def _draw(line: str) -> str:
+    name, _, value = line.partition("=")
+    return f"{name}={secrets.token_urlsafe(SECRET_BYTES)}" if value.startswith(TO_REPLACE) else line
 
 
 def instructions(settings: Settings, path: Path) -> str:

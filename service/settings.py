@@ -1,32 +1,45 @@
-"""What the service is told by its environment, checked before anything starts."""
+"""Settings from environment variables and `.env`, checked before anything starts."""
 
-from collections.abc import Mapping
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.release import DEFAULT_FOLDER, MAX_BYTES
 
 ROOT: Final = Path(__file__).parent.parent
-EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # what .env.example says, refused here
+EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # the value in .env.example, refused here
 EXAMPLE_PASSWORD: Final = "replace-this-by-a-password"  # noqa: S105  # likewise
 MIN_SECRET_BYTES: Final = 32
 REPLACED: Final = ("LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH")
 """Variables of earlier versions, which RELEASES replaces."""
 
+_log = logging.getLogger(__name__)
+
 
 class SettingsError(Exception):
-    """The environment does not fit: one line that names the variable and says what to do."""
+    """A setting is wrong: one line that names the variable and says what to do."""
+
+
+def env_file() -> Path:
+    """Return the file that ENV_FILE names, or .env in the repository's root."""
+    return Path(os.environ.get("ENV_FILE") or ROOT / ".env")
+
+
+def file_error(error: OSError) -> str:
+    """Return the file's name, if the error has one, and what is wrong with it."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _from_root(value: Any) -> Any:
     return ROOT / value if isinstance(value, str | Path) else value
-
-
-def file_error(error: OSError) -> str:
-    """Tell which file it was about, where it says so."""
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def _check_strength(secret: SecretStr) -> None:
@@ -42,13 +55,13 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """The service's settings; each field is the environment variable of the same name in capitals.
 
     A relative path counts from the repository's root.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     secret_key: SecretStr
     """Signs tokens; at least 32 bytes."""
@@ -105,8 +118,6 @@ class Settings(BaseModel):
     """What GET /metrics wants as a bearer token, at least 32 bytes; without it everyone may read the metrics."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
-    otel: dict[str, str] = {}
-    """Variables of OpenTelemetry, by their own names: every one that begins with OTEL_."""
 
     @model_validator(mode="after")
     def _check_argon2(self) -> "Settings":
@@ -129,38 +140,53 @@ class Settings(BaseModel):
         return self
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings; an empty variable counts as not set.
+    def load(cls, **known: Any) -> "Settings":
+        """Read the environment, then .env; what is `known` overrides both, and an empty variable counts as not set.
 
-        A secret may stand in a file: ``SECRET_KEY_FILE`` names it, as Docker and Kubernetes mount them.
+        A secret may be in a file that ``SECRET_KEY_FILE`` names, as Docker and Kubernetes mount them. OpenTelemetry's
+        variables in .env go into the process's environment, the only place where its SDK looks.
+
         Raises SettingsError with one line that names the variable.
         """
+        path = env_file()
+        in_file = _read_env_file(path)
+        variables = in_file | {name: value for name, value in os.environ.items() if value}
         for name in REPLACED:
-            if environ.get(name):
+            if name in variables:
                 raise SettingsError(f"{name} has no effect any more; remove it, and set RELEASES to the release folder")
-        values: dict[str, Any] = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
-        values["otel"] = {name: value for name, value in environ.items() if name.startswith("OTEL_") and value}
-        for name in cls.model_fields:
-            path = environ.get(f"{name.upper()}_FILE")
-            if path and _is_secret(cls, name):
-                if name in values:
-                    raise SettingsError(f"{name.upper()} and {name.upper()}_FILE are both set; keep one")
-                values[name] = _read_secret(f"{name.upper()}_FILE", path)
+        os.environ.update({name: value for name, value in variables.items() if name.startswith("OTEL_")})
         try:
-            return cls.model_validate(values)
+            return cls(_env_file=path, **dict(_read_secrets(cls, variables)) | known)
         except ValidationError as error:
             raise SettingsError("; ".join(_explain(each) for each in error.errors())) from None
 
 
-def _is_secret(cls: type[Settings], name: str) -> bool:
-    return cls.model_fields[name].annotation in (SecretStr, SecretStr | None)
-
-
-def _read_secret(name: str, path: str) -> str:
+def _read_env_file(path: Path) -> dict[str, str]:
+    """Return the file's variables; an absent .env is empty, a file that ENV_FILE names must be there."""
+    if not path.exists() and not os.environ.get("ENV_FILE"):
+        return {}
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{name}: cannot read {path}: {error}") from None
+        text = StringIO(path.read_text(encoding="utf-8"))
+        if stat.S_ISREG(mode := path.stat().st_mode) and mode & stat.S_IROTH:
+            _log.warning("everyone on this machine can read the secrets in %s; run `chmod 600 %s`", path, path)
+        return {name: value for name, value in dotenv_values(stream=text).items() if value}
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8; write it anew from .env.example") from None
+
+
+def _read_secrets(cls: type[Settings], variables: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield field and value of each secret that is in a file of its own."""
+    for field, info in cls.model_fields.items():
+        name = f"{field.upper()}_FILE"
+        if name in variables and info.annotation in (SecretStr, SecretStr | None):
+            if field.upper() in variables:
+                raise SettingsError(f"{field.upper()} and {name} are both set; keep one")
+            try:
+                yield field, Path(variables[name]).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{name}: cannot read {variables[name]}: {error}") from None
 
 
 def _explain(error: Any) -> str:

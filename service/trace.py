@@ -9,17 +9,16 @@ came back, is in the users database.
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import select
 
-from service import env_file, release
+from service import release
 from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
 from service.release import Release, ReleaseError
 from service.settings import ROOT, Settings, SettingsError
@@ -35,13 +34,13 @@ class TraceError(Exception):
     """Nothing can be told; one line that says why and what to do."""
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is known as JSON; a user's mistake becomes one line on stderr and status 1."""
     parser = argparse.ArgumentParser(prog="python -m service.trace", description="Tell where a prediction came from.")
     parser.add_argument("id", help="from POST /predict?ids=true")
     asked = parser.parse_args(arguments)
     try:
-        settings = Settings.from_environment(env_file.read(environ))
+        settings = Settings.load()
         prediction = PredictionIds(settings).read_expired(asked.id)
         told = trace(prediction, settings, ROOT)
     except (PredictionIdError, ReleaseError, SettingsError, TraceError) as error:

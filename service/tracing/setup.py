@@ -6,11 +6,9 @@ traced is chosen once, at the start, by the objects that the service is put toge
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from service.settings import Settings, SettingsError
+from service.settings import SettingsError
 
 if TYPE_CHECKING:
     from service.tracing.spans import Tracing
@@ -20,12 +18,12 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _PROTOCOL: Final = "http/protobuf"
 
 
-def start(settings: Settings) -> "Tracing | None":
+def start() -> "Tracing | None":
     """Make ready to trace; None if traces are not wanted.
 
     Raises SettingsError if they are and cannot be had.
     """
-    variables = settings.otel
+    variables = os.environ
     named = next((name for name in ENDPOINTS if variables.get(name)), None)
     if named is None or variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
@@ -36,30 +34,14 @@ def start(settings: Settings) -> "Tracing | None":
     name = next((name for name in _PROTOCOLS if variables.get(name)), None)  # the one for traces overrides the other
     if name is not None and variables[name] != _PROTOCOL:
         raise SettingsError(f"{name} is {variables[name]!r}; only {_PROTOCOL} is sent, to port 4318 as a rule")
-    with as_environment(variables):
-        try:
-            from service.tracing import spans  # noqa: PLC0415  # 0.1 s and 12 MB that others do without
-        except ImportError as error:
-            raise SettingsError(
-                f"{named} is set, but OpenTelemetry's SDK is not installed; install it with `.venv/bin/python -m pip "
-                "install --no-deps --require-hashes -r requirements/tracing.txt`, or unset the variable"
-            ) from error
-        try:
-            return spans.start()
-        except ValueError as error:
-            raise SettingsError(f"OpenTelemetry refuses a variable that begins with OTEL_: {error}") from error
-
-
-@contextmanager
-def as_environment(variables: dict[str, str]) -> Iterator[None]:
-    """Let the SDK, which reads the process's environment alone, see what .env says as well."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        from service.tracing import spans  # noqa: PLC0415  # 0.1 s and 12 MB that others do without
+    except ImportError as error:
+        raise SettingsError(
+            f"{named} is set, but OpenTelemetry's SDK is not installed; install it with `.venv/bin/python -m pip "
+            "install --no-deps --require-hashes -r requirements/tracing.txt`, or unset the variable"
+        ) from error
+    try:
+        return spans.start()
+    except ValueError as error:
+        raise SettingsError(f"OpenTelemetry refuses a variable that begins with OTEL_: {error}") from error

@@ -10,9 +10,8 @@ import getpass
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from service import env_file
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts
 from service.users.database import Database
@@ -21,12 +20,12 @@ from service.users.passwords import Passwords
 from service.users.rules import SCOPES, Account, AccountError, LastAdminError
 
 
-def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake becomes one line on stderr and exit status 1."""
     asked = _parser().parse_args(arguments)
     where = "DATABASE_URL"
     try:
-        settings = _settings(environ)
+        settings = _settings()
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
             where = database.where
             accounts = Accounts(database, Passwords(settings))
@@ -68,11 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(environ: Mapping[str, str]) -> Settings:
-    told = env_file.read(environ)
+def _settings() -> Settings:
     # Users are managed without the key that signs tokens; any will do.
-    any_key = {} if told.get("SECRET_KEY_FILE") else {"SECRET_KEY": secrets.token_hex(32)}
-    return Settings.from_environment(any_key | told)
+    return Settings.load(secret_key=secrets.token_hex(32))
 
 
 def _run(asked: argparse.Namespace, accounts: Accounts) -> None:

@@ -1,11 +1,13 @@
 """Small artifacts, and folders with releases of them, as the pipeline leaves them."""
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -175,3 +177,9 @@ def written(folder: Path) -> Root:
     made = Root(folder)
     made.write(onnx_bytes())
     return made
+
+
+def load_settings(variables: dict[str, str]) -> Settings:
+    """Load settings from these variables alone."""
+    with patch.dict(os.environ, {"ENV_FILE": os.devnull, **variables}, clear=True):
+        return Settings.load()

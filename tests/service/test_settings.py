@@ -4,24 +4,25 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import EXAMPLE_SECRET, ROOT, Settings, SettingsError
+from service.settings import EXAMPLE_SECRET, ROOT, SettingsError
+from tests.service.artifacts import load_settings
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 
 
 def test_only_the_secret_has_no_default() -> None:
-    settings = Settings.from_environment({"SECRET_KEY": SECRET})
+    settings = load_settings({"SECRET_KEY": SECRET})
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.releases == ROOT / "models/releases"
 
 
 def test_every_field_is_read_from_the_variable_of_its_name_and_others_are_not_looked_at() -> None:
-    settings = Settings.from_environment({"SECRET_KEY": SECRET, "PORT": "9000", "LOG_FORMAT": "json", "EDITOR": "vi"})
+    settings = load_settings({"SECRET_KEY": SECRET, "PORT": "9000", "LOG_FORMAT": "json", "EDITOR": "vi"})
     assert (settings.port, settings.log_format) == (9000, "json")
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert Settings.from_environment({"SECRET_KEY": SECRET, "PORT": "", "ADMIN_USERNAME": ""}).admin_username is None
+    assert load_settings({"SECRET_KEY": SECRET, "PORT": "", "ADMIN_USERNAME": ""}).admin_username is None
 
 
 @pytest.mark.parametrize(
@@ -56,36 +57,36 @@ def test_what_does_not_fit_is_told_in_one_line_that_names_the_variable(
     environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{message}") as told:
-        Settings.from_environment(environment)
+        load_settings(environment)
     assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("variable", ["SECRET_KEY", "PORT"])
 def test_no_value_is_told(variable: str) -> None:
     with pytest.raises(SettingsError) as told:
-        Settings.from_environment({"SECRET_KEY": SECRET, variable: "hunter2"})
+        load_settings({"SECRET_KEY": SECRET, variable: "hunter2"})
     assert "hunter2" not in str(told.value)
 
 
 def test_secrets_are_not_shown() -> None:
     values = {"SECRET_KEY": SECRET, "ADMIN_PASSWORD": "hunter2", "DATABASE_URL": "postgresql://me:hunter2@db/users"}
-    assert not {SECRET, "hunter2"} & set(repr(Settings.from_environment(values)).replace(":", " ").split())
-    assert "hunter2" not in repr(Settings.from_environment(values))
+    assert not {SECRET, "hunter2"} & set(repr(load_settings(values)).replace(":", " ").split())
+    assert "hunter2" not in repr(load_settings(values))
 
 
 def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET + "\n")
-    settings = Settings.from_environment({"SECRET_KEY_FILE": str(tmp_path / "key")})
+    settings = load_settings({"SECRET_KEY_FILE": str(tmp_path / "key")})
     assert settings.secret_key.get_secret_value() == SECRET
 
 
 def test_a_relative_folder_of_releases_counts_from_the_root() -> None:
-    settings = Settings.from_environment({"SECRET_KEY": SECRET, "RELEASES": "shared/releases"})
+    settings = load_settings({"SECRET_KEY": SECRET, "RELEASES": "shared/releases"})
     assert settings.releases == ROOT / "shared/releases"
 
 
 @pytest.mark.parametrize("name", ["LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH"])
 def test_a_variable_of_an_earlier_version_is_refused_with_the_one_that_replaces_it(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} has no effect any more; remove it, and set RELEASES"):
-        Settings.from_environment({"SECRET_KEY": SECRET, name: "models/model.onnx"})
-    Settings.from_environment({"SECRET_KEY": SECRET, name: ""})
+        load_settings({"SECRET_KEY": SECRET, name: "models/model.onnx"})
+    load_settings({"SECRET_KEY": SECRET, name: ""})

@@ -1,18 +1,19 @@
 """From a prediction's id back to release, commit, parameters, data and reports."""
 
 import json
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from service import trace
 from service.feedback.prediction_ids import PredictionIds
 from service.release import RELEASE_FILE, Registry
-from service.settings import Settings
-from tests.service.artifacts import Root, metrics_json, onnx_bytes
+from tests.service.artifacts import Root, load_settings, metrics_json, onnx_bytes
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -42,13 +43,18 @@ def environment(root: Root) -> dict[str, str]:
 
 
 def made(root: Root, version: str) -> str:
-    ids = PredictionIds(Settings.from_environment(environment(root)))
+    ids = PredictionIds(load_settings(environment(root)))
     (text,) = ids.make(version, [("yes", 0.75, True)])
     return text
 
 
+def run(root: Root, text: str) -> int:
+    with patch.dict(os.environ, environment(root)):
+        return trace.main([text])
+
+
 def told(root: Root, version: str, capsys: pytest.CaptureFixture[str]) -> Any:
-    assert trace.main([made(root, version)], environment(root)) == 0
+    assert run(root, made(root, version)) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -98,7 +104,7 @@ def test_what_cannot_be_told_is_said_in_one_line(
 ) -> None:
     root, _ = repository
     said = f"error: {root.releases}: no release has the model 0000" if version else "error: It is cut off or changed"
-    assert trace.main([made(root, version) if version else "nonsense"], environment(root)) == 1
+    assert run(root, made(root, version) if version else "nonsense") == 1
     error = capsys.readouterr().err
     assert error.startswith(said)
     assert error.count("\n") == 1
@@ -110,5 +116,5 @@ def test_a_damaged_history_is_said_in_one_line(
     root, (first, _) = repository
     path = root.current / RELEASE_FILE
     path.write_text("{")
-    assert trace.main([made(root, first)], environment(root)) == 1
+    assert run(root, made(root, first)) == 1
     assert capsys.readouterr().err.startswith(f"error: {path}: is damaged")

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -29,7 +31,8 @@ def traced(start: Callable[..., Any], collector: Collector) -> Any:
 def make_traced(start: Callable[..., Any], collector: Collector) -> Any:
     """Give an API that sends its spans every 10 ms, and the collector forgets what came before."""
     collector.spans.clear()
-    return start(otel={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10"})
+    with patch.dict(os.environ, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10"}):
+        return start()
 
 
 def test_a_prediction_is_a_span_with_its_steps_one_after_another_inside(traced: Any, collector: Collector) -> None:
@@ -180,15 +183,15 @@ def test_standard_variables_name_the_service_and_choose_the_sample(
     start: Callable[..., Any], collector: Collector
 ) -> None:
     collector.spans.clear()
-    service = start(
-        otel={
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc",
-            "OTEL_BSP_SCHEDULE_DELAY": "10",
-            "OTEL_SERVICE_NAME": "scores",
-            "OTEL_TRACES_SAMPLER": "parentbased_always_off",
-        }
-    )
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc",
+        "OTEL_BSP_SCHEDULE_DELAY": "10",
+        "OTEL_SERVICE_NAME": "scores",
+        "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+    }
+    with patch.dict(os.environ, variables):
+        service = start()
     service.client.get("/health/live")
     service.client.get("/health/ready", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
     assert collector.one("GET /health/ready").resource["service.name"] == "scores"

@@ -9,86 +9,85 @@ from pathlib import Path
 
 import pytest
 
-from service import env_file
-from service.serve import instructions
+from service.serve import instructions, write_env_file
 from service.settings import ROOT, Settings, SettingsError
-from tests.service.artifacts import SECRET, Root, md5_of, onnx_bytes
+from tests.service.artifacts import SECRET, Root, load_settings, md5_of, onnx_bytes
 from tests.service.processes import START_SECONDS, Service, paste, wait_for
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 
 
+def load(path: Path, **variables: str) -> Settings:
+    return load_settings({"ENV_FILE": str(path), **variables})
+
+
 def test_every_secret_of_the_example_is_drawn_anew(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        env_file.write(tmp_path / name, EXAMPLE)
-    one, two = (env_file.read({"ENV_FILE": str(tmp_path / name)}) for name in ("one", "two"))
+        write_env_file(tmp_path / name, EXAMPLE)
+    one, two = (load(tmp_path / name) for name in ("one", "two"))
 
-    assert {name for name in one if one[name] != two.get(name)} == {"SECRET_KEY", "ADMIN_PASSWORD", "ENV_FILE"}
+    assert one.secret_key != two.secret_key
+    assert one.admin_password != two.admin_password
     written = (tmp_path / "one").read_text().splitlines()
     assert [line for line in written if "replace-this" in line and not line.startswith("#")] == []
-    Settings.from_environment(one)
 
 
-def test_the_file_is_its_owner_s_alone_and_comes_whole(tmp_path: Path) -> None:
-    env_file.write(tmp_path / ".env", EXAMPLE)
+def test_the_env_file_is_readable_by_its_owner_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    write_env_file(tmp_path / ".env", EXAMPLE)
 
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir()] == [".env"]
 
 
-def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+def test_an_existing_env_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=1\n")
 
     with pytest.raises(FileExistsError):
-        env_file.write(tmp_path / ".env", EXAMPLE)
+        write_env_file(tmp_path / ".env", EXAMPLE)
 
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [(".env", "PORT=1\n")]
 
 
-def test_the_environment_counts_more_than_the_file(tmp_path: Path) -> None:
-    (tmp_path / ".env").touch(mode=0o600)
-    (tmp_path / ".env").write_text("PORT=1\nHOST='$HOME'\n")
+def test_the_environment_overrides_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"SECRET_KEY={SECRET}\nPORT=1\nHOST='$HOME'\nMAX_INSTANCES=7\n")
 
-    found = env_file.read({"ENV_FILE": str(tmp_path / ".env"), "PORT": "2"})
+    found = load(tmp_path / ".env", PORT="2", MAX_INSTANCES="")
 
-    assert (found["PORT"], found["HOST"]) == ("2", "$HOME")
+    assert (found.port, found.host, found.max_instances) == (2, "$HOME", 7)
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o640, False), (0o600, False)])
-def test_a_file_that_everyone_can_read_is_warned_of(
+def test_an_env_file_that_everyone_can_read_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
 ) -> None:
     path = tmp_path / ".env"
     path.write_text("PORT=1\n")
     path.chmod(mode)
 
-    env_file.read({"ENV_FILE": str(path)})
+    load(path, SECRET_KEY=SECRET)
 
     assert (f"`chmod 600 {path}`" in caplog.text) == warned
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_env_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"HOST=\xe9\n")
 
     with pytest.raises(SettingsError, match=re.escape(str(tmp_path / ".env"))):
-        env_file.read({"ENV_FILE": str(tmp_path / ".env")})
+        load(tmp_path / ".env")
 
 
-def test_a_line_that_is_no_setting_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PORT=1\nHOST 127.0.0.1 'x\n")
+def test_a_line_that_is_no_setting_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / ".env").write_text(f"SECRET_KEY={SECRET}\nHOST 127.0.0.1 'x\n")
 
-    with pytest.raises(SettingsError, match=re.escape(f"{tmp_path / '.env'}: line 2 is not")):
-        env_file.read({"ENV_FILE": str(tmp_path / ".env")})
+    load(tmp_path / ".env")
+
+    assert "could not parse statement starting at line 2" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["", "nowhere/.env"])
-def test_a_file_that_is_named_has_to_be_there(tmp_path: Path, name: str) -> None:
+def test_an_env_file_that_is_named_and_missing_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="cannot read"):
-        env_file.read({"ENV_FILE": str(tmp_path / name)})
-
-
-def test_an_empty_name_of_the_file_counts_as_not_set() -> None:
-    assert env_file.path_of({"ENV_FILE": ""}) == ROOT / ".env"
+        load(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_a_password_that_sed_does_not_find_is_to_be_filled_in(tmp_path: Path, wr
     (tmp_path / ".env").write_text(written, newline="")
     named = {"ADMIN_USERNAME": "anna", "ADMIN_PASSWORD": "correct horse"}
 
-    said = instructions(Settings.from_environment(root.environment() | named), tmp_path / ".env")
+    said = instructions(load_settings(root.environment() | named), tmp_path / ".env")
 
     assert ("sed -n" in said, told in said) == (not told, True)
 
@@ -117,7 +116,7 @@ def test_without_an_admin_it_says_how_users_come(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.write(onnx_bytes())
 
-    said = instructions(Settings.from_environment(root.environment()), tmp_path / ".env")
+    said = instructions(load_settings(root.environment()), tmp_path / ".env")
 
     assert "`python -m service.users add NAME`" in said
     assert "None" not in said
@@ -125,7 +124,7 @@ def test_without_an_admin_it_says_how_users_come(tmp_path: Path) -> None:
 
 def test_the_example_s_own_password_is_refused() -> None:
     with pytest.raises(SettingsError, match="ADMIN_PASSWORD is the one of"):
-        Settings.from_environment({"SECRET_KEY": SECRET, "ADMIN_PASSWORD": "replace-this-by-a-password"})
+        load_settings({"SECRET_KEY": SECRET, "ADMIN_PASSWORD": "replace-this-by-a-password"})
     assert "ADMIN_PASSWORD=replace-this-by-a-password\n" in EXAMPLE
 
 

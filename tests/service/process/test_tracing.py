@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from service.settings import Settings, SettingsError
+from service.settings import SettingsError
 from service.tracing import setup as tracing
-from tests.service.artifacts import SECRET, Root, written
+from tests.service.artifacts import Root, written
 from tests.service.collector import Collector, collecting
 from tests.service.processes import BODY, Service, environment, fails, free_port, running, wait_for
 
@@ -31,17 +33,18 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-def settings(**variables: str) -> Settings:
-    return Settings.from_environment({"SECRET_KEY": SECRET, **variables})
+def start(**variables: str) -> Any:
+    with patch.dict(os.environ, variables):
+        return tracing.start()
 
 
 def test_without_a_collector_nothing_is_traced() -> None:
-    assert tracing.start(settings()) is None
+    assert start() is None
 
 
 @pytest.mark.parametrize("variables", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}, {ENDPOINT: ""}])
 def test_what_switches_opentelemetry_off_switches_traces_off(variables: dict[str, str]) -> None:
-    assert tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:4318", **variables})) is None
+    assert start(**{ENDPOINT: "http://127.0.0.1:4318", **variables}) is None
 
 
 @pytest.mark.parametrize(
@@ -56,27 +59,19 @@ def test_what_switches_opentelemetry_off_switches_traces_off(variables: dict[str
 )
 def test_what_cannot_be_sent_to_is_refused_by_its_name(variables: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        tracing.start(settings(**variables))
+        start(**variables)
 
 
 def test_the_protocol_for_traces_overrides_the_one_for_all(root: Root) -> None:
     protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
-    made = tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:9", **protocols}))
+    made = start(**{ENDPOINT: "http://127.0.0.1:9", **protocols})
     assert made is not None
     made.stop()
 
 
 def test_what_the_sdk_refuses_is_told_in_a_line() -> None:
     with pytest.raises(SettingsError, match="OpenTelemetry refuses a variable that begins with OTEL_"):
-        tracing.start(settings(**{ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}))
-
-
-def test_the_environment_is_afterwards_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "outside")
-    with tracing.as_environment({"OTEL_SERVICE_NAME": "inside", "OTEL_BSP_SCHEDULE_DELAY": "10"}):
-        assert (os.environ["OTEL_SERVICE_NAME"], os.environ["OTEL_BSP_SCHEDULE_DELAY"]) == ("inside", "10")
-    assert os.environ["OTEL_SERVICE_NAME"] == "outside"
-    assert "OTEL_BSP_SCHEDULE_DELAY" not in os.environ
+        start(**{ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"})
 
 
 @pytest.mark.slow
@@ -84,7 +79,7 @@ def test_a_service_without_traces_imports_no_part_of_opentelemetry_that_makes_an
     # Its interface alone comes with FastAPI.
     code = (
         "import os, sys; from service.app import create_app; from service.settings import Settings; "
-        "create_app(Settings.from_environment(os.environ)); "
+        "create_app(Settings.load()); "
         "wanted = {'opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing.spans', 'requests'}; "
         "print(sorted(wanted & {*sys.modules}))"
     )

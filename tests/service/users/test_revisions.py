@@ -164,13 +164,14 @@ def test_a_login_imports_no_sqlalchemy(sqlite_accounts: Accounts) -> None:
         "ARGON2_MEMORY_KIB": "8",
         "ARGON2_PARALLELISM": "1",
     }
+    environment |= {"ENV_FILE": "/dev/null", "PATH": os.environ["PATH"]}
     program = f"""
 import asyncio, sys
 from service.auth.access import Access
 from service.settings import Settings
 
 async def log_in():
-    access = Access(Settings.from_environment({environment}))
+    access = Access(Settings.load())
     await access.start()
     grant = await access.logins.token("anna", {PASSWORD!r}, "", "127.0.0.1")
     await access.stop()
@@ -179,7 +180,7 @@ async def log_in():
 sys.exit(asyncio.run(log_in()) != "anna" or "sqlalchemy" in sys.modules)
 """
 
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=environment).returncode == 0
 
 
 def test_a_missing_table_of_feedback_takes_no_writes(

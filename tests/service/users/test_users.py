@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -86,7 +87,8 @@ def test_a_file_that_is_no_users_database_is_named(tmp_path: Path) -> None:
 
 
 def command_line(url: str, *arguments: str) -> None:
-    main(arguments, {**CHEAP, "DATABASE_URL": url})
+    with patch.dict(os.environ, {**CHEAP, "DATABASE_URL": url}):
+        main(arguments)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +125,15 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert revisions.changes(since=-1) == before
 
 
-def test_the_database_is_the_one_that_the_services_env_file_names(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+def test_the_database_is_the_one_that_the_services_env_file_names(
+    sqlite_accounts: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sqlite_accounts.add("anna", PASSWORD)
     (tmp_path / "env").write_text(f"DATABASE_URL={sqlite_accounts.where}\n", encoding="utf-8")
 
-    main(["disable", "anna"], {"ENV_FILE": str(tmp_path / "env")})
+    monkeypatch.setenv("ENV_FILE", str(tmp_path / "env"))
+
+    main(["disable", "anna"])
 
     assert [each.disabled for each in sqlite_accounts.list()] == [True]
 
@@ -139,7 +145,8 @@ def test_a_database_that_is_down_is_one_line(tmp_path: Path) -> None:
 
 def test_users_are_managed_without_the_key_that_a_file_holds(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("k" * 32, encoding="utf-8")
-    main(["migrate"], CHEAP | {"DATABASE_URL": sqlite_url, "SECRET_KEY_FILE": str(tmp_path / "key")})
+    with patch.dict(os.environ, {"SECRET_KEY_FILE": str(tmp_path / "key")}):
+        command_line(sqlite_url, "migrate")
 
 
 def on_terminal(url: str, answers: list[bytes], *arguments: str) -> tuple[int, bytes]:
