@@ -171,8 +171,8 @@ def test_a_password_in_the_address_is_not_shown(server: str, monkeypatch: pytest
 
 
 def test_one_process_of_a_repository_at_a_time_is_inside(tmp_path: Path) -> None:
-    waiting = "from stages import _tracking\nwith tracking.alone('registry'): print('inside', flush=True)"
-    environment = dict(os.environ) | {"PYTHONPATH": str(Path(tracking.__file__).parents[2])}
+    waiting = "from stages.runs import tracking\nwith tracking.alone('registry'): print('inside', flush=True)"
+    environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     with tracking.alone("registry"):
         other = subprocess.Popen([sys.executable, "-c", waiting], env=environment, stdout=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -192,7 +192,7 @@ def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_two_clones_may_begin_one_store_at_the_same_moment(tmp_path: Path) -> None:
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/shared.db", "PYTHONPATH": str(ROOT)}
-    begin = "from stages import _tracking\nprint(tracking.connect('flights'))"
+    begin = "from stages.runs import tracking\nprint(tracking.connect('flights'))"
     clones = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
