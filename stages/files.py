@@ -10,6 +10,8 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 DEMO = Path("data/raw/flights.parquet")
+TYPED = Path("data/typed.parquet")
+"""The raw table as `validate` read it, with the types of its columns."""
 TRAIN = Path("data/prepared/train.parquet")
 TEST = Path("data/prepared/test.parquet")
 SCHEMA = Path("data/prepared/schema.json")

@@ -19,7 +19,7 @@ from stages.prepare.rare import in_words as describe_rare
 from stages.prepare.review import review
 from stages.prepare.split import column_of, describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
-from stages.table import reader
+from stages.table.typed import read_typed
 
 MIN_ROWS = 20
 _SHOWN_CLASSES = 10
@@ -164,7 +164,7 @@ def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list
 def main() -> None:
     """Read the table, write the prepared rows and the schema."""
     params = _params.load(files.PARAMS)
-    table, reading = reader.read_table(params.data)
+    table, reading = read_typed(files.TYPED)
     train, test, schema = prepare(table, params, reading)
     for path, rows in ((files.TRAIN, train), (files.TEST, test)):
         with files.replacing(path) as beside:

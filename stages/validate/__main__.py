@@ -13,6 +13,7 @@ from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.params import Params
 from stages.table import reader
+from stages.table.typed import write_typed
 from stages.validate import expectations, report
 from stages.validate import suite as _suite
 from stages.validate.outcomes import Outcome, as_json, failures, found, shortened
@@ -113,7 +114,7 @@ def main() -> None:
     """Validate the raw table, write what came out, and stop the pipeline if an expectation failed."""
     params = _params.load(files.PARAMS)
     suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else Suite()
-    table = reader.read(params.data)
+    table, reading = reader.read_table(params.data)
     with timed("holding the expectations against the table"):
         outcomes = validate(table, params, suite)
     size = f"{len(table):,} rows, {len(table.columns):,} columns"
@@ -125,6 +126,7 @@ def main() -> None:
     if stop:
         print(*failures(outcomes), sep="\n", file=sys.stderr)
         raise UserError(stop)
+    write_typed(table, reading, files.TYPED)
     log(f"{len(outcomes):,} expectations hold; {files.VALIDATION_REPORT} shows them")
 
 

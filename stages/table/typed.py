@@ -1,0 +1,32 @@
+"""The typed table: what `validate` reads of the raw file, so that later stages don't parse it again."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from service.cells import Reading
+from stages import files
+from stages.errors import UserError
+
+_RULES = b"reading"
+
+
+def write_typed(table: pd.DataFrame, reading: Reading, path: Path) -> None:
+    """Write the table as Parquet, and in the file's metadata the rules that its cells were read by."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    rules = {_RULES: reading.model_dump_json().encode()}
+    with files.replacing(path) as beside:
+        pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **rules}), beside)
+
+
+def read_typed(path: Path) -> tuple[pd.DataFrame, Reading]:
+    """Return the table with the types that it was written with, and the rules that its cells were read by.
+
+    Raises UserError if there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not found; run `dvc repro validate`, which writes it")
+    arrow = pq.read_table(path, use_threads=False)
+    return arrow.to_pandas(), Reading.model_validate_json(arrow.schema.metadata[_RULES])
