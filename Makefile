@@ -126,10 +126,15 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 
 # What sends traces is small, and most services send none.
 $(VENV)/.tracing: requirements/tracing.txt | $(VENV)/.service
-	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --disable-pip-version-check --no-input -r $<
+	@$(install_lock)
 	@touch $@
 
-# While pip works a file names its process. Left by a dead one it tells of a half-made environment, made anew.
+# uv, where the machine has it, installs the same files in a tenth of pip's time.
+UV := $(shell command -v uv)
+install_lock = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet \
+  --disable-pip-version-check --no-input) --no-deps --require-hashes -r $<
+
+# The file BUSY holds the id of the process that installs. If that process is dead, the environment is made anew.
 BUSY := $(VENV)/.installing
 define make_venv
 [ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13 on PATH; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }; \
@@ -143,12 +148,6 @@ endef
 
 define install
 echo $$$$ > $(BUSY); \
-total=$$(grep -c '==' $<); \
-echo "Installing up to $$total packages of $< into $(VENV); the first time takes some minutes."; \
-{ $(BIN)/python -m pip install --no-deps --require-hashes --disable-pip-version-check --no-input --progress-bar off \
-    -r $< 2>$(VENV)/install.log || echo FAILED; } \
-| awk '/^Collecting/ && ++n % 25 == 0 {print "  " n " packages ..."} /^Installing coll/ {print "  unpacking ..."} \
-       /^FAILED/ {failed = 1} {fflush()} END {exit failed}' \
-|| { cat $(VENV)/install.log >&2; exit 1; }; \
-rm $(BUSY)
+echo "Installing up to $$(grep -c '==' $<) packages of $< into $(VENV)$(if $(UV),, (some minutes the first time; faster with uv))"; \
+$(install_lock) && rm $(BUSY)
 endef
