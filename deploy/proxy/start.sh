@@ -1,0 +1,38 @@
+#!/bin/sh
+# Start nginx as the proxy in front of the API. docs/proxy.md describes the variables.
+set -eu
+here=$(dirname "$0")
+folder=${FOLDER:-/tmp/nginx}  # for nginx.conf as it is filled in, and for bodies in flight
+certificates=${CERTIFICATES:-/certificates}
+prefix=${PATH_PREFIX:-}
+prefix=${prefix%/}
+fail() { echo "error: $1" >&2; exit 1; }
+
+echo "$prefix" | grep -Eqx '(/[A-Za-z0-9._~-]+)*' ||
+    fail "PATH_PREFIX is $prefix; expected a path such as /models/flights, of letters, digits and ._~-"
+
+if [ ! -e "$certificates/tls.crt" ] && [ ! -e "$certificates/tls.key" ]; then
+    (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+        -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost,DNS:proxy,IP:127.0.0.1,IP:::1" \
+        -keyout "$certificates/new.key" -out "$certificates/new.crt" 2>/dev/null) ||
+        fail "$certificates holds no tls.crt and tls.key, and no certificate can be made there"
+    mv "$certificates/new.key" "$certificates/tls.key"
+    mv "$certificates/new.crt" "$certificates/tls.crt"
+    echo "made a self-signed certificate for localhost; to use your own, set CERTIFICATES to a folder with tls.crt and tls.key"
+fi
+
+# Proxies in front of this one, whose X-Forwarded-For counts.
+trusted=
+for each in $(printf %s "${FORWARDED_ALLOW_IPS:-}" | tr , ' ' | sed 's|^\*$|0.0.0.0/0 ::/0|'); do
+    trusted="$trusted set_real_ip_from $each;"
+done
+
+mkdir -p "$folder"
+sed -e "s|@API@|${API:-api:8000}|" -e "s|@HTTPS@|${LISTEN_HTTPS:-8443}|" -e "s|@HTTP@|${LISTEN_HTTP:-8080}|" \
+    -e "s|@HTTPS_PORT@|${HTTPS_PORT:-8443}|" -e "s|@PREFIX@|$prefix|" -e "s|@CERTIFICATES@|$certificates|" \
+    -e "s|@MAX_BODY_BYTES@|${MAX_BODY_BYTES:-33554432}|" -e "s|@CONNECTIONS@|${CONNECTIONS_PER_ADDRESS:-128}|" \
+    -e "s|@HEADER_TIMEOUT@|${HEADER_TIMEOUT:-10s}|" -e "s|@BODY_TIMEOUT@|${BODY_TIMEOUT:-10s}|" \
+    -e "s|@SEND_TIMEOUT@|${SEND_TIMEOUT:-60s}|" -e "s|@TRUSTED@|$trusted|" \
+    -e "s|@RESOLVER@|$(awk '$1 == "nameserver" {print $2; exit}' /etc/resolv.conf)|" \
+    "$here/nginx.conf" >"$folder/nginx.conf"
+exec nginx -e stderr -p "$folder" -c "$folder/nginx.conf"

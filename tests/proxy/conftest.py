@@ -1,0 +1,138 @@
+"""nginx as the image runs it, in front of a real service, both on loopback."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.artifacts import written
+from tests.service.processes import Service, free_port, running, wait_for
+
+START = Path(__file__).parents[2] / "deploy/proxy/start.sh"
+MAX_BODY_BYTES = 20_000
+CONNECTIONS = 30
+QUICK = {"HEADER_TIMEOUT": "700ms", "BODY_TIMEOUT": "700ms", "SEND_TIMEOUT": "700ms"}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy that runs."""
+
+    folder: Path
+    port: int
+    http_port: int
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificates/tls.crt"
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8")
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Return a client that trusts the proxy's certificate."""
+        verify = ssl.create_default_context(cafile=self.certificate)
+        return httpx.Client(base_url=f"https://localhost:{self.port}", verify=verify, trust_env=False, **options)
+
+    def connect(self) -> ssl.SSLSocket:
+        """Return a connection over TLS, for bytes that no client library sends."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        return context.wrap_socket(socket.create_connection(("127.0.0.1", self.port), 5), server_hostname="localhost")
+
+    def send(self, content: bytes) -> bytes:
+        """Send bytes; return what comes until the proxy closes the connection."""
+        with self.connect() as client:
+            client.sendall(content)
+            return read_all(client)
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionResetError, ssl.SSLEOFError):
+        while piece := client.recv(65536):
+            received += piece
+    return received
+
+
+def statuses(answers: bytes) -> list[int]:
+    """Return the statuses of all answers on one connection."""
+    return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+@contextlib.contextmanager
+def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
+    """Run a proxy in front of `api`, with what it keeps in `folder`."""
+    if not shutil.which("nginx"):
+        pytest.skip("NGINX IS NOT INSTALLED: the proxy was not tested; on Debian and Ubuntu: apt-get install nginx")
+    made = Proxy(folder, free_port(), free_port())
+    # Started by root, nginx works as another user, who may not enter pytest's own folders.
+    work = tempfile.mkdtemp(prefix="nginx-")
+    Path(work).chmod(0o755)
+    made.certificate.parent.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "API": api,
+        "FOLDER": work,
+        "CERTIFICATES": str(made.certificate.parent),
+        "LISTEN_HTTPS": f"127.0.0.1:{made.port}",
+        "LISTEN_HTTP": f"127.0.0.1:{made.http_port}",
+        "HTTPS_PORT": str(made.port),
+        "MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+        "CONNECTIONS_PER_ADDRESS": str(CONNECTIONS),
+    }
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen([START], env=environment | changes, stdout=log, stderr=log)
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, made.log()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", made.port)) == 0
+
+        wait_for(answers, "the start of nginx")
+        yield made
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(work)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    limits = {"MAX_BODY_BYTES": str(MAX_BODY_BYTES), "LOGIN_ATTEMPTS": "1"}
+    with running(written(tmp_path_factory.mktemp("served")), LOG_FORMAT="json", **limits) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def api(service: Service) -> str:
+    return f"127.0.0.1:{service.port}"
+
+
+@pytest.fixture(scope="session")
+def proxy(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with proxying(tmp_path_factory.mktemp("proxy"), api) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def impatient(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """Return a proxy whose patience is a fraction of a second."""
+    with proxying(tmp_path_factory.mktemp("impatient"), api, **QUICK) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def token(service: Service) -> dict[str, str]:
+    return {"Authorization": service.client.headers["Authorization"]}
