@@ -54,7 +54,7 @@ def test_a_body_that_keeps_coming_may_take_its_time(impatient: Proxy) -> None:
 
 
 def test_a_client_that_does_not_read_is_dropped(impatient: Proxy, token: dict[str, str]) -> None:
-    table = b"x0,x1\n" + b"0.25,0.5\n" * 400_000
+    table = b"x0,x1\n" + b"0.25,0.5\n" * 4_000_000
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nAuthorization: {token['Authorization']}\r\nContent-Type: text/csv\r\n"
     with impatient.connect() as client:
         client.settimeout(20)
