@@ -1,15 +1,17 @@
-"""``params.yaml`` as frozen typed values; whatever is not allowed is refused before any work."""
+"""Load ``params.yaml`` into frozen, typed values; an invalid value is an error before any work begins."""
 
+import hashlib
 import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from service.cells import EVERY_COLUMN
-from stages import names as _names
+from stages import files
 from stages.cell_rules import MISSING, check_rule
 from stages.errors import UserError
 
@@ -25,6 +27,9 @@ ModelName = Literal[
 ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 _LONGEST_VALUE = 60
+_LONGEST_NAME = 90
+_NAMES = {(str(files.DEMO), "arrival"): "flights"}
+"""Names by table and target that differ from the rule; the demo's registry entry and releases have this one."""
 
 
 class _Section(BaseModel):
@@ -55,8 +60,8 @@ class DataParams(_Section):
     @property
     def missing_by_column(self) -> dict[str, tuple[str, ...]]:
         """The texts that mean "no value", by column; ``*`` is for those not named."""
-        said = self.missing if isinstance(self.missing, dict) else {EVERY_COLUMN: self.missing}
-        return {EVERY_COLUMN: MISSING} | {name: tuple(texts) for name, texts in said.items()}
+        by_column = self.missing if isinstance(self.missing, dict) else {EVERY_COLUMN: self.missing}
+        return {EVERY_COLUMN: MISSING} | {name: tuple(texts) for name, texts in by_column.items()}
 
 
 class SplitParams(_Section):
@@ -130,7 +135,7 @@ class Params(_Section):
     @property
     def registered_name(self) -> str:
         """The model's name in releases and in the registry."""
-        return self.registration.name or _names.default(self.data.path, self.data.target)
+        return self.registration.name or model_name(self.data.path, self.data.target)
 
     @model_validator(mode="after")
     def _roles_fit(self) -> Self:
@@ -162,22 +167,42 @@ class Params(_Section):
         return self
 
 
-def load(path: Path) -> Params:
-    """Read and check the file.
+def load_params(path: Path = files.PARAMS) -> Params:
+    """Load and check the file.
 
     Raises
     ------
     UserError
-        One line that names the key, the value and what is allowed.
+        One line with each key, its value and what is allowed.
     """
     raw = _read(path)
     if not isinstance(raw, dict):
-        what = "is empty" if raw is None else f"holds {_shown(raw)}"
-        raise UserError(f"{path}: {what}; expected the keys {', '.join(_keys(Params))}")
+        content = "is empty" if raw is None else f"holds {_shown(raw)}"
+        raise UserError(f"{path}: {content}; expected {_expected(Params.model_json_schema())}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_line, error.errors())))) from None
+
+
+def model_name(path: str, target: str) -> str:
+    """Return the name of a model that has no ``register.name``: table and target, such as ``mine-arrival``.
+
+    Folders below ``data/`` and ``data/raw/`` are part of it. If a character is not allowed in a
+    registry's names, it is replaced and six digits of a hash are added, so that two tables never
+    share a name by accident.
+    """
+    if (path, target) in _NAMES:
+        return _NAMES[path, target]
+    parts = list(PurePosixPath(path).parts)
+    while len(parts) > 1 and parts[0] in ("/", ".", "data", "raw"):
+        parts.pop(0)
+    words = [*parts[:-1], parts[-1].partition(".")[0] if parts else "", target]
+    name = "-".join(filter(None, (re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in words)))
+    if name == "-".join(words) and len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.md5("\0".join(words).encode(), usedforsecurity=False).hexdigest()[:6]
+    return f"{name[:_LONGEST_NAME].lstrip('_')}-{digest}".lstrip("-")
 
 
 def _read(path: Path) -> Any:
@@ -196,54 +221,40 @@ def _read(path: Path) -> Any:
 
 
 def _line(error: Any) -> str:
+    """Convert one of Pydantic's errors to key, value and what is allowed."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    annotation, keys = _field(error["loc"])
-    name = ".".join(keys)
+    schema, name = _find(error["loc"])
     if error["type"] in ("extra_forbidden", "invalid_key"):
         unknown = ".".join(map(str, error["loc"])).removesuffix(".[key]")
-        section = "" if len(error["loc"]) == 1 else f" under {keys[0]}"
-        return f"{unknown}: unknown key; allowed{section}: {', '.join(_keys(annotation))}"
-    expected = _expected(annotation)
-    if error["type"] == "missing":
-        return f"{name}: missing; expected {expected}"
-    return f"{name}: got {_shown(error['input'])}; expected {expected}"
+        return f"{unknown}: unknown key; allowed{f' under {name}' if name else ''}: {', '.join(schema['properties'])}"
+    came = "missing" if error["type"] == "missing" else f"got {_shown(error['input'])}"
+    return f"{name}: {came}; expected {_expected(schema)}"
 
 
-def _field(location: tuple[int | str, ...]) -> tuple[Any, list[str]]:
-    """Give the section or JSON schema that the keys of `location` lead to, and these keys.
+def _find(location: tuple[int | str, ...]) -> tuple[dict[str, Any], str]:
+    """Return the JSON schema of the key at `location`, and the key's dotted name.
 
-    Behind the keys, pydantic names a union's members and places in a list.
+    After the keys, Pydantic adds the members of a union and positions in a list; these are left out.
     """
-    section: type[BaseModel] = Params
-    keys: list[str] = []
+    whole = Params.model_json_schema()
+    schema, keys = whole, list[str]()
     for part in map(str, location):
-        if part not in _keys(section):
+        if part not in schema.get("properties", {}):
             break
         keys.append(part)
-        annotation = next(f.annotation for name, f in section.model_fields.items() if part == (f.alias or name))
-        inner = next((each for each in (annotation, *get_args(annotation)) if _is_section(each)), None)
-        if inner is None:
-            # The schema has the bounds, which the annotation alone has lost.
-            return section.model_json_schema()["properties"][part], keys
-        section = inner
-    return section, keys
+        schema = schema["properties"][part]
+        section = next((each["$ref"] for each in schema.get("anyOf", [schema]) if "$ref" in each), None)
+        schema = whole["$defs"][section.rpartition("/")[2]] if section else schema
+    return schema, ".".join(keys)
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _expected(schema: Any) -> str:
-    """Say in words what a JSON schema allows."""
-    if not isinstance(schema, dict):
-        return f"the keys {', '.join(_keys(schema))}"
+def _expected(schema: dict[str, Any]) -> str:
+    """Describe in words what a JSON schema allows."""
+    if "properties" in schema:
+        return f"the keys {', '.join(schema['properties'])}"
     if "anyOf" in schema:
-        return " or ".join(_expected(each) for each in schema["anyOf"])
+        return " or ".join(map(_expected, schema["anyOf"]))
     values = schema.get("enum", [schema["const"]] if "const" in schema else [])
     if values:
         return ", ".join(values)
@@ -253,13 +264,11 @@ def _expected(schema: Any) -> str:
         return "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
     kind = kinds.get(schema["type"], "text (in quotes if it looks like a number)")
-    bounds = [f"above {schema['exclusiveMinimum']:g}"] if "exclusiveMinimum" in schema else []
-    bounds += [f"from {schema['minimum']}"] if "minimum" in schema else []
-    bounds += [f"to {schema['maximum']}"] if "maximum" in schema else []
-    return " ".join([kind, *bounds])
+    bounds = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to"}
+    return " ".join([kind, *(f"{word} {schema[key]:.10g}" for key, word in bounds.items() if key in schema)])
 
 
 def _shown(value: Any) -> str:
-    """Give the value as it stands in YAML, on one line and not too long."""
+    """Return the value as in YAML, on one line and cut if it is long."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

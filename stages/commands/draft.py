@@ -9,9 +9,8 @@ import pandas as pd
 from pandas.api import types
 
 from stages import files
-from stages import params as _params
 from stages.entry import log, run
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.table import reader
 from stages.validate import suite as _suite
 from stages.validate.suite import Expectation
@@ -118,7 +117,7 @@ def destination(params: Params) -> Path:
 
 def main() -> None:
     """Write the draft and say what to do with it."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     expectations = draft(reader.read(params.data), params.data.target)
     path = destination(params)
     files.write_text(path, _suite.write(Path(params.data.path).stem, expectations))

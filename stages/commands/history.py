@@ -8,9 +8,9 @@ import json
 from datetime import UTC, datetime
 
 from service.release import Release
-from stages import files, params
 from stages.entry import log, run
 from stages.errors import UserError
+from stages.params import load_params
 from stages.releases import aliases
 from stages.releases import folder as _releases
 from stages.releases.changing import changing
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(on: str | None) -> None:
     """Print the history, or what was in service on the day named."""
     during = _history.period(on) if on else None
-    name = params.load(files.PARAMS).registered_name
+    name = load_params().registered_name
     releases = _releases.folder()
     with changing(releases):
         history = _releases.history(releases)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from service.release import MODEL_FILE, Release, is_served
 from stages import files as _files
-from stages import params as _params
 from stages.entry import log, run
 from stages.errors import RefusedError, UserError
+from stages.params import load_params
 from stages.releases import aliases, candidates
 from stages.releases import decision as _decision
 from stages.releases import folder as _releases
@@ -53,7 +53,7 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
     """Find the model, run the checks, release it."""
     if overrides and not reason.strip():
         raise UserError("an override needs a reason: --reason TEXT, or REASON='…' with make")
-    params = _params.load(_files.PARAMS)
+    params = load_params()
     releases = _releases.folder()
     if unless_served and is_served(releases):
         log("a service of this checkout is up, so nothing is released; `make promote` releases the workspace's model")

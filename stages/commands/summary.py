@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 from stages import files
-from stages import params as _params
 from stages.entry import run
-from stages.params import Params
+from stages.params import Params, load_params
 
 _DIGITS = 4
 
@@ -54,7 +53,7 @@ def _figures(found: dict[str, Any], name: str) -> str:
 
 def main() -> None:
     """Print the summary."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     found = json.loads(files.METRICS.read_text(encoding="utf-8"))
     registration = json.loads(files.REGISTRATION.read_text(encoding="utf-8"))
     decision = files.DECISION.read_text(encoding="utf-8").strip() if files.DECISION.exists() else None

@@ -8,7 +8,6 @@ import pandas as pd
 
 import service.model
 from stages import files
-from stages import params as _params
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.estimators import folds
@@ -18,7 +17,7 @@ from stages.evaluate import plots as _plots
 from stages.evaluate import slices as _slices
 from stages.evaluate import threshold as _threshold
 from stages.evaluate.spreadsheet import write_csv
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.schema import Schema
 from stages.scores import intervals, metrics
 from stages.scores import units as _units
@@ -119,7 +118,7 @@ def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple
 
 def main() -> None:
     """Read the artifact and the rows, write metrics, slices, plots and the model card."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     schema = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))
     if params.evaluate.bootstrap is not None:
         log("evaluate.bootstrap has no effect any more, as intervals draw no resamples; delete it from params.yaml")

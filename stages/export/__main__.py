@@ -15,10 +15,11 @@ from sklearn.pipeline import Pipeline
 
 import service.model
 from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
-from stages import files, params
+from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.export import graph as _onnx
+from stages.params import load_params
 from stages.schema import Schema
 
 TOLERANCE = 1e-5
@@ -171,7 +172,7 @@ def _write(path: Path, content: bytes) -> service.model.Model:
 
 def main() -> None:
     """Read the pipeline, write the ONNX file once it agrees with it on every test row."""
-    params.load(files.PARAMS)
+    load_params()
     schema = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))
     pipeline = joblib.load(files.MODEL)
     rows = pd.read_parquet(files.TEST)

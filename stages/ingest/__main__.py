@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from stages import files, params
+from stages import files
 from stages.entry import log, run
+from stages.params import load_params
 
 LATE_MINUTES = 15
 _KNOWN = ["sched_dep_time", "sched_arr_time", "carrier", "origin", "dest", "distance"]
@@ -48,7 +49,7 @@ def _read(name: str) -> pd.DataFrame:
 
 def main() -> None:
     """Write the demo table."""
-    params.load(files.PARAMS)
+    load_params()
     table = ingest(_read("flights.csv.zip"), _read("weather.csv"), _read("planes.csv"))
     with files.replacing(files.DEMO) as beside:
         table.to_parquet(beside, index=False)

@@ -6,10 +6,9 @@ import pandas as pd
 from service.cells import Reading
 from service.contract import Contract, Feature
 from stages import files
-from stages import params as _params
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import Roles, find_features, in_words
@@ -163,7 +162,7 @@ def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list
 
 def main() -> None:
     """Read the table, write the prepared rows and the schema."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     table, reading = read_typed(files.TYPED)
     train, test, schema = prepare(table, params, reading)
     for path, rows in ((files.TRAIN, train), (files.TEST, test)):

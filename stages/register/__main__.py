@@ -13,10 +13,9 @@ from mlflow.tracking import MlflowClient
 
 import service.model
 from stages import files
-from stages import params as _params
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.register import latency, results
 from stages.register.results import Part
 from stages.runs import facts as _facts
@@ -72,7 +71,7 @@ def publish(registry: Registry, facts: Facts, run_id: str, gate: Gate) -> str:
 
 def main() -> None:
     """Read the metrics, tell MLflow, write the gate's result."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     found = json.loads(files.METRICS.read_text(encoding="utf-8"))
     model = service.model.load(files.ONNX)
     gate = register(found, model.contract.task, params)

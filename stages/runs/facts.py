@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stages import files, names
+from stages import files
 from stages.errors import UserError
-from stages.params import Params
+from stages.params import Params, model_name
 from stages.runs import git
 from stages.runs.lock import Lock
 
@@ -59,7 +59,7 @@ def of_lock(lock: Lock, metrics: bytes, training_rows: int | None, *, revision: 
     if onnx_md5 is None:
         raise UserError(f"{files.LOCK}: names no {files.ONNX}; run `dvc repro`")
     return Facts(
-        name=names.of_params(params),
+        name=_name(params),
         onnx_md5=onnx_md5,
         model_md5=lock.md5_of(str(files.MODEL)),
         data_md5=lock.md5_of(str(files.TRAIN)),
@@ -72,3 +72,8 @@ def of_lock(lock: Lock, metrics: bytes, training_rows: int | None, *, revision: 
         params=params,
         training_rows=training_rows,
     )
+
+
+def _name(params: dict[str, Any]) -> str:
+    data = params.get("data", {})
+    return params.get("register", {}).get("name") or model_name(str(data.get("path")), str(data.get("target")))

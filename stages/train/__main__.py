@@ -9,10 +9,9 @@ from sklearn.pipeline import Pipeline
 
 from service.contract import Contract
 from stages import files
-from stages import params as _params
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds, progress
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.runs import fitted, tracking
 from stages.schema import Schema
 
@@ -24,7 +23,7 @@ def train(rows: pd.DataFrame, contract: Contract, params: Params, count: progres
 
 def main() -> None:
     """Read the training rows, write the fitted pipeline."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     contract = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8")).contract
     rows = pd.read_parquet(files.TRAIN)
     experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down

@@ -8,10 +8,9 @@ from typing import Any
 import pandas as pd
 
 from stages import files
-from stages import params as _params
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.table import reader
 from stages.table.typed import write_typed
 from stages.validate import expectations, report
@@ -112,7 +111,7 @@ def _unwatched(suite: str | None) -> str:
 
 def main() -> None:
     """Validate the raw table, write what came out, and stop the pipeline if an expectation failed."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else Suite()
     table, reading = reader.read_table(params.data)
     with timed("holding the expectations against the table"):

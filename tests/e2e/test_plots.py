@@ -11,10 +11,10 @@ import pytest
 
 import service.model
 from stages import files
-from stages import params as _params
 from stages.evaluate import __main__ as evaluate
 from stages.evaluate import card
 from stages.export import __main__ as export
+from stages.params import load_params
 from stages.prepare import __main__ as prepare
 from stages.scores import units as _units
 from stages.train import __main__ as train
@@ -37,7 +37,7 @@ def small(task: str, rows: int = 120) -> pd.DataFrame:
 
 def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     """Do what the stages up to evaluate do, without starting each as a process, and let DVC take the outputs."""
-    params = _params.load(files.PARAMS)
+    params = load_params()
     rows, test, schema = prepare.prepare(table, params)
     pipeline = train.train(rows, schema.contract, params)
     for path in (files.TRAIN, files.ONNX):

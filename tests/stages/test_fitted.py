@@ -20,8 +20,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from stages import files as _files
-from stages import params as _params
 from stages.errors import UserError
+from stages.params import Params
 from stages.prepare import __main__ as prepare
 from stages.runs import fitted, logged_model, tracking
 from stages.train import __main__ as train
@@ -52,7 +52,7 @@ Log = Callable[..., Run]
 
 
 @pytest.fixture
-def log(folder: Path, table: pd.DataFrame, params: Callable[..., _params.Params]) -> Log:
+def log(folder: Path, table: pd.DataFrame, params: Callable[..., Params]) -> Log:
     """Give a function that fits and logs a model of the small table; it gives the run."""
 
     def fit_and_log(target: str = "binary", data: dict[str, Any] | None = None, **changes: Any) -> Run:

@@ -1,31 +1,31 @@
-"""params.yaml: whatever is not allowed is told with key, value and what is allowed."""
+"""A mistake in params.yaml is one line with its key, its value and what is allowed; a model without a name gets one."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stages import params
 from stages.errors import UserError
+from stages.params import RegisterParams, load_params, model_name
 
-# What is written in place of which text, and what is said about it.
+# The text of params.yaml, its replacement, and a part of the message.
 WRONG = [
     ("n_estimators: 100", "n_estimators: 0", "n_estimators: got 0; expected a whole number from 1 to 10000"),
     ("n_estimators: 100", "n_estimators: true", "n_estimators: got true; expected a whole number"),
     ("n_estimators: 100", "n_estimators: 10.5", "n_estimators: got 10.5; expected a whole number"),
     ("n_estimators: 100", "n_estimators: '10'", "n_estimators: got '10'; expected a whole number"),
-    ("n_estimators: 100", "n_estimators: null", "n_estimators: got null; expected a whole number"),
     ("n_estimators: 100", "n_trees: 100", "n_estimators: missing; expected a whole number from 1 to 10000"),
     ("n_estimators: 100", "n_trees: 5\nn_estimators: 100", "n_trees: unknown key; allowed: model, n_estimators"),
     ("n_estimators: 100", "5: 6\nn_estimators: 100", "5: unknown key; allowed: model, n_estimators"),
     ("model: hist_gradient_boosting", "model: forest", "model: got 'forest'; expected random_forest, extra_trees"),
     ("max_depth: auto", "max_depth: 0", "max_depth: got 0; expected a whole number from 1 to 64 or auto or null"),
     ("max_features: auto", "max_features: 2", "got 2; expected auto, sqrt, log2 or a number above 0 to 1 or null"),
-    ("max_features: auto", "max_features: root", "max_features: got 'root'; expected auto, sqrt, log2 or a number"),
     ("max_features: auto", "max_features: true", "max_features: got true; expected auto, sqrt, log2 or a number"),
     ("learning_rate: 0.1", "learning_rate: .nan", "learning_rate: got nan; expected a number above 0 to 1"),
-    ("l2_penalty: 1.0", "l2_penalty: .inf", "l2_penalty: got inf; expected a number from 1e-09 to 1000000000.0"),
+    ("l2_penalty: 1.0", "l2_penalty: .inf", "l2_penalty: got inf; expected a number from 1e-09 to 1000000000"),
     ("class_weight: null", "class_weight: auto", "class_weight: got 'auto'; expected balanced or null"),
     ("random_state: 42", "random_state: -1", "random_state: got -1; expected a whole number from 0 to 4294967295"),
     ("ignore: []", "ignore: month", "data.ignore: got 'month'; expected a list, each text"),
@@ -42,62 +42,68 @@ WRONG = [
     ("positive: null", "treshold: 5", "data.treshold: unknown key; allowed under data: path, target, task"),
     ("target: arrival", "target: ''", "data.target: got ''; expected text"),
     ("target: arrival", "target: time_hour", "split.time_column: got 'time_hour', which is data.target"),
-    ("task: auto", "task: classes", "data.task: got 'classes'; expected auto, classification, regression"),
     ("task: auto", "task: null", "data.task: got null; expected auto, classification, regression"),
     ("test_size: 0.33", "test_size: 0.9", "split.test_size: got 0.9; expected a number from 0.05 to 0.5"),
-    ("method: time", "method: date", "split.method: got 'date'; expected random, time, group"),
     ("method: time", "method: group", "split.group_column: got null; split.method group needs the name of a column"),
     ("time_column: time_hour", "time_column: null", "split.time_column: got null; split.method time needs"),
     ("threshold: auto", "threshold: 2", "evaluate.threshold: got 2; expected a number from 0 to 1 or auto"),
+    (
+        "threshold: auto          # binary: ",
+        "threshold: 0.5\n  costs: {false_positive: 1, false_negative: 2} # ",
+        "evaluate.costs: needs evaluate.threshold auto; got 0.5",
+    ),
     ("folds: 5", "folds: 1", "evaluate.folds: got 1; expected 0 (off) or 2 to 20"),
     ("folds: 5", "folds: 21", "evaluate.folds: got 21; expected a whole number from 0 to 20 or null"),
     ("costs: null", "costs: 5", "evaluate.costs: got 5; expected the keys false_positive, false_negative"),
     ("costs: null", "costs: {false_positive: 1}", "evaluate.costs.false_negative: missing; expected a number above 0"),
-    ("costs: null", "costs: {fp: 1}", "evaluate.costs.fp: unknown key; allowed under evaluate: false_positive"),
+    ("costs: null", "costs: {fp: 1}", "evaluate.costs.fp: unknown key; allowed under evaluate.costs: false_positive"),
     ("name: null", "name: a/b", "register.name: got 'a/b'; expected a name of at most 100 letters"),
     ("required: false", "required: no", "register.required: got 'no'; expected true or false"),
     ("\nsplit:\n", "\nsplit: 5\nspilt:\n", "split: got 5; expected the keys method, test_size"),
     ("model: hist_gradient_boosting", "model: [a", "line "),
     ("model: hist_gradient_boosting", "\tmodel: a", "line 5: is not YAML: found character"),
-    (
-        "model: hist_gradient_boosting",
-        "model: !!python/name:os.system",
-        "is not YAML: could not determine a constructor",
-    ),
+    ("model: hist_gradient_boosting", "model: !!python/name:os.system", "is not YAML: could not determine a construct"),
     ("model: hist_gradient_boosting", "model: ridge\nmodel: dummy", 'line 6: is not YAML: found duplicate key "model"'),
 ]
 FILES = {
     b"": "is empty; expected the keys model",
-    b"# nothing\n": "is empty; expected the keys model",
     b"- a": "holds ['a']; expected the keys model",
     b"a: \xff": "is not UTF-8 (invalid start byte at byte 3)",
     b"a: \x00": "is not YAML: unacceptable character",
 }
+Refuse = Callable[[bytes], str]
 
 
 @pytest.fixture
-def refusal(tmp_path: Path) -> Callable[[bytes], str]:
-    def refuse(content: bytes) -> str:
+def committed(root: Path) -> str:
+    return (root / "params.yaml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def refuse(tmp_path: Path) -> Refuse:
+    """Give a function that loads a params.yaml with this content and returns the error."""
+
+    def load(content: bytes) -> str:
         (tmp_path / "params.yaml").write_bytes(content)
         with pytest.raises(UserError) as caught:
-            params.load(tmp_path / "params.yaml")
+            load_params(tmp_path / "params.yaml")
         return str(caught.value)
 
-    return refuse
+    return load
 
 
-def test_the_committed_file_is_allowed(root: Path) -> None:
-    assert params.load(root / "params.yaml").n_estimators == 100
+def test_the_committed_file_is_valid(root: Path) -> None:
+    assert load_params(root / "params.yaml").registered_name == "flights"
 
 
 @pytest.mark.parametrize(("right", "wrong", "expected"), WRONG, ids=[wrong for _, wrong, _ in WRONG])
-def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(
-    root: Path, refusal: Callable[[bytes], str], right: str, wrong: str, expected: str
+def test_a_wrong_value_is_reported_with_its_key_and_what_is_allowed(
+    committed: str, refuse: Refuse, right: str, wrong: str, expected: str
 ) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8")
-    assert right in text
+    assert right in committed
+    text = committed.replace("  costs: null", "  # costs: null", 1) if "\n  costs" in wrong else committed
 
-    assert expected in refusal(text.replace(right, wrong, 1).encode())
+    assert expected in refuse(text.replace(right, wrong, 1).encode())
 
 
 @pytest.mark.parametrize(
@@ -108,56 +114,65 @@ def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(
         ({"task": "regression", "class_weight": "balanced"}, "class_weight: got 'balanced'; data.task regression"),
     ],
 )
-def test_a_model_of_another_task_than_the_stated_one_is_told(
-    root: Path, refusal: Callable[[bytes], str], changes: dict[str, str], expected: str
+def test_a_model_for_another_task_is_refused(
+    committed: str, refuse: Refuse, changes: dict[str, str], expected: str
 ) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8")
     for key, value in changes.items():
-        text = re.sub(rf"(?m)^( *){key}: \S+", rf"\1{key}: {value}", text)
+        committed = re.sub(rf"(?m)^( *){key}: \S+", rf"\1{key}: {value}", committed)
 
-    assert expected in refusal(text.encode())
+    assert expected in refuse(committed.encode())
 
 
 @pytest.mark.parametrize("content", FILES)
-def test_a_file_that_holds_no_keys_is_refused(refusal: Callable[[bytes], str], content: bytes) -> None:
-    assert FILES[content] in refusal(content)
+def test_a_file_without_keys_is_refused(refuse: Refuse, content: bytes) -> None:
+    assert FILES[content] in refuse(content)
 
 
-def test_all_that_is_wrong_is_told_at_once(root: Path, refusal: Callable[[bytes], str]) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8")
+def test_all_mistakes_are_reported_at_once_and_a_long_value_is_cut(committed: str, refuse: Refuse) -> None:
+    wrong = committed.replace("max_depth: auto", f"max_depth: {'x' * 1000}").replace("test_size: 0.33", "test_size: 7")
+    message = refuse(wrong.encode())
 
-    told = refusal(text.replace("max_depth: auto", "max_depth: 0").replace("test_size: 0.33", "test_size: 7").encode())
-
-    assert "max_depth: got 0" in told
-    assert "split.test_size: got 7" in told
-
-
-def test_costs_without_an_automatic_threshold_are_refused(root: Path, refusal: Callable[[bytes], str]) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8").replace("threshold: auto", "threshold: 0.5")
-    costs = text.replace("costs: null", "costs: {false_positive: 1, false_negative: 2}")
-
-    assert "evaluate.costs: needs evaluate.threshold auto; got 0.5" in refusal(costs.encode())
-
-
-def test_a_long_value_is_cut(root: Path, refusal: Callable[[bytes], str]) -> None:
-    text = (root / "params.yaml").read_text(encoding="utf-8")
-
-    assert len(refusal(text.replace("max_depth: auto", f"max_depth: {'x' * 1000}").encode())) < 300
+    assert "max_depth: got 'xxx" in message
+    assert "split.test_size: got 7" in message
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize("name", ["nowhere.yaml", "."])
-def test_where_there_is_no_file_the_place_to_run_in_is_told(tmp_path: Path, name: str) -> None:
+def test_without_the_file_the_error_says_where_to_run(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="not found; run this in the repository's root"):
-        params.load(tmp_path / name)
+        load_params(tmp_path / name)
 
 
-def test_keys_that_few_change_may_be_left_out(root: Path, tmp_path: Path) -> None:
-    kept = [
-        line
-        for line in (root / "params.yaml").read_text(encoding="utf-8").splitlines()
-        if line.strip().split(":")[0]
-        not in ("task", "ignore", "categorical", "strict", "missing", "bootstrap", "positive")
-    ]
+def test_keys_with_a_default_may_be_left_out(committed: str, tmp_path: Path) -> None:
+    optional = ("task", "ignore", "categorical", "strict", "missing", "positive", "folds", "costs", "key")
+    kept = [line for line in committed.splitlines() if line.strip().split(":")[0] not in optional]
     (tmp_path / "params.yaml").write_text("\n".join(kept), encoding="utf-8")
 
-    assert params.load(tmp_path / "params.yaml").data.task == "auto"
+    assert load_params(tmp_path / "params.yaml").data.task == "auto"
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "name"),
+    [
+        ("data/raw/mine.csv.gz", "y", "mine-y"),
+        ("data/mine.csv", "y.2", "mine-y.2"),
+        ("data/2024/mine.csv", "y", "2024-mine-y"),
+        ("data/raw/flights.parquet", "arrival", "flights"),
+        ("data/raw/flights.parquet", "carrier", "flights-carrier"),
+    ],
+)
+def test_a_model_is_named_after_its_table_and_target(path: str, target: str, name: str) -> None:
+    assert model_name(path, target) == name
+
+
+@pytest.mark.parametrize(("one", "other"), [("Güte", "Gäte"), ("a b", "a-b"), ("класс", "цель"), ("x" * 99, "x" * 98)])
+def test_names_that_differ_only_in_replaced_characters_stay_apart(one: str, other: str) -> None:
+    assert model_name("data/mine.csv", one) != model_name("data/mine.csv", other)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_every_table_and_target_have_a_name_that_the_registry_accepts(path: str, target: str) -> None:
+    name = model_name(path, target)
+
+    assert RegisterParams(name=name, min_gain=0, tolerance=0, required=False).name == name
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", name)

@@ -19,10 +19,9 @@ from ruamel.yaml import YAML
 
 import service.model
 from stages import files
-from stages import params as _params
 from stages.errors import UserError
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.prepare import __main__ as prepare
 from stages.register import __main__ as register
 from stages.register import results
@@ -85,7 +84,7 @@ def run_stage(trained: Path, root: Path) -> Callable[..., ModelVersion | None]:
             YAML().dump(params.model_dump(by_alias=True), file)
         files.write_json(files.METRICS, metrics)
         register.main()
-        name = _params.load(files.PARAMS).registered_name
+        name = load_params().registered_name
         found = MlflowClient().search_model_versions(f"name = '{name}'")
         return max(found, key=lambda version: int(version.version), default=None)
 
