@@ -69,7 +69,7 @@ SERVICE: Final = Board(
         Panel(
             "In progress",
             "Requests begun and not yet answered. A number that climbs means the service is full.",
-            {"requests": f"sum(http_requests_in_progress{{{API}}})"},
+            {"requests": f"sum(http_requests_inprogress{{{API}}})"},
             "stat",
             width=5,
             height=5,

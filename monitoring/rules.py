@@ -128,6 +128,10 @@ def feedback(window: str) -> list[Rule]:
     ]
 
 
+RENAMED: Final = {"http_requests_in_progress": "http_requests_inprogress"}
+"""New names by old ones, which recording rules keep alive until the next version."""
+
+
 def groups(timing: Timing, limits: Limits) -> list[dict[str, Any]]:
     """Give all recording rules, in the groups that are evaluated together."""
     windows = (("5m", timing.fast), ("30m", timing.slow), ("1h", timing.fast_long), ("6h", timing.slow_long))
@@ -141,4 +145,5 @@ def groups(timing: Timing, limits: Limits) -> list[dict[str, Any]]:
         {"name": "drift-1h", "interval": timing.evaluation, "rules": hourly},
         {"name": "drift-24h", "interval": timing.daily_evaluation, "rules": daily},
         {"name": "feedback", "interval": timing.evaluation, "rules": feedback(timing.day)},
+        {"name": "renamed", "interval": timing.evaluation, "rules": [record(*names) for names in RENAMED.items()]},
     ]

@@ -1,18 +1,35 @@
 """What turned out to be true of predictions, kept beside the users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.feedback.counts import ContradictionError, Truth
+from service.contract import Label
+from service.feedback.prediction_ids import Prediction
 from service.users.database import Database, Feedback
 
 _INSERTS: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _IDS_AT_ONCE: Final = 500
+
+
+class Truth(NamedTuple):
+    """What turned out to be true of a prediction."""
+
+    prediction: Prediction
+    actual: Label | float
+
+
+class ContradictionError(Exception):
+    """Other truths came for some predictions before."""
+
+    def __init__(self, kept: Mapping[int, str]) -> None:
+        super().__init__(f"other truths came before for {len(kept)} predictions")
+        self.kept = kept
+        """The truth that stays, as JSON, by the place of the one that was refused."""
 
 
 class FeedbackStore:

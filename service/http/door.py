@@ -22,9 +22,6 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 
 _log = logging.getLogger(__name__)
 
-Count = Callable[[str, str, int, float], None]
-"""Counts a request: method, route, status, seconds."""
-
 
 class Door:
     """ASGI middleware: request id, security headers, errors as problems, HEAD, metrics, access log.
@@ -35,8 +32,8 @@ class Door:
         All routes, for the header Allow.
     note
         Writes a request to the access log.
-    count, in_progress
-        Count a request when it ends, and while it lasts.
+    in_progress
+        Counts a request while it lasts.
 
     Notes
     -----
@@ -48,14 +45,12 @@ class Door:
         app: ASGIApp,
         routes: Sequence[Route],
         note: Callable[[Answered], None],
-        count: Count,
         in_progress: AbstractContextManager[None],
     ) -> None:
         self._app = app
         self._routes = routes
         self._choose_id = RequestIds(uuid4().hex[:12]).choose
         self._note = note
-        self._count = count
         self._in_progress = in_progress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +67,6 @@ class Door:
         seconds = perf_counter() - began
         route = getattr(scope.get("route"), "path", None)
         method, status = scope["method"], exchange.status
-        self._count(method, route or "", status, seconds)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
         self._note(
@@ -90,6 +84,7 @@ class Door:
             await self._app(inner, receive, exchange.send if has_body else exchange.send_head)
         except ClientGone:
             exchange.status = CLIENT_GONE
+            scope["state"]["client_gone"] = True  # for whoever counts requests
         except Exception as error:
             problem = self._problem(inner, error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -15,6 +15,7 @@ import multiprocessing
 import resource
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,13 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from service import release
-from service.counting.counters import Counters
-from service.counting.families import Family
-from service.counting.folders import Folder
 from service.http import logs
 from service.process import channel
 from service.process.channel import StartError
-from service.settings import Settings, file_error
+from service.settings import Settings
 
 SILENT_SECONDS: Final = 30.0
 """A worker whose event loop says nothing for so long hangs, and is replaced."""
@@ -72,14 +70,7 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
         address = listener.getsockname()
         listener.close()
         with bind(listener.family, address) as reserved:
-            _supervisor(told, reserved, lambda: ready(told)).run()
-
-
-def _supervisor(settings: Settings, reserved: socket.socket, ready: Callable[[], None]) -> "Supervisor":
-    try:
-        return Supervisor(settings, reserved, ready)
-    except OSError as error:  # of its counters' file
-        raise StartError(file_error(error)) from error
+            Supervisor(told, reserved, lambda: ready(told)).run()
 
 
 def _serve_alone(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -126,15 +117,12 @@ def bind(family: int, address: Any) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _metrics_dir(settings: Settings) -> Iterator[Path]:
-    if settings.metrics_dir is not None:
-        yield settings.metrics_dir
+def _metrics_dir(settings: Settings) -> Iterator[Path | None]:
+    if settings.workers == 1 or settings.metrics_dir is not None:
+        yield settings.metrics_dir if settings.workers > 1 else None
         return
-    folder = Folder()
-    try:
-        yield folder.path
-    finally:
-        folder.remove()
+    with tempfile.TemporaryDirectory(prefix="service-metrics-") as folder:
+        yield Path(folder)
 
 
 def _raise_file_limit() -> None:
@@ -171,11 +159,6 @@ class Supervisor:
         self._signals = 0
         self._deaths = 0
         self._not_before = 0.0
-        self._counters = Counters(settings.metrics_dir or Path())
-        self._numbers = self._counters.block(
-            Family("service_worker_restarts", "Workers started in place of one that died."),
-            Family("service_workers", "Workers that answer.", kind="gauge"),
-        )
 
     def run(self) -> None:
         """Supervise until a signal. Raises StartError if no worker comes up."""
@@ -191,7 +174,6 @@ class Supervisor:
             for worker in self._workers:
                 worker.process.kill()
                 worker.process.join()
-            self._counters.close()
 
     def _fill(self) -> None:
         """Start missing workers; the others once the first is up, so that what keeps it from starting is said once."""
@@ -218,8 +200,6 @@ class Supervisor:
         channel.hear(wakeup)
         for worker in self._workers:
             self._hear(worker)
-        ready = sum(worker.ready for worker in self._workers)
-        self._numbers.set(self._numbers.index("service_workers"), ready)
 
     def _hear(self, worker: _Worker) -> None:
         words, failed, reason = (channel.hear(worker.channel) or b"").partition(channel.FAILED)
@@ -252,7 +232,6 @@ class Supervisor:
             self._deaths = 1 if steady else self._deaths + 1
             pause = BACKOFF_SECONDS[min(self._deaths, len(BACKOFF_SECONDS)) - 1]
             self._not_before = time.monotonic() + pause
-            self._numbers.add(self._numbers.index("service_worker_restarts"))
             _log.warning("worker %s ended, another starts in %.0f s: %s", worker.process.pid, pause, reason)
 
     def _stop(self, wakeup: socket.socket) -> None:

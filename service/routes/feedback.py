@@ -10,12 +10,13 @@ from pydantic import BaseModel, Field
 
 from service.auth.access import access_of, authenticate
 from service.contract import Contract, Label
-from service.feedback.counts import ContradictionError, FeedbackMetrics, Truth, tally
 from service.feedback.entries import BYTES_AN_ENTRY, Body, Entry, read_json, read_lines
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError, PredictionIds
+from service.feedback.store import ContradictionError, Truth
 from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
+from service.instruments.feedback import FeedbackInstruments, tally
 from service.routes.admin import no_answer
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
@@ -131,13 +132,13 @@ async def _read(request: Request) -> Body:
 async def _keep(request: Request, truths: list[Truth], *, is_batch: bool) -> int:
     """Keep all truths or none, in turn with other callers; return how many are new."""
     access = access_of(request)
-    metrics: FeedbackMetrics = request.app.state.feedback_metrics
+    instruments: FeedbackInstruments = request.app.state.feedback_instruments
     loop = asyncio.get_running_loop()
 
     def keep() -> int:
         new = access.feedback.keep(truths)
         if new:  # counted whether or not the caller still waits: told again, they would be known already
-            loop.call_soon_threadsafe(metrics.count, tally(new))
+            loop.call_soon_threadsafe(instruments.count, tally(new))
         return len(new)
 
     try:

@@ -12,7 +12,7 @@ from service.contract import Feature as ContractFeature
 from service.http.problems import Problem
 
 if TYPE_CHECKING:
-    from service.counting.exposition import Exposition
+    from service.instruments.exposition import Exposition
     from service.scoring.serving import Serving
     from service.settings import Settings
 

@@ -34,6 +34,7 @@ def kinds(settings: Settings) -> dict[bytes, Table]:
     turns = asyncio.Semaphore(_AT_ONCE)
     longest = settings.max_body_bytes // 32
     csv.field_size_limit(longest)
+    tempfile.gettempdir()  # looks for a folder once, by writing into it: now, and not when the disk is full
 
     def answering(media: bytes, form: type[Form]) -> Table:
         async def answer(served: Served, receive: Receive, send: Send, ids: PredictionIds | None) -> int:

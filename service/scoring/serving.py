@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label
-from service.counting.counters import Counters
 from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain, extent
 from service.inputs.explain import Findings, make_fields
 from service.inputs.layout import Layout, Outside
 from service.inputs.rows import Encoded, RowReader, Unclear, Values
+from service.instruments.registry import Instruments
+from service.instruments.releases import InService
 from service.scoring.digits import shortest
-from service.scoring.metrics import PredictionMetrics
 from service.scoring.neighbours import FEW_ROWS, Neighbours
 from service.scoring.together import Together
 
@@ -51,7 +51,7 @@ class Scored:
 class Served:
     """An artifact and what is made ready for it."""
 
-    def __init__(self, artifact: "Artifact", counters: Counters) -> None:
+    def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
         self.artifact = artifact
         self.model = artifact.model
         self.contract: Contract = artifact.model.contract
@@ -59,7 +59,7 @@ class Served:
         self.layout = Layout(self.contract)
         self.reader = self._make_reader()
         self.fields = make_fields(self.contract, self.reader.readers)
-        self.metrics = PredictionMetrics(counters, artifact, self.layout)
+        self.metrics = instruments.begin(self.model, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
         self._named = _namer(self.class_names)
         self._model = msgspec.Raw(_ENCODER.encode({"name": artifact.name, "version": self.version}))
@@ -240,11 +240,11 @@ class Serving:
     """Holds what is served."""
 
     def __init__(
-        self, artifact: "Artifact", counters: Counters, make: Callable[["Artifact", Counters], Served] = Served
+        self, artifact: "Artifact", instruments: Instruments, make: Callable[["Artifact", Instruments], Served] = Served
     ) -> None:
-        self._counters = counters
+        self._instruments = instruments
         self._make = make
-        self._current = make(artifact, counters)
+        self._current = make(artifact, instruments)
         self._before: Served | None = None
 
     @property
@@ -252,12 +252,15 @@ class Serving:
         """What is served now; a request takes it once."""
         return self._current
 
+    def in_service(self) -> InService:
+        """Return the release that is served now."""
+        current = self._current
+        return InService(current.artifact.folder, current.artifact.release, current.metrics)
+
     def swap(self, artifact: "Artifact") -> None:
         """Make `artifact` ready, warm it up, and serve it from the next request on; may run in any thread."""
-        ready = self._make(artifact, self._counters)
+        ready = self._make(artifact, self._instruments)
         self._before, self._current = self._current, ready
-        # Requests in flight still count for the version that answers them; only its gauges go.
-        self._before.metrics.give_way(ready.metrics)
         _log.info("serving %s version %s", artifact.name, ready.version)
 
     def flush(self) -> None:

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode, format_span_id, format_trace_id
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.counting.counters import Counters
 from service.http.correlation import TRACE, Trace
 from service.http.logs import Answered
+from service.instruments.registry import Instruments
 from service.scoring.serving import Served
 from service.tracing.steps import RECORDED, SCOPE, Recorded, Steps, TracedServed
 
@@ -64,9 +64,9 @@ class Tracing:
         """Make a span around each request to `app`; its `route` is asked of the router if it is not given."""
         return _Requests(app, self._provider, route)
 
-    def served(self, artifact: "Artifact", counters: Counters) -> Served:
+    def served(self, artifact: "Artifact", instruments: Instruments) -> Served:
         """Make an artifact ready, with a span for each step of a prediction."""
-        return TracedServed(artifact, counters, self._steps)
+        return TracedServed(artifact, instruments, self._steps)
 
     def tables(self, kinds: Mapping[bytes, Answer]) -> dict[bytes, Answer]:
         """Make one span for each table, however long, instead of one for each step of each block."""

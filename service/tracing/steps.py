@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanContext
 
-from service.counting.counters import Counters
 from service.inputs.rows import Encoded, RowReader, Values
+from service.instruments.registry import Instruments
 from service.scoring.serving import Scored, Served
 from service.scoring.together import Together
 
@@ -140,9 +140,9 @@ def _run(version: str, requests: int, rows: int) -> dict[str, str | int]:
 class TracedServed(Served):
     """An artifact whose steps are seen."""
 
-    def __init__(self, artifact: "Artifact", counters: Counters, steps: Steps) -> None:
+    def __init__(self, artifact: "Artifact", instruments: Instruments, steps: Steps) -> None:
         self._steps = steps
-        super().__init__(artifact, counters)
+        super().__init__(artifact, instruments)
 
     def _make_reader(self) -> RowReader:
         return _Reader(self, self._steps)

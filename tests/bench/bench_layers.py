@@ -20,11 +20,10 @@ import numpy as np
 import pandas as pd
 
 from service.auth.access import Access
-from service.counting.counters import Counters
 from service.http.logs import AccessLog, Answered, RequestIds
 from service.inputs.rows import Encoded
+from service.instruments.registry import Instruments
 from service.scoring import artifact
-from service.scoring.metrics import RequestMetrics
 from service.scoring.serving import Serving
 from service.settings import Settings
 from tests.bench.bodies import make_records
@@ -54,14 +53,13 @@ async def _measure(options: argparse.Namespace, folder: Path) -> None:
             "database_url": f"sqlite:///{folder / 'users.db'}",
         }
     )
-    counters = Counters(folder)
-    served = Serving(artifact.load(settings), counters).current
+    instruments = Instruments(settings)
+    served = Serving(artifact.load(settings), instruments).current
     access = Access(settings)
     access.revocations.update(0, {"bench": 0})
     token, _ = access.tokens.issue("bench", ["predict"], 0)
     header = f"Bearer {token}".encode()
     access.tokens.authenticate(header, "predict")
-    requests = RequestMetrics(counters, [("POST", "/predict")])
     log, ids = AccessLog(io.StringIO(), as_json=True), RequestIds("bench")
 
     table = pd.read_parquet(options.rows).sample(ROWS, random_state=0)
@@ -102,7 +100,6 @@ async def _measure(options: argparse.Namespace, folder: Path) -> None:
         ),
         ("answer as JSON", served.answer, scored, 1),
         ("count rows, bins and labels (many at a time)", served.count, scored, 1),
-        ("count the request", lambda _: requests.count("POST", "/predict", 200, 0.001), bodies, 1),
         ("note for the access log", lambda _: log.note(line), bodies, 1),
         ("write the access log (in its thread)", write_line, bodies, 1),
     ]

@@ -223,9 +223,7 @@ def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
 
 @contextlib.contextmanager
 def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
-    settings = artifact.settings(
-        database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics", **changes
-    )
+    settings = artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", **changes)
     app = create_app(settings)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         client = Client(app, portal)
@@ -267,9 +265,7 @@ def score() -> Callable[..., npt.NDArray[np.float32]]:
 @contextlib.contextmanager
 def _serve(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[tuple[str, Api]]:
     """Listen on loopback; give the address and the application."""
-    app = create_app(
-        artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics", **changes)
-    )
+    app = create_app(artifact.settings(database_url=f"sqlite:///{folder / 'users.db'}", **changes))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", access_log=False, ws="none"))
         thread = threading.Thread(target=asyncio.run, args=[server.serve([listener])])

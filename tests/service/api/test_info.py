@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service import release
-from service.scoring.metrics import INSTANCE_BOUNDS
+from service.instruments.predictions import INSTANCE_BOUNDS
 
 Start = Callable[..., Any]
 
@@ -135,8 +135,8 @@ def test_a_request_is_counted_under_its_route(service: Any, method: str, path: s
 
 def test_requests_under_way_are_counted(start: Start) -> None:
     service = start()
-    assert "\nhttp_requests_in_progress 1.0\n" in service.client.get("/metrics").text
-    assert service.metric("http_requests_in_progress") == 0
+    assert "\nhttp_requests_inprogress 1.0\n" in service.client.get("/metrics").text
+    assert service.metric("http_requests_inprogress") == 0
 
 
 def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) -> None:

@@ -15,7 +15,7 @@ def registered(number: int, seconds: float) -> Registry:
 
 def started(root: Root, folder: Path) -> Any:
     """Give an app over releases of the test's own, with a way to read its metrics."""
-    app = create_app(root.settings(database_url=f"sqlite:///{folder / 'users.db'}", metrics_dir=folder / "metrics"))
+    app = create_app(root.settings(database_url=f"sqlite:///{folder / 'users.db'}"))
 
     def metric(family: str, /, **labels: str) -> list[float]:
         samples = [each for found in app.state.registry.collect() for each in found.samples if each.name == family]

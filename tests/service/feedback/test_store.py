@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.contract import Label
-from service.feedback.counts import ContradictionError, Truth
 from service.feedback.prediction_ids import Prediction
-from service.feedback.store import FeedbackStore
+from service.feedback.store import ContradictionError, FeedbackStore, Truth
 from service.users.accounts import Accounts
 from service.users.database import Database
 

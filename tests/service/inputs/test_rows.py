@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 
 from service.cells import Reading, parse_date, parse_number, parse_numbers
 from service.contract import CategoryFeature, DateFeature, NumberFeature
-from service.counting.counters import Counters
 from service.inputs.layout import Layout
 from service.inputs.readers import make_readers
+from service.instruments.bins import Bins, feature_bins
+from service.instruments.registry import Instruments
 from service.scoring import artifact
-from service.scoring.bins import Bins, feature_bins
 from service.scoring.digits import shortest
 from service.scoring.serving import Served
 from tests.service.artifacts import Root, contract, graph, stump, with_contract
@@ -118,7 +118,7 @@ def test_probabilities_are_written_by_the_names_of_their_classes(tmp_path: Path,
     described = contract(classes=names, positive=names[1])
     root = Root(tmp_path)
     root.write(with_contract(graph([stump()]), described.model_dump_json()))
-    served = Served(artifact.load(root.settings()), Counters(tmp_path))
+    served = Served(artifact.load(root.settings()), Instruments(root.settings()))
     scored = served.score(served.read(b'{"instances":[{"x0":1,"x1":0},{"x0":0,"x1":0}]}'))
     answer = json.loads(served.answer(scored))
     assert answer["probabilities"] == [dict(zip(names, row, strict=True)) for row in ((0.3, 0.7), (0.7, 0.3))]

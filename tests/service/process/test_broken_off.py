@@ -47,6 +47,6 @@ def test_a_caller_who_disconnects_before_the_end_of_the_body_fails_nothing(servi
 
     send(service, head(service, path, media, 1000) + b"{")
     wait_for(lambda: service.client.get("/health/live").status_code == 200, "an answer")
-    wait_for(lambda: service.metric("http_requests_in_progress") == 1, "the end of the request")
+    wait_for(lambda: service.metric("http_requests_inprogress") == 1, "the end of the request")
 
     assert "Traceback" not in service.output()

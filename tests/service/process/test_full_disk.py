@@ -69,14 +69,6 @@ def test_health_says_that_the_database_takes_no_writes(service: Service) -> None
     assert service.client.get("/health/ready").json()["status"] == "degraded"
 
 
-def test_a_model_for_whose_counts_is_no_room_is_refused(service: Service, root: Root) -> None:
-    version = service.version()
-    root.write(onnx_bytes(lean=1.0))
-
-    wait_for(lambda: service.metric("model_files_refused") == 1, "the refusal")
-    assert service.version() == version
-
-
 def test_once_there_is_room_everything_works_again(service: Service, root: Root) -> None:
     limit(service, resource.RLIM_INFINITY)
     version = root.write(onnx_bytes(lean=2.0))

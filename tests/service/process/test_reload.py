@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from service.counting.counters import Counters
+from service.instruments.registry import Instruments
 from service.model import ArtifactError
 from service.release import CURRENT, MODEL_FILE, RELEASE_FILE
 from service.scoring import artifact, reload
@@ -86,8 +86,7 @@ def test_a_new_release_goes_into_service(watched: Watched) -> None:
 def test_a_replaced_model_leaves_memory_without_the_collector(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.write(onnx_bytes())
-    counters = Counters(tmp_path / "counters")
-    serving = Serving(artifact.load(root.settings()), counters)
+    serving = Serving(artifact.load(root.settings()), Instruments(root.settings()))
     before = weakref.ref(serving.current.model.session)
     root.write(onnx_bytes(lean=1.0))
     gc.disable()  # at work, what was there at the start is exempt from it

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service.counting.counters import Counters
 from service.inputs.rows import Encoded
+from service.instruments.registry import Instruments
 from service.scoring import artifact
 from service.scoring.neighbours import FEW_ROWS, Neighbours
 from service.scoring.serving import Served
@@ -20,7 +20,8 @@ from tests.service.artifacts import written
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     """Give a model that looks at the first of its two columns alone."""
     folder = tmp_path_factory.mktemp("served")
-    return Served(artifact.load(written(folder).settings()), Counters(folder))
+    settings = written(folder).settings()
+    return Served(artifact.load(settings), Instruments(settings))
 
 
 def neighbours(columns: int) -> Neighbours:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.contract import CategoryFeature, Contract, Feature
 from service.inputs.layout import Layout
-from service.scoring.bins import MOST_CATEGORIES, Bins, feature_bins
+from service.instruments.bins import MOST_CATEGORIES, Bins, feature_bins
 from stages.prepare.columns import Roles, find_features
 
 ROLES = Roles(target="y")

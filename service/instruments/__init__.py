@@ -1,0 +1,1 @@
+"""Instruments: what the service measures about itself, in Prometheus' terms."""

@@ -1,0 +1,87 @@
+"""How predictions compare with the truths that came back, by version of the model."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from service.feedback.store import Truth
+
+SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
+OUTCOMES: Final = ("correct", "wrong", "measured")
+"""Of a class: whether it was right. Of a number: its error is measured."""
+
+Tally = dict[str, dict[tuple[str, ...], float]]
+"""What is added to each series, by version; a series is named by its counter and its labels after the version."""
+
+
+def tally(truths: Iterable[Truth]) -> Tally:
+    """Add truths up; thread-safe."""
+    found: Tally = {}
+    for prediction, actual in truths:
+        sums = found.setdefault(prediction.version.hex(), defaultdict(float))
+        if isinstance(prediction.predicted, float):
+            sums["feedback_rows", "measured"] += 1
+            sums["feedback_absolute_error",] += abs(prediction.predicted - actual)  # type: ignore[operator]  # a number, as was checked
+            continue
+        right = prediction.predicted == actual
+        sums["feedback_rows", "correct" if right else "wrong"] += 1
+        if prediction.score is not None:
+            bound = str(SCORE_BOUNDS[bisect_left(SCORE_BOUNDS[:-1], prediction.score)])
+            sums["feedback_score_rows", bound] += 1
+            sums["feedback_score_positives", bound] += right == prediction.positive
+    return found
+
+
+class FeedbackInstruments:
+    """Counts truths by the version that predicted, if it is one of those shown.
+
+    Versions come from signed ids alone, so that no caller can make series.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_: str, *labels: str) -> Counter:
+            return Counter(name, help_, ("version", *labels), registry=registry)
+
+        self._counters = {
+            "feedback_rows": counter("feedback_rows", "Predictions whose truth came back.", "outcome"),
+            "feedback_absolute_error": counter(
+                "feedback_absolute_error", "Sum of the differences between predicted and true values."
+            ),
+            "feedback_score_rows": counter(
+                "feedback_score_rows",
+                "Predictions whose truth came back, by the upper bound of the positive class's probability.",
+                "bin",
+            ),
+            "feedback_score_positives": counter(
+                "feedback_score_positives", "Those of them whose truth is the positive class.", "bin"
+            ),
+        }
+        self._shown: set[str] = set()
+
+    def begin(self, version: str) -> None:
+        """Begin the version's series at zero: Prometheus sees no increase in a series that begins at one."""
+        series: dict[str, list[tuple[str, ...]]] = {
+            "feedback_rows": [(each,) for each in OUTCOMES],
+            "feedback_absolute_error": [()],
+        }
+        in_bins: list[tuple[str, ...]] = [(str(bound),) for bound in SCORE_BOUNDS]
+        for name, counter in self._counters.items():
+            for labels in series.get(name, in_bins):
+                counter.labels(version, *labels)
+        self._shown.add(version)
+
+    def forget(self, version: str) -> None:
+        """Show a version no longer."""
+        self._shown.discard(version)
+        for counter in self._counters.values():
+            counter.remove_by_labels({"version": version})
+
+    def count(self, found: Tally) -> None:
+        """Count truths that were added up."""
+        for version, sums in found.items():
+            if version in self._shown:
+                for (name, *labels), amount in sums.items():
+                    self._counters[name].labels(version, *labels).inc(amount)

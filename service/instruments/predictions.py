@@ -1,0 +1,190 @@
+"""Predictions, warnings, errors, and rows per feature and bin, by version of the model.
+
+Every label value is known beforehand and its series begins at zero, so that no caller can make series and
+Prometheus sees the first increase.
+"""
+
+import asyncio
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, product
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+
+from service.contract import SCORE_BINS_KEY, CategoryFeature, Label, ScoreBins
+from service.encoding import Matrix
+from service.inputs.layout import Layout, Outside, warning_kind
+from service.instruments.bins import Bins
+from service.model import Model
+
+INSTANCE_BOUNDS: Final = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
+ERROR_KINDS: Final = ("missing", "wrong_type", "wrong_value", "unknown", "outside")
+NO_FEATURE: Final = ""
+_ROWS_AT_ONCE: Final = 512
+_FLUSH_SECONDS: Final = 0.25
+
+Answered = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
+"""Rows, their scores and labels."""
+
+
+class Predictions:
+    """The counters of all versions."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, help_: str, *labels: str) -> Counter:
+            return Counter(name, help_, ("version", *labels), registry=registry)
+
+        self.instances = Histogram(
+            "prediction_instances", "Rows per request.", buckets=INSTANCE_BOUNDS, registry=registry
+        )
+        self.rows = counter("predictions", "Rows predicted.", "label")
+        self.warnings = counter(
+            "prediction_warnings", "Values beyond those of training, answered all the same.", "feature", "kind"
+        )
+        self.errors = counter("prediction_errors", "Values that the contract does not allow.", "feature", "kind")
+        self.feature_rows = counter("feature_rows", "Rows by the feature's training bin.", "feature", "bin")
+        self.score_rows = counter("score_rows", "Rows by the score's test bin.", "bin")
+
+    def forget(self, version: str) -> None:
+        """Show a version no longer."""
+        for each in (self.rows, self.warnings, self.errors, self.feature_rows, self.score_rows):
+            each.remove_by_labels({"version": version})
+
+
+class PredictionInstruments:
+    """What one version of the model was asked and answered.
+
+    Rows wait in an array and are added to the counters a few times a second; a worker that is killed loses the
+    last quarter of a second of them. Use it in the event loop's thread.
+    """
+
+    def __init__(self, counters: Predictions, model: Model, layout: Layout) -> None:
+        self._version = version = model.version
+        self._contract = contract = model.contract
+        self._bins = Bins(contract, layout)
+        self._score_bins = _score_bins(model)
+        self.count_request = counters.instances.observe
+        """Count one request with so many instances."""
+        names = [feature.name for feature in contract.features]
+        self._labels = {
+            label: counters.rows.labels(version, _label_text(label)) for label in contract.classes or (None,)
+        }
+        kinds = [(feature.name, warning_kind(feature)) for feature in contract.features]
+        self._warnings = {key: counters.warnings.labels(version, *key) for key in kinds}
+        wrong = product((*names, NO_FEATURE), ERROR_KINDS)
+        self._errors = {key: counters.errors.labels(version, *key) for key in wrong}
+        in_bins = [
+            counters.feature_rows.labels(version, name, bin_)
+            for name, bins in zip(names, self._bins.features, strict=True)
+            for bin_ in bins.names
+        ]
+        self._edges = np.array(self._score_bins.edges if self._score_bins else (), dtype=np.float32)
+        score_bins = range(len(self._score_bins.shares) if self._score_bins else 0)
+        self._first_score_bin = len(in_bins)
+        self._counters = in_bins + [counters.score_rows.labels(version, str(number)) for number in score_bins]
+        self._counts = np.zeros(len(self._counters), dtype=np.intp)
+        self._waiting: list[Answered] = []
+        self._rows = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def count(self, numbers: Matrix, scores: npt.NDArray[np.float32], labels: Sequence[Label | None]) -> None:
+        """Count answered rows."""
+        self._waiting.append((numbers, scores, labels))
+        self._rows += len(numbers)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+        if self._rows >= _ROWS_AT_ONCE:
+            self._add_up()
+
+    def count_outside(self, found: Iterable[Outside]) -> None:
+        """Count warnings, if there are any."""
+        for key, number in Tally((each.feature.name, each.kind) for each in found).items():
+            self._warnings[key].inc(number)
+
+    def count_errors(self, kinds: Mapping[tuple[str | None, str], int]) -> None:
+        """Count what was wrong with a request, by feature and kind."""
+        for (name, kind), number in kinds.items():
+            self._errors[name or NO_FEATURE, kind].inc(number)
+
+    def flush(self) -> None:
+        """Add the rows that wait to the counters."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._add_up()
+        for place in np.flatnonzero(self._counts).tolist():
+            self._counters[place].inc(float(self._counts[place]))
+        self._counts[:] = 0
+
+    def _add_up(self) -> None:
+        """Count the rows that wait in the array: hundreds cost as much as one."""
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
+            return
+        places = self._bins.places(np.concatenate([numbers for numbers, _, _ in waiting]))
+        self._counts += np.bincount(places.ravel(), minlength=len(self._counts))
+        for label, number in Tally(chain.from_iterable(labels for _, _, labels in waiting)).items():
+            self._labels[label].inc(number)
+        if self._score_bins is not None:
+            scores = self._chosen(np.concatenate([scores for _, scores, _ in waiting]))
+            places = self._first_score_bin + np.searchsorted(self._edges, scores)
+            self._counts += np.bincount(places, minlength=len(self._counts))
+
+    def _chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the score of each row that is watched."""
+        if self._contract.positive is not None:
+            return scores[:, self._contract.classes.index(self._contract.positive)]
+        chosen: npt.NDArray[np.float32] = scores.max(axis=1) if scores.ndim > 1 else scores
+        return chosen
+
+    def references(self) -> Iterator[Metric]:
+        """Return the shares that live rows are compared with."""
+        shares = GaugeMetricFamily(
+            "feature_reference_share",
+            "Share of the training rows in each bin, 0 to 1.",
+            labels=["version", "feature", "bin"],
+        )
+        warned = GaugeMetricFamily(
+            "prediction_warnings_reference_share",
+            "Share of new rows of the training rows' kind that would be warned about, 0 to 1.",
+            labels=["version", "feature"],
+        )
+        scores = GaugeMetricFamily(
+            "score_reference_share",
+            "Share of the test or training rows in each score bin, 0 to 1.",
+            labels=["version", "rows", "bin"],
+        )
+        for feature, bins in zip(self._contract.features, self._bins.features, strict=True):
+            for name, share in zip(bins.names, bins.shares, strict=True):
+                shares.add_metric([self._version, feature.name, name], share)
+            expected = (
+                max(feature.unseen_share, feature.unseen_share_in_new_rows)
+                if isinstance(feature, CategoryFeature)
+                else 0.0
+            )
+            warned.add_metric([self._version, feature.name], expected)
+        for rows, in_bins in _score_shares(self._score_bins).items():
+            for number, share in enumerate(in_bins):
+                scores.add_metric([self._version, rows, str(number)], share)
+        yield from (shares, warned, scores)
+
+
+def _label_text(label: Label | None) -> str:
+    return "" if label is None else label if isinstance(label, str) else str(label).lower()
+
+
+def _score_bins(model: Model) -> ScoreBins | None:
+    found = model.session.get_modelmeta().custom_metadata_map.get(SCORE_BINS_KEY)
+    return ScoreBins.model_validate_json(found) if found else None
+
+
+def _score_shares(score_bins: ScoreBins | None) -> dict[str, tuple[float, ...]]:
+    """Return the shares that live scores are compared with, by the rows that they are of."""
+    if score_bins is None:
+        return {}
+    known = {"test": score_bins.shares, "training": score_bins.training_shares}
+    return {rows: shares for rows, shares in known.items() if shares}

@@ -1,0 +1,80 @@
+"""Instruments of several worker processes that add up: prometheus_client's multiprocess mode.
+
+Each worker counts in files that all workers read when one of them is asked for /metrics. By default a file bears
+its process's id, so that every restart would leave files behind. Here it bears the number of the worker, which
+the replacement of a dead worker takes over with its files: it goes on from the dead worker's counts. What counts
+for a version of the model is in files of its own, so that it can leave with that version.
+"""
+
+import fcntl
+import os
+import struct
+import warnings
+from collections.abc import Collection, Iterable
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import Metric, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+_FILE_BYTES: Final = 256 * 1024
+"""Written when a file is made, so that a full disk is an error there, and not a signal that ends the process later."""
+
+# Whoever removes labels here removes their files as well.
+warnings.filterwarnings("ignore", "Removal of labels has not been implemented")
+
+
+class WorkerFiles(Collector):
+    """The files of this worker, which gets the first number that no living worker has.
+
+    Make it before any instrument. Raises OSError if the folder can't be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        self.number, self.is_replacement = next(found for number in count() if (found := _claim(folder, number)))
+        mark_process_dead(self.number, str(folder))
+        self._classes: dict[str, Any] = {}
+        values.ValueClass = self._make_value  # what every instrument keeps its numbers in
+
+    def _make_value(self, kind: str, metric: str, name: str, labels: Any, texts: Any, *rest: Any, **more: Any) -> Any:
+        version = dict(zip(labels, texts, strict=True)).get("version", "")
+        identifier = f"{self.number}.{version}" if version else str(self.number)
+        path = self._folder / f"{'_'.join([kind, *more.values()])}_{identifier}.db"
+        if not path.exists():
+            path.write_bytes(bytes(_FILE_BYTES))
+        if version not in self._classes:
+            self._classes[version] = values.MultiProcessValue(lambda: identifier)
+        return self._classes[version](kind, metric, name, labels, texts, *rest, **more)
+
+    def keep_versions(self, versions: Collection[str]) -> None:
+        """Remove all workers' counts for other versions."""
+        for path in self._folder.glob("*.*.db"):
+            if path.name.split(".")[1] not in versions:
+                path.unlink(missing_ok=True)
+        self._classes = {version: each for version, each in self._classes.items() if version in {"", *versions}}
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all workers' metrics, added up."""
+        while True:
+            try:
+                return list(MultiProcessCollector(None, str(self._folder)).collect())
+            except (FileNotFoundError, struct.error):  # a version's file left just now, or is being made
+                continue
+
+
+def _claim(folder: Path, number: int) -> tuple[int, bool] | None:
+    """Take a worker's number until this process ends, unless a living worker has it; tell whether another had it."""
+    path = folder / f"{number}.worker"
+    is_replacement = path.exists()
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return number, is_replacement
