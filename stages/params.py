@@ -26,6 +26,8 @@ ModelName = Literal[
 ]
 ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+MIN_ROWS = 20
+"""The fewest rows with a target that a model is trained and tested on."""
 _LONGEST_VALUE = 60
 _LONGEST_NAME = 90
 _NAMES = {(str(files.DEMO), "arrival"): "flights"}

@@ -11,9 +11,8 @@ from pandas.api import types
 from stages import files
 from stages.entry import log, run
 from stages.params import Params, load_params
-from stages.table import reader
-from stages.validate import suite as _suite
-from stages.validate.suite import Expectation
+from stages.table.reader import read_table
+from stages.validate.suite import NUMBERS, Entry, write
 
 _SLACK = 0.1
 """How far beyond what was seen a bound lies, as a share of the range."""
@@ -22,57 +21,55 @@ _FEW = 12
 _CLASSES = 20
 
 
-def draft(table: pd.DataFrame, target: str) -> list[Expectation]:
-    """What holds for `table`, with room for a table of the same kind: columns, types, missing values, ranges."""
+def draft(table: pd.DataFrame, target: str) -> list[Entry]:
+    """Return what holds for `table`, with room for the next one: columns, types, missing values, ranges."""
     names = [str(name) for name in table.columns]
-    rows = {"min_value": len(table) // 2, "max_value": len(table) * 2}
     return [
-        Expectation("expect_table_row_count_to_be_between", rows),
-        Expectation("expect_table_columns_to_match_set", {"column_set": names}),
-        *(each for name in names for each in _of_column(table[name])),
-        *_of_target(table[target]),
+        _expect("table_row_count_to_be_between", min_value=len(table) // 2, max_value=len(table) * 2),
+        _expect("table_columns_to_match_set", column_set=names),
+        *(each for name in names for each in _describe_column(table[name])),
+        *_describe_target(table[target]),
     ]
 
 
-def _of_column(column: pd.Series) -> Iterator[Expectation]:
-    known, about = column.dropna(), {"column": str(column.name)}
+def _expect(kind: str, **kwargs: Any) -> Entry:
+    return {"type": f"expect_{kind}", "kwargs": kwargs}
+
+
+def _describe_column(column: pd.Series) -> Iterator[Entry]:
+    name, known, missing = str(column.name), column.dropna(), float(column.isna().mean())
     if known.empty:
         return
-    yield _of_type(column, about)
-    yield from _of_missing(float(column.isna().mean()), about)
+    mostly = math.floor((1 - missing - max(missing, _SLACK) * _SLACK) * 1000) / 1000 if missing else 1.0
+    if mostly > 0:
+        yield _expect("column_values_to_not_be_null", column=name, mostly=mostly)
     if types.is_bool_dtype(column.dtype):
-        return
-    if types.is_datetime64_any_dtype(column.dtype):
-        yield from _of_dates(known, about)
-    elif types.is_numeric_dtype(column.dtype):
-        low, high = _bounds(known.min().item(), known.max().item())
-        yield Expectation("expect_column_values_to_be_between", {**about, "min_value": low, "max_value": high})
-    else:
-        yield from _of_categories(known, about)
-
-
-def _of_type(column: pd.Series, about: dict[str, Any]) -> Expectation:
-    if types.is_bool_dtype(column.dtype):
-        name = "bool"
+        yield _expect("column_values_to_be_of_type", column=name, type_="bool")
     elif types.is_datetime64_any_dtype(column.dtype):
-        name = "datetime64"
+        yield _expect("column_values_to_be_of_type", column=name, type_="datetime64")
+        # Bounds on the extremes: Great Expectations compares a range of dates row by row, in Python.
+        slack = (known.max() - known.min()) * _SLACK
+        yield _expect("column_min_to_be_between", column=name, min_value=_day(known.min() - slack, "floor"))
+        yield _expect("column_max_to_be_between", column=name, max_value=_day(known.max() + slack, "ceil"))
     elif types.is_numeric_dtype(column.dtype):
         # One missing value makes whole numbers float64, and a CSV knows no int32.
-        return Expectation("expect_column_values_to_be_in_type_list", {**about, "type_list": _suite.NUMBERS})
+        yield _expect("column_values_to_be_in_type_list", column=name, type_list=NUMBERS)
+        low, high = bounds(known.min().item(), known.max().item())
+        yield _expect("column_values_to_be_between", column=name, min_value=low, max_value=high)
     else:
-        name = "str"
-    return Expectation("expect_column_values_to_be_of_type", {**about, "type_": name})
+        yield _expect("column_values_to_be_of_type", column=name, type_="str")
+        names = sorted(known.unique().tolist())
+        if len(names) <= _CATEGORIES:
+            mostly = 1.0 if len(names) <= _FEW else 0.99
+            yield _expect("column_values_to_be_in_set", column=name, value_set=names, mostly=mostly)
 
 
-def _of_missing(share: float, about: dict[str, Any]) -> Iterator[Expectation]:
-    mostly = 1.0 if share == 0 else math.floor((1 - share - max(share, _SLACK) * _SLACK) * 1000) / 1000
-    if mostly > 0:
-        kwargs = about if mostly == 1 else {**about, "mostly": mostly}
-        yield Expectation("expect_column_values_to_not_be_null", kwargs)
+def _day(moment: pd.Timestamp, rounding: str) -> str:
+    return str(getattr(moment, rounding)("D").isoformat())
 
 
-def _bounds(low: float, high: float) -> tuple[float, float]:
-    """Round bounds around `low` and `high`; what is never negative stays so."""
+def bounds(low: float, high: float) -> tuple[float, float]:
+    """Return round bounds around `low` and `high`; what is never negative stays so."""
     spread = (high - low) or abs(high) or 1.0
     step = 10.0 ** (math.floor(math.log10(spread)) - 1)
     below, above = low - spread * _SLACK, high + spread * _SLACK
@@ -81,36 +78,21 @@ def _bounds(low: float, high: float) -> tuple[float, float]:
     return round(math.floor(below / step) * step, digits), round(math.ceil(above / step) * step, digits)
 
 
-def _of_dates(known: pd.Series, about: dict[str, Any]) -> Iterator[Expectation]:
-    # Bounds on the extremes: Great Expectations compares a range of dates row by row, in Python.
-    slack = (known.max() - known.min()) * _SLACK
-    earliest, latest = (known.min() - slack).floor("D"), (known.max() + slack).ceil("D")
-    yield Expectation("expect_column_min_to_be_between", {**about, "min_value": earliest.isoformat()})
-    yield Expectation("expect_column_max_to_be_between", {**about, "max_value": latest.isoformat()})
-
-
-def _of_categories(known: pd.Series, about: dict[str, Any]) -> Iterator[Expectation]:
-    names = sorted(known.unique().tolist())
-    if len(names) <= _CATEGORIES:
-        mostly = {} if len(names) <= _FEW else {"mostly": 0.99}
-        yield Expectation("expect_column_values_to_be_in_set", {**about, "value_set": names, **mostly})
-
-
-def _of_target(target: pd.Series) -> Iterator[Expectation]:
-    """The share of each class, or the mean of a number: what a change of the world moves first."""
-    known, about = target.dropna(), {"column": str(target.name)}
+def _describe_target(target: pd.Series) -> Iterator[Entry]:
+    """Yield the share of each class, or the mean of a number: what a change of the world moves first."""
+    name, known = str(target.name), target.dropna()
     shares = known.value_counts(normalize=True)
     if len(shares) <= _CLASSES:
         for label in sorted(shares.index.tolist()):
             least = math.floor(shares[label] * 750) / 1000
-            yield Expectation("expect_column_values_to_be_in_set", {**about, "value_set": [label], "mostly": least})
+            yield _expect("column_values_to_be_in_set", column=name, value_set=[label], mostly=least)
     elif types.is_numeric_dtype(known.dtype):
-        low, high = _bounds(float(known.mean() - known.std() / 2), float(known.mean() + known.std() / 2))
-        yield Expectation("expect_column_mean_to_be_between", {**about, "min_value": low, "max_value": high})
+        low, high = bounds(float(known.mean() - known.std() / 2), float(known.mean() + known.std() / 2))
+        yield _expect("column_mean_to_be_between", column=name, min_value=low, max_value=high)
 
 
 def destination(params: Params) -> Path:
-    """Where the draft goes: the suite's own path while that is free, never over a reviewed suite."""
+    """Return where the draft goes: the suite's own path while that is free, never over a reviewed suite."""
     suite = params.validation.suite
     return Path(suite) if suite and not Path(suite).exists() else files.SUITE_DRAFT
 
@@ -118,14 +100,14 @@ def destination(params: Params) -> Path:
 def main() -> None:
     """Write the draft and say what to do with it."""
     params = load_params()
-    expectations = draft(reader.read(params.data), params.data.target)
+    entries = draft(read_table(params.data)[0], params.data.target)
     path = destination(params)
-    files.write_text(path, _suite.write(Path(params.data.path).stem, expectations))
-    log(f"{len(expectations):,} expectations drafted from {params.data.path} -> {path}")
+    files.write_text(path, write(Path(params.data.path).stem, entries))
+    log(f"{len(entries):,} expectations drafted from {params.data.path} -> {path}")
+    then = "run `dvc repro validate`, and commit it"
     if path == files.SUITE_DRAFT:
-        log("next: review it, keep it in Git under data/suites, and name that file in validate.suite")
-    else:
-        log("next: review it, run `dvc repro validate`, and commit it")
+        then = "keep it in Git under data/suites, and name that file in validate.suite"
+    log(f"next: review it, {then}")
 
 
 if __name__ == "__main__":

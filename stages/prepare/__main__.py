@@ -8,7 +8,7 @@ from service.contract import Contract, Feature
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import Params, load_params
+from stages.params import MIN_ROWS, Params, load_params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import Roles, find_features, in_words
@@ -20,7 +20,6 @@ from stages.prepare.split import column_of, describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
 from stages.table.typed import read_typed
 
-MIN_ROWS = 20
 _SHOWN_CLASSES = 10
 
 

@@ -1,132 +1,120 @@
 """The gate on data: Great Expectations over the raw table, before anything learns from it."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.params import Params, load_params
-from stages.table import reader
+from stages.params import MIN_ROWS, Params, load_params
+from stages.table.reader import read_table
 from stages.table.typed import write_typed
-from stages.validate import expectations, report
-from stages.validate import suite as _suite
-from stages.validate.outcomes import Outcome, as_json, failures, found, shortened
-from stages.validate.suite import Expectation, Suite
+from stages.validate.expectations import STRUCTURAL, evaluate
+from stages.validate.report import describe, html
+from stages.validate.suite import NUMBERS, Entry, Result, Suite, columns, read
 
-MIN_ROWS = 20
-_LONGEST = 200
-
-
-def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Outcome]:
-    """Hold the structural expectations and then the suite's, unless it gives way, against the table."""
-    reviewed = () if gives_way(suite, table, params) else suite.expectations
-    return expectations.evaluate(table, [*structural(len(table), params), *reviewed])
+_LONGEST = 250
+_SHOWN = 20
 
 
-def gives_way(suite: Suite, table: pd.DataFrame, params: Params) -> bool:
-    """Whether the suite was reviewed for a table of another kind: another path, and most columns are not there.
+def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Result]:
+    """Compare the table with the structural expectations and, if it is about such a table, the suite."""
+    results = evaluate(table, structural(len(table), params))
+    if is_for_another_table(suite, table, params):
+        return results
+    return results + evaluate(table, suite.entries, str(params.validation.suite))
 
-    So the suite of the demo table stands in nobody's way. A suite that names no table never gives way.
+
+def is_for_another_table(suite: Suite, table: pd.DataFrame, params: Params) -> bool:
+    """Return whether the suite names another table and most of its columns are not in this one.
+
+    So a table of your own can be tried while the demo's suite is still named in params.yaml.
     """
     if suite.table in (None, params.data.path):
         return False
-    named = {name for each in suite.expectations for name in each.columns}
+    named = {name for each in suite.entries for name in columns(each)}
     return 2 * len(named & set(table.columns)) < len(named)
 
 
-def structural(rows: int, params: Params) -> list[Expectation]:
-    """What every table must fulfil so that something can be learnt from its `rows` rows."""
+def structural(rows: int, params: Params) -> list[Entry]:
+    """Return what every table of so many rows must fulfil before a model can learn from it."""
     target, split = params.data.target, params.split
-    of_target = {"column": target}
-    labelled = {**of_target, "min_value": min(1.0, MIN_ROWS / max(rows, 1))}
-    exists, is_distinct = "expect_column_to_exist", "expect_column_unique_value_count_to_be_between"
-    has_values, is_typed = (
-        "expect_column_proportion_of_non_null_values_to_be_between",
-        "expect_column_values_to_be_in_type_list",
-    )
-    claims: list[tuple[str, dict[str, Any], str]] = [
-        ("expect_table_row_count_to_be_between", {"min_value": MIN_ROWS}, f"The table has at least {MIN_ROWS} rows"),
-        ("expect_table_column_count_to_be_between", {"min_value": 2}, "The table has a column beside the target"),
-        (exists, of_target, f"The target {target} is a column of the table"),
-        (has_values, labelled, f"At least {MIN_ROWS} rows have a value in the target {target}"),
-        (is_distinct, {**of_target, "min_value": 2}, f"The target {target} has at least two different values"),
+    labelled = {"column": target, "min_value": min(1.0, MIN_ROWS / max(rows, 1))}
+    column = {"time": split.time_column, "group": split.group_column, "random": split.key}[split.method]
+    claims = [
+        ("table_row_count_to_be_between", {"min_value": MIN_ROWS}, f"The table has at least {MIN_ROWS} rows"),
+        ("table_column_count_to_be_between", {"min_value": 2}, "The table has a column beside the target"),
+        ("column_to_exist", {"column": target}, f"The target {target} is a column of the table"),
+        (
+            "column_proportion_of_non_null_values_to_be_between",
+            labelled,
+            f"At least {MIN_ROWS} rows have a value in the target {target}",
+        ),
+        (
+            "column_unique_value_count_to_be_between",
+            {"column": target, "min_value": 2},
+            f"The target {target} has at least two different values",
+        ),
     ]
     if params.data.task == "regression":
-        claims.append((is_typed, {**of_target, "type_list": _suite.NUMBERS}, f"The target {target} holds numbers"))
-    column = {"time": split.time_column, "group": split.group_column, "random": split.key}[split.method]
+        numbers = {"column": target, "type_list": NUMBERS}
+        claims.append(("column_values_to_be_in_type_list", numbers, f"The target {target} holds numbers"))
     if column is not None:
-        claims.append(
-            (exists, {"column": column}, f"{column}, the column of the {split.method} split, is in the table")
-        )
-    return [Expectation(*claim) for claim in claims]
+        sentence = f"{column}, the column of the {split.method} split, is in the table"
+        claims.append(("column_to_exist", {"column": column}, sentence))
+    return [{"type": f"expect_{kind}", "kwargs": kwargs, "description": text} for kind, kwargs, text in claims]
 
 
-def about_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
-    """Which suite was held against the table, or why none was."""
+def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
+    """Return which suite the table was compared with, or why with none."""
     path = params.validation.suite
     if path is None:
         return "none, the structural expectations alone"
-    if gives_way(suite, table, params):
+    if is_for_another_table(suite, table, params):
         return (
             f"none, the structural expectations alone: {path} was reviewed for {suite.table}, and {params.data.path} "
-            "has few of its columns; draft a suite with `make suite`, or say validate.suite: null in params.yaml"
+            "has few of its columns; draft a suite with `make suite`, or set validate.suite to null in params.yaml"
         )
-    return path
+    if Path(path).parent == files.SUITES:
+        return path
+    return f"{path}; DVC watches suites in {files.SUITES} only: after an edit of this one, `dvc repro --force validate`"
 
 
-def verdict(outcomes: Sequence[Outcome], table: pd.DataFrame, params: Params) -> str | None:
-    """The one line that stops the pipeline, None if nothing does: what failed first, and what to do."""
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    if not failed:
-        return None
-    first = shortened(f"{failed[0].sentence.rstrip('.')}: {found(failed[0])}", _LONGEST)
-    remedy = _remedy(failed, table, params.validation.suite)
-    how_many = f"{len(failed):,} of {len(outcomes):,} expectations failed"
-    return f"{params.data.path}: {how_many}, first: {first}; {remedy}; all in {files.VALIDATION_REPORT}"
-
-
-def _remedy(failed: list[Outcome], table: pd.DataFrame, suite: str | None) -> str:
-    if suite is None or all(each.expectation.origin == _suite.STRUCTURAL for each in failed):
-        return "correct the table or params.yaml"
-    named = {name for each in failed for name in each.expectation.columns}
-    absent = sorted(named - set(table.columns))
-    if not absent:
-        return f"correct the table or review {suite}"
-    others = f" and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-    return f"{suite} names columns that the table has not: {absent[0]}{others}; review it, or say validate.suite: null"
-
-
-def _unwatched(suite: str | None) -> str:
-    if suite is None or Path(suite).parent == files.SUITES:
-        return ""
-    return (
-        f"; DVC sees edits of suites in {files.SUITES} alone: after an edit of this one, `dvc repro --force validate`"
-    )
+def stop(results: Sequence[Result], table: pd.DataFrame, params: Params) -> None:
+    """Raise UserError if an expectation failed: how many, what to do, and a line for each of the first."""
+    failed = [each for each in results if not each["success"]]
+    configs = [each["expectation_config"] for each in failed]
+    suite = params.validation.suite
+    absent = sorted({name for each in configs for name in columns(each)} - set(table.columns))
+    remedy = f"correct the table or review {suite}"
+    if all(each["meta"]["origin"] == STRUCTURAL for each in configs):
+        remedy = "correct the table or params.yaml"
+    elif absent:
+        remedy = f"{suite} is about columns that the table has not; review it, or set validate.suite to null"
+    if failed:
+        count = f"{len(failed):,} of {len(results):,} expectations failed"
+        head = f"{params.data.path}: {count}; {remedy}; all in {files.VALIDATION_REPORT}"
+        raise UserError(head, *(describe(each, _LONGEST) for each in failed[:_SHOWN]))
 
 
 def main() -> None:
-    """Validate the raw table, write what came out, and stop the pipeline if an expectation failed."""
+    """Validate the raw table, write the results and the typed table, stop if an expectation failed."""
     params = load_params()
-    suite = _suite.read(Path(params.validation.suite)) if params.validation.suite else Suite()
-    table, reading = reader.read_table(params.data)
-    with timed("holding the expectations against the table"):
-        outcomes = validate(table, params, suite)
+    suite = read(Path(params.validation.suite)) if params.validation.suite else Suite()
+    table, reading = read_table(params.data)
+    with timed("comparing the table with the expectations"):
+        results = validate(table, params, suite)
+    about = describe_suite(suite, table, params)
     size = f"{len(table):,} rows, {len(table.columns):,} columns"
-    about = about_suite(suite, table, params)
-    files.write_json(files.VALIDATION, {"suite": about} | as_json(outcomes, len(table), len(table.columns)))
-    files.write_text(files.VALIDATION_REPORT, report.html(outcomes, [params.data.path, size, f"suite: {about}"]))
-    log(f"suite: {about}{_unwatched(params.validation.suite)}")
-    stop = verdict(outcomes, table, params)
-    if stop:
-        print(*failures(outcomes), sep="\n", file=sys.stderr)
-        raise UserError(stop)
+    record = {"success": all(each["success"] for each in results), "suite": about, "table": size, "results": results}
+    files.write_json(files.VALIDATION, record)
+    files.write_text(files.VALIDATION_REPORT, html(results, [params.data.path, size, f"suite: {about}"]))
+    log(f"suite: {about}")
+    stop(results, table, params)
     write_typed(table, reading, files.TYPED)
-    log(f"{len(outcomes):,} expectations hold; {files.VALIDATION_REPORT} shows them")
+    log(f"{len(results):,} expectations hold; {files.VALIDATION_REPORT} shows them")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,47 @@
-"""Great Expectations behind one door: the only module that imports it."""
+"""The adapter to Great Expectations: the only module that imports it."""
 
 import contextlib
 import difflib
-import json
+import math
 import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from string import Template
 from typing import Any
 
 import pandas as pd
 
 from stages.errors import UserError
-from stages.table.findings import FIRST_ROW
-from stages.validate.outcomes import Example, Outcome, plain
-from stages.validate.suite import Expectation
+from stages.validate.suite import Entry, Result, columns
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 os.environ["TQDM_DISABLE"] = "1"
 
-_OPTIONAL = ("boto3", "botocore", "google", "rfc3987_syntax")
+_OPTIONAL = ("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy")
+_OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
+"""Arguments that say how to run; a suite that was saved from a run has them."""
+STRUCTURAL = "structural"
+"""The origin of the expectations that every table gets."""
+_BOUNDS = ("min_value", "max_value")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_EXAMPLES = 3
+_LONGEST_ERROR = 200
+_LONGEST_LIST = 20
+_DIGITS = 12
+_BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
+# The query for unexpected rows is a text with the number of every one of them: never asked for.
+_DETAILED = {
+    "result_format": "SUMMARY",
+    "partial_unexpected_count": _EXAMPLES,
+    "return_unexpected_index_query": False,
+}
 
 
 @contextlib.contextmanager
 def _without(names: Sequence[str]) -> Iterator[None]:
-    """Let imports of optional packages find none: it spares 1.5 s of the 3.6 s that Great Expectations takes."""
+    """Let imports of optional packages find none, which spares half the time that Great Expectations takes."""
     absent = [name for name in names if name not in sys.modules]
     sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]  # None is Python's word for: not to be found
     try:
@@ -47,88 +61,66 @@ with _without(_OPTIONAL), warnings.catch_warnings():
     )
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError, GreatExpectationsError
     from great_expectations.expectations import registry
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.render.renderer.inline_renderer import InlineRenderer
 
-_EXAMPLES = 3
-_LONGEST_ERROR = 200
-_BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
-# The query for unexpected rows is a text with the number of every one of them: never asked for.
-_DETAILED = {
-    "result_format": "SUMMARY",
-    "partial_unexpected_count": _EXAMPLES,
-    "return_unexpected_index_query": False,
-}
 
+def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
+    """Compare the table, whose index must be 0, 1, 2, …, with the expectations; results in their order.
 
-def evaluate(table: pd.DataFrame, expectations: Sequence[Expectation]) -> list[Outcome]:
-    """Hold the expectations against the table, whose index must be 0, 1, 2, ….
+    Great Expectations copies the rows it looks at with all their columns, so it gets only the
+    columns that an expectation needs: time and memory grow with the table, not with the table
+    times its columns.
 
-    Outcomes come in the order of `expectations`. Great Expectations copies the rows it looks
-    at with all their columns, so it is given the few columns that an expectation needs: time
-    and memory then grow with the table, not with the table times its columns.
-
-    Raises UserError, naming the expectation, for a type it does not know or arguments it does not take.
+    Raises UserError for a type that it does not know or arguments that it does not take.
     """
-    built = [_build(place, each) for place, each in enumerate(expectations)]
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for place, each in enumerate(expectations):
-        groups.setdefault(_needed(each, table), []).append(place)
-    results: dict[int, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        built = [_build(f"{origin}, expectation {place}", each) for place, each in enumerate(entries, 1)]
+        groups: dict[tuple[str, ...], list[Any]] = {}
+        for place, expectation in enumerate(built):
+            expectation.meta = {"place": place}
+            groups.setdefault(_needed(entries[place], table), []).append(expectation)
         definition = _definition()
-        for names, places in groups.items():
+        found: dict[int, Any] = {}
+        for names, group in groups.items():
             narrow = table[list(names)] if names else table
-            batch = definition.get_batch(batch_parameters={"dataframe": narrow})
-            results |= _results(batch, [built[place] for place in places])
-        outcomes = [_outcome(each, built[place], results[place]) for place, each in enumerate(expectations)]
-    return [_without_column(outcome, table) for outcome in outcomes]
+            found |= _run(definition.get_batch(batch_parameters={"dataframe": narrow}), group)
+        return [_result(origin, entry, found[place], table) for place, entry in enumerate(entries)]
 
 
-def _without_column(outcome: Outcome, table: pd.DataFrame) -> Outcome:
-    """Say which column is not there; Great Expectations' own words depend on the expectation's type."""
-    absent = next((name for name in outcome.expectation.columns if name not in table.columns), None)
-    return replace(outcome, error=f"the table has no column {absent}") if outcome.error and absent else outcome
-
-
-def _build(place: int, expectation: Expectation) -> Any:
-    where = f"{expectation.origin} ({expectation.type})"
+def _build(where: str, entry: Entry) -> Any:
+    # A day alone becomes a `date`, which doesn't compare with the moments of a table.
+    kwargs = {
+        key: f"{value}T00:00:00" if key in _BOUNDS and _DAY.fullmatch(str(value)) else value
+        for key, value in entry["kwargs"].items()
+        if key not in _OF_A_RUN
+    }
     try:
-        made = registry.get_expectation_impl(expectation.type)
+        return ExpectationConfiguration(**{**entry, "kwargs": kwargs, "id": None}).to_domain_obj()
     except ExpectationNotFoundError:
-        near = difflib.get_close_matches(expectation.type, registry.list_registered_expectation_implementations(), 1)
+        near = difflib.get_close_matches(entry["type"], registry.list_registered_expectation_implementations(), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{where}: Great Expectations knows no such type{hint}") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of `condition_parser`, which suites of older versions carry
-            return made(**expectation.kwargs, description=expectation.description, meta={"place": place})
+        raise UserError(f"{where} ({entry['type']}): Great Expectations knows no such type{hint}") from None
     except (GreatExpectationsError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: {_complaint(error)}") from None
+        raise UserError(f"{where} ({entry['type']}): {_complaint(error)}") from None
 
 
 def _complaint(error: Exception) -> str:
-    if not hasattr(error, "errors"):
-        return str(error)
-    first = error.errors()[0]
-    argument = ".".join(str(part) for part in first["loc"] if part != "__root__")
-    return f"{argument}: {first['msg']}" if argument else str(first["msg"])
+    """Return the argument that pydantic complains about, and why; else the error's own words."""
+    first = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": error}
+    return ": ".join([*(str(part) for part in first["loc"] if part != "__root__"), str(first["msg"])])
 
 
-def _needed(expectation: Expectation, table: pd.DataFrame) -> tuple[str, ...]:
-    """The columns that an expectation reads; none where that cannot be told, or where it is about the table."""
-    if not expectation.columns:
-        return ()
-    conditional = _conditioned_on(expectation.kwargs.get("row_condition"))
-    return tuple(sorted({*expectation.columns, *conditional} & set(table.columns)))
-
-
-def _conditioned_on(condition: Any) -> set[str]:
-    if not isinstance(condition, Mapping):
-        return set()
-    column = condition.get("column")
-    own = {str(column["name"])} if isinstance(column, Mapping) and "name" in column else set()
-    return own.union(*(_conditioned_on(each) for each in condition.get("conditions", [])))
+def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that an expectation reads; none where that is unknown, or where it is about the table."""
+    named = columns(entry)
+    conditions = [entry["kwargs"].get("row_condition")] if named else []
+    for condition in conditions:
+        if isinstance(condition, dict):
+            named.append(condition.get("column", {}).get("name"))
+            conditions += condition.get("conditions", [])
+    return tuple(sorted(set(named) & set(table.columns)))
 
 
 def _definition() -> Any:
@@ -142,66 +134,62 @@ def _definition() -> Any:
     return asset.add_batch_definition_whole_dataframe("whole")
 
 
-def _results(batch: Any, built: Sequence[Any]) -> dict[int, Any]:
-    """Results by the place in `meta`; examples are looked for where an expectation failed, as that costs time."""
-    results = _run(batch, built, _BRIEF)
-    failed = [each for each in built if not results[each.meta["place"]].success]
-    return results | (_run(batch, failed, _DETAILED) if failed else {})
+def _run(batch: Any, group: list[Any]) -> dict[int, Any]:
+    """Return results by place; failed expectations run again for examples, which cost time."""
+    found: dict[int, Any] = {}
+    for result_format in (_BRIEF, _DETAILED):
+        if group:
+            results = batch.validate(gx.ExpectationSuite("table", group), result_format=result_format).results
+            found |= {each.expectation_config.meta["place"]: each for each in results}
+        group = [each for each in group if not found[each.meta["place"]].success]
+    return found
 
 
-def _run(batch: Any, built: Sequence[Any], result_format: dict[str, Any]) -> dict[int, Any]:
-    suite = gx.ExpectationSuite("table", expectations=built)
-    results = batch.validate(suite, result_format=result_format).results
-    return {result.expectation_config.meta["place"]: result for result in results}
+def _result(origin: str, entry: Entry, found: Any, table: pd.DataFrame) -> Result:
+    """Return Great Expectations' own JSON without what differs between two runs."""
+    error = _error(found.exception_info)
+    absent = [name for name in columns(entry) if name not in table.columns]
+    if error and absent:  # Great Expectations' own words depend on the type
+        error = f"the table has no column {absent[0]}"
+    config = found.expectation_config
+    result = {
+        "success": bool(found.success),
+        "expectation_config": {
+            "type": entry["type"],
+            "kwargs": entry["kwargs"],
+            "description": config.description or _sentence(config),
+            "meta": {"origin": origin},
+        },
+        "result": found.to_json_dict()["result"],
+        "exception_info": {"raised_exception": error is not None, "exception_message": error},
+    }
+    return {key: _plain(value) for key, value in result.items()}
 
 
-def _outcome(expectation: Expectation, built: Any, result: Any) -> Outcome:
-    found = result.result
-    percent = found.get("unexpected_percent")
-    return Outcome(
-        expectation=expectation,
-        sentence=_sentence(built),
-        success=bool(result.success),
-        observed=plain(_observed(found, success=bool(result.success))),
-        unexpected_count=found.get("unexpected_count"),
-        unexpected_share=None if percent is None else plain(percent / 100),
-        examples=() if result.success else _examples(found),
-        error=_error(result.exception_info),
-    )
-
-
-def _observed(found: Mapping[str, Any], *, success: bool) -> Any:
-    """What was seen; of a set of columns that does not match, those that make the difference."""
-    mismatched = (found.get("details") or {}).get("mismatched")
-    if success or not isinstance(mismatched, Mapping):
-        return found.get("observed_value")
-    return {kind: sorted(names) for kind, names in sorted(mismatched.items()) if names}
-
-
-def _examples(found: Mapping[str, Any]) -> tuple[Example, ...]:
-    values = (found.get("partial_unexpected_list") or [])[:_EXAMPLES]
-    rows = found.get("partial_unexpected_index_list") or []
-    if len(rows) < len(values):
-        return tuple(Example(None, plain(value)) for value in values)
-    return tuple(Example(int(row) + FIRST_ROW, plain(value)) for row, value in zip(rows, values, strict=False))
-
-
-def _error(info: Mapping[str, Any]) -> str | None:
-    """The first message in alphabetical order: Great Expectations keeps them under hashes."""
+def _error(info: dict[str, Any]) -> str | None:
+    """Return the first message in alphabetical order: Great Expectations keeps them under hashes."""
     infos = [info] if "raised_exception" in info else info.values()
-    messages = sorted({str(each["exception_message"]) for each in infos if each["raised_exception"]})
-    if not messages:
-        return None
-    return re.sub(r"^Error: | in BatchData| at 0x[0-9a-f]+", "", " ".join(messages[0].split()))[:_LONGEST_ERROR]
+    messages = sorted(str(each["exception_message"]) for each in infos if each["raised_exception"])
+    return re.sub(r" at 0x[0-9a-f]+", "", " ".join(messages[0].split()))[:_LONGEST_ERROR] if messages else None
 
 
-def _sentence(built: Any) -> str:
-    """Great Expectations' own words for an expectation, or its author's."""
-    if built.description:
-        return str(built.description)
-    value: Any = InlineRenderer(render_object=built.configuration).get_rendered_content()[0].value.to_json_dict()
+def _plain(value: Any) -> Any:
+    """Return JSON that is the same on every machine: numbers of 12 digits, infinities as text, short lists."""
+    match value:
+        case dict():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case list():
+            more = len(value) - _LONGEST_LIST
+            return [*map(_plain, value[:_LONGEST_LIST]), *([f"and {more:,} more"] if more > 0 else [])]
+        case float():
+            return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else str(value)
+        case _:
+            return value
+
+
+def _sentence(config: Any) -> str:
+    """Return Great Expectations' own sentence for an expectation."""
+    value: Any = InlineRenderer(render_object=config).get_rendered_content()[0].value.to_json_dict()
     value = value.get("header", {}).get("value", value)  # of a table or a graph, its heading
-    if "template" not in value:
-        return f"{built.expectation_type} {json.dumps(plain(built.configuration.kwargs), ensure_ascii=False)}"
     words = {name: str(param["value"]) for name, param in value.get("params", {}).items()}
-    return " ".join(Template(value["template"]).safe_substitute(words).split())
+    return " ".join(Template(value.get("template", config.type)).safe_substitute(words).split())

@@ -1,90 +1,93 @@
-"""The validation report: one HTML file for people, complete in itself, the same bytes for the same outcomes."""
+"""The validation report: one self-contained HTML file, the same bytes for the same results."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from html import escape
+from typing import Any
 
-from stages.validate.outcomes import Example, Outcome, column_names, found, word
+from stages.table.findings import FIRST_ROW
+from stages.validate.suite import Result, columns
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1d2530; --dim: #5b6675; --line: #d9dfe6; --back: #f6f8fa; --card: #fff;
-  --good: #17713b; --good-back: #e2f4e8; --bad: #b3261e; --bad-back: #fdeceb; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ef; --dim: #9aa6b4; --line: #333c47; --back: #14181d;
-  --card: #1c2229; --good: #6fd196; --good-back: #16301f; --bad: #ff8a80; --bad-back: #3a1a18; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.5rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 2.25rem 0 .75rem; }
-code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
-.verdict { padding: .9rem 1.1rem; border-radius: .5rem; font-weight: 600; font-size: 1.1rem; }
-.good { color: var(--good); } .bad { color: var(--bad); }
-.verdict.good { background: var(--good-back); } .verdict.bad { background: var(--bad-back); }
-.facts { color: var(--dim); margin: .75rem 0 0; overflow-wrap: anywhere; }
-.card { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--bad);
-  border-radius: .4rem; padding: .8rem 1rem; margin: .75rem 0; }
-.card p { margin: 0 0 .35rem; overflow-wrap: anywhere; } .card .what { font-weight: 600; }
-.dim { color: var(--dim); }
-table { border-collapse: collapse; width: 100%; background: var(--card); border: 1px solid var(--line); }
-th, td { text-align: left; vertical-align: top; padding: .45rem .75rem; border-top: 1px solid var(--line);
-  overflow-wrap: anywhere; }
-th { font-size: .85rem; color: var(--dim); } td.mark { width: 2.2rem; font-weight: 700; } td.seen { width: 30%; }
-.example { display: inline-block; margin-left: .5rem; padding: 0 .5rem; border-radius: .3rem; font-size: .9rem;
-  color: var(--dim); background: var(--back); }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .4rem .6rem; border-top: 1px solid #d9dfe6; }
+td, p { overflow-wrap: anywhere; }
+.good { color: #17713b; } .bad { color: #b3261e; } .dim { color: #5b6675; }
 """
 _LONGEST = 600
 
 
-def html(outcomes: Sequence[Outcome], facts: Sequence[str]) -> str:
-    """The report on `outcomes`: the verdict, the failed expectations with examples, then all by column.
+def describe(result: Result, longest: int = _LONGEST) -> str:
+    """Return a line about a result: the expectation and what was found, with nothing a terminal would obey."""
+    parts = (_sentence(result), _found(result), _examples(result))
+    return _shorten(" | ".join(part for part in parts if part), longest)
 
-    `facts` are what the reader must know to place it: the table, its size, the suite.
-    """
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    word_of = f"{len(failed):,} of {len(outcomes):,} expectations failed"
-    verdict = f"Stopped: {word_of}" if failed else f"Passed: all {len(outcomes):,} expectations hold"
+
+def html(results: Sequence[Result], facts: Sequence[str]) -> str:
+    """Return the report: the verdict, `facts` (the table, its size, the suite), what failed, then all by column."""
+    failed = [each for each in results if not each["success"]]
+    verdict = f"Stopped: {len(failed):,} of {len(results):,} expectations failed"
+    if not failed:
+        verdict = f"Passed: all {len(results):,} expectations hold"
+    style = "bad" if failed else "good"
     parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Data validation: {verdict}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>",
-        "<h1>Data validation</h1>",
-        f'<div class="verdict {"bad" if failed else "good"}">{verdict}</div>',
-        f'<p class="facts">{" · ".join(_text(fact) for fact in facts)}</p>',
-        *(["<h2>What failed</h2>", *map(_card, failed)] if failed else []),
-        *_sections(outcomes),
-        "</main>\n</body>\n</html>\n",
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Data validation: {verdict}</title>',
+        f'<style>{_STYLE}</style>\n</head>\n<body>\n<h1>Data validation</h1>\n<p class="{style}"><b>{verdict}</b></p>',
+        f'<p class="dim">{" · ".join(map(_text, facts))}</p>',
+        *(["<h2>What failed</h2>", *_table(failed)] if failed else []),
+        *("<h2>All expectations</h2>", *_table(sorted(results, key=_about))),
+        "</body>\n</html>\n",
     ]
     return "\n".join(parts)
 
 
-def _card(outcome: Outcome) -> str:
-    examples = "".join(_example(example) for example in outcome.examples)
-    return (
-        f'<div class="card"><p class="what">{_text(outcome.sentence)}</p>'
-        f'<p><span class="bad">{_text(found(outcome))}</span>{examples}</p>'
-        f'<p class="dim"><code>{_text(outcome.expectation.type)}</code> · {_text(outcome.expectation.origin)}</p></div>'
-    )
+def _table(results: Sequence[Result]) -> Iterator[str]:
+    yield "<table>\n<tr><th></th><th>column</th><th>expectation</th><th>found</th><th>examples</th></tr>"
+    for each in results:
+        mark = '<td class="good">✓</td>' if each["success"] else '<td class="bad">✗</td>'
+        cells = (_about(each), _sentence(each), _found(each), _examples(each))
+        yield f"<tr>{mark}{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
+    yield "</table>"
 
 
-def _example(example: Example) -> str:
-    row = "" if example.row is None else f"row {example.row} "
-    return f' <span class="example">{row}<code>{_text(word(example.value))}</code></span>'
+def _about(result: Result) -> str:
+    return ", ".join(columns(result["expectation_config"]))
 
 
-def _sections(outcomes: Sequence[Outcome]) -> list[str]:
-    groups: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault(column_names(outcome) or "The whole table", []).append(outcome)
-    lines = ["<h2>All expectations</h2>", "<table>"]
-    for name, members in groups.items():
-        lines.append(f'<tr><th colspan="3">{_text(name)}</th></tr>')
-        lines += [_row(member) for member in members]
-    return [*lines, "</table>"]
+def _sentence(result: Result) -> str:
+    return str(result["expectation_config"]["description"])
 
 
-def _row(outcome: Outcome) -> str:
-    mark = '<td class="mark good">✓</td>' if outcome.success else '<td class="mark bad">✗</td>'
-    return f'<tr>{mark}<td>{_text(outcome.sentence)}</td><td class="seen dim">{_text(found(outcome))}</td></tr>'
+def _found(result: Result) -> str:
+    details, error = result["result"], result["exception_info"]["exception_message"]
+    if error:
+        return f"could not be evaluated: {error}"
+    mismatched = (details.get("details") or {}).get("mismatched")  # of a set of columns
+    observed = mismatched or details.get("observed_value")
+    if observed is not None:
+        return f"observed {_word(observed)}"
+    count, percent = details.get("unexpected_count"), details.get("unexpected_percent")
+    if count is None:
+        return "" if result["success"] else "does not hold"
+    return f"{count:,} unexpected rows" + (f" ({percent:.3g} %)" if percent is not None else "")
+
+
+def _examples(result: Result) -> str:
+    values = result["result"].get("partial_unexpected_list") or []
+    rows = result["result"].get("partial_unexpected_index_list") or []
+    places = [f"row {row + FIRST_ROW}: " for row in rows] if len(rows) == len(values) else [""] * len(values)
+    return "; ".join(place + _word(value) for place, value in zip(places, values, strict=True))
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) and value.strip() else json.dumps(value, ensure_ascii=False)
 
 
 def _text(text: str) -> str:
-    return escape(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+    return escape(_shorten(text, _LONGEST))
+
+
+def _shorten(text: str, longest: int) -> str:
+    text = "".join(letter if letter.isprintable() else "�" for letter in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
