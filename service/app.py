@@ -23,7 +23,7 @@ from service.routes import admin, docs, feedback, health, inference_protocol, in
 from service.scoring import artifact
 from service.scoring.artifact import Artifact
 from service.scoring.reload import Watch
-from service.scoring.serving import Served, Serving
+from service.scoring.serving import Serving
 from service.settings import Settings
 from service.tracing import setup as tracing
 
@@ -50,7 +50,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     instruments = Instruments(settings)
     access = Access(settings, instruments.events.count_authentication)
     traces = tracing.start()
-    serving = Serving(loaded or artifact.load(settings), instruments, traces.served if traces else Served)
+    serving = Serving(loaded or artifact.load(settings), instruments)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
 
     app = Api(
@@ -71,8 +71,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
 
-    kinds = traces.tables(tables.kinds(settings)) if traces else tables.kinds(settings)
-    answer = predict.Predict(settings, serving, access.tokens, app.state.prediction_ids, kinds)
+    answer = predict.Predict(settings, serving, access.tokens, app.state.prediction_ids, tables.kinds(settings))
     app.router.routes.insert(0, predict.Route(answer))
     routers = [module.router for module in (token, admin, info, feedback, health, inference_protocol, docs)]
     # Not included, which would put a route of routes there: each request would be matched against all of them twice.

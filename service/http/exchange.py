@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from service.http.problems import Problem
@@ -21,6 +22,15 @@ SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 _CLOSE: Final = {"Connection": "close"}
+
+Step = Callable[[str], AbstractContextManager[object]]
+"""Makes a span around a step of a request; where requests are traced, `scope["state"]["step"]`."""
+_NOTHING: Final = nullcontext()
+
+
+def no_step(_: str) -> AbstractContextManager[object]:
+    """Return what a step is without traces: nothing."""
+    return _NOTHING
 
 
 class ClientGone(Exception):  # noqa: N818  # nobody's error

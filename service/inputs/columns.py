@@ -8,15 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from service.cells import Reading
 from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Findings, clip, expected, make_fields
 from service.inputs.layout import Layout
 from service.inputs.readers import make_readers
-from service.inputs.rows import Encoded, Unclear
+from service.inputs.rows import Rows, Unclear
 
 _HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -71,51 +69,46 @@ class CsvReader:
     def __init__(self, contract: Contract, layout: Layout, head: Head) -> None:
         reading = _reading(contract.reading, head.delimiter)
         names = [_clean(name) for name in head.names]
-        self._width = len(names)
-        first = int(reading.row_names and self._width > 1 and not names[0])
-        while self._width > first + 1 and not names[self._width - 1]:
-            self._width -= 1
-        self._nameless = range(self._width, len(names))
-        names = [name or f"column {place}" for place, name in enumerate(names[first : self._width], start=1)]
+        end = len(names)
+        first = int(reading.row_names and end > 1 and not names[0])
+        while end > first + 1 and not names[end - 1]:
+            end -= 1
+        self._nameless = range(end, len(names))
+        names = [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)]
         _check_separator(contract, head)
         check_names(contract, names)
-        self._names = names
-        self._first = first
+        self.fields = make_fields(contract, make_readers(contract, reading), are_cells=True)
         self._layout = layout
-        self.fields = make_fields(contract, make_readers(contract, reading))
-        places = {name: place for place, name in enumerate(names, start=first)}
-        self._places = [places.get(feature.name) for feature in contract.features]
+        self._places = {name: place for place, name in enumerate(names, start=first)}
 
-    def encode(self, rows: Sequence[Sequence[str]]) -> Encoded:
-        """Encode rows of as many cells as there are names. Raises Unclear if a cell is wrong."""
-        numbers = self._layout.empty(len(rows))
+    def read(self, rows: Sequence[Sequence[str]]) -> Rows:
+        """Read rows of as many cells as there are names. Raises Unclear if a cell is wrong."""
         columns = list(zip(*rows, strict=True))
         if any(any(map(str.strip, columns[place])) for place in self._nameless):
             raise Unclear
-        nothing = ("",) * len(rows)
         try:
-            for reader, place, places in zip(self.fields.readers, self._places, self._layout.columns, strict=True):
-                encoded = reader.encode_cells(nothing if place is None else columns[place])
-                numbers[:, places] = np.reshape(encoded, (len(rows), -1))
+            encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self.fields.readers]
         except ValueError as error:
             raise Unclear from error
-        outside = self._layout.outside(numbers)
-        if outside and np.isinf(numbers).any():
-            raise Unclear
-        return Encoded(numbers, outside)
+        return Rows(self._layout.join(encoded), lambda row, feature: self.get(rows[row], feature))
 
     def instances(self, rows: Sequence[Sequence[str]], first: int) -> Iterator[dict[str, Any]]:
-        """Yield the cells of rows by name, the first row having the number `first`; none for a missing column."""
-        absent = {reader.feature.name: "" for reader in self.fields.readers if reader.feature.name not in self._names}
+        """Yield the cells of rows by name, the first row having the number `first`."""
         for number, row in enumerate(rows, first):
             if any(row[place].strip() for place in self._nameless):
                 detail = f"Row {number} has a cell in a column without a name; give each column a name"
                 raise Problem(422, detail, title="Column without a name")
-            yield {**dict(zip(self._names, row[self._first : self._width], strict=True)), **absent}
+            yield {name: row[place] for name, place in self._places.items()}
+
+    def _column(self, columns: Sequence[Sequence[str]], feature: Feature) -> Sequence[str]:
+        """Return the feature's cells; a column that may be missing may be left out."""
+        place = self._places.get(feature.name)
+        return ("",) * len(columns[0]) if place is None else columns[place]
 
     def get(self, row: Sequence[str], feature: Feature) -> str | None:
         """Return the cell that a row has for the feature."""
-        return row[self._first + self._names.index(feature.name)] if feature.name in self._names else None
+        place = self._places.get(feature.name)
+        return None if place is None else row[place]
 
 
 def _reading(reading: Reading, delimiter: str) -> Reading:
@@ -149,5 +142,4 @@ def check_names(contract: Contract, names: Sequence[str]) -> None:
     for name, feature in features.items():
         if name not in seen and not feature.nullable:
             findings.add(FieldError(f"a column of {expected(feature)}", "none", field=name), "missing", name)
-    if findings.count:
-        raise findings.problem()
+    findings.refuse()

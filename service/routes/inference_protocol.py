@@ -184,12 +184,11 @@ def _said(document: Any) -> Any:
     return said
 
 
-def _score(served: Served, rows: list[dict[str, Any]]) -> Scored:
-    findings = Findings()
-    values = explain.check_all(served.fields, rows, findings)
-    if findings.count:
-        raise findings.problem()
-    return served.score(served.encode(rows, values))
+def _score(served: Served, instances: list[dict[str, Any]]) -> Scored:
+    rows = served.reader.read_instances(instances, Findings())
+    scored = served.score(rows.numbers)
+    served.check(rows, scored)
+    return scored
 
 
 def _label_type(served: Served) -> str:

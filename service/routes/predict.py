@@ -12,13 +12,13 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.tokens import Tokens
-from service.feedback import prediction_ids
 from service.feedback.prediction_ids import PredictionIds, are_asked
-from service.http.exchange import Headers, media_type, read_body, respond
+from service.http.exchange import Headers, Step, media_type, no_step, read_body, respond
 from service.http.problems import Problem
 from service.inputs.explain import Invalid
+from service.inputs.rows import Rows
+from service.scoring.batches import Batches
 from service.scoring.serving import Scored, Served, Serving
-from service.scoring.together import FEW_BYTES
 from service.settings import Settings
 
 PATH: Final = "/predict"
@@ -51,6 +51,7 @@ class Predict:
         self._max_bytes = settings.max_body_bytes
         self._tables = tables
         self._ids = ids
+        self._batches = Batches()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, then answer by the body's media type."""
@@ -61,14 +62,16 @@ class Predict:
         kind = headers.get(b"content-type")
         if kind != JSON or b"content-encoding" in headers:
             kind = media_type(headers)
+        step: Step = state.get("step", no_step)
         ids = self._ids if are_asked(scope["query_string"]) else None
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
-                instances, answer = await self._predict_json(served, body, ids)
+                instances, answer = await self._predict(served, body, ids, step)
                 await respond(send, answer, (b"content-type", JSON))
             elif kind in self._tables:
-                instances = await self._tables[kind](served, receive, send, ids)
+                with step("table"):
+                    instances = await self._tables[kind](served, receive, send, ids)
             else:
                 self._refuse_kind()
         except Invalid as problem:
@@ -77,32 +80,24 @@ class Predict:
         state["instances"] = instances
         served.metrics.count_request(instances)
 
-    async def _predict_json(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
-        scored, answer = await self._predict(served, body)
-        if ids:
-            answer = prediction_ids.with_ids(answer, await ids.name_aside(served, scored))
-        return len(scored.labels), answer
-
-    async def _predict(self, served: Served, body: bytes) -> tuple[Scored, bytes]:
+    async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None, step: Step) -> tuple[int, bytes]:
+        """Return the number of instances and the answer."""
         if len(body) > _INLINE_BYTES:
-            scored, answer = await asyncio.to_thread(self._compute, served, body)
-            served.count(scored)
-            return scored, answer
-        together = served.together
-        if together and len(body) <= FEW_BYTES and (values := served.reader.quick_values(body)):
-            scored = await together.score(values, body)
-            return scored, served.answer(scored)
-        encoded = served.read(body, self._max_instances)
-        if together:
-            scored = await together.score_larger(encoded)
+            rows, scored = await asyncio.to_thread(self._score, served, body)
         else:
-            scored = served.score(encoded)
-            served.count(scored)
-        return scored, served.answer(scored)
+            with step("decode"):
+                rows = served.reader.read_request(body, self._max_instances)
+            with step("infer"):
+                scored = await self._batches.score(served, rows.numbers)
+        served.check(rows, scored)
+        served.count(scored)
+        named = await ids.name_aside(served, scored) if ids else None
+        with step("encode"):
+            return len(scored.labels), served.answer(scored, named)
 
-    def _compute(self, served: Served, body: bytes) -> tuple[Scored, bytes]:
-        scored = served.score(served.read(body, self._max_instances))
-        return scored, served.answer(scored)
+    def _score(self, served: Served, body: bytes) -> tuple[Rows, Scored]:
+        rows = served.reader.read_request(body, self._max_instances)
+        return rows, served.score(rows.numbers)
 
     def _refuse_kind(self) -> NoReturn:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))

@@ -4,22 +4,20 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile, pairwise
 from typing import IO, Any, Final
 
 import msgspec
 import numpy as np
 
-from service.contract import Feature
 from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Head, find_head
-from service.inputs.explain import Fields, Findings, Read
-from service.inputs.readers import read_cell, read_value
-from service.inputs.rows import Encoded, Unclear
-from service.scoring.serving import Scored, Served, Value, class_name
+from service.inputs.explain import Fields, Findings
+from service.inputs.rows import Rows, Unclear, Value
+from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
 
 CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
@@ -43,29 +41,28 @@ class Form(ABC):
 
     def score(self, block: bytes, out: IO[bytes]) -> list[Scored]:
         """Score a block of whole lines, as many rows at once as memory allows, and write the answer."""
-        scored: list[Scored] = []
+        results: list[Scored] = []
         if not block.strip():  # read one by one, empty lines would take a second a megabyte
-            return scored
-        for encoded in self.read(block):
+            return results
+        for rows in self.read(block):
+            scored = self.served.score(rows.numbers)
+            if self.served.layout.strict:
+                find_strict(rows, scored, self.findings, self.rows)
             if not self.findings.count:  # else the table is refused; what is left of it is read for more errors
-                scored.append(self.served.score(encoded, self.rows))
-                self.write(scored[-1], out)
-            self.rows += len(encoded.numbers)
-        return scored
+                check_finite(scored, self.rows)
+                self.write(scored, out)
+                results.append(scored)
+            self.rows += len(scored.numbers)
+        return results
 
-    def closely(self, fields: Fields, instances: Iterable[Any], read: Read = read_value) -> Encoded | None:
-        """Find out what is wrong with instances, or encode them if nothing is."""
+    def read_thoroughly(self, fields: Fields, instances: Iterable[dict[str, Any]], came: Value) -> Rows | None:
+        """Find out what is wrong with instances, or encode them if nothing is; `came` returns what came."""
         before = self.findings.count
-        checked = explain.check_all(fields, instances, self.findings, self.rows, read)
+        values = explain.check_all(fields, instances, self.findings, self.rows)
         if self.findings.count > before:
-            self.rows += len(checked)
+            self.rows += len(values)
             return None
-        return self.served.reader.encode_values(checked)
-
-    def check_strict(self, encoded: Encoded, value: Value) -> None:
-        """Note values beyond those of training where the contract allows none."""
-        if encoded.outside and self.served.layout.strict:
-            self.served.find_outside(encoded, value, self.findings, self.rows)
+        return Rows(self.served.reader.encode(values), came)
 
     def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for forms that decode
         """Return a piece of the body in UTF-8, or where ASCII is one byte; `final` if none follows."""
@@ -76,7 +73,7 @@ class Form(ABC):
         return content.rfind(b"\n") + 1
 
     @abstractmethod
-    def read(self, block: bytes) -> Iterator[Encoded]:
+    def read(self, block: bytes) -> Iterator[Rows]:
         """Encode a block some rows at a time; note what is wrong with it."""
 
     @abstractmethod
@@ -120,7 +117,7 @@ class Csv(Form):
             end = before
         return end
 
-    def read(self, block: bytes) -> Iterator[Encoded]:
+    def read(self, block: bytes) -> Iterator[Rows]:
         """Encode a block some rows at a time; note what is wrong with it."""
         rows = self._rows(block)
         for start in range(0, len(rows), self.rows_at_once):
@@ -130,15 +127,13 @@ class Csv(Form):
             elif self.findings.is_enough():
                 return
 
-    def _encode(self, rows: list[list[str]]) -> Encoded | None:
+    def _encode(self, rows: list[list[str]]) -> Rows | None:
         reader = self._reader
         try:
-            encoded: Encoded | None = reader.encode(rows)
+            return reader.read(rows)
         except Unclear:
-            encoded = self.closely(reader.fields, reader.instances(rows, self.rows), read_cell)
-        if encoded is not None:
-            self.check_strict(encoded, lambda row, feature: reader.get(rows[row], feature))
-        return encoded
+            instances = reader.instances(rows, self.rows)
+            return self.read_thoroughly(reader.fields, instances, lambda row, feature: reader.get(rows[row], feature))
 
     def _rows(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
@@ -215,7 +210,7 @@ class Csv(Form):
 class Ndjson(Form):
     """A JSON object in each line."""
 
-    def read(self, block: bytes) -> Iterator[Encoded]:
+    def read(self, block: bytes) -> Iterator[Rows]:
         """Encode a block some rows at a time; note what is wrong with it."""
         if not self.rows:
             block = block.removeprefix(BOM_UTF8)
@@ -228,19 +223,14 @@ class Ndjson(Form):
             elif self.findings.is_enough():
                 return
 
-    def _encode(self, lines: bytes) -> Encoded | None:
+    def _encode(self, lines: bytes) -> Rows | None:
         reader = self.served.reader
         try:
-            rows = reader.decode_lines(lines)
-            encoded: Encoded | None = reader.encode(rows, lines, quotes=0) if rows else None
-            get: Callable[[Any, Feature], Any] = reader.get
+            return reader.read_lines(lines)
         except Unclear:
-            rows = []
-            encoded = self.closely(self.served.fields, self._instances(lines, rows))
-            get = _member
-        if encoded is not None:
-            self.check_strict(encoded, lambda row, feature: get(rows[row], feature))
-        return encoded
+            kept: list[Any] = []
+            instances = self._instances(lines, kept)
+            return self.read_thoroughly(reader.fields, instances, lambda row, feature: kept[row].get(feature.name))
 
     def _instances(self, lines: bytes, kept: list[Any]) -> Iterator[Any]:
         """Yield what the lines hold, and keep it."""
@@ -257,7 +247,7 @@ class Ndjson(Form):
         """Write a line for each row."""
         lines: list[dict[str, Any]]
         if self.served.class_names:
-            pairs = zip(scored.labels, self.served.probabilities(scored.values), strict=True)
+            pairs = zip(scored.labels, self.served.probabilities(scored), strict=True)
             lines = [{"prediction": label, "probabilities": each} for label, each in pairs]
         else:
             lines = [{"prediction": value} for value in scored.values]
@@ -268,7 +258,3 @@ class Ndjson(Form):
             for line, prediction_id in zip(lines, self.ids.name(self.served, scored), strict=True):
                 line["prediction_id"] = prediction_id
         out.write(_ENCODER.encode_lines(lines))
-
-
-def _member(instance: dict[str, Any], feature: Feature) -> Any:
-    return instance.get(feature.name)

@@ -17,7 +17,7 @@ from typing import IO, Final
 
 from service.feedback.prediction_ids import PredictionIds
 from service.http.exchange import Receive, Send, read_pieces
-from service.http.problems import SHOWN_ERRORS, Problem
+from service.http.problems import Problem
 from service.routes.predict import Table
 from service.routes.table_forms import CSV, NDJSON, Csv, Form, Ndjson
 from service.scoring.serving import Served
@@ -78,8 +78,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
     if waiting.strip():
         async with turns:
             await _score_block(form, bytes(waiting), out)
-    if form.findings.count:
-        raise form.findings.problem()
+    form.findings.refuse()
     if not form.rows:
         raise Problem(422, "The table has no rows", title="No instances")
     return form.rows
@@ -90,8 +89,8 @@ async def _score_block(form: Form, block: bytes, out: IO[bytes]) -> None:
     scored = await asyncio.to_thread(form.score, block, out)
     for each in scored:
         form.served.count(each)
-    if form.findings.count >= SHOWN_ERRORS:
-        raise form.findings.problem()
+    if form.findings.is_enough():
+        form.findings.refuse()
 
 
 async def _send(send: Send, media: bytes, served: Served, out: IO[bytes]) -> None:

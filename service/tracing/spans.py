@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: one for each request, and within /predict for decode, validate, infer and encode.
+"""Spans of OpenTelemetry: one for each request, and within it one for each step: decode, infer and encode, or table.
 
 Imported only where traces are wanted (`service.tracing.setup`). Names are those of the semantic
 conventions for HTTP, https://opentelemetry.io/docs/specs/semconv/http/http-spans/.
@@ -8,9 +8,10 @@ is slow or down costs spans, and no request waits for it.
 
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from time import time_ns
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import Final
 from uuid import uuid4
 
 from opentelemetry import propagate
@@ -19,17 +20,11 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, StatusCode, format_span_id, format_trace_id
+from opentelemetry.trace import Span, SpanKind, StatusCode, format_span_id, format_trace_id, set_span_in_context
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.correlation import TRACE, Trace
 from service.http.logs import Answered
-from service.instruments.registry import Instruments
-from service.scoring.serving import Served
-from service.tracing.steps import RECORDED, SCOPE, Recorded, Steps, TracedServed
-
-if TYPE_CHECKING:
-    from service.scoring.artifact import Artifact
 
 SERVICE: Final = "reproducible-ml"
 """Name of the service unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES give another one."""
@@ -38,8 +33,8 @@ SHUTDOWN_SECONDS: Final = 3.0
 METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _SERVER_ERROR: Final = 500
 
-Answer = Callable[..., Awaitable[int]]
-"""Answers a request with a table; gives the number of its rows."""
+_SPAN: Final[ContextVar[Span | None]] = ContextVar("span", default=None)
+"""Of a request whose trace is kept."""
 
 
 def start() -> "Tracing":
@@ -48,37 +43,27 @@ def start() -> "Tracing":
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it would wait as long as it takes
-    processor = BatchSpanProcessor(OTLPSpanExporter())
-    provider.add_span_processor(processor)
-    return Tracing(provider, processor)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracing(provider)
 
 
 class Tracing:
     """What the service is put together from where it is traced."""
 
-    def __init__(self, provider: TracerProvider, processor: BatchSpanProcessor) -> None:
+    def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
-        self._steps = Steps(provider.resource, processor)
 
     def requests(self, app: ASGIApp, route: str | None = None) -> ASGIApp:
         """Make a span around each request to `app`; its `route` is asked of the router if it is not given."""
         return _Requests(app, self._provider, route)
 
-    def served(self, artifact: "Artifact", instruments: Instruments) -> Served:
-        """Make an artifact ready, with a span for each step of a prediction."""
-        return TracedServed(artifact, instruments, self._steps)
-
-    def tables(self, kinds: Mapping[bytes, Answer]) -> dict[bytes, Answer]:
-        """Make one span for each table, however long, instead of one for each step of each block."""
-        return {kind: self._table(table) for kind, table in kinds.items()}
-
     def noting(self, note: Callable[[Answered], None]) -> Callable[[Answered], None]:
         """Note a request in the access log with its trace, and in its span what the access log tells."""
 
         def noted(answered: Answered) -> None:
-            recorded, trace = RECORDED.get(), TRACE.get()
-            if recorded is not None:
-                _describe(recorded.span, answered)
+            span, trace = _SPAN.get(), TRACE.get()
+            if span is not None:
+                _describe(span, answered)
             note(answered if trace is None else Answered(*answered[:-2], *trace))
 
         return noted
@@ -89,29 +74,13 @@ class Tracing:
         sending.start()
         sending.join(SHUTDOWN_SECONDS)
 
-    def _table(self, answer: Answer) -> Answer:
-        async def answer_traced(*request: Any) -> int:
-            recorded = RECORDED.get()
-            if recorded is None:
-                return await answer(*request)
-            began, rows, recorded.is_table = time_ns(), 0, True
-            try:
-                rows = await answer(*request)
-            finally:
-                seconds = recorded.infer_ns / 1e9
-                attributes = {"table.rows": rows, "table.blocks": recorded.blocks, "infer.seconds": seconds}
-                self._steps.note(recorded, "table", began, time_ns(), attributes)
-            return rows
-
-        return answer_traced
-
 
 class _Requests:
     """ASGI middleware, outermost."""
 
     def __init__(self, app: ASGIApp, provider: TracerProvider, route: str | None) -> None:
         self._app = app
-        self._tracer = provider.get_tracer(SCOPE)
+        self._tracer = provider.get_tracer("service")
         self._route = route
         self._propagator = propagate.get_global_textmap()
         self._carried = {name.encode("latin-1") for name in self._propagator.fields}
@@ -142,7 +111,9 @@ class _Requests:
 
     async def _record(self, span: Span, method: str, scope: Scope, receive: Receive, send: Send) -> None:
         span.set_attributes(_asked(scope, method))  # after the start, so that what is not kept does not pay for it
-        recorded = RECORDED.set(Recorded(span))
+        recorded = _SPAN.set(span)
+        context = set_span_in_context(span)
+        scope.setdefault("state", {})["step"] = partial(self._tracer.start_as_current_span, context=context)
         try:
             await self._app(scope, receive, send)
         except Exception as error:
@@ -150,7 +121,7 @@ class _Requests:
             span.set_attribute("error.type", type(error).__qualname__)
             raise
         finally:
-            RECORDED.reset(recorded)
+            _SPAN.reset(recorded)
             route = self._route or getattr(scope.get("route"), "path", None)
             if route is not None:
                 span.update_name(f"{method} {route}")

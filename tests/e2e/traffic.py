@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from service import model
-from service.scoring.digits import shortest
+from service.scoring.serving import shortest
 from tests.e2e.conftest import small_table
 from tests.service.processes import Service
 

@@ -4,7 +4,7 @@ import sys
 from typing import Any, NoReturn
 
 from service.__main__ import main
-from service.scoring.serving import Served
+from service.inputs.rows import RowReader
 from service.users.credentials import Credentials
 
 CRASH = b"crash"
@@ -17,15 +17,15 @@ def crash(name: str, password: str) -> NoReturn:
 
 
 def main_with_bugs() -> int:
-    login, read = Credentials.check, Served.read
+    login, read = Credentials.check, RowReader.read_request
 
     def crashing_login(self: Credentials, username: str, password: str) -> Any:
         return crash(username, password) if username.encode() == CRASH else login(self, username, password)
 
-    def crashing_read(self: Served, body: bytes, limit: int = 256) -> Any:
+    def crashing_read(self: RowReader, body: bytes, limit: int) -> Any:
         return crash(body.decode(), "") if CRASH in body else read(self, body, limit)
 
-    Credentials.check, Served.read = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
+    Credentials.check, RowReader.read_request = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
     return main()
 
 

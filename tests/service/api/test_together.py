@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from service.scoring import artifact
+from service.scoring.batches import Batches
 
 Start = Callable[..., Any]
 
@@ -41,14 +42,6 @@ def test_one_that_is_wrong_hurts_no_other(service: Any) -> None:
     assert [answer.status_code for answer in answers] == [200, 422, 200]
 
 
-def test_a_larger_one_that_is_strictly_wrong_hurts_no_other(start: Start) -> None:
-    service = start(strict=("kind",))
-    right, wrong = [service.example] * 90, [service.example] * 89 + [service.changed(kind="three")]
-    answers = at_once(service, [right, wrong, right])
-    assert [answer.status_code for answer in answers] == [200, 422, 200]
-    assert answers[1].json()["errors"][0]["instance"] == 89
-
-
 @pytest.mark.parametrize("target", ["binary", "multiclass", "regression"])
 def test_larger_ones_get_their_own_answers_too(start: Start, target: str) -> None:
     service = start(target)
@@ -62,12 +55,13 @@ def test_larger_ones_get_their_own_answers_too(start: Start, target: str) -> Non
     assert any("warnings" in answer.json() for answer in together)
 
 
-def test_rows_of_larger_ones_are_counted_once(start: Start) -> None:
+@pytest.mark.parametrize(("requests", "rows"), [(30, 1), (2, 100)])
+def test_each_row_is_counted_once(start: Start, requests: int, rows: int) -> None:
     service = start()
-    at_once(service, [[service.changed(kind="three")] * 100, [service.example] * 100])
-    assert service.metric("predictions_total") == 200
-    assert service.metric("prediction_warnings_total") == 100
-    assert service.metric("prediction_instances_count") == 2
+    at_once(service, [[service.changed(kind="three")] * rows] * requests)
+    assert service.metric("predictions_total") == requests * rows
+    assert service.metric("prediction_warnings_total") == requests * rows
+    assert service.metric("prediction_instances_count") == requests
 
 
 def test_no_run_has_many_more_rows_than_keep_others_waiting(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +79,6 @@ def test_no_run_has_many_more_rows_than_keep_others_waiting(start: Start, monkey
     assert max(sizes) <= 600
 
 
-def test_each_row_is_counted_once(start: Start) -> None:
-    service = start()
-    at_once(service, [[service.changed(kind="three")]] * 30)
-    assert service.metric("predictions_total") == 30
-    assert service.metric("prediction_warnings_total") == 30
-
-
 @pytest.mark.parametrize("rows", [1, 100])
 def test_a_failure_reaches_everyone_it_concerns(start: Start, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     service = start()
@@ -101,56 +88,61 @@ def test_a_failure_reaches_everyone_it_concerns(start: Start, monkeypatch: pytes
 
 def test_a_model_whose_scores_depend_on_company_is_asked_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start()
-    serving = service.app.state.serving
-    assert serving.current.together is not None
+    serving, sizes = service.app.state.serving, []
     scores = type(serving.current.model).scores
-    monkeypatch.setattr(
-        type(serving.current.model), "scores", lambda self, matrix: scores(self, matrix) * np.float32(len(matrix))
-    )
+
+    def depending(self: Any, matrix: Any) -> Any:
+        sizes.append(len(matrix))
+        return scores(self, matrix) / np.float32(len(matrix))
+
+    monkeypatch.setattr(type(serving.current.model), "scores", depending)
     serving.swap(serving.current.artifact)
-    assert serving.current.together is None
+    sizes.clear()
+    at_once(service, [[service.example]] * 5)
+    assert sizes == [1] * 5
 
 
-@pytest.mark.parametrize(("rows", "run"), [(1, "_score"), (90, "_score_larger")])
 def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
-    start: Start, make_artifact: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rows: int, run: str
+    start: Start, make_artifact: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = start()
     serving, other = service.app.state.serving, artifact.load(make_artifact("multiclass").settings())
-    before = serving.current
-    score = getattr(type(before.together), run)
+    before, run = serving.current, Batches._run
 
     def swapping(self: Any) -> None:
         monkeypatch.undo()
         serving.swap(other)
-        score(self)
+        run(self)
 
-    monkeypatch.setattr(type(before.together), run, swapping)
+    monkeypatch.setattr(Batches, "_run", swapping)
     for version in (before.version, other.version):
-        answers = at_once(service, [[service.example] * rows] * 6)
+        answers = at_once(service, [[service.example] * 2] * 6)
         assert {answer.json()["model"]["version"] for answer in answers} == {version}
-        assert service.metric("predictions_total", version=version) == 6 * rows
+        assert service.metric("predictions_total", version=version) == 12
 
 
-@pytest.mark.parametrize("rows", [1, 90])
-def test_callers_that_go_away_take_no_answer_from_others(start: Start, rows: int) -> None:
-    served = start().app.state.serving.current
-    body = json.dumps({"instances": [served.example] * rows}).encode()
-
-    async def ask() -> Any:
-        if rows == 1:
-            return await served.together.score(served.reader.quick_values(body), body)
-        return await served.together.score_larger(served.read(body))
+def test_callers_that_go_away_take_no_answer_from_others(service: Any) -> None:
+    served, batches = service.app.state.serving.current, Batches()
+    numbers = served.reader.read_request(json.dumps({"instances": [served.example]}).encode(), 1).numbers
 
     async def scenario() -> list[Any]:
-        asked = [asyncio.ensure_future(ask()) for _ in range(6)]
+        asked = [asyncio.ensure_future(batches.score(served, numbers)) for _ in range(6)]
         await asyncio.sleep(0)
         for gone in asked[::2]:
             gone.cancel()
         async with asyncio.timeout(5):
-            return await asyncio.gather(*asked, return_exceptions=True)
+            return list(await asyncio.gather(*asked, return_exceptions=True))
 
     assert [type(each).__name__ for each in asyncio.run(scenario())] == ["CancelledError", "Scored"] * 3
+
+
+@pytest.mark.parametrize("row", [{"size": 3.4e38}, {"kind": "three"}])
+def test_one_that_the_model_or_a_strict_feature_refuses_hurts_no_other(start: Start, row: dict[str, Any]) -> None:
+    service = start("regression", strict=("kind",), model_name="ridge")
+    answers = at_once(service, [[service.example], [service.example, service.changed(**row)], [service.example]])
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert [error["instance"] for error in answers[1].json()["errors"]] == [1]
+    assert service.metric("predictions_total") == 2
 
 
 def test_a_swap_changes_what_answers_and_what_model_info_says(start: Start, make_artifact: Callable[..., Any]) -> None:

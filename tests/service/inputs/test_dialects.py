@@ -19,7 +19,6 @@ from service.inputs import explain
 from service.inputs.columns import CsvReader, find_head
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout
-from service.inputs.readers import read_cell
 from service.inputs.rows import RowReader, Unclear
 from stages.params import Params
 from stages.prepare import __main__ as prepare
@@ -137,15 +136,15 @@ def encode(contract: Contract, text: str) -> Any:
     lines = csv.reader(io.StringIO(text[head.skipped :], newline=""), delimiter=head.delimiter, strict=True)
     rows = list(lines)[1:]
     findings = Findings()
-    values = explain.check_all(reader.fields, reader.instances(rows, 0), findings, 0, read_cell)
+    values = explain.check_all(reader.fields, reader.instances(rows, 0), findings)
     assert findings.errors == [], contract.reading.model_dump_json()
-    closely = RowReader(contract).encode_values(values)
+    thorough = RowReader(contract, layout).encode(values)
     try:
-        quickly = reader.encode(rows)
+        quick = reader.read(rows).numbers
     except Unclear:
-        quickly = closely
-    np.testing.assert_array_equal(quickly.numbers, closely.numbers)
-    return layout.matrix(quickly.numbers)
+        quick = thorough
+    np.testing.assert_array_equal(quick, thorough)
+    return layout.matrix(quick)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["as it was", "as programs write it"])

