@@ -1,4 +1,5 @@
-# Targets: service (the API), mlflow (the server), trainer (the pipeline), init (secrets and volumes).
+# Targets: service (the API), proxy (nginx in front of it), mlflow (the server), trainer (the pipeline),
+# init (secrets and volumes).
 # What changes seldom stands above what changes often: a change of code installs no package.
 
 FROM python:3.11-slim-bookworm AS python
@@ -49,6 +50,21 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30m --start-interval=2s --retries=3 \
     CMD ["python", "-IS", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/health/ready', timeout=4)"]
 CMD ["sh", "/app/deploy/images/serve.sh"]
+
+
+FROM runtime AS proxy
+RUN apt-get update && apt-get install --yes --no-install-recommends nginx openssl && rm -rf /var/lib/apt/lists/* \
+    && find / -xdev -perm /6000 -type f -exec chmod a-s {} + \
+    && mkdir /certificates && chown app:app /certificates
+COPY deploy/proxy/ /app/
+USER 10001:10001
+EXPOSE 8443 8080
+# nginx answers what is under way, then ends.
+STOPSIGNAL SIGQUIT
+# Whether the API answers is the API's own health check.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=1m --start-interval=1s --retries=3 \
+    CMD ["python", "-IS", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/proxy/health', timeout=4)"]
+CMD ["sh", "/app/start.sh"]
 
 
 FROM runtime AS pipeline

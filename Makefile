@@ -76,10 +76,10 @@ up: ## bring the whole system up in containers and wait for its first model (doc
 	@docker compose logs --follow --no-log-prefix trainer
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
 	  echo "the training failed, see above; what served before serves on" >&2; exit 1; }
-	@docker compose up --detach --no-deps --wait api
-	@for each in 'API api 8000 /docs' 'MLflow mlflow 5000 /#/models' 'Grafana grafana 3000 /' \
-	  'Prometheus prometheus 9090 /' 'Alertmanager alertmanager 9093 /'; do \
-	  set -- $$each; printf '%-13s http://%s%s\n' "$$1" "$$(docker compose port $$2 $$3)" "$$4"; done
+	@docker compose up --detach --no-deps --wait api proxy
+	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/docs" 'MLflow http mlflow 5000 /#/models' 'Grafana http grafana 3000 /' \
+	  'Prometheus http prometheus 9090 /' 'Alertmanager http alertmanager 9093 /'; do \
+	  set -- $$each; printf '%-13s %s://%s%s\n' "$$1" "$$2" "$$(docker compose port $$3 $$4)" "$$5"; done
 	@echo "API: user admin, password: docker compose exec api cat /run/secrets/admin_password"
 
 down: ## stop the containers; everything they keep stays in volumes

@@ -1,6 +1,7 @@
-"""A whole system of its own: another Compose project with other ports, image names and volumes, and a small table."""
+"""A whole system of its own: a Compose project with its own ports, subnet, images and volumes, and a small table."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -8,6 +9,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -23,14 +25,14 @@ from tests.e2e.conftest import Project, project
 
 __all__ = ["project"]
 
-PORTS = ("PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "ALERTMANAGER_PORT")
+PORTS = ("HTTPS_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "ALERTMANAGER_PORT")
 INSTANCE = {"a": 1.5, "b": 0.5, "c": "x"}
 PATIENCE = 180.0
-"""Seconds for something to come about on a busy machine."""
+"""Seconds that something may take on a busy machine."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs an engine unless it is asked for, and say so."""
+    """Skip what needs an engine unless it is asked for, with the reason."""
     reason = ""
     if config.getoption("-m") != "compose":
         reason = "brings the whole system up: run it by `make test-compose`"
@@ -42,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """Ask again until the answer is true, and give it."""
+    """Ask again until the answer is true; return it."""
     deadline = time.monotonic() + patience
     while not (answer := holds()):
         assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
@@ -50,21 +52,26 @@ def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> An
     return answer
 
 
-@dataclass(frozen=True)
+@dataclass
 class System:
     """A Compose project that runs from `project`."""
 
     project: Project
     ports: dict[str, int]
     planted: str
-    """What stands in files of the checkout that belong into no image."""
+    """A secret in files of the checkout that belong into no image."""
+
+    @functools.cached_property
+    def tls(self) -> ssl.SSLContext:
+        """Trust the certificate that the proxy made."""
+        return ssl.create_default_context(cadata=self.ok("exec", "-T", "proxy", "cat", "/certificates/tls.crt"))
 
     def compose(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run ``docker compose`` with the profile s3; it may fail."""
         return self.project.run("docker", "compose", "--profile", "s3", *arguments, timeout=timeout)
 
     def ok(self, *arguments: str) -> str:
-        """Run ``docker compose``, which has to succeed; give its standard output."""
+        """Run ``docker compose``, which has to succeed; return its standard output."""
         done = self.compose(*arguments)
         assert done.returncode == 0, (
             f"docker compose {' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
@@ -77,18 +84,22 @@ class System:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout + done.stderr, "")
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """Give what the engine knows of a service's container."""
+        """Return what the engine knows about a service's first container."""
         names = self.ok("ps", "--all", "--quiet", service).split()
         found: dict[str, Any] = json.loads(self.project.ok("docker", "inspect", names[0]))[0]
         return found
 
     def secret(self, name: str) -> str:
-        """Give a secret that was drawn for the API."""
+        """Return a secret that was drawn for the API."""
         return self.ok("exec", "-T", "api", "cat", f"/run/secrets/{name}")
 
     def ask(self, port: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Send a request to a published port; give the status and what the answer holds."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=30)
+        """Send a request to a published port; return the status and the content."""
+        connection = (
+            http.client.HTTPSConnection("localhost", self.ports[port], timeout=30, context=self.tls)
+            if port == "HTTPS_PORT"
+            else http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=30)
+        )
         with contextlib.closing(connection):
             form = isinstance(body, str)
             kind = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/json"}
@@ -101,26 +112,26 @@ class System:
         return answer.status, content.decode(errors="replace")
 
     def log_in(self) -> dict[str, str]:
-        """Give the header that a token makes."""
+        """Log in; return the header with the token."""
         form = urllib.parse.urlencode({"username": "admin", "password": self.secret("admin_password")})
-        status, answer = self.ask("PORT", "POST", "/token", form)
+        status, answer = self.ask("HTTPS_PORT", "POST", "/token", form)
         assert status == 200, answer
         return {"Authorization": f"Bearer {answer['access_token']}"}
 
     def version(self, token: dict[str, str]) -> str:
-        """Give the MD5 of the model that answers."""
-        status, answer = self.ask("PORT", "POST", "/predict", {"instances": [INSTANCE]}, **token)
+        """Return the MD5 of the model that answers."""
+        status, answer = self.ask("HTTPS_PORT", "POST", "/predict", {"instances": [INSTANCE]}, **token)
         assert status == 200, answer
         return str(answer["model"]["version"])
 
     def query(self, expression: str) -> float:
-        """Ask Prometheus; give the first value, or 0."""
+        """Ask Prometheus; return the first value, or 0."""
         path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         result = self.ask("PROMETHEUS_PORT", "GET", path)[1]["data"]["result"]
         return float(result[0]["value"][1]) if result else 0.0
 
     def is_healthy(self, service: str) -> bool:
-        """Tell whether the container runs and its health check is content."""
+        """Return whether the container runs and is healthy."""
         state = self.inspect(service)["State"]
         return bool(state["Running"] and state["Health"]["Status"] == "healthy")
 
@@ -158,16 +169,18 @@ class Traffic:
 
 @pytest.fixture(scope="session")
 def system(project: Callable[..., Project]) -> Iterator[System]:
-    """Bring everything up as a newcomer does, `.env` copied as it is; tear it down again."""
+    """Bring everything up as a newcomer does, with `.env.example` copied as it is; tear it down again."""
     made = project()
     shutil.copy(made.path / ".env.example", made.path / ".env")
     planted = secrets.token_hex(16)
     (made.path / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    password = {planted}\n", "utf-8")
     made.ok("git", "remote", "add", "origin", f"https://someone:{planted}@example.org/repository.git")
-    names = (*PORTS, "TRACING_PORT")
+    names = (*PORTS, "HTTP_PORT", "TRACING_PORT")
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
     made.environment.update({name: str(port) for name, port in ports.items()})
-    made.environment.update(COMPOSE_PROJECT_NAME="reproducible-ml-test", IMAGES="reproducible-ml-test")
+    made.environment.update(
+        COMPOSE_PROJECT_NAME="reproducible-ml-test", IMAGES="reproducible-ml-test", PROXY_SUBNET="10.201.90.0/24"
+    )
     # Where the plugins of `docker` are: tests have a home of their own.
     made.environment.setdefault("DOCKER_CONFIG", str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"))
     running = System(made, ports, planted)

@@ -142,6 +142,7 @@ class Prometheus:
         peers = [f"127.0.0.1:{alertmanager}"] if alertmanager else []
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = peers
         config["scrape_configs"] = config["scrape_configs"][:1]
+        del config["scrape_configs"][0]["dns_sd_configs"]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         listen = f"--web.listen-address=127.0.0.1:{self.port}"
         self.command = [program("prometheus"), f"--config.file={folder / 'prometheus.yml'}", listen,

@@ -1,5 +1,6 @@
 """What a client of the API sees of the proxy in front of it."""
 
+import contextlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -129,14 +130,11 @@ def test_a_request_keeps_its_id_or_gets_one(proxy: Proxy, service: Service) -> N
 
 def test_an_address_has_so_many_requests_at_once(proxy: Proxy, token: dict[str, str]) -> None:
     half = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
-    held = [proxy.connect() for _ in range(CONNECTIONS)]
-    for each in held:
-        each.sendall(half)
-    with proxy.client(headers=token) as client:
+    with contextlib.ExitStack() as held, proxy.client(headers=token) as client:
+        for _ in range(CONNECTIONS + 5):
+            held.enter_context(proxy.connect()).sendall(half)
         wait_for(lambda: client.post("/predict", json=BODY).status_code == 429, "the limit")
         answer = client.post("/predict", json=BODY)
-    for each in held:
-        each.close()
 
     assert "requests of your address" in str(problem(answer)["detail"])
 
