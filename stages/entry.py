@@ -1,8 +1,10 @@
 """What every stage's ``main`` shares: the command line, signs of life, and errors as one line."""
 
 import argparse
+import atexit
 import contextlib
 import errno
+import gc
 import logging
 import os
 import sys
@@ -52,6 +54,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     if add_arguments:
         add_arguments(parser)
     arguments = vars(parser.parse_args())
+    atexit.register(gc.freeze)  # else a last search for garbage among all that was imported takes a second
     logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
     logging.getLogger("stages").setLevel(logging.INFO)
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
