@@ -19,7 +19,19 @@ from service.http.logs import AccessLog
 from service.instruments.exposition import Exposition
 from service.instruments.registry import Instruments
 from service.instruments.requests import instrument_requests
-from service.routes import admin, docs, feedback, health, inference_protocol, info, openapi, predict, tables, token
+from service.routes import (
+    admin,
+    docs,
+    feedback,
+    health,
+    inference_protocol,
+    info,
+    openapi,
+    predict,
+    sign_in,
+    tables,
+    token,
+)
 from service.scoring import artifact
 from service.scoring.artifact import Artifact
 from service.scoring.reload import Watch
@@ -71,9 +83,9 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
 
-    answer = predict.Predict(settings, serving, access.tokens, app.state.prediction_ids, tables.kinds(settings))
+    answer = predict.Predict(settings, serving, access.callers, app.state.prediction_ids, tables.kinds(settings))
     app.router.routes.insert(0, predict.Route(answer))
-    routers = [module.router for module in (token, admin, info, feedback, health, inference_protocol, docs)]
+    routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
     # Not included, which would put a route of routes there: each request would be matched against all of them twice.
     app.router.routes += [route for router in routers for route in router.routes]
     routes = [route for route in app.routes if isinstance(route, Route)]

@@ -1,5 +1,6 @@
 """Settings from environment variables and `.env`, checked before anything starts."""
 
+import json
 import logging
 import os
 import stat
@@ -7,10 +8,11 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.release import DEFAULT_FOLDER, MAX_BYTES
 
@@ -42,6 +44,10 @@ def _from_root(value: Any) -> Any:
     return ROOT / value if isinstance(value, str | Path) else value
 
 
+def _from_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
 def _check_strength(secret: SecretStr) -> None:
     text = secret.get_secret_value()
     if text == EXAMPLE_SECRET:
@@ -50,6 +56,8 @@ def _check_strength(secret: SecretStr) -> None:
         raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; draw one with `openssl rand -hex 32`")
 
 
+ScopeRules = dict[Literal["predict", "admin"], dict[str, list[str | bool]]]
+"""By scope, the claims that give it: any of the listed values of any of them."""
 RootPath = Annotated[Path, BeforeValidator(_from_root)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
@@ -86,6 +94,18 @@ class Settings(BaseSettings):
     """Failed logins of one user at one address within the window, and four times as many for one address or for
     one user name; after these, 429. Several workers share them out."""
     login_window_seconds: Seconds = 60.0
+
+    oidc_issuer: str | None = None
+    """URL of the identity provider for single sign-on (docs/access.md); none by default."""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    """Left out for a public client, which PKCE alone protects."""
+    oidc_scopes: Annotated[ScopeRules, NoDecode, BeforeValidator(_from_json)] = {}
+    """Which claims give which scope, as JSON: ``{"predict": {"groups": ["staff"]}}``; an empty object: to everyone."""
+    oidc_audience: str | None = None
+    """What programs' tokens must name in `aud`; the client's id by default."""
+    oidc_redirect_uri: str | None = None
+    """Where the provider sends people back: the address of /callback; by default as the browser's request has it."""
 
     releases: RootPath = ROOT / DEFAULT_FOLDER
     """The folder of releases; the one that its link `current` names is served."""
@@ -137,6 +157,17 @@ class Settings(BaseSettings):
                     _check_strength(secret)
                 except ValueError as error:
                     raise SettingsError(f"{name.upper()} {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_single_sign_on(self) -> "Settings":
+        if self.oidc_issuer is None:
+            return self
+        address = urlsplit(self.oidc_issuer)
+        if address.scheme != "https" and address.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            raise SettingsError("OIDC_ISSUER must begin with https://, unless it is on this machine")
+        if not self.oidc_client_id or not self.oidc_scopes:
+            raise SettingsError("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_SCOPES beside it (docs/access.md)")
         return self
 
     @classmethod

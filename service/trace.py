@@ -22,7 +22,7 @@ from service import release
 from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
 from service.release import Release, ReleaseError
 from service.settings import ROOT, Settings, SettingsError
-from service.users.database import Database, Feedback
+from service.users.database import FEEDBACK, Database
 from service.users.database_url import DatabaseDownError, DatabaseUrlError
 
 _VALIDATION: Final = "metrics/validation.json"
@@ -122,13 +122,13 @@ def _actual(prediction: Prediction, settings: Settings) -> Any:
     try:
         with (
             contextlib.closing(Database(settings.database_url.get_secret_value())) as database,
-            database.reading() as session,
+            database.reading() as connection,
         ):
-            told = session.scalar(select(Feedback.actual).where(Feedback.id == prediction.key))
+            actual = connection.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
     except (DatabaseDownError, DatabaseUrlError) as error:
         print(f"warning: the users database cannot be asked for the truth: {error}", file=sys.stderr)  # noqa: T201
         return None
-    return None if told is None else json.loads(told)
+    return None if actual is None else json.loads(actual)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Who may do what: logins, the tokens they give, and what ends a token before its time."""
+"""Who may do what: passwords, tokens, API keys, single sign-on, and what ends them before their time."""

@@ -1,29 +1,25 @@
-"""Who may do what: the users database, the logins, the tokens and the watch over them, put together."""
+"""The users database and all that authenticates, put together for one worker."""
 
 import asyncio
 import contextlib
 import logging
-from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from service.auth.callers import Callers
 from service.auth.logins import Logins
-from service.auth.revocations import Revocations, Watch
-from service.auth.tokens import Count, Tokens, count_nothing
+from service.auth.single_sign_on import IdentityProvider
+from service.auth.tokens import Count, Tokens
+from service.auth.watch import Known, Watch
+from service.feedback.store import FeedbackStore
 from service.settings import Settings
-from service.threads import Threads
-from service.users import database_url
-from service.users.credentials import Credentials
+from service.threads import BusyError, Threads
+from service.users.accounts import Accounts
+from service.users.database import Database
+from service.users.database_url import DatabaseDownError
 from service.users.passwords import Passwords
-from service.users.revisions import UserRevisions
-from service.users.rules import AccountError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-    from service.feedback.store import FeedbackStore
-    from service.users.accounts import Accounts
-    from service.users.database import Database
 
 _log = logging.getLogger(__name__)
 
@@ -31,95 +27,59 @@ _log = logging.getLogger(__name__)
 class Access:
     """Everything about users in one worker.
 
-    Making one opens no connection; `start` does. Raises DatabaseUrlError for a DATABASE_URL that can't be used.
+    Making one opens no connection; `start` does. Raises DatabaseUrlError for an unusable DATABASE_URL.
     """
 
-    def __init__(self, settings: Settings, count: Count = count_nothing) -> None:
+    def __init__(self, settings: Settings, count: Count = lambda _: None) -> None:
         self._settings = settings
-        self._passwords = Passwords(settings)
-        self._url = settings.database_url.get_secret_value()
-        self._database: Database | None = None
-        self._making = Lock()
-        location = database_url.parse(self._url)
-        self.revisions = UserRevisions(location)
-        self.revocations = Revocations()
-        self.tokens = Tokens(settings, self.revocations, count)
-        self.logins = Logins(settings, Credentials(location, self._passwords, self._renew), self.tokens, count)
+        self._database = Database(settings.database_url.get_secret_value())
+        self.accounts = Accounts(self._database, Passwords(settings))
+        self.feedback = FeedbackStore(self._database)
+        self.tokens = Tokens(settings)
+        self.provider = IdentityProvider(settings, settings.oidc_issuer) if settings.oidc_issuer else None
+        self.known = Known()
+        self.watch = Watch(self._database, self.known, self._prepare)
+        self.callers = Callers(self.tokens, self.known, self.provider, count, self.watch)
+        self.watch.used_keys = self.callers.take_used_keys
+        self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)
         # SQLite takes one writer at a time: callers wait here, in turn, rather than for its lock, by chance.
         self.feedback_writer = Threads("feedback", count=1, waiting=1024)
-        self.watch = Watch(self.revisions, self.revocations, self._prepare)
-        self._watching: asyncio.Task[None] | None = None
-
-    @property
-    def database(self) -> "Database":
-        """The users database, reached by SQLAlchemy, which is imported now if it wasn't."""
-        from service.users.database import Database  # noqa: PLC0415  # most workers never need it (service.users.bare_reader)
-
-        with self._making:
-            if self._database is None:
-                self._database = Database(self._url)
-            return self._database
-
-    @cached_property
-    def accounts(self) -> "Accounts":
-        """The users."""
-        from service.users.accounts import Accounts  # noqa: PLC0415
-
-        return Accounts(self.database, self._passwords)
-
-    @cached_property
-    def feedback(self) -> "FeedbackStore":
-        """What turned out to be true of predictions."""
-        from service.feedback.store import FeedbackStore  # noqa: PLC0415
-
-        return FeedbackStore(self.database)
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Bring the database up to date, add the first admin, and begin to watch it.
+        """Bring the database up to date, add the first admin, and begin to watch it and the identity provider.
 
-        A database that doesn't answer is no reason not to start; the watch tries on. Raises AccountError when
+        A database that doesn't answer doesn't prevent the start; the watch tries on. Raises AccountError when
         the first admin's name or password breaks a rule.
         """
         await self.watch.refresh()
-        self._watching = asyncio.create_task(self.watch.run(), name="revocations")
+        self._tasks = [asyncio.create_task(each.run()) for each in (self.watch, self.provider) if each]
 
     async def stop(self) -> None:
-        """End the watch and the threads."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+        """End the tasks and the threads."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(DatabaseDownError, TimeoutError, BusyError):
+            await self.watch.record_use()
         for threads in (self.logins, self.watch, self.administration, self.feedback_writer):
             await asyncio.to_thread(threads.close)
-        if self._database is not None:
-            self._database.close()
-
-    def _renew(self, username: str, stored: str, password: str) -> None:
-        self.accounts.renew(username, stored, password)
+        self._database.close()
 
     def _prepare(self) -> None:
         name, password = self._settings.admin_username, self._settings.admin_password
-        if bool(name) != bool(password):
-            raise AccountError("set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither")
-        if self.revisions.are_ready():
-            return
-        try:
-            added = self.accounts.prepare(name or "", password.get_secret_value() if password else "")
-        except AccountError as error:
-            raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
-        if added:
+        if self.accounts.prepare(name, password.get_secret_value() if password else None):
             _log.info("the first admin %s was added", name)
 
 
-def authenticate(request: "Request", scope: str) -> None:
-    """Note who sent the request. Raises Problem unless a token with the scope came with it."""
-    headers = dict(request.scope["headers"])  # as /predict reads them: of two, both take the last
-    principal = access_of(request).tokens.authenticate(headers.get(b"authorization"), scope)
-    request.state.user = principal.username
+async def authenticate(request: "Request", scope: str) -> None:
+    """Record who sent the request. Raises Problem unless a credential with the scope came with it."""
+    headers = dict(request.scope["headers"])
+    request.state.user = (await access_of(request).callers.authenticate(headers, scope)).name
 
 
 def access_of(request: "Request") -> Access:
-    """Give what `create_app` put together for the app that got the request."""
+    """Return the access of the app that got the request."""
     access: Access = request.app.state.access
     return access

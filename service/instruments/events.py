@@ -21,6 +21,9 @@ AUTHENTICATION_OUTCOMES: Final = (
     "token_claims",
     "token_signature",
     "token_revoked",
+    "token_key",
+    "token_sign_in",
+    "provider_down",
     "other",
 )
 

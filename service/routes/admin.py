@@ -1,29 +1,31 @@
-"""Users over HTTP, for those whose token has the scope `admin`: what the command line does, but for force."""
+"""Users over HTTP, for callers with the scope `admin`: what the command line does, but for force."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
+from msgspec import Meta
 from pydantic import BaseModel
 
 from service.auth.access import access_of, authenticate
 from service.http.problems import Problem
-from service.routes.token import read_struct
+from service.routes.bodies import BODY_ERRORS, describe, read_struct
 from service.threads import BusyError
+from service.users.accounts import Account, Accounts
 from service.users.database_url import DatabaseDownError
-from service.users.rules import Account, AccountError, LastAdminError, UnknownUserError, UserExistsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from service.users.accounts import Accounts
+from service.users.rules import AccountError, LastAdminError, UnknownUserError, UserExistsError
 
 _log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
-Read = TypeVar("Read", bound="NewUser | NewPassword")
+
+# The rules themselves are in service.users.rules, which explains a mistake better than a schema does.
+Password = Annotated[str, Meta(extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024})]
+Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64})]
+_SCOPES: Final = {"minItems": 1, "items": {"type": "string", "enum": ["predict", "admin"]}, "default": ["predict"]}
 
 
 class User(BaseModel):
@@ -36,66 +38,37 @@ class User(BaseModel):
 
 
 class NewUser(msgspec.Struct, forbid_unknown_fields=True):
-    """A user to be."""
+    """A user to add."""
 
-    username: str
-    password: str
-    scopes: list[str] = msgspec.field(default_factory=lambda: ["predict"])
+    username: Name
+    password: Password
+    scopes: Annotated[list[str], Meta(extra_json_schema=_SCOPES)] = msgspec.field(default_factory=lambda: ["predict"])
 
 
 class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
-    """The password to come."""
+    """A password to set."""
 
-    password: str
-
-
-async def admin(request: Request) -> None:
-    """Let nobody pass whose token lacks the scope `admin`."""
-    authenticate(request, "admin")
+    password: Password
 
 
-def _body(schema: dict[str, Any], **properties: Any) -> dict[str, Any]:
-    described = {"type": "object", "additionalProperties": False, "properties": properties, **schema}
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": described}}},
-        "security": _SECURITY,
-    }
+async def require_admin(request: Request) -> None:
+    """Raise Problem unless the caller has the scope `admin`."""
+    await authenticate(request, "admin")
 
 
-_SECURITY: Final = [{"token": ["admin"]}]
-_PASSWORD: Final = {"type": "string", "format": "password", "minLength": 8, "maxLength": 1024}
-_NEW_PASSWORD: Final = _body({"required": ["password"]}, password=_PASSWORD)
-_NEW_USER: Final = _body(
-    {"required": ["username", "password"]},
-    username={"type": "string", "minLength": 1, "maxLength": 64},
-    password=_PASSWORD,
-    scopes={
-        "type": "array",
-        "items": {"type": "string", "enum": ["predict", "admin"]},
-        "minItems": 1,
-        "default": ["predict"],
-    },
-)
-_COMMON: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No token, or one that doesn't count"},
-    403: {"description": "The token lacks the scope admin"},
+_SECURITY: Final[dict[str, Any]] = {"security": [{"token": ["admin"]}]}
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No credential, or one that doesn't count"},
+    403: {"description": "The credential lacks the scope admin"},
     503: {"description": "The users database is down"},
 }
 _UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "There is no such user"}}
-_LAST: Final[dict[int | str, dict[str, Any]]] = {409: {"description": "The user is the last admin"}}
-_TAKES_BODY: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "The body is not JSON, or broke off"},
-    408: {"description": "The body was too slow"},
-    413: {"description": "The body is too large"},
-    415: {"description": "The body isn't JSON by its content type"},
-    422: {"description": "The body breaks a rule"},
-}
-_OPEN: Final = {"security": _SECURITY}
+_LAST: Final[dict[int | str, dict[str, Any]]] = {**_UNKNOWN, 409: {"description": "The user is the last admin"}}
 
-router = APIRouter(prefix="/admin/users", tags=["users"], dependencies=[Depends(admin)], responses=_COMMON)
+router = APIRouter(prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=_ERRORS)
 
 
-@router.get("", openapi_extra=_OPEN)
+@router.get("", openapi_extra=_SECURITY)
 async def list_users(request: Request) -> list[User]:
     """List the users by name."""
     return [_user(account) for account in await _run(request, lambda accounts: accounts.list())]
@@ -104,8 +77,8 @@ async def list_users(request: Request) -> list[User]:
 @router.post(
     "",
     status_code=201,
-    openapi_extra=_NEW_USER,
-    responses={**_TAKES_BODY, 409: {"description": "The name is taken"}},
+    openapi_extra=describe(NewUser) | _SECURITY,
+    responses={**BODY_ERRORS, 409: {"description": "The name is taken"}},
 )
 async def add_user(request: Request) -> User:
     """Add a user."""
@@ -114,29 +87,32 @@ async def add_user(request: Request) -> User:
 
 
 @router.put(
-    "/{username:path}/password", status_code=204, openapi_extra=_NEW_PASSWORD, responses={**_TAKES_BODY, **_UNKNOWN}
+    "/{username:path}/password",
+    status_code=204,
+    openapi_extra=describe(NewPassword) | _SECURITY,
+    responses={**BODY_ERRORS, **_UNKNOWN},
 )
 async def set_password(request: Request, username: str) -> None:
-    """Change a password; tokens given before end."""
+    """Change a password; earlier tokens end."""
     new = await read_struct(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
-@router.post("/{username:path}/disable", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+@router.post("/{username:path}/disable", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
 async def disable_user(request: Request, username: str) -> None:
-    """End a user's tokens and give no new ones."""
+    """End a user's tokens and issue no new ones."""
     await _run(request, lambda accounts: accounts.disable(username))
 
 
-@router.post("/{username:path}/enable", status_code=204, openapi_extra=_OPEN, responses=_UNKNOWN)
+@router.post("/{username:path}/enable", status_code=204, openapi_extra=_SECURITY, responses=_UNKNOWN)
 async def enable_user(request: Request, username: str) -> None:
     """Let a disabled user ask for tokens again."""
     await _run(request, lambda accounts: accounts.enable(username))
 
 
-@router.delete("/{username:path}", status_code=204, openapi_extra=_OPEN, responses={**_UNKNOWN, **_LAST})
+@router.delete("/{username:path}", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
 async def remove_user(request: Request, username: str) -> None:
-    """Remove a user; tokens given before end."""
+    """Remove a user; earlier tokens end."""
     await _run(request, lambda accounts: accounts.remove(username))
 
 
@@ -149,28 +125,22 @@ def _user(account: Account) -> User:
     )
 
 
-async def _run(request: Request, function: "Callable[[Accounts], T]") -> T:
+async def _run(request: Request, function: Callable[[Accounts], T]) -> T:
     """Run in the thread for administration; a broken rule becomes a problem."""
     access = access_of(request)
     try:
         return await access.administration.run(lambda: function(access.accounts), ANSWER_SECONDS)
-    except UnknownUserError as error:
-        raise Problem(404, _sentence(error)) from None
-    except (UserExistsError, LastAdminError) as error:
-        raise Problem(409, _sentence(error)) from None
     except AccountError as error:
-        raise Problem(422, _sentence(error)) from None
+        status = 404 if isinstance(error, UnknownUserError) else 422
+        if isinstance(error, UserExistsError | LastAdminError):
+            status = 409
+        text = str(error)  # written to follow a colon on the command line
+        raise Problem(status, text[:1].upper() + text[1:]) from None
     except (DatabaseDownError, TimeoutError, BusyError) as error:
-        raise no_answer(error) from None
+        raise database_down(error) from None
 
 
-def no_answer(error: Exception) -> Problem:
-    """Log why the users database was of no use, which only its owner should know; give what the caller is told."""
-    _log.warning("the users database took or gave nothing: %s", str(error) or type(error).__name__)
-    return Problem(503, "The users database gives no answer", headers={"Retry-After": "2"})
-
-
-def _sentence(error: Exception) -> str:
-    """Begin with a capital; on the command line the same text stands behind a colon."""
-    text = str(error)
-    return text[:1].upper() + text[1:]
+def database_down(error: Exception) -> Problem:
+    """Log why the users database failed, which only its owner should know; return what the caller gets."""
+    _log.warning("the users database failed: %s", str(error) or type(error).__name__)
+    return Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"})

@@ -17,7 +17,7 @@ from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import FeedbackInstruments, tally
-from service.routes.admin import no_answer
+from service.routes.admin import database_down
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
 from service.threads import BusyError
@@ -104,7 +104,7 @@ async def feedback(request: Request) -> Kept | BatchKept:
 
     To tell a truth again changes nothing, so that a request may be repeated.
     """
-    authenticate(request, SCOPE)
+    await authenticate(request, SCOPE)
     body = await _read(request)
     checker = _Checker(request.app.state.prediction_ids, request.app.state.serving)
     if not body.is_batch:
@@ -136,7 +136,7 @@ async def _keep(request: Request, truths: list[Truth], *, is_batch: bool) -> int
     loop = asyncio.get_running_loop()
 
     def keep() -> int:
-        new = access.feedback.keep(truths)
+        new = access.feedback.store(truths)
         if new:  # counted whether or not the caller still waits: told again, they would be known already
             loop.call_soon_threadsafe(instruments.count, tally(new))
         return len(new)
@@ -148,7 +148,7 @@ async def _keep(request: Request, truths: list[Truth], *, is_batch: bool) -> int
     except BusyError:  # the caller's to wait, and no outage
         raise Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"}) from None
     except (DatabaseDownError, TimeoutError) as error:
-        raise no_answer(error) from None
+        raise database_down(error) from None
 
 
 def _contradiction(kept: "Mapping[int, str]", *, is_batch: bool) -> Problem:

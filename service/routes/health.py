@@ -40,11 +40,11 @@ async def ready(request: Request, response: Response) -> Ready:
     one away, and predictions with them, which need none: so 503 says that no token can be checked at all.
     """
     access = access_of(request)
-    if access.watch.database_is_up:
+    if access.watch.failure is None:
         if access.watch.write_failure is None:
             return Ready(status="ready", database="ok")
         return Ready(status="degraded", database="read-only")
-    if access.revocations.known:
+    if access.known.revision >= 0:
         return Ready(status="degraded", database="down")
     response.status_code = 503
     return Ready(status="unready", database="down")

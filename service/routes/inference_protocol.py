@@ -105,7 +105,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
 
     Values beyond those of training are answered and named in the answer's parameter `warnings`, a text of JSON.
     """
-    authenticate(request, SCOPE)
+    await authenticate(request, SCOPE)
     headers = dict(request.headers.raw)
     served = _served(request, name, version)
     request.state.version = served.version

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.auth.tokens import Tokens
+from service.auth.callers import Callers
 from service.feedback.prediction_ids import PredictionIds, are_asked
 from service.http.exchange import Headers, Step, media_type, no_step, read_body, respond
 from service.http.problems import Problem
@@ -43,10 +43,10 @@ class Predict:
     """Answers POST /predict."""
 
     def __init__(
-        self, settings: Settings, serving: Serving, tokens: Tokens, ids: PredictionIds, tables: Mapping[bytes, Table]
+        self, settings: Settings, serving: Serving, callers: Callers, ids: PredictionIds, tables: Mapping[bytes, Table]
     ) -> None:
         self._serving = serving
-        self._authenticate = tokens.authenticate
+        self._authenticate = callers.authenticate
         self._max_instances = settings.max_instances
         self._max_bytes = settings.max_body_bytes
         self._tables = tables
@@ -58,7 +58,7 @@ class Predict:
         served, state = self._serving.current, scope["state"]
         headers: Headers = dict(scope["headers"])
         state["version"] = served.version
-        state["user"] = self._authenticate(headers.get(b"authorization"), SCOPE).username
+        state["user"] = (await self._authenticate(headers, SCOPE)).name
         kind = headers.get(b"content-type")
         if kind != JSON or b"content-encoding" in headers:
             kind = media_type(headers)

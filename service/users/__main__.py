@@ -1,6 +1,6 @@
-"""Manage the users of the service from the command line: ``python -m service.users``.
+"""Manage users and API keys from the command line: ``python -m service.users``.
 
-Works while the service runs; its workers notice within seconds. The database is the one that the service uses:
+Works while the service runs; its workers notice within seconds. The database is the service's:
 DATABASE_URL of the environment or .env.
 """
 
@@ -8,97 +8,158 @@ import argparse
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts
+from service.users.api_keys import ApiKeys
 from service.users.database import Database
 from service.users.database_url import DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
-from service.users.rules import SCOPES, Account, AccountError, LastAdminError
+from service.users.rules import SCOPES, AccountError, LastAdminError
+
+_COMMANDS: Final = {
+    "add": "add a user; the password is asked for, or read from stdin",
+    "disable": "end a user's tokens and refuse new ones",
+    "enable": "let a disabled user ask for tokens again",
+    "passwd": "change a password and end the tokens issued for the old one",
+    "remove": "remove a user and end the tokens",
+    "list": "list the users",
+    "migrate": "bring the database up to date, as every command does first, and end",
+}
+_KEY_COMMANDS: Final = {
+    "add": "add a key and print it; it can't be shown again",
+    "list": "list the keys and when each was last used",
+    "revoke": "delete a key",
+}
+_UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake becomes one line on stderr and exit status 1."""
     asked = _parser().parse_args(arguments)
-    where = "DATABASE_URL"
     try:
-        settings = _settings()
+        settings = Settings.load(
+            secret_key=secrets.token_hex(32)
+        )  # users are managed without the key that signs tokens
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
-            where = database.where
             accounts = Accounts(database, Passwords(settings))
             accounts.migrate()
-            _run(asked, accounts)
+            lines = _run_key(asked, ApiKeys(database)) if asked.command == "key" else _run(asked, accounts)
+        _print(lines)
     except LastAdminError as error:
         raise SystemExit(f"users: error: {error}, or use --force") from None
     except DatabaseDownError as error:
-        raise SystemExit(f"users: error: {where}: {error}; is it the users database that DATABASE_URL names?") from None
+        raise SystemExit(f"users: error: {error}; is it the users database that DATABASE_URL names?") from None
     except (AccountError, DatabaseUrlError, SettingsError) as error:
         raise SystemExit(f"users: error: {error}") from None
     except OSError as error:
-        # What stdout did not take it would be offered once more at the end.
+        # Python would write the rest of stdout once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        seen_enough = isinstance(error, BrokenPipeError)  # whoever read the list
-        raise SystemExit(1 if seen_enough else f"users: error: stdout: {error.strerror}") from None
+        reader_left = isinstance(error, BrokenPipeError)
+        raise SystemExit(1 if reader_left else f"users: error: stdout: {error.strerror}") from None
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("users: error: interrupted, nothing was changed") from None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service.users", description="Manage the service's users.")
+    parser = argparse.ArgumentParser(prog="python -m service.users", description="Manage the service's users and keys.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="list the users")
-    commands.add_parser("migrate", help="bring the database up to date, as every command does first, and end")
-    for name, says in {
-        "add": "add a user; the password is asked for, or read from stdin",
-        "disable": "end a user's tokens and refuse new ones",
-        "enable": "let a disabled user ask for tokens again",
-        "passwd": "change a password and end the tokens given for the old one",
-        "remove": "remove a user and end the tokens",
-    }.items():
-        command = commands.add_parser(name, help=says, description=says.capitalize() + ".")
-        command.add_argument("username")
+    for name, text in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name not in {"list", "migrate"}:
+            command.add_argument("username")
         if name == "add":
             command.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: predict")
         if name in {"disable", "remove"}:
             command.add_argument("--force", action="store_true", help="even the last admin")
+    keys = commands.add_parser("key", help="manage API keys", description="Manage API keys.")
+    key_commands = keys.add_subparsers(dest="key_command", required=True)
+    for name, text in _KEY_COMMANDS.items():
+        command = key_commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        if name != "list":
+            command.add_argument("name")
+        if name == "add":
+            command.add_argument("--scopes", nargs="+", choices=SCOPES, default=["predict"], help="default: predict")
+            command.add_argument(
+                "--expires", type=_lifetime, default="90d", metavar="TIME", help="12h, 90d (the default), 52w or never"
+            )
     return parser
 
 
-def _settings() -> Settings:
-    # Users are managed without the key that signs tokens; any will do.
-    return Settings.load(secret_key=secrets.token_hex(32))
+def _lifetime(text: str) -> timedelta | None:
+    found = re.fullmatch(r"([1-9]\d{0,5})([hdw])", text, re.ASCII)
+    if found:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if text != "never":
+        raise argparse.ArgumentTypeError(f"expected a time such as 12h, 90d, 52w, or never, not {text!r}")
+    return None
 
 
-def _run(asked: argparse.Namespace, accounts: Accounts) -> None:
+def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:
+    """Run a command about users; return the lines to print."""
+    if asked.command == "list":
+        rows = [
+            (each.username, _join(each.scopes), "disabled" if each.disabled else "active", _day(each.created_at))
+            for each in accounts.list()
+        ]
+        return _table(("user", "scopes", "state", "since"), *rows)
+    done = ""
     match asked.command:
-        case "list":
-            _say(*_table(accounts.list()))
-            return
-        case "migrate":
-            return
         case "add":
             account = accounts.add(asked.username, _password(), asked.scope or ["predict"])
-            _say(f"added {account.username} with scopes {_scopes(account)}")
+            done = f"added {account.username} with scopes {_join(account.scopes)}"
         case "passwd":
             accounts.set_password(asked.username, _password())
-            _say(f"changed the password of {asked.username}; tokens given before end")
+            done = f"changed the password of {asked.username}; earlier tokens end"
         case "enable":
             accounts.enable(asked.username)
-            _say(f"enabled {asked.username}")
+            done = f"enabled {asked.username}"
         case "disable":
             accounts.disable(asked.username, force=asked.force)
-            _say(f"disabled {asked.username}; tokens given before end")
+            done = f"disabled {asked.username}; earlier tokens end"
         case "remove":
             accounts.remove(asked.username, force=asked.force)
-            _say(f"removed {asked.username}; tokens given before end")
+            done = f"removed {asked.username}; earlier tokens end"
+    return [done] if done else []
+
+
+def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
+    """Run a command about keys; return the lines to print. A new key stands alone on the last one."""
+    match asked.key_command:
+        case "add":
+            text, key = keys.add(asked.name, asked.scopes, asked.expires)
+            until = f"until {_day(key.expires_at)}" if key.expires_at else "until you revoke it"
+            print(  # noqa: T201  # on stderr, so that KEY=$(…) holds the key alone
+                f"added {key.name} with scopes {_join(key.scopes)}, valid {until}; the key isn't shown again:",
+                file=sys.stderr,
+            )
+            return [text]
+        case "revoke":
+            keys.revoke(asked.name)
+            return [f"revoked {asked.name}; workers refuse it within 5 s"]
+        case _:
+            rows = [
+                (
+                    each.name,
+                    _join(each.scopes),
+                    _day(each.created_at),
+                    _expiry(each.expires_at),
+                    _use(each.last_used_at),
+                )
+                for each in keys.list()
+            ]
+            return _table(("key", "scopes", "since", "expires", "last used"), *rows)
 
 
 def _password() -> str:
     """Ask twice without echo on a terminal, else read the first line of stdin."""
-    if sys.stdin is None:  # closed
+    if sys.stdin is None:
         raise AccountError("stdin is closed; the password is read from there")
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
@@ -108,21 +169,30 @@ def _password() -> str:
     return password
 
 
-def _table(accounts: Sequence[Account]) -> list[str]:
-    rows = [("user", "scopes", "state", "since")]
-    rows += [
-        (each.username, _scopes(each), "disabled" if each.disabled else "active", f"{each.created_at:%Y-%m-%d}")
-        for each in accounts
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _table(*rows: tuple[str, ...]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _scopes(account: Account) -> str:
-    return " ".join(sorted(account.scopes))
+def _join(scopes: frozenset[str]) -> str:
+    return " ".join(sorted(scopes))
 
 
-def _say(*lines: str) -> None:
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
+def _expiry(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    return _day(moment) if moment > datetime.now(UTC) else f"{_day(moment)} (expired)"
+
+
+def _use(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
+
+
+def _print(lines: list[str]) -> None:
     text, encoding = "".join(f"{line}\n" for line in lines), sys.stdout.encoding
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()

@@ -1,19 +1,22 @@
 """What can be done with a user, the same for the command line, the API and the first start."""
 
+import builtins
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time_ns
+from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from service.users.database import Database, Revision, User
+from service.users.database import REVISION, USERS, Database, schema_version
 from service.users.database_url import DatabaseDownError
+from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import (
     SCOPES,
-    Account,
+    AccountError,
     LastAdminError,
     UnknownUserError,
     UserExistsError,
@@ -26,129 +29,163 @@ from service.users.rules import (
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user without the password's hash.
+
+    `revision` is the one that tokens issued now carry.
+    """
+
+    username: str
+    scopes: frozenset[str]
+    disabled: bool
+    created_at: datetime
+    revision: int
+
+
 class Accounts:
-    """The users; every method may wait for the database and raises DatabaseDownError when there is none."""
+    """The users; every method may wait for the database and raises DatabaseDownError if it doesn't answer."""
 
     def __init__(self, database: Database, passwords: Passwords) -> None:
         self._database = database
         self._passwords = passwords
 
-    @property
-    def where(self) -> str:
-        """The database's URL without its password."""
-        return self._database.where
-
-    def prepare(self, admin_username: str, admin_password: str) -> bool:
-        """Bring the tables up to date and, if there is no user at all, add the first admin.
+    def prepare(self, username: str | None, password: str | None) -> bool:
+        """Migrate the tables and, if there is no user at all, add the first admin if one is given.
 
         Several processes may do so at once: one goes first, the others find everything done.
         Returns whether the admin was added; raises AccountError for a name or password against the rules.
         """
-        with self._database.migrating() as session:
-            if not admin_username or session.scalar(select(func.count()).select_from(User)):
+        if bool(username) != bool(password):
+            raise AccountError("set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither")
+        if self._is_ready():  # reading alone works on a disk that is full or read-only
+            return False
+        with self._database.migrating() as connection:
+            if not username or not password or connection.scalar(select(func.count()).select_from(USERS)):
                 return False
-            self._insert(session, admin_username, admin_password, SCOPES)
+            try:
+                self._insert(connection, username, password, SCOPES)
+            except AccountError as error:
+                raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
             return True
 
     def migrate(self) -> None:
-        """Bring the tables up to date."""
+        """Migrate the tables."""
         with self._database.migrating():
             pass
 
+    def check(self, username: str, password: str) -> Account | None:
+        """Return the account if the password is right and the user isn't disabled.
+
+        Unknown user, wrong password and disabled user take the same steps: one look-up, one hash.
+        """
+        with self._database.reading() as connection:
+            user = connection.execute(select(USERS).where(USERS.c.username == lookup_name(username))).one_or_none()
+        matches = self._passwords.verify(user.password_hash if user else self._passwords.decoy, password)
+        if user is None or not matches or user.disabled:
+            return None
+        if self._passwords.is_outdated(user.password_hash):
+            self._renew(user, password)
+        return _account(user)
+
     def add(self, username: str, password: str, scopes: Iterable[str] = ("predict",)) -> Account:
         """Add a user who may ask for tokens of these scopes."""
-        with self._database.writing() as session:
-            return self._insert(session, username, password, scopes)
+        with self._database.writing() as connection:
+            return self._insert(connection, username, password, scopes)
 
-    def list(self) -> list[Account]:
-        """Give every user, by name."""
-        with self._database.reading() as session:
-            return [_account(user) for user in session.scalars(select(User).order_by(User.username))]
+    def list(self) -> builtins.list[Account]:
+        """Return every user, by name."""
+        with self._database.reading() as connection:
+            return [_account(user) for user in connection.execute(select(USERS).order_by(USERS.c.username))]
 
     def disable(self, username: str, *, force: bool = False) -> None:
-        """End the user's tokens and give no new ones; the last admin only with `force`."""
-        with self._database.writing() as session:
-            revision = _next_revision(session)
-            user = _find(session, username)
-            _keep_an_admin(session, user, force=force)
-            user.disabled, user.revision = True, revision
+        """End the user's tokens and issue no new ones; the last admin only with `force`."""
+        with self._database.writing() as connection:
+            revision, user = next_revision(connection), _find(connection, username)
+            _keep_an_admin(connection, user, force=force)
+            _change(connection, user, disabled=True, revision=revision)
 
     def enable(self, username: str) -> None:
-        """Let a disabled user ask for tokens again; those from before stay ended. Others' tokens live on."""
-        with self._database.writing() as session:
-            revision = _next_revision(session)
-            user = _find(session, username)
+        """Let a disabled user ask for tokens again; earlier ones stay ended."""
+        with self._database.writing() as connection:
+            revision, user = next_revision(connection), _find(connection, username)
             if user.disabled:
-                user.disabled, user.revision = False, revision
+                _change(connection, user, disabled=False, revision=revision)
 
     def set_password(self, username: str, password: str) -> None:
-        """Change the password and end the tokens that were given for the old one."""
-        with self._database.writing() as session:
-            revision = _next_revision(session)
-            user = _find(session, username)
+        """Change the password and end the tokens issued for the old one."""
+        with self._database.writing() as connection:
+            revision, user = next_revision(connection), _find(connection, username)
             check_password(password, user.username)
-            user.password_hash, user.revision = self._passwords.hash(password), revision
+            _change(connection, user, password_hash=self._passwords.hash(password), revision=revision)
 
     def remove(self, username: str, *, force: bool = False) -> None:
         """Remove the user and end the tokens; the last admin only with `force`."""
-        with self._database.writing() as session:
-            _next_revision(session)
-            user = _find(session, username)
-            _keep_an_admin(session, user, force=force)
-            session.delete(user)
+        with self._database.writing() as connection:
+            next_revision(connection)
+            user = _find(connection, username)
+            _keep_an_admin(connection, user, force=force)
+            connection.execute(delete(USERS).where(USERS.c.username == user.username))
 
-    def renew(self, username: str, stored: str, password: str) -> None:
-        """Hash anew with today's parameters, unless the password was changed meanwhile; tokens go on."""
-        statement = update(User).where(User.username == username, User.password_hash == stored)
+    def _is_ready(self) -> bool:
+        """Return whether there is nothing to migrate and no first admin to add."""
         try:
-            with self._database.writing() as session:
-                session.execute(statement.values(password_hash=self._passwords.hash(password)))
-        except DatabaseDownError as error:  # a full disk is no reason to refuse a login
-            _log.warning("the password hash of %s was not renewed: %s", username, error)
+            with self._database.reading() as connection:
+                return schema_version(connection) == NEWEST and bool(connection.scalar(select(USERS.c.username)))
+        except DatabaseDownError:  # the migration meets the reason again, and reports it
+            return False
 
-    def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
-        name, revision = normalise(username), _next_revision(session)
-        if session.get(User, name):
+    def _renew(self, user: Row[Any], password: str) -> None:
+        """Hash with today's parameters, unless the password was changed meanwhile; tokens go on."""
+        unchanged = USERS.c.username == user.username, USERS.c.password_hash == user.password_hash
+        try:
+            with self._database.writing() as connection:
+                connection.execute(update(USERS).where(*unchanged).values(password_hash=self._passwords.hash(password)))
+        except DatabaseDownError as error:  # a full disk is no reason to refuse a login
+            _log.warning("the password hash of %s was not renewed: %s", user.username, error)
+
+    def _insert(self, connection: Connection, username: str, password: str, scopes: Iterable[str]) -> Account:
+        name, revision = normalise(username), next_revision(connection)
+        if connection.scalar(select(USERS.c.username).where(USERS.c.username == name)):
             raise UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
         check_password(password, name)
-        user = User(
-            username=name,
-            password_hash=self._passwords.hash(password),
-            scopes=" ".join(check_scopes(scopes)),
-            disabled=False,
-            revision=revision,
-            created_at=datetime.now(UTC),
-        )
-        session.add(user)
-        return _account(user)
+        stored, now = check_scopes(scopes), datetime.now(UTC)
+        values = {"username": name, "scopes": stored, "disabled": False, "revision": revision, "created_at": now}
+        connection.execute(insert(USERS).values(password_hash=self._passwords.hash(password), **values))
+        return Account(name, frozenset(stored.split()), disabled=False, created_at=now, revision=revision)
 
 
-def _account(user: User) -> Account:
-    # SQLite keeps no time zone, PostgreSQL gives the session's.
-    created = user.created_at.astimezone(UTC) if user.created_at.tzinfo else user.created_at.replace(tzinfo=UTC)
-    return Account(user.username, frozenset(user.scopes.split()), user.disabled, created, user.revision)
+def next_revision(connection: Connection) -> int:
+    """Draw a new revision; the row's lock makes every other change wait until this one is committed.
+
+    It is never below the clock's microseconds, so that a database made anew doesn't repeat the revisions
+    of the one before, for which tokens may still be in use.
+    """
+    newest = connection.scalar(select(REVISION.c.value).with_for_update()) or 0
+    revision = max(newest + 1, time_ns() // 1000)
+    connection.execute(update(REVISION).values(value=revision))
+    return revision
 
 
-def _find(session: Session, username: str) -> User:
-    user = session.get(User, lookup_name(username))
+def _account(user: Row[Any]) -> Account:
+    return Account(user.username, frozenset(user.scopes.split()), user.disabled, user.created_at, user.revision)
+
+
+def _find(connection: Connection, username: str) -> Row[Any]:
+    user = connection.execute(select(USERS).where(USERS.c.username == lookup_name(username))).one_or_none()
     if user is None:
         raise UnknownUserError(f"there is no user {username!r}")
     return user
 
 
-def _keep_an_admin(session: Session, user: User, *, force: bool) -> None:
-    others = session.scalars(select(User.scopes).where(User.disabled.is_(False), User.username != user.username))
+def _change(connection: Connection, user: Row[Any], **values: Any) -> None:
+    connection.execute(update(USERS).where(USERS.c.username == user.username).values(**values))
+
+
+def _keep_an_admin(connection: Connection, user: Row[Any], *, force: bool) -> None:
+    others = connection.scalars(
+        select(USERS.c.scopes).where(USERS.c.disabled.is_(False), USERS.c.username != user.username)
+    )
     is_admin = "admin" in user.scopes.split() and not user.disabled
     if is_admin and not force and not any("admin" in scopes.split() for scopes in others):
         raise LastAdminError(f"{user.username!r} is the last admin; add another one first")
-
-
-def _next_revision(session: Session) -> int:
-    """Draw a new revision; the row's lock makes every other change wait until this one is committed.
-
-    It is never below the clock's microseconds, so that a database made anew doesn't repeat the revisions
-    of the one before, for which tokens may still be about.
-    """
-    row = session.get_one(Revision, 1, with_for_update=True)
-    row.value = max(row.value + 1, time_ns() // 1000)
-    return row.value

@@ -1,155 +1,157 @@
-"""The users database: its tables, how it is reached, and how it is brought up to date."""
+"""The users database: its tables, how the service connects to it, and how it is migrated."""
 
 import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
-import sqlalchemy
-from sqlalchemy import BigInteger, Connection, DateTime, Engine, String, Text, event
+import sqlalchemy as sa
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, Integer, MetaData, String, Table, Text, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
-from service.settings import file_error
-from service.users.database_url import (
-    BUSY_SECONDS,
-    CONNECT_SECONDS,
-    DatabaseDownError,
-    PostgresqlServer,
-    SqliteFile,
-    parse,
-)
+from service.users.database_url import BUSY_SECONDS, DatabaseDownError, SqliteFile, parse
 from service.users.migrations import NEWEST
 
-MIGRATION_SECONDS = 60.0
+MIGRATION_SECONDS: Final = 60.0
 """How long a process waits for another one's migration."""
-_MIGRATION_LOCK = 0x6D6C5F75736572  # any number that other users of the same PostgreSQL don't lock
+_MIGRATION_LOCK: Final = 0x6D6C5F75736572  # any number that other users of the same PostgreSQL don't lock
 
 
-class Base(DeclarativeBase):
-    """What the tables share."""
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A time in UTC; SQLite stores no time zone, PostgreSQL returns the session's."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Return the time with its zone."""
+        del dialect
+        if value is None or value.tzinfo is None:
+            return value and value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
 
 
-class User(Base):
-    """Someone who may ask for a token.
+METADATA: Final = MetaData()
 
-    `revision` moves whenever the tokens given before must end: at a new password and when the user is
-    disabled or enabled. A token carries the revision it was given under.
-    """
-
-    __tablename__ = "users"
-
-    username: Mapped[str] = mapped_column(String(64), primary_key=True)
-    password_hash: Mapped[str] = mapped_column(String(255))
-    scopes: Mapped[str] = mapped_column(String(255))
-    disabled: Mapped[bool]
-    revision: Mapped[int] = mapped_column(BigInteger)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-
-
-class Revision(Base):
-    """One row: the newest revision of any user, so that one small query tells whether anything changed."""
-
-    __tablename__ = "revision"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    value: Mapped[int] = mapped_column(BigInteger)
-
-
-class Feedback(Base):
-    """What turned out to be true of a prediction; values as JSON."""
-
-    __tablename__ = "feedback"
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    version: Mapped[str] = mapped_column(String(32))
-    predicted: Mapped[str] = mapped_column(Text)
-    actual: Mapped[str] = mapped_column(Text)
-    predicted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+USERS: Final = Table(
+    "users",
+    METADATA,
+    Column("username", String(64), primary_key=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("scopes", String(255), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    # Moves whenever the user's tokens must end; a token carries the revision it was issued under.
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+REVISION: Final = Table(  # one row: the newest revision, so that one small query tells whether anything changed
+    "revision",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+API_KEYS: Final = Table(
+    "api_keys",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, in hexadecimal
+    Column("scopes", String(255), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("last_used_at", Moment),
+)
+FEEDBACK: Final = Table(  # what turned out to be true of a prediction; values as JSON
+    "feedback",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("version", String(32), nullable=False),
+    Column("predicted", Text, nullable=False),
+    Column("actual", Text, nullable=False),
+    Column("predicted_at", Moment, nullable=False),
+    Column("received_at", Moment, nullable=False),
+)
 
 
 class Database:
-    """Reaches the users database; every method may wait for it, so none belongs on the event loop.
+    """Connects to the users database.
 
-    Raises DatabaseUrlError as `service.users.database_url.parse`.
+    Every method may wait for it, so call none on the event loop. They raise DatabaseDownError; making one
+    raises DatabaseUrlError.
     """
 
     def __init__(self, url: str) -> None:
         self._location = parse(url)
         self._engine = (
-            _sqlite(self._location) if isinstance(self._location, SqliteFile) else _postgresql(self._location)
+            _sqlite(self._location) if isinstance(self._location, SqliteFile) else _postgresql(self._location.arguments)
         )
         self._writer = self._engine.execution_options(writes=True)
 
-    @property
-    def where(self) -> str:
-        """The URL without its password."""
-        return str(self._location)
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that reads."""
+        with self._errors_explained(), self._engine.begin() as connection:
+            yield connection
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Open a session that reads; raises DatabaseDownError."""
-        with _told(), Session(self._engine) as session, session.begin():
-            yield session
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that is committed at the end."""
+        with self._errors_explained(), self._writer.begin() as connection:
+            yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Open a session that is committed at the end; raises DatabaseDownError."""
-        with _told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
-            yield session
+    def migrating(self) -> Iterator[Connection]:
+        """Migrate the tables, and keep other processes from doing so until the block ends.
 
-    @contextlib.contextmanager
-    def migrating(self) -> Iterator[Session]:
-        """Bring the tables up to date, and keep other processes out of it until the block ends.
-
-        Whatever the block writes is committed with the migration or not at all.
+        What the block writes is committed with the migration or not at all.
         """
-        with _told():
+        with self._errors_explained():
             if isinstance(self._location, SqliteFile):
                 _create(self._location.path)
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
-                _lock(connection)
-                _upgrade(connection)
-                with Session(connection) as session:
-                    yield session
-                    session.flush()
+                if connection.dialect.name == "postgresql":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                if schema_version(connection) != NEWEST:
+                    _migrate(connection)
+                yield connection
 
     def close(self) -> None:
-        """Close the connections that stand open."""
+        """Close the open connections."""
         self._engine.dispose()
 
+    @contextlib.contextmanager
+    def _errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error.strerror
+            raise DatabaseDownError(f"{self._location}: {' '.join(str(reason).split())}") from error
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise DatabaseDownError(" ".join(str(error.orig).split())) from error
-    except PoolTimeoutError as error:
-        raise DatabaseDownError("all connections to the users database are in use") from error
-    except OSError as error:
-        raise DatabaseDownError(file_error(error)) from error
+
+def schema_version(connection: Connection) -> str | None:
+    """Return the number of the last migration, or None for an empty database."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return version
 
 
 def _sqlite(location: SqliteFile) -> Engine:
-    """Open the file anew for each session, which costs 0.1 ms: a file that was moved away is noticed at once.
+    """Open the file for each transaction, which costs 0.1 ms: a file that was moved away is noticed at once.
 
     Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
-    Parameters, among them hashes, are hidden in the words of errors.
+    Errors hide parameters, among them hashes.
     """
     address = f"file:{quote(str(location.path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
-    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -161,16 +163,13 @@ def _sqlite(location: SqliteFile) -> Engine:
     return engine
 
 
-def _postgresql(location: PostgresqlServer) -> Engine:
-    # PgBouncer keeps no prepared statements.
-    arguments: dict[str, Any] = {**location.arguments, "prepare_threshold": None}
-    engine = sqlalchemy.create_engine(
+def _postgresql(arguments: dict[str, str]) -> Engine:
+    engine = sa.create_engine(
         "postgresql+psycopg://",
-        connect_args=arguments,
+        connect_args={**arguments, "prepare_threshold": None},  # PgBouncer keeps no prepared statements
         pool_pre_ping=True,
         pool_size=2,
-        max_overflow=2,
-        pool_timeout=CONNECT_SECONDS,
+        max_overflow=-1,  # the threads that ask are few
         hide_parameters=True,
     )
 
@@ -183,27 +182,13 @@ def _postgresql(location: PostgresqlServer) -> Engine:
 
 
 def _create(path: Path) -> None:
-    """Create the file if there is none, for its owner's eyes alone; SQLite would let everyone read the hashes."""
+    """Create the file if there is none, readable by its owner only; SQLite would let everyone read the hashes."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _version(connection: Connection) -> str | None:
-    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
-        return None
-    version: str | None = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
-    return version
-
-
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-
-
-def _upgrade(connection: Connection) -> None:
-    if _version(connection) == NEWEST:
-        return
-    # Importing Alembic costs 0.15 s and 10 MB of each worker, so it is left out where there is nothing to do.
+def _migrate(connection: Connection) -> None:
+    # Importing Alembic costs 0.15 s and 10 MB of each worker, so only a migration imports it.
     from alembic import command, config, util  # noqa: PLC0415
 
     settings = config.Config()

@@ -1,51 +1,39 @@
-"""Password hashes: Argon2id, its parameters chosen by the operator."""
+"""Password hashes: Argon2id, with the operator's parameters."""
 
 import logging
 import secrets
 import unicodedata
 from base64 import b64encode
-from typing import Protocol
+from typing import Final
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-MAX_BYTES = 1024
+from service.settings import Settings
+
+MAX_BYTES: Final = 1024
 """Longest password, in UTF-8 bytes; nobody types more, and hashing it would cost the server."""
 
 _log = logging.getLogger(__name__)
 
 
-class Argon2Settings(Protocol):
-    """The settings that hashing needs."""
-
-    @property
-    def argon2_time_cost(self) -> int:
-        """Number of passes over the memory."""
-
-    @property
-    def argon2_memory_kib(self) -> int:
-        """Memory of one hash, in KiB."""
-
-    @property
-    def argon2_parallelism(self) -> int:
-        """Number of lanes, each a thread of its own while a hash is computed."""
-
-
 class Passwords:
     """Hashes and verifies passwords.
 
-    A verification against `decoy` costs what one of a real user costs, so that the time of an answer
+    A verification against `decoy` costs as much as one against a user's hash, so that the time of an answer
     doesn't tell whether the user exists.
     """
 
-    def __init__(self, settings: Argon2Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._hasher = argon2.PasswordHasher(
             time_cost=settings.argon2_time_cost,
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
             type=argon2.Type.ID,
         )
-        self.decoy = _unmatched(settings)
+        # Drawn, since to compute it would cost each start a hash. No password matches it.
+        cost = f"m={settings.argon2_memory_kib},t={settings.argon2_time_cost},p={settings.argon2_parallelism}"
+        self.decoy = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
 
     def hash(self, password: str) -> str:
         """Hash a password; ValueError for one that `encode` refuses."""
@@ -55,7 +43,7 @@ class Passwords:
         return self._hasher.hash(encoded)
 
     def verify(self, stored: str, password: str) -> bool:
-        """Whether the password is the one that `stored` was made from; a wrong one takes as long as a right one."""
+        """Return whether the password matches the hash; a wrong one takes as long as a right one."""
         encoded = encode(password)
         try:
             self._hasher.verify(stored if encoded is not None else self.decoy, encoded or b"")
@@ -67,22 +55,12 @@ class Passwords:
         return encoded is not None
 
     def is_outdated(self, stored: str) -> bool:
-        """Whether a hash was made with other parameters than today's."""
+        """Return whether a hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(stored)
 
 
-def _unmatched(settings: Argon2Settings) -> str:
-    """Give the text of a hash that no password has, drawn and not computed, which would cost each start a hash."""
-    cost = f"m={settings.argon2_memory_kib},t={settings.argon2_time_cost},p={settings.argon2_parallelism}"
-    salt, digest = (
-        b64encode(secrets.token_bytes(size)).decode().rstrip("=")
-        for size in (argon2.DEFAULT_RANDOM_SALT_LENGTH, argon2.DEFAULT_HASH_LENGTH)
-    )
-    return f"$argon2id$v=19${cost}${salt}${digest}"
-
-
 def encode(password: str) -> bytes | None:
-    """Give the bytes that are hashed, or None for a password too long or not encodable.
+    """Return the bytes to hash, or None for a password too long or not encodable.
 
     Keyboards compose accented letters differently; NFC makes them one, as RFC 8265 asks for passwords.
     """
@@ -93,3 +71,7 @@ def encode(password: str) -> bytes | None:
     except UnicodeEncodeError:
         return None
     return encoded if len(encoded) <= MAX_BYTES else None
+
+
+def _random(size: int) -> str:
+    return b64encode(secrets.token_bytes(size)).decode().rstrip("=")

@@ -15,28 +15,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from service.auth.revocations import Revocations
-from service.auth.tokens import Tokens
+from service.auth.access import Access
 from service.settings import Settings
 from service.users.accounts import Accounts
-from service.users.credentials import Credentials
 from service.users.database import Database
-from service.users.database_url import parse
 from service.users.passwords import Passwords
-from service.users.revisions import UserRevisions
-from service.users.rules import Account
+from service.users.snapshot import Snapshot
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
-
-
-def log_in(accounts: Accounts, username: str, password: str) -> Account | None:
-    """Check a password in the database of these accounts."""
-    credentials = Credentials(parse(accounts.where), accounts._passwords, accounts.renew)
-    with contextlib.closing(credentials):
-        return credentials.check(username, password)
 
 
 def postgres_folder() -> Path | None:
@@ -150,8 +139,7 @@ def connect() -> Iterator[Callable[[str], Database]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold no refusal back and look at the database often, so that no test waits for long."""
     monkeypatch.setattr("service.auth.logins.HOLD_SECONDS", 0.0)
-    monkeypatch.setattr("service.auth.logins.PACE_SECONDS", 0.0)
-    monkeypatch.setattr("service.auth.revocations.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("service.auth.watch.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -173,42 +161,23 @@ def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -
 
 
 @pytest.fixture
-def read_revisions() -> Iterator[Callable[[str], UserRevisions]]:
-    """Give a function that opens a database as workers watch it, closed when the test is over."""
-    with contextlib.ExitStack() as opened:
-
-        def open_(url: str) -> UserRevisions:
-            found = UserRevisions(parse(url))
-            opened.callback(found.close)
-            return found
-
-        yield open_
-
-
-@pytest.fixture
 def sqlite_accounts(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
     """Give accounts in a file, with the tables made and nobody in them."""
     return _without_users(connect(sqlite_url), make_settings())
 
 
 @pytest.fixture
-def revocations() -> Revocations:
-    """Give what a worker knows of its users: anna, at revision 5."""
-    known = Revocations()
-    known.update(5, {"anna": 5})
-    return known
-
-
-@pytest.fixture
 def counted() -> Counter[str]:
-    """Give how often each outcome of `tokens` was counted."""
+    """Give how often `access` counted each outcome."""
     return Counter()
 
 
 @pytest.fixture
-def tokens(make_settings: MakeSettings, revocations: Revocations, counted: Counter[str]) -> Tokens:
-    """Give tokens of users that `revocations` knows."""
-    return Tokens(make_settings(), revocations, lambda outcome: counted.update([outcome]))
+def access(make_settings: MakeSettings, counted: Counter[str]) -> Access:
+    """Give the access of a worker that knows of anna, at revision 5."""
+    made = Access(make_settings(), lambda outcome: counted.update([outcome]))
+    made.known.update(Snapshot(5, {"anna": 5}))
+    return made
 
 
 def _without_users(database: Database, settings: Settings) -> Accounts:

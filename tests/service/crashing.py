@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from service.__main__ import main
 from service.inputs.rows import RowReader
-from service.users.credentials import Credentials
+from service.users.accounts import Accounts
 
 CRASH = b"crash"
 """What makes a login, as its user name, or a prediction, anywhere in its body, fail."""
@@ -17,15 +17,15 @@ def crash(name: str, password: str) -> NoReturn:
 
 
 def main_with_bugs() -> int:
-    login, read = Credentials.check, RowReader.read_request
+    login, read = Accounts.check, RowReader.read_request
 
-    def crashing_login(self: Credentials, username: str, password: str) -> Any:
+    def crashing_login(self: Accounts, username: str, password: str) -> Any:
         return crash(username, password) if username.encode() == CRASH else login(self, username, password)
 
     def crashing_read(self: RowReader, body: bytes, limit: int) -> Any:
         return crash(body.decode(), "") if CRASH in body else read(self, body, limit)
 
-    Credentials.check, RowReader.read_request = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
+    Accounts.check, RowReader.read_request = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
     return main()
 
 

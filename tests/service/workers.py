@@ -3,39 +3,37 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request, Response
 
-from service.auth.access import Access, access_of
+from service.auth.access import Access, authenticate
 from service.http.problems import MEDIA_TYPE, Problem
-from service.routes import admin, token
+from service.routes import admin, sign_in, token
 from service.settings import Settings
-from service.users.database_url import parse
-from service.users.revisions import UserRevisions
+from service.users.database import Database
+from service.users.snapshot import read_snapshot
 
 PASSWORD = "correct horse"
 RIGHT = {"username": "anna", "password": PASSWORD}
 WRONG = {"username": "anna", "password": "wrong horse"}
 
 
-def make_app(access: Access) -> FastAPI:
+def make_app(access: Access, settings: Settings) -> FastAPI:
     """Give an app with the routes under test and one that asks for the scope `predict`."""
     app = FastAPI()
-    app.state.access = access
-    app.include_router(token.router)
-
-    app.include_router(admin.router)
+    app.state.access, app.state.settings = access, settings
+    for router in (token.router, admin.router, sign_in.router):
+        app.include_router(router)
 
     @app.exception_handler(Problem)
-    async def tell(_: Request, problem: Problem) -> Response:
+    async def answer(_: Request, problem: Problem) -> Response:
         return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
 
     @app.get("/whoami")
     async def whoami(request: Request) -> str:
-        header = request.headers.get("authorization")
-        return access_of(request).tokens.authenticate(header.encode() if header else None, "predict").username
+        await authenticate(request, "predict")
+        return str(request.state.user)
 
     return app
 
@@ -43,11 +41,9 @@ def make_app(access: Access) -> FastAPI:
 class Worker(httpx.AsyncClient):
     """A client of one worker, which lets a test look behind the API."""
 
-    def __init__(self, access: Access, database_url: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.access = access
-        self.revisions = UserRevisions(parse(database_url))
-        """What the worker should know; its own connection is its thread's alone."""
+    access: Access
+    database: Database
+    """What the worker should know."""
 
 
 @contextlib.asynccontextmanager
@@ -56,10 +52,10 @@ async def serving(settings: Settings, count: Callable[[str], None] | None = None
     access = Access(settings, count or (lambda _: None))
     await access.start()
     try:
-        transport = httpx.ASGITransport(make_app(access), client=("192.0.2.1", 4711))
-        url = settings.database_url.get_secret_value()
-        async with Worker(access, url, transport=transport, base_url="http://test") as client:
-            with contextlib.closing(client.revisions):
+        transport = httpx.ASGITransport(make_app(access, settings), client=("192.0.2.1", 4711))
+        async with Worker(transport=transport, base_url="http://test") as client:
+            client.access, client.database = access, Database(settings.database_url.get_secret_value())
+            with contextlib.closing(client.database):
                 yield client
     finally:
         await access.stop()
@@ -81,4 +77,4 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def is_up_to_date(client: Worker) -> bool:
-    return client.revisions.changes(client.access.revocations.newest) is None
+    return read_snapshot(client.database, client.access.known.revision) is None

@@ -289,4 +289,5 @@ def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Give the address of a server, and a token for it."""
     artifact = make_artifact()
     with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
-        yield address, app.state.access.tokens.issue("anna", ["predict"])[0], artifact
+        access = app.state.access
+        yield address, access.tokens.issue("anna", ["predict"], access.known.revision + 1)[0], artifact

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from service.users.database import Database, Feedback
+from service.users.database import FEEDBACK, Database
 from tests.service.processes import wait_for
 
 Start = Callable[..., Any]
@@ -42,9 +43,9 @@ def test_a_truth_is_kept_and_counted_once(start: Start) -> None:
     assert [tell(service, prediction_id, label).json()["status"] for _ in range(3)] == ["new", "known", "known"]
     assert service.metric("feedback_rows_total", outcome="correct") == 1
     assert service.metric("feedback_score_rows_total") == 1
-    database: Database = service.app.state.access.database
-    with database.reading() as session:
-        (kept,) = session.query(Feedback).all()
+    database: Database = service.app.state.access.feedback._database
+    with database.reading() as connection:
+        (kept,) = connection.execute(select(FEEDBACK))
         assert (kept.version, json.loads(kept.actual)) == (service.artifact.model.version, label)
 
 
@@ -80,8 +81,8 @@ def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeyp
     monkeypatch.setattr("service.routes.feedback.ANSWER_SECONDS", 0.05)
     service, may_go_on = start(), threading.Event()
     store = service.app.state.access.feedback
-    keep = store.keep
-    monkeypatch.setattr(store, "keep", lambda told: may_go_on.wait() and keep(told))
+    keep = store.store
+    monkeypatch.setattr(store, "store", lambda told: may_go_on.wait() and keep(told))
     (prediction_id,) = predict(service)["prediction_ids"]
     late = tell(service, prediction_id, "да").status_code
     may_go_on.set()

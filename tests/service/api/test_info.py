@@ -9,6 +9,7 @@ import pytest
 
 from service import release
 from service.instruments.predictions import INSTANCE_BOUNDS
+from service.users.snapshot import Snapshot
 
 Start = Callable[..., Any]
 
@@ -43,7 +44,7 @@ def test_it_is_unready_until_the_database_answered_once(start: Start, monkeypatc
     service = start()
     access = service.app.state.access
     monkeypatch.setattr(access.watch, "failure", "no answer")
-    monkeypatch.setattr(access.revocations, "_newest", None)
+    monkeypatch.setattr(access.known, "_snapshot", Snapshot(-1, {}))
 
     answer = service.client.get("/health/ready")
 

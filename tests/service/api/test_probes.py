@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from service.users.snapshot import Snapshot
+
 PROBES = ("/metrics", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 Start = Callable[..., Any]
 
@@ -29,6 +31,6 @@ def test_a_probe_that_finds_something_wrong_is_logged(
 ) -> None:
     service = start()
     monkeypatch.setattr(service.app.state.access.watch, "failure", "no answer")
-    monkeypatch.setattr(service.app.state.access.revocations, "_newest", None)
+    monkeypatch.setattr(service.app.state.access.known, "_snapshot", Snapshot(-1, {}))
 
     assert logged(service, capsys, "/health/ready") == [("/health/ready", 503)]

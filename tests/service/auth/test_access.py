@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.auth import revocations
+from service.auth import watch
 from service.settings import Settings
 from service.users.rules import AccountError
 from tests.service.workers import PASSWORD, is_up_to_date, log_in, serving, until, whoami
@@ -43,7 +43,7 @@ def test_tokens_end_in_every_worker_soon_after_the_change(settings: Settings, ch
 def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revocations, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(watch, "POLL_SECONDS", 3600.0)
 
     async def scenario() -> None:
         async with serving(settings) as one, serving(settings) as other:
@@ -63,7 +63,7 @@ def test_with_the_database_gone_tokens_go_on_and_logins_wait_until_it_is_back(
             watch = client.access.watch
             token = (await log_in(client)).json()["access_token"]
             (tmp_path / "users.db").rename(tmp_path / "away.db")
-            await until(lambda: not watch.database_is_up)
+            await until(lambda: watch.failure)
 
             answers = [await log_in(client) for _ in range(15)]  # more than may fail
             assert {answer.status_code for answer in answers} == {503}
@@ -71,7 +71,7 @@ def test_with_the_database_gone_tokens_go_on_and_logins_wait_until_it_is_back(
             assert await whoami(client, token) == 200
 
             (tmp_path / "away.db").rename(tmp_path / "users.db")
-            await until(lambda: watch.database_is_up)
+            await until(lambda: not watch.failure)
             assert (await log_in(client)).status_code == 200
 
     asyncio.run(scenario())
@@ -98,13 +98,13 @@ def test_with_postgresql_stopped_tokens_go_on_and_logins_heal_by_themselves(
             watch = client.access.watch
             token = (await log_in(client)).json()["access_token"]
             await asyncio.to_thread(own_postgres.stop)
-            await until(lambda: not watch.database_is_up)
+            await until(lambda: watch.failure)
 
             assert (await log_in(client)).status_code == 503
             assert await whoami(client, token) == 200
 
             await asyncio.to_thread(own_postgres.start)
-            await until(lambda: watch.database_is_up)
+            await until(lambda: not watch.failure)
             assert (await log_in(client)).status_code == 200
 
     asyncio.run(scenario())
@@ -121,7 +121,7 @@ def test_a_service_that_starts_before_its_database_heals_by_itself(make_settings
             assert (await log_in(client)).status_code == 503
 
             folder.mkdir()
-            await until(lambda: client.access.watch.database_is_up)
+            await until(lambda: not client.access.watch.failure)
             assert (await log_in(client)).status_code == 200
 
     asyncio.run(scenario())
@@ -147,9 +147,9 @@ def test_the_watch_outlives_a_failure_that_nobody_thought_of(
     async def scenario() -> None:
         async with serving(on_sqlite) as client:
             with monkeypatch.context() as broken:
-                broken.setattr(client.access.watch, "_revisions", None)
-                await until(lambda: not client.access.watch.database_is_up)
-            await until(lambda: client.access.watch.database_is_up)
+                broken.setattr(client.access.watch, "_database", None)
+                await until(lambda: client.access.watch.failure)
+            await until(lambda: not client.access.watch.failure)
 
     asyncio.run(scenario())
     assert "Traceback" in caplog.text

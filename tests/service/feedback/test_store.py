@@ -27,7 +27,7 @@ def tell_at_once(database_url: str, connect: Callable[[str], Database], *truths:
         store = FeedbackStore(connect(database_url))
         start.wait()
         try:
-            return bool(store.keep([Truth(prediction, truth)]))
+            return bool(store.store([Truth(prediction, truth)]))
         except ContradictionError as error:
             return f"{error.kept[0]} stays"
 
@@ -61,25 +61,25 @@ def store(accounts: Accounts, database_url: str, connect: Callable[[str], Databa
 def test_many_truths_are_kept_at_once_and_known_afterwards(store: FeedbackStore) -> None:
     truths = [Truth(predicted(), "late") for _ in range(2500)]
 
-    assert store.keep(truths) == truths
-    assert store.keep([*truths, more := Truth(predicted(), "late")]) == [more]
+    assert store.store(truths) == truths
+    assert store.store([*truths, more := Truth(predicted(), "late")]) == [more]
 
 
 def test_a_truth_that_comes_twice_in_a_batch_is_new_once(store: FeedbackStore) -> None:
     truth = Truth(predicted(), "late")
 
-    assert store.keep([truth, truth]) == [truth]
+    assert store.store([truth, truth]) == [truth]
 
 
 def test_of_a_batch_with_a_contradiction_nothing_is_kept(store: FeedbackStore) -> None:
     known, twice, new = predicted(), predicted(), predicted()
-    store.keep([Truth(known, "late")])
+    store.store([Truth(known, "late")])
 
     with pytest.raises(ContradictionError) as refused:
-        store.keep([Truth(new, "late"), Truth(known, "on time"), Truth(twice, "late"), Truth(twice, "on time")])
+        store.store([Truth(new, "late"), Truth(known, "on time"), Truth(twice, "late"), Truth(twice, "on time")])
 
     assert refused.value.kept == {1: '"late"', 3: '"late"'}
-    assert store.keep([Truth(new, "on time")])
+    assert store.store([Truth(new, "on time")])
 
 
 def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_each_other_for_ever(
@@ -93,7 +93,7 @@ def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_eac
         ordered = truths if number % 2 else truths[::-1]
         store = FeedbackStore(connect(database_url))
         start.wait()
-        return len(store.keep(ordered))
+        return len(store.store(ordered))
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(tell, range(4))) == len(truths)

@@ -1,37 +1,55 @@
 """The users database: made once by many, brought up to date, told when it is down."""
 
+import os
+import socket
 import sqlite3
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from alembic import command, config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from service.settings import Settings
 from service.users.accounts import Accounts
+from service.users.api_keys import ApiKeys
 from service.users.database import Database
-from service.users.database_url import DatabaseDownError, DatabaseUrlError
+from service.users.database_url import DatabaseDownError, DatabaseUrlError, PostgresqlServer, SqliteFile, parse
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import AccountError
-from tests.service.conftest import log_in
+from service.users.snapshot import KnownKey, check_writes, read_snapshot
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Postgres
 
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
 PASSWORD = "correct horse"
 
 
-def test_no_password_stands_in_the_database(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+def alembic(connection: Connection) -> config.Config:
+    settings = config.Config()
+    settings.set_main_option("script_location", "service.users:migrations")
+    settings.set_main_option("path_separator", "os")
+    settings.attributes["connection"] = connection
+    return settings
+
+
+def test_the_file_is_its_owners_alone_and_holds_neither_password_nor_key(
+    sqlite_accounts: Accounts, sqlite_url: str, connect: Connect, tmp_path: Path
+) -> None:
     sqlite_accounts.add("anna", PASSWORD)
+    key, _ = ApiKeys(connect(sqlite_url)).add("nightly", ["predict"], None)
+    file = tmp_path / "users.db"
 
-    assert PASSWORD.encode() not in (tmp_path / "users.db").read_bytes()
-
-
-def test_the_file_with_the_hashes_is_its_owners_alone(sqlite_accounts: Accounts, tmp_path: Path) -> None:
-    assert (tmp_path / "users.db").stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not [secret for secret in (PASSWORD, key) if secret.encode() in file.read_bytes()]
 
 
 def test_many_processes_that_start_at_once_make_one_admin(
@@ -68,42 +86,31 @@ def test_no_admin_is_added_where_there_are_users(accounts: Accounts) -> None:
 
 
 def test_the_migrations_give_the_tables_that_the_code_uses(database_url: str, connect: Connect) -> None:
+    with connect(database_url).migrating() as connection:
+        command.check(alembic(connection))
+        assert ScriptDirectory.from_config(alembic(connection)).get_current_head() == NEWEST
+
+
+@pytest.mark.parametrize("version", ["base", "0001", "0002"])
+def test_a_store_of_an_earlier_version_is_upgraded_and_keeps_its_users(
+    accounts: Accounts, database_url: str, connect: Connect, version: str
+) -> None:
+    anna = accounts.add("anna", PASSWORD)
     database = connect(database_url)
-    settings = config.Config()
-    settings.set_main_option("script_location", "service.users:migrations")
-    settings.set_main_option("path_separator", "os")
+    with database.migrating() as connection:
+        command.downgrade(alembic(connection), version)
 
-    with database.migrating() as session:
-        settings.attributes["connection"] = session.connection()
-        command.check(settings)
+    accounts.prepare("bob", PASSWORD)
 
-
-def test_the_newest_migration_is_the_one_named_so() -> None:
-    settings = config.Config()
-    settings.set_main_option("script_location", "service.users:migrations")
-    settings.set_main_option("path_separator", "os")
-
-    assert ScriptDirectory.from_config(settings).get_current_head() == NEWEST
-
-
-def test_a_migration_can_be_taken_back_and_done_again(accounts: Accounts, database_url: str, connect: Connect) -> None:
-    settings = config.Config()
-    settings.set_main_option("script_location", "service.users:migrations")
-    settings.set_main_option("path_separator", "os")
-    with connect(database_url).migrating() as session:
-        settings.attributes["connection"] = session.connection()
-        command.downgrade(settings, "base")
-
-    accounts.migrate()
-
-    assert accounts.list() == []
+    assert accounts.list() == ([anna] if version != "base" else [accounts.check("bob", PASSWORD)])
+    assert ApiKeys(database).list() == []
 
 
 def test_a_database_of_a_newer_version_is_refused_by_name(
     accounts: Accounts, database_url: str, connect: Connect
 ) -> None:
-    with connect(database_url).writing() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with connect(database_url).writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(DatabaseDownError, match="newer version of this service"):
         accounts.migrate()
@@ -118,14 +125,13 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         ("hunter22", "is no URL"),
         ("", "is no URL"),
         ("postgresql://anna:hunter22@host:port/users", "is no URL"),
+        ("postgresql://anna:hunter22@host:５４/users", "is no URL"),  # digits, yet none of ASCII
         ("postgresql://anna:1/hunter22@host/users", "percent-encode"),
         ("postgresql://anna:x@hunter22@host/users", "percent-encode"),
         ("postgresql://anna:%hunter22@host/users", "percent-encode"),
         ("postgresql://anna:hunter22%ff@host/users", "percent-encode"),
         ("postgresql://anna:hunter22\udcff@host/users", "percent-encode"),
-        ("postgresql://anna:hunter22@host:５４/users", "is no URL"),  # digits, yet none of ASCII
         ("postgresql://anna:hunter22@host/users?autocommit=1", "libpq's parameters"),
-        ("postgresql://anna:hunter22@host:65536/users", "is no URL"),
         ("sqlite:///users.db?key=hunter22", "takes none"),
     ],
 )
@@ -138,13 +144,11 @@ def test_a_url_that_names_no_usable_database_is_told_without_its_password(url: s
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_every_spelling_of_postgresql_is_taken_and_shown_without_its_password(scheme: str) -> None:
-    database = Database(f"{scheme}://anna:hunter22@db.example.org/users")
-
-    assert database.where == "postgresql://anna:***@db.example.org/users"
+    assert str(parse(f"{scheme}://anna:hunter22@db.example.org/users")) == "postgresql://anna:***@db.example.org/users"
 
 
 def test_a_relative_path_counts_from_the_repositorys_root(root: Path) -> None:
-    assert Database("sqlite:///users.db").where == f"sqlite:///{root}/users.db"
+    assert str(parse("sqlite:///users.db")) == f"sqlite:///{root}/users.db"
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
@@ -176,13 +180,120 @@ def test_a_lock_held_too_long_is_told_as_down(
 
 
 def test_a_login_succeeds_though_the_hash_cannot_be_renewed(
-    sqlite_accounts: Accounts, tmp_path: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    sqlite_accounts: Accounts,
+    sqlite_url: str,
+    tmp_path: Path,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sqlite_accounts.add("anna", PASSWORD)
     monkeypatch.setattr("service.users.database.BUSY_SECONDS", 0.05)
     holder = sqlite3.connect(tmp_path / "users.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
-    later = Accounts(Database(sqlite_accounts.where), Passwords(make_settings(argon2_time_cost=2)))
-    assert log_in(later, "anna", PASSWORD) is not None
+    later = Accounts(Database(sqlite_url), Passwords(make_settings(argon2_time_cost=2)))
+    assert later.check("anna", PASSWORD) is not None
     holder.close()
+
+
+def given(location: SqliteFile | PostgresqlServer) -> dict[str, str]:
+    """Give what the URL says of a server, without what is added to every URL."""
+    added = parse("postgresql://")
+    assert isinstance(location, PostgresqlServer)
+    assert isinstance(added, PostgresqlServer)
+    return dict(location.arguments.items() - added.arguments.items())
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments"),
+    [
+        ("postgresql:///users?host=/var/run/Pg", {"host": "/var/run/Pg", "dbname": "users"}),
+        ("postgresql://%2Fvar%2Frun%2FPg/users", {"host": "/var/run/Pg", "dbname": "users"}),
+        ("postgresql://one:1,two:2/users", {"host": "one,two", "port": "1,2", "dbname": "users"}),
+        ("postgresql://anna:#1?@one", {"host": "one", "user": "anna", "password": "#1?"}),
+        (
+            "postgresql://anna:p%40ss%2F@[::1]:5433/my%20users?connect_timeout=9",
+            {"host": "::1", "port": "5433", "user": "anna", "password": "p@ss/", "dbname": "my users"}
+            | {"connect_timeout": "9"},
+        ),
+    ],
+)
+def test_a_url_may_say_all_that_libpq_knows(url: str, arguments: dict[str, str]) -> None:
+    assert given(parse(url)) == arguments
+    assert "p@ss" not in str(parse(url))
+
+
+def test_a_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(DatabaseUrlError, match=r"requirements/postgres\.txt"):
+        parse("postgresql://anna@one/users")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
+def test_a_server_that_vanishes_is_given_up_in_seconds(postgres: "Postgres") -> None:
+    location = parse(postgres.empty())
+    assert isinstance(location, PostgresqlServer)
+    arguments: dict[str, Any] = location.arguments
+
+    with psycopg.connect(**arguments) as connection, socket.socket(fileno=os.dup(connection.fileno())) as opened:
+        waits = [opened.getsockopt(socket.IPPROTO_TCP, each) for each in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE)]
+
+    assert waits == [10_000, 5]
+
+
+def test_a_server_that_is_not_there_is_down() -> None:
+    with pytest.raises(DatabaseDownError, match="refused"):
+        read_snapshot(Database("postgresql://127.0.0.1:1/users"), since=-1)
+
+
+def test_a_file_may_have_any_name_but_for_a_question_mark(tmp_path: Path, connect: Connect) -> None:
+    database = connect(f"sqlite:///{tmp_path / 'a b#c%20d.db'}")
+    with database.migrating():
+        pass
+
+    assert (tmp_path / "a b#c%20d.db").exists()
+
+
+def test_a_worker_reads_users_and_keys_when_something_changed(
+    accounts: Accounts, database_url: str, connect: Connect
+) -> None:
+    database = connect(database_url)
+    anna = accounts.add("anna", PASSWORD)
+    accounts.disable(accounts.add("bob", PASSWORD).username)
+    ApiKeys(database).add("nightly", ["predict"], None)
+
+    snapshot = read_snapshot(database, since=-1)
+
+    assert snapshot is not None
+    assert snapshot.users == {"anna": anna.revision}
+    assert [*snapshot.keys.values()] == [KnownKey("nightly", frozenset({"predict"}), float("inf"))]
+    assert read_snapshot(database, since=snapshot.revision) is None
+
+
+def test_a_lost_connection_is_opened_again(accounts: Accounts, database_url: str, connect: Connect) -> None:
+    anna = accounts.add("anna", PASSWORD)
+    if database_url.startswith("postgresql"):
+        with connect(database_url).writing() as connection:
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+
+    assert accounts.list() == [anna]
+
+
+def test_the_check_of_writes_changes_nothing_and_misses_no_table(
+    accounts: Accounts, database_url: str, connect: Connect
+) -> None:
+    database = connect(database_url)
+    accounts.add("anna", PASSWORD)
+    before = read_snapshot(database, since=-1)
+    for _ in range(2):
+        check_writes(database)
+    assert read_snapshot(database, since=-1) == before
+    with database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE feedback")
+
+    with pytest.raises(DatabaseDownError, match="feedback"):
+        check_writes(database)

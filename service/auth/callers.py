@@ -1,0 +1,205 @@
+"""Who sends a request: by a token of ours, an API key or a token of the identity provider."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from service.auth.single_sign_on import IdentityProvider, issuer_of
+from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
+from service.auth.watch import EARLY_SECONDS, Known, Watch
+from service.http.problems import Problem
+from service.users.api_keys import PREFIX, digest
+
+MAX_BYTES: Final = 8192
+"""Longest credential; our tokens have about 400 bytes, those of identity providers up to a few thousand."""
+MAX_REMEMBERED: Final = 4096
+"""Verified credentials that are remembered, about 1 KiB each."""
+SESSION_COOKIE: Final = "session"
+
+Headers = Mapping[bytes, bytes]
+"""A request's headers, names in lower case."""
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who sent a request, and until when the credential counts."""
+
+    name: str
+    """For the log: a user's, or ``key:NAME``, or ``sso:NAME``."""
+    scopes: frozenset[str]
+    issued: float
+    expiry: float
+    """Seconds since 1970."""
+    revision: int | None = None
+    """The revision of a user's token."""
+    key_digest: str | None = None
+    deadline: float = 0.0
+    """The expiry by the monotonic clock, in seconds."""
+    used: bool = False
+    """Whether a request came since the last look."""
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.expiry - time.time()
+
+    def is_current(self) -> bool:
+        """Return whether the credential counts now, by the clock and by the time that passed since it was verified.
+
+        So a clock that is set back prolongs none, and one that is set either way ends it in all workers alike.
+        """
+        earliest = self.issued - CLOCK_SKEW_SECONDS
+        return earliest <= time.time() < self.expiry and time.monotonic() < self.deadline
+
+    def is_allowed(self, known: Known) -> bool:
+        """Return whether the credential was not revoked."""
+        if self.revision is not None:
+            return known.allows(self.name, self.revision)
+        return self.key_digest is None or known.find_key(self.key_digest) is not None
+
+
+class Callers:
+    """Authenticates requests.
+
+    A verified credential is remembered until it expires or is revoked; checking it again is one look-up.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        known: Known,
+        provider: IdentityProvider | None,
+        count: Count,
+        watch: Watch,
+    ) -> None:
+        self._tokens = tokens
+        self._known = known
+        self._provider = provider
+        self._count = count
+        self._watch = watch
+        self._remembered: dict[bytes | None, Caller] = {}
+        known.on_update = self.forget_revoked
+        if provider:
+            provider.on_new_keys = self._remembered.clear
+
+    async def authenticate(self, headers: Headers, scope: str) -> Caller:
+        """Return who sent these headers, if their credential has the scope.
+
+        Raises Problem: 401 for no credential or one that doesn't count, 403 for one without the scope, 503 if
+        that can't be told since the database or the identity provider doesn't answer.
+        """
+        caller = self._remembered.get(headers.get(b"authorization"))
+        if caller is not None and scope in caller.scopes and caller.is_current():
+            caller.used = True
+            return caller
+        try:
+            return await self._verify(_authorization(headers), scope)
+        except TokenError as error:
+            self._count(f"token_{error.reason}")
+            raise error.as_problem() from None
+
+    def forget_revoked(self) -> None:
+        """Drop remembered credentials that were revoked or expired."""
+        for authorization, caller in list(self._remembered.items()):
+            if not (caller.is_current() and caller.is_allowed(self._known)):
+                del self._remembered[authorization]
+
+    def take_used_keys(self) -> set[str]:
+        """Return the names of API keys used since the last call."""
+        used = [caller for caller in list(self._remembered.values()) if caller.used and caller.key_digest]
+        for caller in used:
+            caller.used = False
+        return {caller.name.removeprefix("key:") for caller in used}
+
+    async def _verify(self, authorization: bytes, scope: str) -> Caller:
+        caller = self._remembered.get(authorization)
+        if caller is None or not caller.is_current():
+            caller = await self._identify(_credential(authorization))
+            if not caller.is_current():
+                raise TokenError("expired", "The token is expired; ask for a new one")
+            self._remember(authorization, caller)
+        if scope not in caller.scopes:
+            self._count("insufficient_scope")
+            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+            raise Problem(403, f"The token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
+        caller.used = True
+        return caller
+
+    async def _identify(self, credential: str) -> Caller:
+        if credential.startswith(PREFIX):
+            return await self._identify_key(credential)
+        if self._provider and issuer_of(credential) == self._provider.issuer:
+            found = await self._provider.verify(credential)
+            name, scopes = self._provider.identify(found)
+            return Caller(name, scopes, found["iat"], found["exp"])
+        claims = self._tokens.verify(credential)
+        scopes = frozenset(claims.scope.split())
+        if claims.rev is None:
+            if not self._provider or claims.idp != self._provider.issuer:
+                raise TokenError("revoked", "Single sign-on was changed; sign in again")
+            return Caller(claims.sub, scopes, claims.iat, claims.exp)
+        self._require_database()
+        if not self._known.allows(claims.sub, claims.rev):
+            raise TokenError("revoked", "The token was revoked; ask for a new one")
+        return Caller(claims.sub, scopes, claims.iat, claims.exp, revision=claims.rev)
+
+    async def _identify_key(self, text: str) -> Caller:
+        found = digest(text)
+        key = self._known.find_key(found)
+        if key is None:
+            await self._watch.refresh(only_after=EARLY_SECONDS)  # it may be new
+            self._require_database()
+            key = self._known.find_key(found)
+        if key is None:
+            raise TokenError("key", "There is no such API key; it may have been revoked")
+        return Caller(f"key:{key.name}", key.scopes, 0.0, key.expiry, key_digest=found)
+
+    def _require_database(self) -> None:
+        if self._known.revision < 0:
+            self._count("unready")
+            detail = "The users database hasn't answered since the start"
+            raise Problem(503, detail, headers={"Retry-After": "2"})
+
+    def _remember(self, authorization: bytes, caller: Caller) -> None:
+        self._remembered.pop(authorization, None)
+        while len(self._remembered) >= MAX_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[authorization] = caller
+
+
+def _authorization(headers: Headers) -> bytes:
+    """Return the credential as an Authorization header has it. Raises TokenError for none."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        return authorization
+    credential = headers.get(b"x-api-key") or _session(headers)
+    if credential is None:
+        detail = "Send the header `Authorization: Bearer TOKEN` with an API key or a token of POST /token"
+        raise TokenError("missing", detail)
+    return b"Bearer " + credential
+
+
+def _session(headers: Headers) -> bytes | None:
+    """Return the cookie of who signed in, unless another site's page sends it along."""
+    if b"cookie" not in headers or headers.get(b"sec-fetch-site", b"none") not in {b"same-origin", b"none"}:
+        return None
+    found = cookie(headers, SESSION_COOKIE)
+    return found.encode("latin-1") if found else None
+
+
+def cookie(headers: Headers, name: str) -> str | None:
+    """Return a cookie's value."""
+    try:
+        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(name)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def _credential(authorization: bytes) -> str:
+    scheme, _, credential = authorization.partition(b" ")
+    if scheme.lower() != b"bearer" or not credential or b" " in credential:
+        raise TokenError("malformed", "The Authorization header isn't of the form `Bearer TOKEN`")
+    if len(credential) > MAX_BYTES:
+        raise TokenError("malformed", f"The token is longer than {MAX_BYTES} bytes")
+    return credential.decode("latin-1")

@@ -1,0 +1,231 @@
+"""Single sign-on by OpenID Connect: people sign in at an identity provider, and programs bring its tokens."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from joserfc import jws, jwt
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+
+from service.auth.tokens import TokenError, explained
+from service.http.problems import Problem
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
+)
+"""Signatures by a private key alone: a token signed with a shared secret, or not at all, is none of the provider's."""
+CLOCK_SKEW_SECONDS: Final = 30
+"""How far the provider's clock may differ."""
+TIMEOUT_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 600.0
+"""How often the provider's keys are fetched: a key that it withdraws counts no longer than this."""
+PAUSE_SECONDS: Final = 10.0
+"""How long ago the last fetch must be before an unknown key causes another one."""
+_MAX_NAME: Final = 64
+
+_log = logging.getLogger(__name__)
+
+
+class IdentityProvider:
+    """The provider that OIDC_ISSUER names: its endpoints and keys, cached.
+
+    While it is down, its keys stay: tokens signed by them go on.
+    """
+
+    def __init__(self, settings: Settings, issuer: str) -> None:
+        self.issuer = issuer
+        self.on_new_keys: Callable[[], None] = lambda: None
+        """Called when the provider's keys change."""
+        secret = settings.oidc_client_secret
+        self._client_id, self._secret = settings.oidc_client_id, secret.get_secret_value() if secret else None
+        self._audience = settings.oidc_audience or settings.oidc_client_id
+        self._rules = settings.oidc_scopes
+        self._metadata: dict[str, Any] = {}
+        self._keys: KeySet | None = None
+        self._turn = asyncio.Lock()
+        self._tried = float("-inf")
+        self.failure: str | None = "not asked yet"
+        """Why the provider is down; None while it answers."""
+
+    async def run(self) -> None:
+        """Fetch the keys now and then until cancelled."""
+        while True:
+            await self.refresh(0.0)
+            await asyncio.sleep(REFRESH_SECONDS if self.failure is None else PAUSE_SECONDS)
+
+    async def refresh(self, only_after: float = PAUSE_SECONDS) -> None:
+        """Fetch endpoints and keys, unless that was tried less than `only_after` seconds ago; failures are kept."""
+        from httpx2 import HTTPError, InvalidURL  # noqa: PLC0415  # imported with single sign-on only
+
+        async with self._turn:
+            if monotonic() - self._tried < only_after:
+                return
+            try:
+                await self._fetch()
+            except (HTTPError, InvalidURL, JoseError, KeyError, TypeError, ValueError) as error:
+                self._fail(f"{type(error).__name__}: {error}")
+            finally:
+                self._tried = monotonic()
+
+    async def verify(self, token: str, audience: str | None = None) -> dict[str, Any]:
+        """Return the claims of a token of the provider, for us or for `audience`. Raises TokenError, Problem (503)."""
+        with explained("the identity provider"):
+            try:
+                claims = self._decode(token)
+            except (BadSignatureError, InvalidKeyIdError) as error:  # perhaps by a new key
+                await self.refresh()
+                if self._keys is None or (self.failure and isinstance(error, InvalidKeyIdError)):
+                    raise self._down() from None
+                claims = self._decode(token)
+            expected: Any = {"essential": True}
+            jwt.JWTClaimsRegistry(
+                leeway=CLOCK_SKEW_SECONDS,
+                iss={"essential": True, "value": self.issuer},
+                aud={"essential": True, "value": audience or self._audience},
+                **dict.fromkeys(("sub", "exp", "iat"), expected),
+            ).validate(claims)
+        return claims
+
+    def identify(self, claims: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+        """Return a person's or program's name for the log, and the scopes that the claims give."""
+        names = (claims.get(each) for each in ("preferred_username", "email", "client_id", "sub"))
+        name = next(each for each in names if isinstance(each, str) and each)
+        shown = "".join(each for each in name if each.isprintable() and not each.isspace())[:_MAX_NAME]
+        scopes = {scope for scope, rule in self._rules.items() if not rule or _matches(claims, rule)}
+        return f"sso:{shown}", frozenset(scopes)
+
+    async def begin(self, redirect_uri: str) -> tuple[str, dict[str, str]]:
+        """Return where to send a browser, and what to keep until it comes back. Raises Problem (503)."""
+        from authlib.common.security import generate_token  # noqa: PLC0415
+
+        await self._ready()
+        kept = {
+            "state": generate_token(32),
+            "nonce": generate_token(32),
+            "code_verifier": generate_token(48),
+            "redirect_uri": redirect_uri,
+        }
+        async with self._client() as client:
+            url, _ = client.create_authorization_url(
+                self._metadata["authorization_endpoint"], scope=self._requested(), **kept
+            )
+        return url, kept
+
+    async def finish(self, code: str, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the claims of who signed in. Raises TokenError, Problem (503)."""
+        from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
+        from authlib.oidc.core import CodeIDToken  # noqa: PLC0415
+        from httpx2 import HTTPError  # noqa: PLC0415
+
+        await self._ready()
+        try:
+            async with self._client() as client:
+                answer = await client.fetch_token(
+                    self._metadata["token_endpoint"],
+                    grant_type="authorization_code",
+                    code=code,
+                    code_verifier=kept["code_verifier"],
+                    redirect_uri=kept["redirect_uri"],
+                )
+        except OAuthError as error:
+            _log.warning("the identity provider refused a sign-in: %s", error)
+            raise TokenError("sign_in", "The identity provider refused the sign-in; start again") from None
+        except (HTTPError, ValueError) as error:
+            self._fail(f"{type(error).__name__}: {error}")
+            raise self._down() from None
+        token = str(answer.get("id_token"))
+        claims = await self.verify(token, self._client_id)
+        with explained("the identity provider"):
+            params = {"nonce": kept["nonce"], "client_id": self._client_id, "access_token": answer.get("access_token")}
+            header = jws.extract_compact(token.encode()).headers()
+            CodeIDToken(claims, header, params=params).validate(leeway=CLOCK_SKEW_SECONDS)
+        return claims
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        if self._keys is None:
+            raise InvalidKeyIdError
+        registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+        return jwt.decode(token, self._keys, registry=registry).claims
+
+    async def _ready(self) -> None:
+        if self.failure is not None:
+            await self.refresh()
+        if self.failure is not None:
+            raise self._down()
+
+    async def _fetch(self) -> None:
+        async with self._client() as client:
+            address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+            metadata = (await client.get(address, withhold_token=True)).raise_for_status().json()
+            if metadata["issuer"] != self.issuer:
+                raise ValueError(f"{address} describes another issuer, {metadata['issuer']!r}")
+            keys = (await client.get(metadata["jwks_uri"], withhold_token=True)).raise_for_status().json()
+        fetched = KeySet.import_key_set(keys)
+        self._metadata = {name: metadata[name] for name in ("authorization_endpoint", "token_endpoint")} | metadata
+        if self._keys is None or fetched.as_dict() != self._keys.as_dict():
+            self._keys = fetched
+            self.on_new_keys()
+        if self.failure is not None:
+            self.failure = None
+            _log.info("the identity provider %s answers", self.issuer)
+
+    def _client(self) -> "AsyncOAuth2Client":
+        from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
+
+        methods = self._metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        by = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
+        return AsyncOAuth2Client(
+            self._client_id,
+            self._secret,
+            token_endpoint_auth_method=by if self._secret else "none",
+            code_challenge_method="S256",
+            timeout=TIMEOUT_SECONDS,
+        )
+
+    def _requested(self) -> str:
+        """Return the scopes to ask the provider for: its own that bear the name of a claim that a rule reads."""
+        claims = {claim for rule in self._rules.values() for claim in rule}
+        extra = claims.intersection(self._metadata.get("scopes_supported", ()))
+        return " ".join(["openid", "profile", "email", *sorted(extra - {"openid", "profile", "email"})])
+
+    def _fail(self, reason: str) -> None:
+        if self.failure != reason:
+            self.failure = reason
+            _log.warning("the identity provider %s is down: %s", self.issuer, reason)
+
+    def _down(self) -> Problem:
+        return Problem(503, "The identity provider doesn't answer; passwords still work", headers={"Retry-After": "10"})
+
+
+def issuer_of(token: str) -> str | None:
+    """Return who a token says that it is from, before anything of it is verified."""
+    try:
+        issuer = json.loads(jws.extract_compact(token.encode()).payload)["iss"]
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return issuer if isinstance(issuer, str) else None
+
+
+def _matches(claims: Mapping[str, Any], rule: Mapping[str, Sequence[str | bool]]) -> bool:
+    return any(value in _values(claims, claim) for claim, values in rule.items() for value in values)
+
+
+def _values(claims: Mapping[str, Any], name: str) -> list[Any]:
+    """Return a claim's values; dots lead into objects, as in ``realm_access.roles``."""
+    found: Any = claims.get(name)
+    if found is None:
+        found = claims
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+    if name in {"scope", "scp"} and isinstance(found, str):
+        return found.split()
+    return found if isinstance(found, list) else [found]

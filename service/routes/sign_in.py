@@ -1,0 +1,93 @@
+"""Single sign-on for people: GET /login, GET /callback, POST /logout.
+
+Who signed in gets a token of ours in a cookie that scripts can't read and other sites can't use. So pages of
+this service, /docs among them, send it by themselves and have no secret to keep.
+"""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from service.auth.access import Access, access_of
+from service.auth.callers import SESSION_COOKIE, cookie
+from service.auth.single_sign_on import IdentityProvider
+from service.auth.tokens import SIGN_IN_SECONDS, TokenError
+from service.http.problems import Problem
+
+_KEPT: Final = "sign_in"
+"""The cookie of who is on the way to the identity provider and back."""
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"description": "Single sign-on is not set up"},
+    503: {"description": "The identity provider doesn't answer"},
+}
+
+router = APIRouter(tags=["users"])
+
+
+@router.get("/login", status_code=302, responses=_ERRORS)
+async def login(request: Request) -> Response:
+    """Send a browser to the identity provider."""
+    access, provider = _set_up(request)
+    redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
+    url, kept = await provider.begin(redirect_uri)
+    response = RedirectResponse(url, 302)
+    options = _cookie_options(request, SIGN_IN_SECONDS)
+    response.set_cookie(_KEPT, access.tokens.seal(kept), samesite="lax", **options)  # sent by the provider's redirect
+    return response
+
+
+@router.get(
+    "/callback",
+    status_code=302,
+    responses={
+        **_ERRORS,
+        400: {"description": "The answer doesn't belong to a sign-in of this browser"},
+        401: {"description": "The identity provider refused, or its token doesn't count"},
+        403: {"description": "The account gives no scope of this service"},
+    },
+)
+async def callback(request: Request) -> Response:
+    """Take a browser back from the identity provider, signed in."""
+    access, provider = _set_up(request)
+    try:
+        kept = access.tokens.unseal(cookie(dict(request.scope["headers"]), _KEPT) or "")
+    except TokenError:
+        raise Problem(400, "The sign-in took too long or began elsewhere; open /login") from None
+    query = request.query_params
+    if query.get("state") != kept["state"] or query.get("iss", provider.issuer) != provider.issuer:
+        raise Problem(400, "The answer doesn't belong to this browser's sign-in; open /login")
+    if "code" not in query:
+        raise Problem(401, "The identity provider refused the sign-in; open /login to try again")
+    try:
+        name, scopes = provider.identify(await provider.finish(query["code"], kept))
+    except TokenError as error:
+        raise error.as_problem() from None
+    if not scopes:
+        raise Problem(403, "Your account gives no access here; ask whoever runs this service")
+    request.state.user = name
+    token, seconds = access.tokens.issue(name, scopes, provider=provider.issuer)
+    response = RedirectResponse("docs", 302)
+    response.set_cookie(SESSION_COOKIE, token, samesite="strict", **_cookie_options(request, seconds))
+    response.delete_cookie(_KEPT, path="")
+    return response
+
+
+@router.post("/logout", status_code=204)
+async def logout() -> Response:
+    """Forget who is signed in at this browser."""
+    response = Response(status_code=204)
+    response.delete_cookie(SESSION_COOKIE, path="")
+    return response
+
+
+def _set_up(request: Request) -> tuple[Access, IdentityProvider]:
+    access = access_of(request)
+    if access.provider is None:
+        raise Problem(404, "Single sign-on is not set up; POST /token gives a token for a password")
+    return access, access.provider
+
+
+def _cookie_options(request: Request, seconds: int) -> dict[str, Any]:
+    """Keep a cookie from scripts and from plain HTTP; without a path it counts below the folder of the request."""
+    return {"max_age": seconds, "path": None, "secure": request.url.scheme == "https", "httponly": True}
