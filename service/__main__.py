@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from service.process import workers
-from service.process.channel import StartError
+from service.process.start import StartError
 from service.settings import Settings, SettingsError
 
 

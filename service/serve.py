@@ -10,7 +10,7 @@ from typing import Final
 
 from service import release
 from service.process import workers
-from service.process.channel import StartError
+from service.process.start import StartError
 from service.release import ReleaseError
 from service.settings import ROOT, Settings, SettingsError, env_file
 

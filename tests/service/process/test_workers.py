@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from service.process import workers
-from service.process.channel import StartError
+from service.process.start import StartError
 from tests.service.artifacts import Root, onnx_bytes, written
-from tests.service.processes import BODY, HalfRequest, Load, Service, fails, running, wait_for
+from tests.service.processes import BODY, START_SECONDS, HalfRequest, Load, Service, fails, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 
@@ -84,8 +84,8 @@ def test_a_killed_worker_costs_its_own_requests_only_and_is_replaced(service: Se
     before = service.metric(PREDICTED)
     load.start(clients=6)
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: service.reaches("service_worker_restarts_total", 1), "the restart")
-    wait_for(lambda: service.reaches("service_workers ", 2), "the new worker")
+    wait_for(lambda: service.reaches("service_worker_restarts_total", 1), "the restart", START_SECONDS)
+    wait_for(lambda: service.reaches("service_workers ", 2), "the new worker", START_SECONDS)
     load.stop()
 
     assert len(load.failed) <= 6

@@ -1,0 +1,10 @@
+"""What supervisor and worker share."""
+
+from typing import Final
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
+
+
+class StartError(Exception):
+    """The service can't start: one line that says why and what to do."""
