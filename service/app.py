@@ -90,9 +90,9 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.router.routes += [route for router in routers for route in router.routes]
     routes = [route for route in app.routes if isinstance(route, Route)]
     note = traces.noting(access_log.note) if traces else access_log.note
-    app.add_middleware(Door, routes, note, instruments.in_progress.track_inprogress())
     named = [(method, route.path) for route in routes for method in route.methods or ()]
-    instrument_requests(app, instruments.registry, named)
+    measure = instrument_requests(instruments.registry, named)
+    app.add_middleware(Door, routes, note, measure, instruments.in_progress.track_inprogress())
     if traces:
         app.add_middleware(traces.requests)
     return app

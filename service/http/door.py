@@ -8,6 +8,8 @@ from time import perf_counter, time
 from typing import Final
 from uuid import uuid4
 
+from prometheus_fastapi_instrumentator.metrics import Info
+from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +24,8 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 
 _log = logging.getLogger(__name__)
 
+Measure = Callable[[Info], None]
+
 
 class Door:
     """ASGI middleware: request id, security headers, errors as problems, HEAD, metrics, access log.
@@ -32,6 +36,8 @@ class Door:
         All routes, for the header Allow.
     note
         Writes a request to the access log.
+    measure
+        Count a request once it has ended: the instrumentator's functions.
     in_progress
         Counts a request while it lasts.
 
@@ -45,12 +51,14 @@ class Door:
         app: ASGIApp,
         routes: Sequence[Route],
         note: Callable[[Answered], None],
+        measure: Sequence[Measure],
         in_progress: AbstractContextManager[None],
     ) -> None:
         self._app = app
         self._routes = routes
         self._choose_id = RequestIds(uuid4().hex[:12]).choose
         self._note = note
+        self._measure = measure
         self._in_progress = in_progress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +75,9 @@ class Door:
         seconds = perf_counter() - began
         route = getattr(scope.get("route"), "path", None)
         method, status = scope["method"], exchange.status
+        info = Info(Request(scope), None, method, route or "none", f"{status // 100}xx", seconds)
+        for measure in self._measure:
+            measure(info)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
         self._note(
@@ -84,7 +95,6 @@ class Door:
             await self._app(inner, receive, exchange.send if has_body else exchange.send_head)
         except ClientGone:
             exchange.status = CLIENT_GONE
-            scope["state"]["client_gone"] = True  # for whoever counts requests
         except Exception as error:
             problem = self._problem(inner, error)
             if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
