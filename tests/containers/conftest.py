@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.client
+import importlib.util
 import json
 import os
 import pwd
@@ -17,6 +18,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -41,6 +43,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if reason and item.get_closest_marker("compose"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a script of an image, which is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -70,9 +82,9 @@ class System:
         """Run ``docker compose`` with the profile s3; it may fail."""
         return self.project.run("docker", "compose", "--profile", "s3", *arguments, timeout=timeout)
 
-    def ok(self, *arguments: str) -> str:
+    def ok(self, *arguments: str, timeout: float = 400) -> str:
         """Run ``docker compose``, which has to succeed; return its standard output."""
-        done = self.compose(*arguments)
+        done = self.compose(*arguments, timeout=timeout)
         assert done.returncode == 0, (
             f"docker compose {' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         )
@@ -187,7 +199,8 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
     away = ("--profile", "*", "down", "--volumes", "--remove-orphans")
     try:
         running.ok(*away)
-        running.ok("up", "--build", "--wait")
+        running.ok("build", timeout=1800)
+        running.ok("up", "--wait")
         yield running
     finally:
         running.compose(*away)

@@ -1,21 +1,17 @@
 """Secrets are drawn once, for whoever needs them."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.containers.conftest import load_script
+
 
 @pytest.fixture(scope="session")
 def init(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("init", root / "deploy/images/init.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(root / "deploy/images/init.py")
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -24,31 +20,23 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def example(root: Path) -> dict[str, str]:
+def test_secrets_are_drawn_once_where_the_example_was_copied_as_it_is(
+    init: ModuleType, root: Path, tmp_path: Path
+) -> None:
     lines = (root / ".env.example").read_text("utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-
-
-def test_secrets_are_drawn_where_the_example_was_copied_as_it_is(init: ModuleType, root: Path, tmp_path: Path) -> None:
-    init.main(tmp_path, example(root))
+    example = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    init.main(tmp_path, example)
     found = files(tmp_path)
+    init.main(tmp_path, example)
 
+    assert files(tmp_path) == found
     assert not [name for name, text in found.items() if "replace-this" in text]
     assert len(found["api/secret_key"]) >= 32
-    assert (
-        len(set(found.values())) == len(found) - 2
-    )  # MLflow and the trainer share the store's key, and the database's
+    # MLflow and the trainer share the store's key, and MLflow and the database a password.
+    assert len(set(found.values())) == len(found) - 2
 
 
-def test_what_was_drawn_stays(init: ModuleType, tmp_path: Path) -> None:
-    init.main(tmp_path, {})
-    before = files(tmp_path)
-    init.main(tmp_path, {})
-
-    assert files(tmp_path) == before
-
-
-def test_what_is_set_counts(init: ModuleType, tmp_path: Path) -> None:
+def test_what_is_set_replaces_what_was_drawn(init: ModuleType, tmp_path: Path) -> None:
     init.main(tmp_path, {})
     init.main(tmp_path, {"SECRET_KEY": "k" * 32, "DATABASE_URL": "postgresql://elsewhere/users"})
     found = files(tmp_path)
@@ -56,7 +44,7 @@ def test_what_is_set_counts(init: ModuleType, tmp_path: Path) -> None:
     assert (found["api/secret_key"], found["api/database_url"]) == ("k" * 32, "postgresql://elsewhere/users")
 
 
-def test_each_container_sees_its_own_secrets_alone(init: ModuleType, tmp_path: Path) -> None:
+def test_each_container_sees_only_its_own_secrets(init: ModuleType, tmp_path: Path) -> None:
     init.main(tmp_path, {})
     found = files(tmp_path)
 
@@ -76,10 +64,4 @@ def test_each_container_sees_its_own_secrets_alone(init: ModuleType, tmp_path: P
     assert found["mlflow/mlflow_password"] == found["postgres/mlflow_password"]
     key = json.loads(found["s3/s3.json"])["identities"][0]["credentials"][0]["secretKey"]
     assert f"AWS_SECRET_ACCESS_KEY={key}" in found["trainer/s3.env"]
-
-
-def test_secrets_are_for_their_owner_and_group_alone(init: ModuleType, tmp_path: Path) -> None:
-    init.main(tmp_path, {})
-    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
-
-    assert modes == {0o440}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o440}

@@ -1,25 +1,21 @@
 """The trainer's entry point, with real Git and folders in place of volumes."""
 
-import fcntl
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.containers.conftest import load_script
+from tests.service.processes import wait_for
+
 
 @pytest.fixture(scope="session")
 def trainer(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("trainer", root / "deploy/images/trainer.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(root / "deploy/images/trainer.py")
 
 
 @pytest.fixture
@@ -66,12 +62,17 @@ def test_what_was_not_committed_on_the_host_comes_along(trainer: ModuleType, sou
     assert git(workspace, "status", "--porcelain").splitlines() == [" D old.txt", " M params.yaml", "?? new.txt"]
 
 
-def test_the_same_image_leaves_the_workspace_as_it_is(trainer: ModuleType, source: Path, workspace: Path) -> None:
+def test_the_same_image_leaves_the_workspace_unless_the_start_was_interrupted(
+    trainer: ModuleType, source: Path, workspace: Path
+) -> None:
     trainer.follow(source, workspace)
     (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
     trainer.follow(source, workspace)
-
     assert (workspace / "params.yaml").read_text("utf-8") == "n: 200\n"
+
+    (workspace / ".git/image-state").unlink()
+    trainer.follow(source, workspace)
+    assert git(workspace, "status", "--porcelain") == ""
 
 
 def test_another_image_wins_and_what_was_changed_is_kept(trainer: ModuleType, source: Path, workspace: Path) -> None:
@@ -100,15 +101,6 @@ def test_commits_of_the_workspace_stay_within_reach(trainer: ModuleType, source:
     assert git(workspace, "rev-parse", f"kept-{mine[:7]}") == mine
 
 
-def test_a_start_that_was_ended_half_way_is_done_again(trainer: ModuleType, source: Path, workspace: Path) -> None:
-    trainer.follow(source, workspace)
-    (workspace / ".git/image-state").unlink()
-    (workspace / "params.yaml").unlink()
-    trainer.follow(source, workspace)
-
-    assert git(workspace, "status", "--porcelain") == ""
-
-
 def test_an_image_without_history_gets_a_first_commit(trainer: ModuleType, source: Path, workspace: Path) -> None:
     (source / ".git").rename(source.parent / "gone")
     trainer.follow(source, workspace)
@@ -117,20 +109,14 @@ def test_an_image_without_history_gets_a_first_commit(trainer: ModuleType, sourc
 
 
 def test_a_second_trainer_waits_and_says_so(
-    trainer: ModuleType, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    trainer: ModuleType, workspace: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real, asked = fcntl.flock, []
-
-    def flock(file: object, how: int) -> None:
-        asked.append(how)
-        if how & fcntl.LOCK_NB:
-            raise BlockingIOError
-        real(file, how)  # type: ignore[arg-type]  # the file that was handed over
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with trainer.alone(workspace):
-        assert asked == [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX]
-    assert "another trainer is at work" in capsys.readouterr().err
+    with ThreadPoolExecutor(1) as pool:
+        with trainer.alone(workspace):
+            second = pool.submit(trainer.alone(workspace).__enter__)
+            wait_for(lambda: "another trainer is at work" in capfd.readouterr().err, "the message")
+            assert not second.done()
+        second.result(10)
 
 
 def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspace: Path) -> None:
@@ -140,10 +126,6 @@ def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspac
         path.write_text("{}", encoding="utf-8")
     with trainer.alone(workspace):
         assert not [path for path in left if path.exists()]
-
-
-def test_the_status_of_the_command_is_handed_on(trainer: ModuleType, tmp_path: Path) -> None:
-    assert trainer.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path) == 3
 
 
 @pytest.mark.parametrize(("status", "left"), [(1, "n: 1"), (0, "n: 0")])
@@ -222,13 +204,6 @@ def test_a_refused_model_is_a_failure_only_where_nothing_is_in_service(
 
     assert run("dvc", "repro") == status
     assert (releases / "failed").exists() != released
-
-
-def test_what_failed_before_is_forgotten_when_a_command_begins(run: Callable[..., int], releases: Path) -> None:
-    (releases / "failed").touch()
-    run("dvc", "repro")
-
-    assert not (releases / "failed").exists()
 
 
 def test_what_the_version_before_published_is_adopted_first(

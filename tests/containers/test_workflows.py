@@ -28,11 +28,20 @@ def test_every_action_is_locked_by_its_commit_and_says_its_version(path: Path) -
 
 
 @each_workflow
-def test_rights_are_given_to_single_jobs(path: Path) -> None:
+def test_a_job_has_its_own_rights_an_end_and_leaves_no_token(path: Path) -> None:
     workflow = load(path)
+    checkouts = [
+        step
+        for job in workflow["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout")
+    ]
 
     assert workflow["permissions"] == {}
     assert all(job["permissions"]["contents"] in {"read", "write"} for job in workflow["jobs"].values())
+    assert all(job["timeout-minutes"] <= 60 for job in workflow["jobs"].values())
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @each_workflow
@@ -42,20 +51,6 @@ def test_a_job_that_may_write_contents_runs_no_package(path: Path) -> None:
 
     assert not [step for step in steps if re.search(r"\b(make|python|pip|uv|dvc)\b", step.get("run", "").split("#")[0])]
     assert {step["uses"].split("@")[0] for step in steps if "uses" in step} <= {"actions/checkout"}
-
-
-@each_workflow
-def test_no_job_runs_for_ever(path: Path) -> None:
-    assert all(job["timeout-minutes"] <= 60 for job in load(path)["jobs"].values())
-
-
-@each_workflow
-def test_the_token_is_not_left_in_the_checkout(path: Path) -> None:
-    steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
-    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout")]
-
-    assert checkouts
-    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
 @each_workflow

@@ -1,4 +1,4 @@
-"""Right requests, and what a careless or hostile caller might make of them."""
+"""Valid requests, and what a careless or hostile caller might make of them."""
 
 import json
 from random import Random
@@ -19,7 +19,7 @@ MILD: Final = [
     b'"\\u0041\\u0041"',
     b'"JFK"', b"null", b"true",
 ]  # fmt: skip
-"""What may well be right, in another spelling."""
+"""Values that may be valid, in another spelling."""
 LINES: Final = [
     b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Content-Length: 0", b"Content-Length: -1",
     b"Content-Length: 99999999999999999999", b"Content-Length: 5, 5", b"Content-Encoding: gzip",
@@ -31,7 +31,7 @@ LINES: Final = [
 
 
 def row(random: Random, contract: Contract) -> Row:
-    """Draw a row that the contract allows."""
+    """Return a random row that the contract allows."""
     return {feature.name: _value(random, feature) for feature in contract.features}
 
 
@@ -50,7 +50,7 @@ def _value(random: Random, feature: Feature) -> Any:
 
 
 def tables(rows: list[Row]) -> dict[str, bytes]:
-    """Give rows in each form that /predict takes, by its content type."""
+    """Return rows in each form that /predict accepts, by content type."""
     lines = [",".join(rows[0]), *(",".join(map(_text, each.values())) for each in rows)]
     return {
         "application/json": json.dumps({"instances": rows}).encode(),
@@ -64,7 +64,7 @@ def _text(value: Any) -> str:
 
 
 def tensors(contract: Contract, rows: list[Row]) -> bytes:
-    """Give rows as a request of the Open Inference Protocol."""
+    """Return rows as a request of the Open Inference Protocol."""
     kinds = {"number": "FP64", "boolean": "BOOL"}
     inputs = [
         {
@@ -79,7 +79,7 @@ def tensors(contract: Contract, rows: list[Row]) -> bytes:
 
 
 def mutate(random: Random, content: bytes, other: bytes) -> bytes:
-    """Change bytes, cut, repeat, splice with `other`, or put in something odd; once or a few times."""
+    """Change bytes, cut, repeat, splice with `other`, or insert something odd; once or a few times."""
     for _ in range(random.choice([1, 1, 1, 2, 4])):
         at, to = sorted(random.randrange(len(content) + 1) for _ in range(2))
         match random.randrange(7):
@@ -101,7 +101,7 @@ def mutate(random: Random, content: bytes, other: bytes) -> bytes:
 
 
 def respell(random: Random, content: bytes) -> bytes:
-    """Change values for others that may be right, escape a letter, add white space."""
+    """Replace values by others that may be valid, escape a letter, add white space."""
     for _ in range(random.choice([1, 2, 5])):
         at = random.randrange(len(content))
         match random.randrange(3):
@@ -115,7 +115,7 @@ def respell(random: Random, content: bytes) -> bytes:
 
 
 def _put(random: Random, content: bytes, at: int, values: list[bytes]) -> bytes:
-    """Put one of `values` instead of a whole value after that place."""
+    """Replace a whole value after that place by one of `values`."""
     begins = [place + 1 for place in range(at, min(len(content), at + 200)) if content[place] in b":,[\n"]
     begin = begins[0] if begins else at
     ends = [place for place in range(begin, min(len(content), begin + 200)) if content[place] in b",}]\n"]

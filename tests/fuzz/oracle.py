@@ -7,17 +7,21 @@ from typing import Any, Final, NoReturn
 
 PROBLEM: Final = "application/problem+json"
 STATUSES: Final = {400, 401, 403, 404, 405, 406, 408, 409, 411, 413, 414, 415, 422, 426, 429, 431, 503}
-"""What a wrong request may be answered with; 503 for too many logins or tables at once."""
+"""What a wrong request may get; 503 if too many logins or tables run at once."""
+NO_HTTP: Final = b"Invalid HTTP request received."
+"""What uvicorn says to control characters in a header, which nginx lets through."""
+UNKNOWN_TO_NGINX: Final = {501, 505}
+"""A transfer coding, a version of HTTP."""
 RESTART_MARKS: Final = ("Traceback", '"level":"error"', '"level":"critical"', "died")
 
 
-class Finding(Exception):  # noqa: N818  # it is what is looked for
-    """Something that must not be."""
+class Finding(Exception):  # noqa: N818  # a find, not an error
+    """Something that must not happen."""
 
 
 def check_answer(status: int, content_type: str, body: bytes) -> None:
     """Raise Finding unless an answer is a good one or a problem in the stated form."""
-    if 200 <= status < 300:
+    if 200 <= status < 300 or (status, body) == (400, NO_HTTP):
         return
     if status not in STATUSES:
         raise Finding(f"status {status}: {body[:300]!r}")
@@ -29,23 +33,23 @@ def check_answer(status: int, content_type: str, body: bytes) -> None:
 
 
 def check_raw(answer: bytes) -> None:
-    """Raise Finding unless what came over a connection, if anything did, begins with a good status line."""
+    """Raise Finding if something came over a connection that does not begin with a good status line."""
     if not answer:
         return
     if not answer.startswith(b"HTTP/1.1 "):
         raise Finding(f"no HTTP: {answer[:100]!r}")
     status = int(answer[9:12])
-    if status >= 500 and status != 503:
+    if status >= 500 and status not in STATUSES | UNKNOWN_TO_NGINX:
         raise Finding(f"status {status}: {answer[:500]!r}")
 
 
 def read_strictly(body: bytes) -> Any:
-    """Read JSON as RFC 8259 has it, each name once, numbers finite. Raises ValueError for anything else."""
+    """Parse JSON as RFC 8259 defines it, with unique names and finite numbers. Raises ValueError."""
     return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
 
 
 def check_same(body: bytes, answer: bytes, ask: Callable[[bytes], bytes]) -> None:
-    """Raise Finding unless a JSON body that was answered means what another reader takes it to mean."""
+    """Raise Finding unless an accepted JSON body means the same to another reader."""
     try:
         understood = read_strictly(body)
     except (ValueError, RecursionError) as error:
@@ -56,7 +60,7 @@ def check_same(body: bytes, answer: bytes, ask: Callable[[bytes], bytes]) -> Non
 
 
 def check_log(text: str, secrets: Iterable[str]) -> None:
-    """Raise Finding for a line that tells of a failure, tells a secret or is no JSON."""
+    """Raise Finding for a line about a failure, with a secret, or not in JSON."""
     for line in text.splitlines():
         if any(mark in line for mark in RESTART_MARKS):
             raise Finding(f"the log tells of a failure: {line[:500]}")
