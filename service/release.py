@@ -67,12 +67,11 @@ class Registry(BaseModel):
     registered_at: AwareDatetime
 
 
-class Release(BaseModel):
-    """The content of release.json: all that is known about a released model."""
+class ModelRecord(BaseModel):
+    """What is known about a trained model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
     name: Annotated[str, Field(min_length=1)]
     """The name in the model registry."""
     onnx_md5: Md5
@@ -89,6 +88,17 @@ class Release(BaseModel):
     """The Git commit that the model was made at."""
     dirty: bool
     """True if the working tree differed from `revision`."""
+    metrics: dict[str, float | str | bool | None]
+    """The flat object of metrics/metrics.json."""
+    params: dict[str, Any]
+    """All of params.yaml, as the stages read it."""
+    training_rows: Annotated[int, Field(ge=1)] | None
+
+
+class Release(ModelRecord):
+    """The content of release.json: the model, and who released it when and why."""
+
+    format: Literal[1] = FORMAT
     verdict: Literal["accepted", "overridden", "rollback", "migrated"]
     reason: str
     overrides: tuple[Literal["gate", "contract", "champion"], ...] = ()
@@ -99,12 +109,7 @@ class Release(BaseModel):
     """Who made the release."""
     at: AwareDatetime
     """When it was made."""
-    metrics: dict[str, float | str | bool | None]
-    """The flat object of metrics/metrics.json."""
-    params: dict[str, Any]
-    """All of params.yaml, as the stages read it."""
     registry: Registry | None
-    training_rows: Annotated[int, Field(ge=1)] | None
 
 
 class _Format(BaseModel):

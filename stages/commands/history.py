@@ -1,22 +1,20 @@
 """Show what was released when, by whom and why, and every move of the registry's aliases.
 
-With a day or a moment (ISO 8601, UTC unless it says otherwise), show as JSON what was in service then.
+With a day or a moment (ISO 8601, UTC unless it names an offset), show as JSON what was in service then.
 """
 
 import argparse
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from service.release import Release
-from stages.entry import log, run
+from stages.entry import run
 from stages.errors import UserError
 from stages.params import load_params
-from stages.releases import aliases
-from stages.releases import folder as _releases
-from stages.releases.changing import changing
-from stages.runs import history as _history
-from stages.runs import tracking
-from stages.runs.history import Move
+from stages.releases import aliases, folder
+from stages.releases.session import open_releases
+from stages.runs.registry import Move
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,51 +26,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(on: str | None) -> None:
     """Print the history, or what was in service on the day named."""
-    during = _history.period(on) if on else None
+    begin, end = period(on) if on else (None, None)
     name = load_params().registered_name
-    releases = _releases.folder()
-    with changing(releases):
-        history = _releases.history(releases)
+    releases = folder.folder()
+    with open_releases(releases):
+        history = folder.history(releases)
     moves = _moves(name)
     if not history and not moves:
         raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
-    if during is None:
-        lines = [*(_release_line(folder, each) for folder, each in history.items()), *map(_move_line, moves)]
-        print("\n".join(sorted(lines)))
-        return
-    print(
-        json.dumps(
-            {
-                "name": name,
-                "on": on,
-                "releases": in_service(history, *during),
-                "champion": _history.champions(moves, *during),
-            }
-        )
-    )
+    if begin and end:
+        released = during([(release.at, number) for number, release in history.items()], begin, end)
+        champions = during([(move.when, move.after) for move in moves if move.alias == "champion"], begin, end)
+        print(json.dumps({"name": name, "on": on, "releases": released, "champion": champions}))
+    else:
+        print("\n".join(sorted([*(_release_line(*item) for item in history.items()), *map(_move_line, moves)])))
+
+
+def period(text: str) -> tuple[datetime, datetime]:
+    """Parse a day or a moment as its beginning and end. Raises UserError if it is neither."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a date; write it like 2026-03-01 or 2026-03-01T12:00") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    day = len(text) == len("2026-03-01")
+    return moment, moment + (timedelta(days=1) if day else timedelta(microseconds=1))
+
+
+def during(changes: Iterable[tuple[datetime, str | None]], begin: datetime, end: datetime) -> list[str]:
+    """Return every value that held at some time from `begin` on and before `end`, in order.
+
+    `changes` are the moments from which each value held, the oldest first; None means no value.
+    """
+    first: str | None = None
+    later = []
+    for moment, value in changes:
+        if moment <= begin:
+            first = value
+        elif moment < end:
+            later.append(value)
+    return list(dict.fromkeys(value for value in [first, *later] if value))
 
 
 def _moves(name: str) -> list[Move]:
-    try:
+    with aliases.log_errors("without the moves of aliases"):
         registry = aliases.open_registry(name)
-        with tracking.told():
-            return registry.moves() if registry else []
-    except UserError as error:
-        log(f"without the moves of aliases: {error}")
-        return []
+        return registry.moves() if registry else []
+    return []
 
 
-def in_service(history: dict[str, Release], begin: datetime, end: datetime) -> list[str]:
-    """Return every release that was in service at some moment from `begin` on and before `end`, in their order."""
-    before = [folder for folder, release in history.items() if release.at <= begin]
-    return before[-1:] + [folder for folder, release in history.items() if begin < release.at < end]
-
-
-def _release_line(folder: str, release: Release) -> str:
+def _release_line(name: str, release: Release) -> str:
     origin = [f"commit {release.revision[:7]}{' and changes' if release.dirty else ''}"] if release.revision else []
     origin += [f"version {release.registry.version}"] if release.registry else []
-    told = f"release {folder} of {release.name}, {release.verdict}, by {release.by}: {release.reason}"
-    return f"{_moment(release.at)}  {told}" + (f" ({', '.join(origin)})" if origin else "")
+    line = f"release {name} of {release.name}, {release.verdict}, by {release.by}: {release.reason}"
+    return f"{_moment(release.at)}  {line}" + (f" ({', '.join(origin)})" if origin else "")
 
 
 def _move_line(move: Move) -> str:

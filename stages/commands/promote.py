@@ -1,29 +1,26 @@
 """Release a model: the workspace's, a registered version, or a commit's or experiment's.
 
-Nothing else puts a model into service. Before anything moves, three checks can refuse it, each
-in one line: `gate` (not better than the dummy baseline), `contract` (running callers would trip
-over it) and `champion` (worse than the model in service, or not comparable with it). An
-override needs a reason, and the history keeps both. The exit status is 3 if a check refuses
-the model, and 0 if there is nothing to do.
+Nothing else puts a model into service. Before anything changes, three checks can refuse it, each
+in one line: `gate` (not better than the dummy baseline), `contract` (running callers would break)
+and `champion` (worse than the model in service, or not comparable with it). An override needs a
+reason, and the history keeps both. The exit status is 3 if a check refuses the model, and 0 if
+there is nothing to do.
 """
 
 import argparse
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from service.release import MODEL_FILE, Release, is_served
-from stages import files as _files
+from stages import files
 from stages.entry import log, run
 from stages.errors import RefusedError, UserError
 from stages.params import load_params
-from stages.releases import aliases, candidates
-from stages.releases import decision as _decision
-from stages.releases import folder as _releases
+from stages.releases import aliases, candidates, folder
 from stages.releases.candidates import Candidate
-from stages.releases.changing import changing
-from stages.releases.decision import CHECKS, Decision
-from stages.runs import git, tracking
+from stages.releases.decision import CHECKS, Decision, decide
+from stages.releases.session import open_releases
+from stages.runs import tracking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action="append_const",
             const=check,
             default=[],
-            help=f"release the model although the check `{check}` refuses it; needs --reason",
+            help=f"release the model even if the check `{check}` refuses it; needs --reason",
         )
-
     parser.add_argument(
-        "--unless-served",
-        action="store_true",
-        help="do nothing while a service runs on these releases, as `make serve`",
+        "--unless-served", action="store_true", help="do nothing while a service uses these releases, as `make serve`"
     )
 
 
@@ -54,79 +48,72 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
     if overrides and not reason.strip():
         raise UserError("an override needs a reason: --reason TEXT, or REASON='…' with make")
     params = load_params()
-    releases = _releases.folder()
+    releases = folder.folder()
     if unless_served and is_served(releases):
-        log("a service of this checkout is up, so nothing is released; `make promote` releases the workspace's model")
+        log("a service of this checkout is running, so nothing is released; `make promote` releases the model")
         return
-    with changing(releases, params.registered_name), tempfile.TemporaryDirectory() as folder:
-        candidate = _find(params.registered_name, version, rev, Path(folder))
-        before = _releases.current(releases)
-        decision = _decision.decide(candidate, releases, params)
+    with open_releases(releases, params.registered_name), tempfile.TemporaryDirectory() as temporary:
+        candidate = _find(params.registered_name, version, rev, Path(temporary))
+        decision = decide(candidate, releases, params)
         try:
-            line = _promote(candidate, releases, decision, overrides, reason)
+            released, line = _promote(candidate, releases, decision, overrides, reason)
         except RefusedError as error:
-            _tell(candidate, "refused", str(error))
+            _report(candidate, "refused", str(error))
             raise
         log(line)
-        _tell(candidate, "released" if _releases.current(releases) != before else "not released", line)
-        if _releases.current(releases) != before:
+        _report(candidate, "released" if released else "not released", line)
+        if released:
             aliases.follow(releases)
 
 
-def _tell(candidate: Candidate, outcome: str, line: str) -> None:
-    """Keep the outcome for `make repro`, and on the version in the registry."""
-    _files.write_text(_files.DECISION, line + "\n")
-    aliases.mark(candidate.facts.name, candidate.facts.onnx_md5, {"promotion": outcome, "promotion.reason": line})
+def _report(candidate: Candidate, outcome: str, line: str) -> None:
+    """Write the outcome for `make repro`, and into tags of the version in the registry."""
+    files.write_text(files.DECISION, line + "\n")
+    aliases.set_tags(candidate.record.name, candidate.record.onnx_md5, {"promotion": outcome, "promotion.reason": line})
 
 
-def _find(name: str, version: int | None, rev: str | None, folder: Path) -> Candidate:
+def _find(name: str, version: int | None, rev: str | None, temporary: Path) -> Candidate:
     if version is None:
-        return candidates.from_commit(rev, folder) if rev is not None else candidates.from_workspace(folder)
+        return candidates.from_workspace(temporary) if rev is None else candidates.from_commit(rev, temporary)
     registry = aliases.open_registry(name)
     if registry is None:
-        raise UserError(f"there is no model registry at {tracking.store()}, so no version {version}; name a commit")
-    with tracking.told():
-        return candidates.from_version(registry.version(version), registry, folder)
+        raise UserError(f"there is no model registry at {tracking.store_uri()}, so no version {version}; name a commit")
+    with tracking.errors_as_line():
+        return candidates.from_version(registry.version(version), registry, temporary)
 
 
-def _promote(candidate: Candidate, releases: Path, decision: Decision, overrides: list[str], reason: str) -> str:
-    """Release the candidate unless a check refuses it; return what happened as one line."""
-    served = _releases.current(releases)
+def _promote(
+    candidate: Candidate, releases: Path, decision: Decision, overrides: list[str], reason: str
+) -> tuple[bool, str]:
+    """Release the candidate unless a check refuses it; return whether that was done, and what happened in one line."""
+    served = folder.current(releases)
     if served and _is_same(candidate, served[1]):
-        return f"release {served[0]} of {served[1].name} is in service already and is this model"
+        return False, f"release {served[0]} of {served[1].name} is in service already and is this model"
     refused = decision.open_refusals(overrides)
     if refused:
         now = f"release {served[0]} stays in service" if served else "nothing is in service"
         names = " ".join(check for check in decision.refusals if check not in overrides)
-        remedy = f"`make promote OVERRIDE='{names}' REASON='…'` releases it all the same"
+        remedy = f"`make promote OVERRIDE='{names}' REASON='…'` releases it anyway"
         raise RefusedError(f"refused: {'; '.join(refused)}; {now} ({remedy})")
     if decision.tie and "champion" not in overrides:
-        return f"nothing released: {decision.tie}"
+        return False, f"nothing released: {decision.tie}"
     used = [check for check in CHECKS if check in decision.refusals or (check == "champion" and decision.tie)]
-    release = Release(
-        **candidate.facts.model_dump(exclude={"test_md5"}),
+    release = folder.make_release(
+        candidate.record,
         verdict="overridden" if used else "accepted",
         reason="; ".join(filter(None, [reason.strip(), *decision.refusals.values(), decision.tie or decision.reason])),
         overrides=tuple(used),
         best=None if "champion" in decision.refusals else decision.best,
-        by=git.user(),
-        at=datetime.now(UTC),
-        registry=candidate.registry or aliases.find_version(candidate.facts.name, candidate.facts.onnx_md5),
+        registry=candidate.registry or aliases.find_version(candidate.record.name, candidate.record.onnx_md5),
     )
-    files: dict[str, Path | bytes] = {MODEL_FILE: candidate.onnx}
-    if candidate.schema:
-        files[_releases.SCHEMA_FILE] = candidate.schema
-    name = _releases.write(releases, release, files)
-    return f"release {name} of {release.name} is in service: {release.reason}"
+    name = folder.write(releases, release, {MODEL_FILE: candidate.onnx, folder.SCHEMA_FILE: candidate.schema})
+    return True, f"release {name} of {release.name} is in service: {release.reason}"
 
 
 def _is_same(candidate: Candidate, served: Release) -> bool:
-    facts = candidate.facts
-    return (facts.name, facts.onnx_md5, facts.metrics, facts.params) == (
-        served.name,
-        served.onnx_md5,
-        served.metrics,
-        served.params,
+    return all(
+        getattr(candidate.record, field) == getattr(served, field)
+        for field in ("name", "onnx_md5", "metrics", "params")
     )
 
 

@@ -1,18 +1,16 @@
 """Put an earlier release back into service: the one before, or the one that --to names.
 
-A rollback is a release of its own, so the history keeps who went back, when and why.
+A rollback is a release too, so the history keeps who went back, when and why.
 """
 
 import argparse
-from datetime import UTC, datetime
 from pathlib import Path
 
 from service.release import MODEL_FILE, Release, sequence_of
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.releases import aliases, folder
-from stages.releases.changing import changing
-from stages.runs import git
+from stages.releases.session import open_releases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,20 +22,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(to: str | None, reason: str) -> None:
     """Find the release, check its model, and release it again."""
     releases = folder.folder()
-    with changing(releases):
+    with open_releases(releases):
         history = folder.history(releases)
         if not history:
             raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
-        target = _named(history, to) if to else _before(history)
-        if history[target].onnx_md5 == list(history.values())[-1].onnx_md5 and to:
+        target = _find(history, to) if to else _before(history)
+        earlier = history[target]
+        if to and earlier.onnx_md5 == list(history.values())[-1].onnx_md5:
             log(f"release {target} is in service already")
             return
-        name = folder.write(releases, _again(history[target], target, reason), _files_of(releases, history, target))
-        log(f"release {name} of {history[target].name} is in service: {_why(target, reason)}")
+        why = f"back to release {target}" + (f": {reason.strip()}" if reason.strip() else "")
+        release = folder.make_release(
+            earlier, verdict="rollback", reason=why, best=earlier.best or target, registry=earlier.registry
+        )
+        name = folder.write(releases, release, _content(releases, history, target))
+        log(f"release {name} of {release.name} is in service: {why}")
         aliases.follow(releases)
 
 
-def _named(history: dict[str, Release], to: str) -> str:
+def _find(history: dict[str, Release], to: str) -> str:
     for name in history:
         if to in (name, str(sequence_of(name))):
             return name
@@ -45,7 +48,7 @@ def _named(history: dict[str, Release], to: str) -> str:
 
 
 def _before(history: dict[str, Release]) -> str:
-    """Return the release before the one in service; for one that was put back, before the one it stands for."""
+    """Return the release before the one in service; if that was itself put back, the one before the original."""
     names, releases = list(history), list(history.values())
     served, place = releases[-1], len(releases) - 1
     while releases[place].verdict == "rollback":
@@ -56,24 +59,7 @@ def _before(history: dict[str, Release]) -> str:
     return before[-1]
 
 
-def _again(release: Release, name: str, reason: str) -> Release:
-    return release.model_copy(
-        update={
-            "verdict": "rollback",
-            "overrides": (),
-            "reason": _why(name, reason),
-            "best": release.best or name,
-            "by": git.user(),
-            "at": datetime.now(UTC),
-        }
-    )
-
-
-def _why(name: str, reason: str) -> str:
-    return f"back to release {name}" + (f": {reason.strip()}" if reason.strip() else "")
-
-
-def _files_of(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path | bytes]:
+def _content(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path | bytes | None]:
     model = folder.find_model(releases, history, history[name].onnx_md5)
     if model is None:
         raise UserError(
@@ -81,10 +67,7 @@ def _files_of(releases: Path, history: dict[str, Release], name: str) -> dict[st
             "release that one (`make promote REV=…` or VERSION=…)"
         )
     schema = releases / name / folder.SCHEMA_FILE
-    files: dict[str, Path | bytes] = {MODEL_FILE: model}
-    if schema.exists():
-        files[folder.SCHEMA_FILE] = schema
-    return files
+    return {MODEL_FILE: model, folder.SCHEMA_FILE: schema if schema.exists() else None}
 
 
 if __name__ == "__main__":

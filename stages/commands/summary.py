@@ -1,4 +1,4 @@
-"""What a person wants to know after `make repro`: ``python -m stages.commands.summary``."""
+"""Print the result of `make repro`: the metrics, what `promote` decided, and what to type next."""
 
 import json
 from typing import Any
@@ -7,57 +7,52 @@ from stages import files
 from stages.entry import run
 from stages.params import Params, load_params
 
-_DIGITS = 4
 
+def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params) -> list[str]:
+    """Return the lines of the summary.
 
-def summary(found: dict[str, Any], registration: dict[str, Any], decision: str | None, params: Params) -> list[str]:
-    """The lines of the summary.
-
-    `found` is the content of metrics.json, `registration` that of registration.json and
-    `decision` what `promote` decided about the model, None if that isn't known here.
+    `metrics` is the content of metrics.json, `gate` that of registration.json's key, and `decision`
+    the line that `promote` ended with; None if it has not run here.
     """
-    gate = registration["gate"]
     name = gate["metric"]
     passed = "passed" if gate["passed"] else "not passed"
     rows = {
-        params.model: f"{name} {_figures(found, name)}, the dummy baseline {_figures(found, f'baseline_{name}')}",
-        "choose by": _cross_validation(found, name),
+        params.model: f"{name} {_value(metrics, name)}, the dummy baseline {_value(metrics, f'baseline_{name}')}",
+        "choose by": _cross_validation(metrics, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
         "model": f"{files.ONNX} for production, {files.MODEL} for people",
         "reports": f"{files.CARD}, {files.VALIDATION_REPORT}, {files.METRICS}",
-        "share": "`make push` does what DVC says of `dvc push`, once you have set a remote (README, Share)",
+        "share": "`make push` does what DVC says about `dvc push`, once you have set a remote (README, Share)",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }
     width = max(map(len, rows))
     return [f"{label:<{width}}  {text}" for label, text in rows.items() if text]
 
 
-def _cross_validation(found: dict[str, Any], name: str) -> str:
-    if f"cv_{name}" not in found:
+def _cross_validation(metrics: dict[str, Any], name: str) -> str:
+    if f"cv_{name}" not in metrics:
         return ""
-    value, spread, folds = (found[f"cv_{key}"] for key in (name, f"{name}_std", "folds"))
-    return f"cv_{name} {value:.{_DIGITS}f} ± {spread:.{_DIGITS}f}, of {folds:.0f} folds of the training rows"
+    value, spread, folds = (metrics[f"cv_{key}"] for key in (name, f"{name}_std", "folds"))
+    return f"cv_{name} {value:.4f} ± {spread:.4f}, of {folds:.0f} folds of the training rows"
 
 
-def _figures(found: dict[str, Any], name: str) -> str:
-    if name not in found:
+def _value(metrics: dict[str, Any], name: str) -> str:
+    """Return a metric with its interval, such as ``0.6909 (0.6652 to 0.7155 over 121 days)``."""
+    if name not in metrics:
         return "unknown"
-    value, low, high = (found.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    interval = ""
-    if low is not None and high is not None:
-        over = f" over {found['interval_units']} {found['interval_unit']}s" if "interval_unit" in found else ""
-        interval = f" ({low:.{_DIGITS}f} to {high:.{_DIGITS}f}{over})"
-    return f"{value:.{_DIGITS}f}{interval}"
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    if low is None or high is None:
+        return f"{metrics[name]:.4f}"
+    over = f" over {metrics['interval_units']} {metrics['interval_unit']}s" if "interval_unit" in metrics else ""
+    return f"{metrics[name]:.4f} ({low:.4f} to {high:.4f}{over})"
 
 
 def main() -> None:
     """Print the summary."""
-    params = load_params()
-    found = json.loads(files.METRICS.read_text(encoding="utf-8"))
-    registration = json.loads(files.REGISTRATION.read_text(encoding="utf-8"))
-    decision = files.DECISION.read_text(encoding="utf-8").strip() if files.DECISION.exists() else None
-    print("", *summary(found, registration, decision, params), sep="\n")
+    metrics, registration = (json.loads(path.read_text("utf-8")) for path in (files.METRICS, files.REGISTRATION))
+    decision = files.DECISION.read_text("utf-8").strip() if files.DECISION.exists() else None
+    print("", *summary(metrics, registration["gate"], decision, load_params()), sep="\n")
 
 
 if __name__ == "__main__":

@@ -8,32 +8,31 @@ import pandas as pd
 from service.contract import Contract
 from service.model import Model
 from stages.errors import NotComparableError
-from stages.prepare import split as _split
+from stages.prepare.split import unseen_rows
 from stages.releases.candidates import Candidate
 from stages.schema import Split
 from stages.scores import intervals, metrics
-from stages.scores import units as _units
 from stages.scores.main_metric import DIGITS, main_metric
 from stages.scores.metrics import Classified, Predicted, Scores
-from stages.scores.units import Units
+from stages.scores.units import Units, units
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Earlier:
     """An earlier model that a candidate is compared with."""
 
     folder: str
     """The folder of its release."""
     model: Model
     split: Split | None
-    """Which rows it was trained on; None where that is not known any more."""
+    """Which rows it was trained on; None if this is not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Main metrics on the same rows; `low` and `high` bound the difference, candidate less champion, with 95 %.
+    """Main metrics on the same rows; `low` and `high` are the 95 % interval of candidate minus champion.
 
-    Both are NaN where the rows hold too few independent units for an interval.
+    Both are NaN if the rows have too few independent units for an interval.
     """
 
     candidate: float
@@ -44,11 +43,11 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Positive if the candidate is better; rounded, so that a tolerance is reached by what it says."""
+        """Positive if the candidate is better; rounded as the metrics are, to compare it with a tolerance."""
         return round(self.candidate - self.champion, DIGITS)
 
     def describe(self, folder: str) -> str:
-        """Say in words how the candidate compares with the release in `folder`."""
+        """Describe how the candidate compares with the release in `folder`."""
         certain = f"difference {self.low:+.4f} to {self.high:+.4f}"
         if np.isnan(self.low):
             certain = "too few independent units for an interval"
@@ -58,21 +57,21 @@ class Comparison:
         )
 
 
-def compare_candidate(candidate: Candidate, champion: Standing, rows: pd.DataFrame, seed: int) -> Comparison:
+def compare_candidate(candidate: Candidate, champion: Earlier, rows: pd.DataFrame, seed: int) -> Comparison:
     """Score both models on the candidate's test rows that the champion was not trained on.
 
-    Raises NotComparableError if that cannot be known of the rows, or the champion cannot score them.
+    Raises NotComparableError if these rows cannot be known, or if the champion cannot score them.
     """
     _check(candidate.model.contract, champion.model.contract, rows)
     ours = candidate.split
     if ours is None or champion.split is None:
-        raise NotComparableError("nobody knows any more which rows it was trained on")
-    unseen = rows[_split.unseen_rows(ours, champion.split, rows)]
-    return compare(candidate.model, champion.model, unseen, seed, _units.units(ours, unseen))
+        raise NotComparableError("it is not known any more which rows it was trained on")
+    unseen = rows[unseen_rows(ours, champion.split, rows)]
+    return compare(candidate.model, champion.model, unseen, seed, units(ours, unseen))
 
 
-def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, units: Units | None = None) -> Comparison:
-    """Score both models on `rows`; the interval leaves out the same `units` for both (None: each row is a unit).
+def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, over: Units | None = None) -> Comparison:
+    """Score both models on `rows`; `over` are the independent units of the interval (None: each row is a unit).
 
     Raises NotComparableError if the champion has another target or other classes, or needs
     columns that `rows` does not have.
@@ -84,7 +83,7 @@ def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, un
     points = [intervals.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
     if points[0] is None or points[1] is None:
         raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
-    low, high = intervals.paired_interval(ours, theirs, units or Units("row", np.arange(len(rows))), seed)
+    low, high = intervals.paired_interval(ours, theirs, over or Units("row", np.arange(len(rows))), seed)
     return Comparison(points[0], points[1], low, high, len(rows))
 
 
@@ -99,7 +98,7 @@ def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
 
 
 def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
-    """The champion's scores, classes in the candidate's order."""
+    """Return the champion's scores, its classes in the candidate's order."""
     try:
         scores: Scores = champion.scores(champion.contract.encode(rows))
     except (ValueError, TypeError) as error:

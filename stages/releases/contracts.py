@@ -1,12 +1,12 @@
-"""Compare two contracts, to find what callers of the released model would trip over."""
+"""Compare two contracts, to find what would break callers of the released model."""
 
 from service.contract import Contract, Feature
 
 
 def differences(released: Contract, candidate: Contract) -> list[str]:
-    """Return what requests that the released model answers would meet at the candidate, one text each.
+    """Return why the candidate would refuse requests that the released model answers, one text each.
 
-    A new feature that may be missing and new categories harm nobody.
+    A new feature that may be missing and new categories break no caller.
     """
     if candidate.target != released.target:
         return [f"it predicts {candidate.target!r} instead of {released.target!r}"]

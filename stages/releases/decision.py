@@ -1,8 +1,8 @@
 """Decide whether a model may go into service, before anything moves.
 
 Three checks, each of which can be overridden by name: `gate` (the dummy baseline), `contract`
-(what running callers would trip over) and `champion` (the model in service under the same
-name, and the best one that was).
+(what would break running callers) and `champion` (the model in service under the same name, and
+the best one ever released under it).
 """
 
 from collections.abc import Collection, Iterator
@@ -14,11 +14,9 @@ from service.release import MODEL_FILE, Release, read_history
 from stages.entry import log
 from stages.errors import NotComparableError
 from stages.params import Params
-from stages.releases import champion as _champion
-from stages.releases import contracts
-from stages.releases import folder as _releases
+from stages.releases import contracts, folder
 from stages.releases.candidates import Candidate, parse_split
-from stages.releases.champion import Standing
+from stages.releases.champion import Earlier, compare_candidate
 from stages.scores.gate import compare_with_baseline
 from stages.scores.main_metric import main_metric
 
@@ -27,14 +25,14 @@ CHECKS = ("gate", "contract", "champion")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the checks say of a candidate."""
+    """The result of the checks."""
 
     refusals: dict[str, str]
     """Reasons against it, by the name of the check."""
     tie: str = ""
     """Why there is no reason to replace the model in service; empty if there is one."""
     reason: str = ""
-    """What speaks for it."""
+    """Why it may be released."""
     best: str | None = None
     """Folder of the best release of this name, None if the candidate is the best."""
 
@@ -46,28 +44,25 @@ class Decision:
 def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
     """Run all checks on a candidate.
 
-    Parameters
-    ----------
-    params
-        The workspace's params.yaml: its `register.min_gain` and `register.tolerance` count, not the candidate's.
+    `params` are the workspace's: its `register.min_gain` and `register.tolerance` count, not the candidate's.
     """
     history = read_history(releases)
     served = list(history)[-1] if history else None
     refusals = {}
-    gate = compare_with_baseline(candidate.facts.metrics, candidate.model.contract.task, params.registration.min_gain)
+    gate = compare_with_baseline(candidate.record.metrics, candidate.model.contract.task, params.registration.min_gain)
     if gate.refusal:
         refusals["gate"] = gate.refusal
-    standing = load_standing(releases, history, served) if served else None
-    if standing:
-        found = contracts.differences(standing.model.contract, candidate.model.contract)
+    in_service = _load(releases, history, served) if served else None
+    if in_service:
+        found = contracts.differences(in_service.model.contract, candidate.model.contract)
         if found:
-            refusals["contract"] = f"callers of release {served} would trip over it: {'; '.join(found)}"
-    return _against_champions(candidate, list(_champions(releases, history, candidate.facts.name)), params, refusals)
+            refusals["contract"] = f"callers of release {served} would break: {'; '.join(found)}"
+    return _against_champions(candidate, list(_champions(releases, history, candidate.record.name)), params, refusals)
 
 
-def load_standing(releases: Path, history: dict[str, Release], name: str) -> Standing | None:
-    """Load a release's model and what is known of its training rows; None if it cannot be served any more."""
-    path = _releases.find_model(releases, history, history[name].onnx_md5)
+def _load(releases: Path, history: dict[str, Release], name: str) -> Earlier | None:
+    """Load a release's model and how its rows were split; None if its file is gone or damaged."""
+    path = folder.find_model(releases, history, history[name].onnx_md5)
     try:
         model = service.model.load(path or releases / name / MODEL_FILE)
     except service.model.ArtifactError as error:
@@ -76,29 +71,29 @@ def load_standing(releases: Path, history: dict[str, Release], name: str) -> Sta
     if model.version != history[name].onnx_md5:
         log(f"release {name} is left out of the comparison: {path} is not the file that was released")
         return None
-    schema = releases / name / _releases.SCHEMA_FILE
-    return Standing(name, model, parse_split(schema.read_bytes() if schema.exists() else None))
+    schema = releases / name / folder.SCHEMA_FILE
+    return Earlier(name, model, parse_split(schema.read_bytes() if schema.exists() else None))
 
 
-def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Standing]:
+def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Earlier]:
     """Yield the newest release of a name, then the best one if that is another."""
-    named = [folder for folder, release in history.items() if release.name == name]
+    named = [each for each, release in history.items() if release.name == name]
     if not named:
         return
     newest = named[-1]
-    for folder in dict.fromkeys([newest, history[newest].best or newest]):
-        standing = load_standing(releases, history, folder)
-        if standing:
-            yield standing
+    for each in dict.fromkeys([newest, history[newest].best or newest]):
+        earlier = _load(releases, history, each)
+        if earlier:
+            yield earlier
 
 
 def _against_champions(
-    candidate: Candidate, champions: list[Standing], params: Params, refusals: dict[str, str]
+    candidate: Candidate, champions: list[Earlier], params: Params, refusals: dict[str, str]
 ) -> Decision:
     """Compare with the champion and with the best one, so that many small losses do not add up."""
     if not champions:
-        return Decision(refusals, reason=f"the first release of {candidate.facts.name}; it beats the baseline")
-    if champions[0].model.version == candidate.facts.onnx_md5:
+        return Decision(refusals, reason=f"the first release of {candidate.record.name}; it beats the baseline")
+    if champions[0].model.version == candidate.record.onnx_md5:
         best = champions[-1].folder if len(champions) > 1 else None
         return Decision(refusals, reason="the same model with other metrics or parameters", best=best)
     metric, tolerance = main_metric(candidate.model.contract.task), params.registration.tolerance
@@ -106,10 +101,10 @@ def _against_champions(
     try:
         rows = candidate.read_test_rows()
         for champion in champions:
-            comparisons[champion.folder] = _champion.compare_candidate(candidate, champion, rows, params.random_state)
+            comparisons[champion.folder] = compare_candidate(candidate, champion, rows, params.random_state)
     except NotComparableError as error:
         return Decision(refusals | {"champion": f"release {champion.folder} cannot be compared: {error}"})
-    lines = [f"{metric} {each.describe(folder)}" for folder, each in comparisons.items()]
+    lines = [f"{metric} {each.describe(name)}" for name, each in comparisons.items()]
     worse = [line for line, each in zip(lines, comparisons.values(), strict=True) if -each.difference > tolerance]
     if worse:
         refusals |= {"champion": f"worse by more than {tolerance}: {'; '.join(worse)}"}

@@ -1,8 +1,7 @@
 """Write releases. `service.release` defines their format and reads them.
 
-A release is complete before anything names it, and the rename of the link `current` is the
-one moment at which it goes into service. Whatever a killed command left behind is removed by
-the next one.
+A release is complete before anything names it, and it goes into service at one moment: the
+rename of the link `current`. The next command removes whatever a killed one left behind.
 """
 
 import contextlib
@@ -10,7 +9,9 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -21,6 +22,7 @@ from service.release import (
     LOCK_FILE,
     MODEL_FILE,
     RELEASE_FILE,
+    ModelRecord,
     Release,
     ReleaseError,
     find_current,
@@ -30,13 +32,14 @@ from service.release import (
     read_history,
     sequence_of,
 )
-from stages import files as _files
+from stages import files
 from stages.entry import log
 from stages.errors import UserError
+from stages.runs import git
 
 SCHEMA_FILE = "schema.json"
-"""The pipeline's schema.json of the released model, beside its release.json: which rows it was trained on."""
-_BESIDE = ".tmp"
+"""The pipeline's schema.json of the released model, next to its release.json: which rows it was trained on."""
+_UNFINISHED = ".tmp"
 _MD5_DIGITS = 32
 
 
@@ -46,19 +49,19 @@ def is_explicit() -> bool:
 
 
 def folder() -> Path:
-    """Return the folder of releases; a relative RELEASES counts from the repository's real root."""
-    return _files.root() / (_setting() or DEFAULT_FOLDER)
+    """Return the folder of releases; a relative RELEASES starts at the repository's real root."""
+    return files.root() / (_setting() or DEFAULT_FOLDER)
 
 
 def _setting() -> str | None:
-    file = os.environ.get("ENV_FILE") or _files.root() / ".env"
+    file = os.environ.get("ENV_FILE") or files.root() / ".env"
     return os.environ.get("RELEASES") or dotenv_values(file, interpolate=False).get("RELEASES")
 
 
 @contextlib.contextmanager
 def locked(releases: Path) -> Iterator[None]:
-    """Hold the lock of a folder of releases, made if it is not there. Others wait; a killed holder frees it."""
-    with _errors_as_lines():
+    """Hold the lock of a folder of releases, created if necessary. Others wait; a kill releases it."""
+    with _errors_as_line():
         releases.mkdir(parents=True, exist_ok=True)
         with (releases / LOCK_FILE).open("w") as file:
             try:
@@ -70,7 +73,7 @@ def locked(releases: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_as_lines() -> Iterator[None]:
+def _errors_as_line() -> Iterator[None]:
     try:
         yield
     except ReleaseError as error:
@@ -87,42 +90,48 @@ def current(releases: Path) -> tuple[str, Release] | None:
 
 def history(releases: Path) -> dict[str, Release]:
     """Return all releases by the name of their folder, oldest first. Raises UserError if one cannot be read."""
-    with _errors_as_lines():
+    with _errors_as_line():
         return read_history(releases)
 
 
-def write(releases: Path, release: Release, files: Mapping[str, Path | bytes]) -> str:
+def make_release(found: ModelRecord, **fields: Any) -> Release:
+    """Return a release of a model, made now by this user; `fields` are the others of `Release`."""
+    model = found.model_dump(include=set(ModelRecord.model_fields))
+    return Release(**model, by=git.user(), at=datetime.now(UTC), **fields)
+
+
+def write(releases: Path, release: Release, content: Mapping[str, Path | bytes | None]) -> str:
     """Write a release and put it into service; return the name of its folder. The caller holds the lock.
 
     Parameters
     ----------
-    files
-        Content by name: `MODEL_FILE` and, where there is one, `SCHEMA_FILE`. Copied, never linked:
-        DVC's cache may lose what it holds.
+    content
+        `MODEL_FILE` and, if it is known, `SCHEMA_FILE`. Copied, never linked: DVC may delete what its cache holds.
     """
     name = folder_name(_next_number(releases), release.onnx_md5)
-    beside = releases / f"{name}{_BESIDE}"
-    for left in (beside, releases / name):  # by a killed migration, which nothing tidied up before
+    unfinished = releases / f"{name}{_UNFINISHED}"
+    for left in (unfinished, releases / name):  # by a killed migration, which runs before leftovers are removed
         shutil.rmtree(left, ignore_errors=True)
-    beside.mkdir()
-    for file, content in files.items():
-        _write(beside / file, content.read_bytes() if isinstance(content, Path) else content)
-    _write(beside / RELEASE_FILE, release.model_dump_json(indent=2).encode() + b"\n")
-    if _files.md5(beside / MODEL_FILE) != release.onnx_md5:
-        raise UserError(f"{beside / MODEL_FILE}: is not the model that was checked; run the command again")
-    _sync(beside)
-    beside.rename(releases / name)
+    unfinished.mkdir()
+    for file, value in content.items():
+        if value is not None:
+            _write(unfinished / file, value.read_bytes() if isinstance(value, Path) else value)
+    _write(unfinished / RELEASE_FILE, release.model_dump_json(indent=2).encode() + b"\n")
+    if files.md5(unfinished / MODEL_FILE) != release.onnx_md5:
+        raise UserError(f"{unfinished / MODEL_FILE}: is not the model that was checked; run the command again")
+    _sync(unfinished)
+    unfinished.rename(releases / name)
     _sync(releases)
-    link = releases / f"{CURRENT}{_BESIDE}"
+    link = releases / f"{CURRENT}{_UNFINISHED}"
     link.symlink_to(name)
-    link.replace(releases / CURRENT)  # the moment at which it is in service
+    link.replace(releases / CURRENT)  # from here on it is in service
     _sync(releases)
-    _prune(releases)
+    _delete_old_models(releases)
     return name
 
 
 def is_of_version_before(releases: Path) -> bool:
-    """Return whether `current` leads to a folder as the trainer's container published it before there were releases."""
+    """Return whether `current` leads to a folder that the trainer container of version 0.1 published."""
     link = releases / CURRENT
     return link.is_symlink() and len(link.readlink().name) == _MD5_DIGITS
 
@@ -140,7 +149,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Make sure that names in a folder outlast a loss of power."""
+    """Write a folder's names to the disk, so that they survive a loss of power."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -148,30 +157,27 @@ def _sync(directory: Path) -> None:
         os.close(handle)
 
 
-def tidy(releases: Path) -> None:
-    """Remove what killed commands left: folders that are half written, or that `current` never named."""
+def remove_leftovers(releases: Path) -> None:
+    """Remove what killed commands left: unfinished folders, and those that `current` never named."""
     known = set(find_released(releases))
-    numbers = [number for path in releases.iterdir() if (number := sequence_of(path.name)) is not None]
-    if not known and max(numbers, default=1) > 1:
-        raise UserError(
-            f"{releases / CURRENT}: is missing, but there are releases; make it again: ln -s FOLDER {CURRENT}"
-        )
-    for path in [*releases.iterdir()]:
-        if path.name == f"{CURRENT}{_BESIDE}":
+    numbers = {path: sequence_of(path.name) for path in releases.iterdir()}
+    if not known and max(filter(None, numbers.values()), default=1) > 1:
+        raise UserError(f"{releases / CURRENT}: is missing, but there are releases; restore it: ln -s FOLDER {CURRENT}")
+    for path, number in numbers.items():
+        if path.name == f"{CURRENT}{_UNFINISHED}":
             path.unlink()
-        elif path.name.endswith(_BESIDE) or (sequence_of(path.name) is not None and path not in known):
+        elif path.name.endswith(_UNFINISHED) or (number is not None and path not in known):
             shutil.rmtree(path)
 
 
 def find_model(releases: Path, released: Mapping[str, Release], md5: str) -> Path | None:
     """Return the newest file of the model with this MD5 among all releases, None if it was deleted."""
-    names = [name for name, release in released.items() if release.onnx_md5 == md5]
-    files = [releases / name / MODEL_FILE for name in reversed(names)]
-    return next((path for path in files if path.exists()), None)
+    paths = [releases / name / MODEL_FILE for name, release in released.items() if release.onnx_md5 == md5]
+    return next((path for path in reversed(paths) if path.exists()), None)
 
 
-def _prune(releases: Path) -> None:
-    """Delete models but for the newest different ones and the best of each name, each in its newest folder."""
+def _delete_old_models(releases: Path) -> None:
+    """Delete models except for the newest different ones and the best of each name, each in its newest folder."""
     released = read_history(releases)
     newest = list(dict.fromkeys(release.onnx_md5 for release in reversed(released.values())))[:KEPT_MODELS]
     best = {release.name: release.best or name for name, release in released.items()}

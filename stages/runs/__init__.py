@@ -1,1 +1,1 @@
-"""What MLflow keeps of a run, and what leads back to a commit."""
+"""MLflow runs and registry, and what leads from a model back to a commit and its files."""

@@ -1,7 +1,7 @@
-"""The mirror in MLflow: which store, which run, and one clear line when the store does not answer.
+"""Open the MLflow store, find runs in it, and report its errors in one line.
 
-A run is found by the MD5 of its model and the DVC experiment that made it. It bears that
-MD5 only once everything of the fit is in it, so that half a run is never taken for one.
+A run is found by the MD5 of its model and the DVC experiment that made it. It gets this MD5
+last, so that an unfinished run is never found.
 """
 
 import contextlib
@@ -31,23 +31,23 @@ DATA_MD5 = "dvc.data_md5"
 EXPERIMENT = "DVC_EXP_NAME"
 REVISION = "git.revision"
 NONE = "-"
-"""The value of a tag that has none: MLflow cannot search for a tag that is not there."""
+"""The value of a tag without a value: MLflow cannot search for runs that lack a tag."""
 
-_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""The first question must be answered soon: 13 s until a server that is silent is given up."""
-_WORK = {
+SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
-"""Once it has answered, storing a large model may take it a while."""
+"""MLflow's settings, unless the user has set them: a large model may take the server a while."""
+_FIRST_REQUEST = SETTINGS | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""For the first request: a silent server is given up after 13 s."""
 
 
-def store() -> str:
-    """URI of the tracking store: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the real root.
+def store_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the repository's root.
 
-    A relative SQLite path is taken from the real root too; a run in a temporary copy would be lost with it.
+    A relative SQLite path is taken from the real root too, because a temporary copy is deleted with its files.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     relative = re.fullmatch(r"sqlite:///(?!/)(.+)", uri)
@@ -55,91 +55,70 @@ def store() -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for any other store."""
+    """Return the file of a SQLite store; None for any other store."""
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
 
 
 def connect(name: str) -> str:
-    """Open the store and the experiment `name`, made if it is not there; give the experiment's id.
+    """Open the store and return the id of the experiment `name`, created if necessary.
 
     Raises UserError if the store does not answer within 15 s, or answers with an error.
     """
     experiment = open_store(name)
-    if experiment:
-        return str(experiment.experiment_id)
-    with told(), alone("store"):
-        return _create(name)
+    if experiment is None:
+        with errors_as_line(), exclusive("store"):
+            # Another process of DVC's queue may have created it in the meantime.
+            experiment = mlflow.get_experiment_by_name(name)
+            if experiment is None:
+                local = (files.root() / "mlartifacts").as_uri() if sqlite_file(store_uri()) else None
+                return str(mlflow.create_experiment(name, artifact_location=local))
+    return str(experiment.experiment_id)
 
 
 def open_store(name: str) -> Experiment | None:
-    """Open the store and ask for the experiment `name`, to see that it answers. Raises UserError as `connect`."""
-    for quiet in ("alembic", "mlflow", "urllib3"):
-        logging.getLogger(quiet).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # `told` says it in one line
-    mlflow.set_tracking_uri(store())
-    # Two processes that both find no tables both make them, and one fails: MLflow's own lock does not prevent it.
-    with told(), alone("store"):
-        _tell_if_new()
-        with _patience(_CONTACT):
-            experiment = mlflow.get_experiment_by_name(name)
-    os.environ.update({key: value for key, value in _WORK.items() if key not in os.environ})
+    """Open the store and return the experiment `name` if there is one. Raises UserError as `connect`."""
+    for logger in ("alembic", "mlflow", "urllib3"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # `errors_as_line` reports it
+    uri = store_uri()
+    mlflow.set_tracking_uri(uri)
+    unset = [key for key in SETTINGS if key not in os.environ]
+    # Two processes that both create a new store's tables fail; MLflow's own lock does not prevent it.
+    with errors_as_line(), exclusive("store"):
+        _check_file(uri)
+        os.environ.update({key: _FIRST_REQUEST[key] for key in unset})
+        experiment = mlflow.get_experiment_by_name(name)
+    os.environ.update({key: SETTINGS[key] for key in unset})
     return experiment
 
 
-@contextlib.contextmanager
-def alone(what: str) -> Iterator[None]:
-    """Wait until no other process that uses the same store is inside the same block.
+def _check_file(uri: str) -> None:
+    """Log that a new SQLite file begins. Raises UserError if its folder is missing."""
+    file = sqlite_file(uri)
+    if file and not file.parent.is_dir():
+        raise UserError(f"MLflow at {uri}: there is no folder {file.parent}; create it, or change MLFLOW_TRACKING_URI")
+    if file and not file.exists():
+        log(f"there is no MLflow store at {uri} yet; creating an empty one, without runs or a champion")
 
-    The lock lies beside a SQLite store, which several clones may share, else in this repository: it separates the
-    processes of one machine, not those of two that share a server.
+
+@contextlib.contextmanager
+def exclusive(purpose: str) -> Iterator[None]:
+    """Let only one process at a time run a block with this purpose on this store; others wait.
+
+    The lock file is next to a SQLite store, which several clones may share, else in this repository. So it
+    separates processes of one machine, but not those of two machines that share a server.
     """
-    database = sqlite_file(store())
+    database = sqlite_file(store_uri())
     folder = database.parent if database and database.parent.is_dir() else files.root() / ".dvc" / "tmp"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{database.name if database else 'mlflow'}.{what}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or the process dies
+    with (folder / f"{database.name if database else 'mlflow'}.{purpose}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed, or when the process dies
         yield
 
 
-def _tell_if_new() -> None:
-    uri = mlflow.get_tracking_uri()
-    file = sqlite_file(uri)
-    if file:
-        if not file.parent.is_dir():
-            raise UserError(
-                f"MLflow at {uri}: there is no folder {file.parent}; make it, or change MLFLOW_TRACKING_URI"
-            )
-        if not file.exists():
-            log(f"there is no MLflow store at {uri} yet: beginning an empty one, without runs and champion")
-
-
 @contextlib.contextmanager
-def _patience(settings: dict[str, str]) -> Iterator[None]:
-    """Set what the user has not set, for a while."""
-    ours = {key: value for key, value in settings.items() if key not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for key in ours:
-            del os.environ[key]
-
-
-def _create(name: str) -> str:
-    location = (files.root() / "mlartifacts").as_uri() if mlflow.get_tracking_uri().startswith("sqlite:") else None
-    try:
-        return str(mlflow.create_experiment(name, artifact_location=location))
-    except MlflowException:
-        # Another worker of the queue was faster, or there is a reason that the second question tells.
-        experiment = mlflow.get_experiment_by_name(name)
-        if experiment is None:
-            raise
-        return str(experiment.experiment_id)
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Turn what the store, or the way to it, has against us into one line."""
+def errors_as_line() -> Iterator[None]:
+    """Convert MLflow, database and network errors to a UserError."""
     try:
         yield
     except (MlflowException, requests.RequestException, SQLAlchemyError) as error:
@@ -154,15 +133,14 @@ def _reason(error: Exception) -> str:
     text = str(error).partition("Stack trace:")[0].strip() or type(error).__name__
     if "Max retries exceeded" not in text:
         return text
-    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    status = re.search(r"too many (\d+) error", text)
-    if status:
+    if status := re.search(r"too many (\d+) error", text):
         return f"it answers with the error {status[1]}"
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
     return f"it does not answer: {system[1] if system else 'no answer in time'}"
 
 
-def shown() -> str:
-    """The store's URI, fit to be read by anyone."""
+def public_uri() -> str:
+    """Return the store's URI without its password."""
     return _without_password(mlflow.get_tracking_uri())
 
 
@@ -171,12 +149,12 @@ def _without_password(text: str) -> str:
 
 
 def experiment_name() -> str:
-    """The DVC experiment that this process runs for, or `NONE`."""
+    """Return the DVC experiment that this process runs for, or `NONE`."""
     return os.environ.get(EXPERIMENT) or NONE
 
 
 def find_run(experiment_id: str, model_md5: str) -> Run | None:
-    """The newest run of the model with this MD5 in this DVC experiment, if there is one."""
+    """Return the newest run of the model with this MD5 in this DVC experiment; None if there is none."""
     runs = mlflow.search_runs(
         [experiment_id],
         filter_string=f"tags.`{MODEL_MD5}` = '{model_md5}' and tags.`{EXPERIMENT}` = '{experiment_name()}'",
@@ -186,8 +164,8 @@ def find_run(experiment_id: str, model_md5: str) -> Run | None:
     return runs[0] if runs else None
 
 
-def tags() -> dict[str, str]:
-    """What leads from a run back to the files: MD5 of the training rows, Git revision, DVC experiment."""
+def lineage() -> dict[str, str]:
+    """Return the tags that lead from a run back to its files: training rows, Git revision, DVC experiment."""
     return {
         DATA_MD5: files.md5(files.TRAIN),
         REVISION: os.environ.get("DVC_EXP_BASELINE_REV") or git.head() or NONE,

@@ -12,7 +12,7 @@ from stages import files
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds, progress
 from stages.params import Params, load_params
-from stages.runs import fitted, tracking
+from stages.runs import tracking, training_run
 from stages.schema import Schema
 
 
@@ -28,15 +28,15 @@ def main() -> None:
     rows = pd.read_parquet(files.TRAIN)
     experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
     what, count = f"fitting {params.model} on {len(rows):,} rows", progress.Counter()
-    with fitted.start_run(experiment, params) as active:
+    with training_run.start_run(experiment, params) as active:
         start = time.perf_counter()
-        with timed(what), progress.told(what, count, params.n_estimators), fitted.autologging(rows) as logged:
+        with timed(what), progress.told(what, count, params.n_estimators), training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, params, count)
         mlflow.log_metric("fit_seconds", time.perf_counter() - start)
         with files.replacing(files.MODEL) as beside:
             joblib.dump(pipeline, beside, compress=3)
-        with timed(f"logging the model to MLflow at {tracking.shown()}"):
-            fitted.finish(pipeline, contract)
+        with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
+            training_run.finish(pipeline, contract)
     if fitting.unconverged(pipeline):
         log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty makes the fit steadier")
     log(f"MLflow run {active.info.run_id}")

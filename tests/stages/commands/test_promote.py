@@ -56,11 +56,17 @@ def test_a_released_model_is_not_released_twice(workspace: Workspace, caplog: py
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx: is not the file that dvc.lock names"),
-        (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json: is not the file that dvc.lock names"),
-        (files.SCHEMA.unlink, "data/prepared/schema.json: is missing"),
-        (files.LOCK.unlink, "dvc.lock: is missing"),
-        (lambda: files.LOCK.write_text("{"), "dvc.lock: is not a lock file"),
+        (
+            lambda: files.ONNX.write_bytes(b"other"),
+            "models/model.onnx of the workspace: is not the file that dvc.lock names",
+        ),
+        (
+            lambda: files.METRICS.write_text("{}"),
+            "metrics/metrics.json of the workspace: is not the file that dvc.lock names",
+        ),
+        (files.SCHEMA.unlink, "data/prepared/schema.json of the workspace: is missing"),
+        (files.LOCK.unlink, "dvc.lock of the workspace: is missing"),
+        (lambda: files.LOCK.write_text("{"), "dvc.lock of the workspace: is not a lock file"),
         (lambda: files.LOCK.write_text("stages: {}"), "the stage export has not run"),
     ],
 )
@@ -129,7 +135,7 @@ def test_what_running_callers_would_trip_over_is_refused(
     workspace.params["register"]["name"] = "another"  # so that no champion counts
     workspace.write(0, **changes)
 
-    with pytest.raises(RefusedError, match=r"callers of release 1-.* would trip over it: ") as refusal:
+    with pytest.raises(RefusedError, match=r"callers of release 1-.* would break: ") as refusal:
         workspace.promote()
     assert difference in str(refusal.value)
     assert len(workspace.history()) == 1
@@ -240,7 +246,7 @@ def test_a_champion_whose_training_rows_are_not_known_is_not_comparable(workspac
     (find_current(workspace.releases) / "schema.json").unlink()
     workspace.write(1)
 
-    with pytest.raises(RefusedError, match="cannot be compared: nobody knows any more which rows it was trained on"):
+    with pytest.raises(RefusedError, match="cannot be compared: it is not known any more which rows it was trained on"):
         workspace.promote()
     workspace.promote("champion", reason="a new table")
 
@@ -270,7 +276,7 @@ def test_a_commit_is_released_by_its_name(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize(
     ("rev", "message"),
-    [("nowhere", "neither a commit nor the name of an experiment"), ("HEAD", "has no dvc.lock")],
+    [("nowhere", "neither a commit nor one experiment"), ("HEAD", "dvc.lock of HEAD .*is missing")],
 )
 def test_a_commit_without_results_is_refused(workspace: Workspace, rev: str, message: str) -> None:
     git._git("rm", "--quiet", "--cached", "dvc.lock")

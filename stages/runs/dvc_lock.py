@@ -1,12 +1,13 @@
-"""Read dvc.lock: which bytes belong together, and the parameters that they were made with."""
+"""Read dvc.lock: the MD5 of each file, and the parameters that the files were made with."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages import files as _files
+from stages import files
 from stages.errors import UserError
 
 NEEDED = ("export", "evaluate", "register")
@@ -24,27 +25,27 @@ class _Stage(BaseModel):
     params: dict[str, dict[str, Any]] = {}
 
 
-class Lock(BaseModel):
+class DvcLock(BaseModel):
     """The content of a dvc.lock."""
 
     stages: dict[str, _Stage]
 
-    def md5_of(self, path: str) -> str | None:
-        """Return the MD5 of a file that a stage writes or, if none does, reads."""
-        stages = self.stages.values()
-        files = [file for stage in stages for file in stage.outs] + [file for stage in stages for file in stage.deps]
-        return next((file.md5 for file in files if file.path == path), None)
+    def outs(self) -> dict[str, str]:
+        """Return the MD5 of every file that a stage writes, by its path."""
+        return {out.path: out.md5 for stage in self.stages.values() for out in stage.outs}
+
+    def md5_of(self, path: Path) -> str | None:
+        """Return the MD5 of a file that a stage writes or reads; None if no stage does."""
+        deps = {dep.path: dep.md5 for stage in self.stages.values() for dep in stage.deps}
+        return (deps | self.outs()).get(str(path))
 
     def params(self) -> dict[str, Any]:
         """Return all parameters that the stages read, sections as dictionaries."""
         found: dict[str, Any] = {}
         for stage in self.stages.values():
-            for key, value in stage.params.get(str(_files.PARAMS), {}).items():
+            for key, value in stage.params.get(str(files.PARAMS), {}).items():
                 section, _, name = key.partition(".")
-                if name:
-                    found[section] = found.get(section, {}) | {name: value}
-                else:
-                    found[key] = value
+                found[section] = found.get(section, {}) | {name: value} if name else value
         return found
 
     def check(self, source: str) -> None:
@@ -52,18 +53,16 @@ class Lock(BaseModel):
         for name in NEEDED:
             if name not in self.stages:
                 raise UserError(f"{source}: the stage {name} has not run; run `dvc repro`")
-        written = {file.path: file.md5 for stage in self.stages.values() for file in stage.outs}
+        outs = self.outs()
         for name, stage in self.stages.items():
             for dep in stage.deps:
-                if dep.path in written and written[dep.path] != dep.md5:
-                    raise UserError(
-                        f"{source}: the stage {name} has not seen the newest {dep.path}; run `dvc repro` to the end"
-                    )
+                if outs.get(dep.path, dep.md5) != dep.md5:
+                    raise UserError(f"{source}: the stage {name} has not seen the newest {dep.path}; run `dvc repro`")
 
 
-def parse(text: str, source: str) -> Lock:
-    """Parse a dvc.lock. Raises UserError that names `source` if the text is none."""
+def parse(text: str, source: str) -> DvcLock:
+    """Parse a dvc.lock. Raises UserError with `source` if the text is not one."""
     try:
-        return Lock.model_validate(YAML(typ="safe", pure=True).load(text))
+        return DvcLock.model_validate(YAML(typ="safe", pure=True).load(text))
     except (YAMLError, ValidationError):
         raise UserError(f"{source}: is not a lock file of DVC; run `git checkout dvc.lock` or `dvc repro`") from None

@@ -1,4 +1,4 @@
-"""What every command does before it changes a folder of releases."""
+"""Open a folder of releases for a command that changes it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from stages.releases import aliases, folder, migration
 
 
 @contextlib.contextmanager
-def changing(releases: Path, name: str | None = None) -> Iterator[None]:
-    """Hold the folder's lock, finish what earlier commands or the version before left, align the aliases.
+def open_releases(releases: Path, name: str | None = None) -> Iterator[None]:
+    """Lock the folder, finish what earlier commands or the version before left, and align the aliases.
 
     Parameters
     ----------
     name
-        The model whose champion in the registry becomes the first release if there is none; None for no model's.
+        The model whose champion in the registry becomes the first release if there is none; None for no model.
     """
     with folder.locked(releases):
         migration.migrate_volume(releases)
-        folder.tidy(releases)
+        folder.remove_leftovers(releases)
         if name:
             migration.migrate_champion(releases, name)
         aliases.follow(releases)
