@@ -85,7 +85,5 @@ class Schema(_Frozen):
     rare_classes: RareClasses | None = None
     findings: tuple[str, ...] = ()
     """What a person should look at before trusting the model, in sentences."""
-    columns: dict[str, str] = {}
-    """What became of each column but the target, in words, in the table's order."""
     contract: Contract
     left_out: tuple[LeftOut, ...]

@@ -4,17 +4,16 @@ import numpy as np
 import pandas as pd
 
 from service.cells import Reading
-from service.contract import Contract, Feature
+from service.contract import Contract
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.params import MIN_ROWS, Params, load_params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
-from stages.prepare.columns import Roles, find_features, in_words
+from stages.prepare.columns import Roles, find_features
 from stages.prepare.example import build_example
-from stages.prepare.rare import Settled, settle
-from stages.prepare.rare import in_words as describe_rare
+from stages.prepare.rare import Settled, in_words, settle
 from stages.prepare.review import review
 from stages.prepare.split import column_of, describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
@@ -42,38 +41,30 @@ def prepare(
     if test.empty:
         raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
     target = settled.target
-    later = test if params.split.method == "time" else None
-    contract, left_out = _decide(train, later, target[train.index], params, classification=classification)
+    contract, left_out = _decide(train, test, target[train.index], params, classification=classification)
     contract = _complete(contract, whole, left_out, params, reading or Reading())
-    words = in_words(contract.features, left_out)
+    # An earlier model may need what this one leaves out, or may have been split by it.
+    others = [column.name for column in left_out]
+    kept = [column for column in others if column in (column_of(params.split), params.split.key)]
+    train, test = _typed(train, target, contract, kept), _typed(test, target, contract, others)
     schema = Schema(
         rows=Rows(
             read=len(whole),
             without_target=len(whole) - len(table),
             train=len(train),
             test=len(test),
-            classes=_count(contract, target[train.index], target[test.index]),
+            classes=tuple(
+                ClassRows(label=label, train=int((train[name] == label).sum()), test=int((test[name] == label).sum()))
+                for label in contract.classes
+            ),
         ),
         split=split,
         rare_classes=settled.about,
-        columns={column: words[column] for column in table.columns if column in words},
+        findings=review(labels if classification else None, train, test, contract, split),
         contract=contract,
         left_out=left_out,
     )
-    others = [column.name for column in left_out]
-    # An earlier model may need what this one leaves out, or may have been split by it.
-    test = _typed(test, target, contract, others)
-    train = _typed(train, target, contract, [column for column in others if column in _columns_of_split(params)])
-    findings = review(labels if classification else None, train, test, contract, split)
-    hashes = pd.Series(content[test_rows & settled.kept], name=split.hash_column)
-    return train, test.join(hashes), schema.model_copy(update={"findings": findings})
-
-
-def _count(contract: Contract, train: pd.Series, test: pd.Series) -> tuple[ClassRows, ...]:
-    return tuple(
-        ClassRows(label=label, train=int((train == label).sum()), test=int((test == label).sum()))
-        for label in contract.classes
-    )
+    return train, test.join(pd.Series(content[test_rows & settled.kept], name=split.hash_column)), schema
 
 
 def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -83,84 +74,62 @@ def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
             f"{params.data.path}: {known.sum()} of {len(table)} rows have a value in {params.data.target!r}; "
             f"at least {MIN_ROWS} are needed"
         )
-    if len(table.columns) == 1:
-        raise UserError(f"{params.data.path}: no column is left as a feature: the target is the only column")
     return table if known.all() else table[known]
 
 
 def _decide(
-    train: pd.DataFrame, later: pd.DataFrame | None, target: pd.Series, params: Params, *, classification: bool
+    train: pd.DataFrame, test: pd.DataFrame, target: pd.Series, params: Params, *, classification: bool
 ) -> tuple[Contract, tuple[LeftOut, ...]]:
+    split = params.split
+    roles = Roles(params.data.target, split.group_column if split.method == "group" else None, split.key)
+    later = test if split.method == "time" else None
+    features, left_out = find_features(train, roles, None if classification else target, later)
+    if not features:
+        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
+        raise UserError(
+            f"{params.data.path}: no column is left as a feature: {reasons or 'the target is the only one'}"
+        )
     classes = _target.classes(target, params) if classification else ()
-    features, left_out = _find_features(train, later, None if classification else target, params)
     contract = Contract(
         task=_target.task(classes),
         target=params.data.target,
         classes=classes,
         positive=_target.positive(target, classes, params),
-        features=features,
+        features=tuple(features),
         example=build_example(train, features),
     )
-    return contract, left_out
+    return contract, tuple(left_out)
 
 
 def _complete(
     contract: Contract, whole: pd.DataFrame, left_out: tuple[LeftOut, ...], params: Params, reading: Reading
 ) -> Contract:
     """Add what does not depend on the split: how cells are read, what may be missing, what is no feature."""
-    features = [
-        feature.model_copy(update={"nullable": bool(whole[feature.name].isna().any())}) for feature in contract.features
-    ]
-    passed_over = (*(column.name for column in left_out), *params.data.ignore)
-    return contract.model_copy(
-        update={"features": tuple(features), "left_out": tuple(dict.fromkeys(passed_over)), "reading": reading}
+    missing, strict = whole.isna().any(), params.data.strict
+    features = tuple(
+        feature.model_copy(update={"nullable": bool(missing[feature.name]), "strict": feature.name in strict})
+        for feature in contract.features
     )
-
-
-def _find_features(
-    train: pd.DataFrame, later: pd.DataFrame | None, numbers: pd.Series | None, params: Params
-) -> tuple[tuple[Feature, ...], tuple[LeftOut, ...]]:
-    split = params.split
-    roles = Roles(
-        target=params.data.target,
-        group_column=split.group_column if split.method == "group" else None,
-        key=split.key,
-    )
-    for name in params.data.strict:
-        if name not in train.columns:
-            raise UserError(f"params.yaml: data.strict: the table has no column {name!r}, or data.ignore names it")
-    features, left_out = find_features(train, roles, numbers, later)
-    if not features:
-        reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
-        raise UserError(f"{params.data.path}: no column is left as a feature: {reasons}")
-    strict = [
-        feature.model_copy(update={"strict": True}) if feature.name in params.data.strict else feature
-        for feature in features
-    ]
-    return tuple(strict), tuple(left_out)
-
-
-def _columns_of_split(params: Params) -> set[str | None]:
-    return {column_of(params.split), params.split.key}
+    passed_over = tuple(dict.fromkeys((*(column.name for column in left_out), *params.data.ignore)))
+    return contract.model_copy(update={"features": features, "left_out": passed_over, "reading": reading})
 
 
 def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
+    """Return the features as float32, text and moments, the columns to keep, and the target."""
     columns = {}
     for feature in contract.features:
         values = rows[feature.name]
         if feature.type in ("number", "boolean"):
             columns[feature.name] = pd.Series(values.to_numpy(np.float32, na_value=np.nan), index=rows.index)
-        elif feature.type == "category":
-            columns[feature.name] = values.astype("str")
         else:
-            columns[feature.name] = values.astype("datetime64[us]")
+            columns[feature.name] = values.astype("str" if feature.type == "category" else "datetime64[us]")
     columns |= {name: rows[name] for name in keep}
     columns[contract.target] = target.loc[rows.index]
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def main() -> None:
-    """Read the table, write the prepared rows and the schema."""
+    """Read the typed table, write the prepared rows and the schema."""
     params = load_params()
     table, reading = read_typed(files.TYPED)
     train, test, schema = prepare(table, params, reading)
@@ -176,12 +145,10 @@ def _report(schema: Schema) -> None:
     log(f"{rows.without_target:,} rows without a target dropped; {rows.train:,} train, {rows.test:,} test")
     log(f"split: {schema.split.share:.1%} of the rows test, {schema.split.test_size:.1%} asked for")
     for each in rows.classes[:_SHOWN_CLASSES]:
-        log(
-            f"class {each.label}: {each.train:,} rows ({each.train / rows.train:.1%}) train, "
-            f"{each.test:,} ({each.test / rows.test:.1%}) test"
-        )
+        shares = f"({each.train / rows.train:.1%}) train, {each.test:,} ({each.test / rows.test:.1%}) test"
+        log(f"class {each.label}: {each.train:,} rows {shares}")
     if schema.rare_classes:
-        log(describe_rare(schema.rare_classes))
+        log(in_words(schema.rare_classes))
     log(f"{schema.contract.task}: {len(schema.contract.features)} features")
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from service.contract import CategoryFeature, Contract, Feature
+from service.contract import CategoryFeature, Contract
 
 TOO_GOOD = 0.99
-"""A feature with a greater area under the curve, or r², is told."""
-MOST_ROWS = 10_000
+"""A feature with a greater area under the curve, or r², is reported."""
+_MOST_ROWS = 10_000
 _MOST_CODES = 100
 _MOST_CLASSES = 20
 _ROWS_OF_A_BIN = 50
@@ -24,78 +24,65 @@ Codes = npt.NDArray[np.intp]
 def find(train: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, float]]:
     """Yield the features that alone have an area under the curve, or r², above `TOO_GOOD`, and that figure.
 
-    At most `MOST_ROWS` training rows are used. Classes count one against the rest, averaged. A number is
+    At most 10,000 training rows are used. Classes count one against the rest, averaged. A number is
     tried as it is and cut into bins; a bin or category stands for the target's mean in one half of the
     rows, and is scored on the other half.
     """
-    rows = train.iloc[np.random.default_rng(0).permutation(len(train))[:MOST_ROWS]]
+    rows = train.iloc[np.random.default_rng(0).permutation(len(train))[:_MOST_ROWS]]
     outcomes = _outcomes(rows[contract.target], contract)
-    if not outcomes.size:
-        return
-    for feature in contract.features:
-        value = _measure(feature, rows[feature.name], outcomes, is_classes=bool(contract.classes))
+    for feature in contract.features if outcomes else ():
+        column = rows[feature.name]
+        if isinstance(feature, CategoryFeature):
+            codes, value = column.factorize()[0], 0.0
+        else:
+            codes, value = _as_number(column, outcomes, is_classes=bool(contract.classes))
+        value = max(value, _learn(codes, outcomes, is_classes=bool(contract.classes)))
         if value > TOO_GOOD:
             yield feature.name, value
 
 
-def _outcomes(target: pd.Series, contract: Contract) -> Floats:
-    """Return one column for numbers and two classes, else one for each of the most frequent classes."""
+def _outcomes(target: pd.Series, contract: Contract) -> list[Floats]:
+    """Return the numbers, or a mark for each of the most frequent classes, of two classes for one."""
     if not contract.classes:
-        return target.to_numpy(np.float64).reshape(-1, 1)
+        return [target.to_numpy(np.float64)]
     classes = target.value_counts().sort_index().nlargest(_MOST_CLASSES).index
     marks = [(target == label).to_numpy(np.float64) for label in (classes[:1] if len(classes) == 2 else classes)]  # noqa: PLR2004
-    half = len(target) // 2
-    often = [
-        each for each in marks if all(_FEWEST <= part.sum() <= len(part) - _FEWEST for part in _halves(each, half))
-    ]
-    return np.stack(often, axis=1) if often else np.empty((len(target), 0))
+    halves = ((mark, np.array_split(mark, 2)) for mark in marks)
+    return [mark for mark, parts in halves if all(_FEWEST <= part.sum() <= len(part) - _FEWEST for part in parts)]
 
 
-def _halves(values: Floats, half: int) -> tuple[Floats, Floats]:
-    return values[:half], values[half:]
-
-
-def _measure(feature: Feature, column: pd.Series, outcomes: Floats, *, is_classes: bool) -> float:
-    half = len(column) // 2
-    if isinstance(feature, CategoryFeature):
-        codes = column.factorize()[0]
-        return _learnt(codes, outcomes, half, is_classes=is_classes)
-    values = column.to_numpy("datetime64[us]").astype(np.float64) if column.dtype.kind == "M" else column.to_numpy()
-    values = np.where(column.isna(), -np.inf, values.astype(np.float64))
+def _as_number(column: pd.Series, outcomes: list[Floats], *, is_classes: bool) -> tuple[Codes, float]:
+    """Return the bin of each row, and how well the column's order, or its values, tell the outcome."""
+    moments = column.dtype.kind == "M"
+    values = (column.to_numpy("datetime64[us]") if moments else column.to_numpy()).astype(np.float64)
+    values[column.isna().to_numpy()] = -np.inf
     distinct, codes = np.unique(values, return_inverse=True)
-    alone = _separation(codes, outcomes) if is_classes else _correlation(values, codes, outcomes[:, 0])
+    if is_classes:
+        areas = [_area(np.arange(len(distinct), dtype=float), codes, outcome) for outcome in outcomes]
+        alone = float(np.mean([max(area, 1 - area) for area in areas]))
+    else:
+        known = np.isfinite(values)
+        ranks = np.unique(outcomes[0], return_inverse=True)[1]
+        alone = max(_correlate(values[known], outcomes[0][known]), _correlate(codes, ranks))
     if len(distinct) > _MOST_CODES:
         bins = int(np.clip(len(values) // _ROWS_OF_A_BIN, 2, _MOST_CODES))
         codes = np.searchsorted(np.quantile(codes, np.arange(1, bins) / bins), codes)
-    return max(alone, _learnt(codes, outcomes, half, is_classes=is_classes))
+    return codes, alone
 
 
-def _separation(codes: Codes, outcomes: Floats) -> float:
-    """Average the areas of the order of `codes`, whichever end a class is at."""
-    order = np.arange(codes.max() + 1.0)
-    areas = [_area(order, codes, outcome) for outcome in outcomes.T]
-    return float(np.mean([max(area, 1 - area) for area in areas]))
-
-
-def _correlation(values: Floats, codes: Codes, outcome: Floats) -> float:
-    """Return the greater of Pearson's and Spearman's squared correlation."""
-    ranks = np.unique(outcome, return_inverse=True)[1]
-    known = np.isfinite(values)
-    pairs = [(values[known], outcome[known]), (codes, ranks)]
-    return max(_squared(*pair) if len(pair[0]) > _FEWEST and np.ptp(pair[0]) else 0.0 for pair in pairs)
-
-
-def _squared(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:
+def _correlate(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:
+    """Return Pearson's squared correlation, 0 where there is none."""
+    if len(a) <= _FEWEST or not np.ptp(a):
+        return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        found = np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1] ** 2
-    return float(found) if np.isfinite(found) else 0.0
+        return float(np.nan_to_num(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1] ** 2, posinf=0))
 
 
-def _learnt(codes: Codes, outcomes: Floats, half: int, *, is_classes: bool) -> float:
-    """Learn each code's mean outcome on one half and score it on the other."""
-    codes = codes + 1  # -1 is a missing category
+def _learn(codes: Codes, outcomes: list[Floats], *, is_classes: bool) -> float:
+    """Return the score of each code's mean outcome, learnt on one half and scored on the other."""
+    codes, half = codes + 1, len(codes) // 2  # -1 is a missing category
     found = []
-    for outcome in outcomes.T:
+    for outcome in outcomes:
         rows = np.bincount(codes[:half], minlength=codes.max() + 1)
         sums = np.bincount(codes[:half], outcome[:half], minlength=codes.max() + 1)
         means = np.where(rows > 0, sums / np.maximum(rows, 1), outcome[:half].mean())
@@ -106,10 +93,8 @@ def _learnt(codes: Codes, outcomes: Floats, half: int, *, is_classes: bool) -> f
 
 def _area(scores: Floats, codes: Codes, outcome: Floats) -> float:
     """Return the area under the ROC curve of `scores[codes]`; equal scores count half."""
-    positives = np.bincount(codes, outcome, minlength=len(scores))
-    negatives = np.bincount(codes, 1 - outcome, minlength=len(scores))
-    places = np.unique(scores, return_inverse=True)[1]
-    hits, misses = np.bincount(places, positives), np.bincount(places, negatives)
+    places = np.unique(scores, return_inverse=True)[1][codes]
+    hits, misses = np.bincount(places, outcome), np.bincount(places, 1 - outcome)
     below = np.cumsum(misses) - misses
     return float((hits * (below + misses / 2)).sum() / (hits.sum() * misses.sum()))
 

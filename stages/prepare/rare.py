@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
     is_rare = target.isin(rare.index).to_numpy()
     about = RareClasses(setting=data.rare_classes, classes={str(label): int(rows) for label, rows in rare.items()})
     if data.rare_classes == "join" and (is_rare & ~test).any():
-        name = _free_name(target)
+        taken = set(target.astype("str"))
+        name = next(name for name in chain(["other"], (f"other_{n}" for n in count(2))) if name not in taken)
         joined = target.astype("str").mask(is_rare, name)
         return Settled(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))
     return Settled(target, ~is_rare, about.model_copy(update={"left_out": int(is_rare.sum())}))
@@ -83,12 +85,3 @@ def _explain(rare: pd.Series, target: pd.Series, data: DataParams) -> str:
 def _listed(classes: dict[str, int]) -> str:
     shown = [f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(classes.items())[:_SHOWN]]
     return ", ".join(shown) + (", …" if len(classes) > _SHOWN else "")
-
-
-def _free_name(target: pd.Series) -> str:
-    taken = set(target.astype("str"))
-    name, number = "other", 1
-    while name in taken:
-        number += 1
-        name = f"other_{number}"
-    return name

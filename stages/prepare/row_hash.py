@@ -1,9 +1,8 @@
-"""A stable 64-bit hash of rows and keys.
+"""A stable 64-bit hash of rows and keys, which depends on values alone.
 
-The hash depends on values alone: not on the row's place, the order of the columns, the machine or a
-library's version. Numbers count as float32 in whatever type they come, a missing cell counts as no
-cell, and text that reads as a number counts as that number, so that a column whose type changes as
-its table grows leaves the hashes of the earlier rows as they were.
+Numbers count as float32 in whatever type they come, a missing cell counts as no cell, and text that
+reads as a number counts as that number, so that a column whose type changes as its table grows
+leaves the hashes of the earlier rows as they were.
 """
 
 import hashlib
@@ -32,10 +31,7 @@ def kind(column: pd.Series) -> Kind:
 
 
 def rows(table: pd.DataFrame) -> Hashes:
-    """Hash each row's values under their columns' names; uint64 of shape (rows,).
-
-    The hash is the sum of `cells` over the columns, modulo 2^64.
-    """
+    """Return the sum of `cells` over the columns, modulo 2^64; uint64 of shape (rows,)."""
     total: Hashes = np.zeros(len(table), dtype=np.uint64)
     for name in table.columns:
         total += cells(table[name])
@@ -51,10 +47,7 @@ def cells(column: pd.Series) -> Hashes:
 
 
 def keys(column: pd.Series) -> Hashes:
-    """Hash the values that identify rows or groups, without the column's name; uint64 of shape (rows,).
-
-    Whole numbers count in full, as integers, floats or text.
-    """
+    """Hash the values that identify rows or groups, without the column's name; whole numbers count in full."""
     if kind(column) != "number":
         return _mix(_bits(column, exact=True))
     values = column.to_numpy(np.float64, na_value=np.nan)

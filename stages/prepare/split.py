@@ -1,5 +1,6 @@
 """Decide which rows train and which test, and tell what another model was trained on."""
 
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ Mask = npt.NDArray[np.bool_]
 SMALLEST_SHARE = 0.05
 LARGEST_SHARE = 0.6
 """The test rows are at least and at most this share of all rows."""
-_TEST_SIZES = (0.05, 0.5)
 _SHOWN_COLUMNS = 20
 _READING = ("missing", "delimiter", "encoding", "decimal", "dates")
 _EXACT_IN_FLOAT32 = 2.0**24
@@ -66,7 +66,7 @@ def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, par
         share=round(float(test.mean()), 6),
         content={str(name): row_hash.kind(features[name]) for name in features if features[name].notna().any()},
         reading=reading_of(data),
-        hash_column=_free_name(table),
+        hash_column=next(name for n in count() if (name := "split_hash" + "_" * n) not in table.columns),
         **ends,
     )
 
@@ -99,18 +99,14 @@ def _later(ours: Split, theirs: Split, rows: pd.DataFrame) -> Mask:
         raise NotComparableError(f"its rows were split by time, and the test rows have no column {column!r}")
     if theirs.reading.get("dates") != ours.reading.get("dates"):
         raise NotComparableError("data.dates has changed since, so that its dates may have been others")
-    moments = rows[column]
     try:
-        if types.is_numeric_dtype(moments.dtype):
-            last = pd.to_numeric(theirs.train_to)
-            # A feature is float32: rounding keeps the order, so what is greater afterwards was greater before.
-            later = moments.to_numpy() > (np.float32(last) if moments.dtype == np.float32 else last)
-        else:
-            later = _parsed(moments) > pd.Timestamp(theirs.train_to).to_datetime64()
+        moments = _moments(rows[column])
+        last = pd.Timestamp(theirs.train_to) if moments.dtype.kind == "M" else pd.to_numeric(theirs.train_to)
+        # A feature is float32: rounding keeps the order, so what is greater afterwards was greater before.
+        later: Mask = moments > np.array(last, dtype=moments.dtype)
     except (ValueError, TypeError, UserError):
         raise NotComparableError(f"its last training moment is {theirs.train_to}, which {column!r} is not") from None
-    found: Mask = np.asarray(later, dtype=bool)
-    return found
+    return later
 
 
 def _keys(column: str, rows: pd.DataFrame) -> Hashes:
@@ -128,9 +124,7 @@ def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
         raise NotComparableError(f"the settings that its cells were read by have changed since; {remedy}")
     gone = [name for name, kind in theirs.content.items() if ours.content.get(name) != kind]
     if gone:
-        raise NotComparableError(
-            f"its rows were split by content, and {gone[0]!r} is gone or of another type; {remedy}"
-        )
+        raise NotComparableError(f"it was split by content, and {gone[0]!r} is gone or of another type; {remedy}")
     added = [name for name in ours.content if name not in theirs.content]
     left = [name for name in added if name not in rows]
     if left or ours.hash_column not in rows:
@@ -154,53 +148,30 @@ def _column(table: pd.DataFrame, name: str | None, key: str) -> pd.Series:
     return column
 
 
-def _free_name(table: pd.DataFrame) -> str:
-    name = "split_hash"
-    while name in table.columns:
-        name += "_"
-    return name
-
-
 def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
     """Say why a split by hash is of no use, and which `test_size` would be."""
-    units, rows = np.unique(row_hash.places(hashes), return_counts=True)
-    shares = np.cumsum(rows)[:-1] / len(hashes)
-    least, most = _TEST_SIZES
-    usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE) & (units[:-1] < most) & (units[1:] > least)
-    by = {
-        "group": f"groups in {params.group_column!r}",
-        "random": f"values of {params.key!r}" if params.key else "rows",
-    }
+    places = row_hash.places(hashes)
+    shares = {size: float((places < size).mean()) for size in np.arange(5, 51) / 100}
+    usable = [size for size, each in shares.items() if SMALLEST_SHARE <= each <= LARGEST_SHARE]
+    by = f"values of {params.key!r}" if params.key else "rows"
+    by = f"groups in {params.group_column!r}" if params.method == "group" else by
     remedy = "name a column with more different values in split.key or split.group_column, or add rows"
-    if usable.any():
-        place = int(np.flatnonzero(usable)[np.abs(shares[usable] - params.test_size).argmin()])
-        between = _shortest(max(float(units[place]), least), min(float(units[place + 1]), most))
-        remedy = f"set it to {between}, which gives {shares[place]:.0%}"
+    if usable:
+        size = min(usable, key=lambda size: abs(shares[size] - params.test_size))
+        remedy = f"set it to {size:g}, which gives {shares[size]:.0%}"
     return (
         f"params.yaml: split.test_size: got {params.test_size:g}, which puts {share:.0%} of {len(hashes):,} rows into "
-        f"the test ({len(units):,} different {by[params.method]}, each on one side alone); {remedy}"
+        f"the test ({len(np.unique(hashes)):,} different {by}, each on one side alone); {remedy}"
     )
-
-
-def _shortest(low: float, high: float) -> float:
-    """Return a number above `low` and not above `high` that has few digits."""
-    for digits in range(2, 17):
-        found = round(np.floor(high * 10**digits) / 10**digits, digits)
-        if low < found <= high:
-            return float(found)
-    return high
 
 
 def _by_time(moments: pd.Series, test_size: float) -> Mask:
     values = _moments(moments)
     distinct, sizes = np.unique(values, return_counts=True)
     if len(distinct) == 1:
-        raise UserError(
-            f"params.yaml: split.time_column: {moments.name!r} is {distinct[0]!s} in every row; "
-            "name another column or set split.method to random"
-        )
-    shares = 1 - np.cumsum(sizes)[:-1] / len(values)
-    shares = np.round(shares, 12)
+        problem = f"{moments.name!r} is {distinct[0]!s} in every row"
+        raise UserError(f"params.yaml: split.time_column: {problem}; name another or set split.method to random")
+    shares = np.round(1 - np.cumsum(sizes)[:-1] / len(values), 12)
     usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE)
     if not usable.any():
         nearest = shares[np.abs(shares - test_size).argmin()]
@@ -225,18 +196,9 @@ def _ends(moments: pd.Series, test: Mask) -> dict[str, str]:
 
 
 def _moments(moments: pd.Series) -> npt.NDArray[Any]:
-    return moments.to_numpy() if types.is_numeric_dtype(moments.dtype) else _parsed(moments)
-
-
-def _parsed(moments: pd.Series) -> npt.NDArray[np.datetime64]:
-    """Read dates, and text in ISO 8601; one with a zone counts in UTC."""
     if types.is_datetime64_any_dtype(moments.dtype):
         return moments.to_numpy("datetime64[us]")
-    parsed = pd.to_datetime(moments, format="ISO8601", errors="coerce", utc=True)
-    wrong = parsed.isna().to_numpy()
-    if wrong.any():
-        raise UserError(
-            f"params.yaml: split.time_column: {moments.name!r} holds {moments.iloc[int(wrong.argmax())]!r}; "
-            "expected dates in ISO 8601 (2024-12-31) or numbers in every row"
-        )
-    return parsed.dt.tz_localize(None).to_numpy("datetime64[us]")
+    if types.is_numeric_dtype(moments.dtype):
+        return moments.to_numpy()
+    problem = f"{moments.name!r} holds {moments.iloc[0]!r}; expected dates or numbers in every row"
+    raise UserError(f"params.yaml: split.time_column: {problem}")

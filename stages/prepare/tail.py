@@ -1,6 +1,6 @@
 """The rare categories of a column: how many rows of new data have a category that is not known."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,7 @@ _FLOOR = 1e-4
 Counts = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """Shares of rows, 0 to 1."""
 
     unseen: float
@@ -28,19 +27,11 @@ class Tail:
 def measure(kept: Counts, others: Counts, rows: int) -> Tail:
     """Estimate how a column's rare categories look in new rows.
 
-    A category of few training rows could as well have had none. So each training row is left out in turn
+    `kept` and `others` are the training rows of each category that is kept and that is not, `rows` all
+    training rows. A category of few rows could as well have had none. So each row is left out in turn
     (Good 1953): if its category then has fewer rows than one that is not kept, a new row like it would be
     unseen. In the same way new rows move from the categories of any count to those of one row less; `rare` is
     the lowest count at which this move hardly changes the shares above and below it.
-
-    Parameters
-    ----------
-    kept
-        Training rows of each kept category, at least 1, shape (categories,).
-    others
-        Training rows of each category that is not kept.
-    rows
-        All training rows, those without a value among them.
     """
     unseen = int(others.sum())
     rare = next(count for count in (0, *np.unique(kept).tolist()) if _psi(kept, others, count, rows) <= _MOST_PSI)

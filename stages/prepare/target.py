@@ -27,7 +27,7 @@ def is_classification(target: pd.Series, task: str) -> bool:
     """
     if task != "auto":
         return task == "classification"
-    if types.is_bool_dtype(target.dtype) or not types.is_numeric_dtype(target.dtype):
+    if not _is_number(target):
         return True
     values = target.to_numpy(np.float64)
     if not np.all(values % 1 == 0):
@@ -38,64 +38,54 @@ def is_classification(target: pd.Series, task: str) -> bool:
     return len(different) <= min(_MAX_NUMBER_CLASSES, max(_TWO + 1, len(values) // _ROWS_OF_A_CLASS))
 
 
+def _is_number(target: pd.Series) -> bool:
+    return bool(types.is_numeric_dtype(target.dtype) and not types.is_bool_dtype(target.dtype))
+
+
 def labels(target: pd.Series, params: Params) -> pd.Series:
-    """Give the classes as booleans, int64 or text.
+    """Return the classes as booleans, int64 or text.
 
     Raises UserError if they are no classes, or one or more than 200. `stages.prepare.rare` settles rare ones.
     """
-    found = _as_labels(target, params)
+    where = f"{params.data.path}: the target {target.name!r}"
+    if types.is_datetime64_any_dtype(target.dtype):
+        raise UserError(f"{where} holds dates; expected classes or numbers")
+    if _is_number(target) and (target % 1 != 0).any():
+        problem = f"got 'classification', but the target {target.name!r} holds fractions; expected regression"
+        raise UserError(f"params.yaml: data.task: {problem}")
+    found = target.astype("int64" if _is_number(target) else "bool" if types.is_bool_dtype(target.dtype) else "str")
     counts = found.value_counts()
-    where = f"{params.data.path}: the target {target.name!r} has"
     if len(counts) < _TWO:
-        raise UserError(f"{where} the one class {_shown(counts.index[0])}; two are needed")
+        raise UserError(f"{where} has the one class {_shown(counts.index[0])}; two are needed")
     if params.data.rare_classes != "error":
         counts = counts[counts >= FEWEST_ROWS]
     if len(counts) > _MAX_CLASSES:
         raise UserError(
-            f"{where} {len(counts):,} classes, and at most {_MAX_CLASSES} are allowed; "
+            f"{where} has {len(counts):,} classes, and at most {_MAX_CLASSES} are allowed; "
             "if they are numbers, set data.task to regression in params.yaml, else data.rare_classes to drop or join"
         )
     return found
 
 
-def _as_labels(target: pd.Series, params: Params) -> pd.Series:
-    if types.is_datetime64_any_dtype(target.dtype):
-        raise UserError(f"{params.data.path}: the target {target.name!r} holds dates; expected classes or numbers")
-    if types.is_bool_dtype(target.dtype):
-        return target.astype(bool)
-    if not types.is_numeric_dtype(target.dtype):
-        return target.astype("str")
-    if (target % 1 != 0).any():
-        raise UserError(
-            f"params.yaml: data.task: got 'classification', but the target {target.name!r} holds fractions; "
-            "expected regression"
-        )
-    return target.astype("int64")
-
-
 def values(target: pd.Series, params: Params) -> pd.Series:
-    """Give the numbers of a regression as float64.
+    """Return the numbers of a regression as float64.
 
     Raises UserError if they are no numbers or all the same.
     """
-    if types.is_bool_dtype(target.dtype) or not types.is_numeric_dtype(target.dtype):
+    if not _is_number(target):
         raise UserError(
             f"params.yaml: data.task: got 'regression', but the target {target.name!r} holds "
             f"{_shown(target.iloc[0])}, no number; expected classification"
         )
     found = target.astype("float64")
     if found.min() == found.max():
-        raise UserError(
-            f"{params.data.path}: the target {target.name!r} is {found.iloc[0]:g} in every row; nothing to learn"
-        )
+        problem = f"the target {target.name!r} is {found.iloc[0]:g} in every row; nothing to learn"
+        raise UserError(f"{params.data.path}: {problem}")
     return found
 
 
 def classes(train_target: pd.Series, params: Params) -> tuple[Label, ...]:
-    """Give the classes of the training rows in order.
-
-    Raises UserError if there is one alone.
-    """
+    """Return the classes of the training rows in order. Raises UserError if there is one alone."""
     found: list[Label] = sorted(train_target.unique().tolist())
     if len(found) < _TWO:
         raise UserError(
@@ -106,20 +96,16 @@ def classes(train_target: pd.Series, params: Params) -> tuple[Label, ...]:
 
 
 def task(found: tuple[Label, ...]) -> Literal["binary", "multiclass", "regression"]:
-    """Name the task that has these classes."""
-    if not found:
-        return "regression"
-    return "binary" if len(found) == _TWO else "multiclass"
+    """Return the task that has these classes."""
+    return ("binary" if len(found) == _TWO else "multiclass") if found else "regression"
 
 
 def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) -> Label | None:
-    """Give the class that `data.positive` names, whether as the boolean, number or text.
+    """Return the class that `data.positive` names, whether as the boolean, number or text.
 
-    If it is null: the second of two booleans or numbers, as scikit-learn has it. The order
-    of names says nothing, so of two names it is the rarer in the training rows, of equals
-    the second. None unless there are two classes.
-
-    Raises UserError if `data.positive` names no class.
+    If it is null: the second of two booleans or numbers, as in scikit-learn. The order of names
+    says nothing, so of two names it is the rarer in the training rows, of equals the second.
+    None unless there are two classes. Raises UserError if `data.positive` names no class.
     """
     if len(found) != _TWO:
         return None
@@ -127,26 +113,26 @@ def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) 
     if wanted is None:
         first = (train_target == found[0]).sum()
         return found[0] if isinstance(found[0], str) and 2 * first < len(train_target) else found[1]
-    for key in (_exactly, _as_text, _as_number):
-        named = [label for label in found if key(label) == key(wanted) is not None]
+    for same in (_is_exactly, _reads_as, _counts_as):
+        named = [label for label in found if same(label, wanted)]
         if len(named) == 1:
             return named[0]
     shown = " and ".join(map(_shown, found))
     raise UserError(f"params.yaml: data.positive: got {_shown(wanted)}; the classes are {shown}")
 
 
-def _exactly(label: Label) -> Any:
-    return type(label), label
+def _is_exactly(label: Label, wanted: Label) -> bool:
+    return type(label) is type(wanted) and label == wanted
 
 
-def _as_text(label: Label) -> Any:
-    return str(label).lower()
+def _reads_as(label: Label, wanted: Label) -> bool:
+    return str(label).lower() == str(wanted).lower()
 
 
-def _as_number(label: Label) -> Any:
-    return int(label) if isinstance(label, bool | int) else None
+def _counts_as(label: Label, wanted: Label) -> bool:
+    return not isinstance(label, str) and label == wanted
 
 
 def _shown(value: Any) -> str:
-    """Give a value as it stands in YAML: booleans in lower case, text in quotes."""
+    """Return a value as it stands in YAML: booleans in lower case, text in quotes."""
     return str(value).lower() if isinstance(value, bool | np.bool_) else repr(getattr(value, "item", lambda: value)())

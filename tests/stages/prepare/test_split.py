@@ -71,9 +71,8 @@ def test_rows_that_are_all_equal_cannot_be_split() -> None:
     [
         pd.date_range("2020-01-01", periods=ROWS),
         np.arange(ROWS) / 7,
-        [f"{1900 + row // 12}-{row % 12 + 1:02}-01T00:00:00{'Z' if row % 2 else '+02:00'}" for row in range(ROWS)],
     ],
-    ids=["dates", "numbers", "text"],
+    ids=["dates", "numbers"],
 )
 def test_a_split_by_time_tests_on_the_latest_rows(column: Any) -> None:
     shuffled = np.random.default_rng(0).permutation(ROWS)
@@ -113,7 +112,7 @@ def test_ties_that_leave_no_usable_cut_are_told(moments: list[int], expected: st
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        ([*["2020-01-01"] * (ROWS - 1), "soon"], r"holds 'soon'; expected dates in ISO 8601"),
+        (["soon"] * ROWS, r"holds 'soon'; expected dates or numbers"),
         ([1.0] * ROWS, r"'x' is 1.0 in every row"),
         ([*range(ROWS - 2), None, None], r"2 rows have no value in 'x'; fill them"),
     ],
