@@ -24,24 +24,11 @@ from service.encoding import Matrix
 
 RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
-_PICKLE = b"\x80"
 _FATAL = 4
 # Its own errors, and those that C++ exceptions become.
-_ONNXRUNTIME_ERRORS = (
-    _state.EPFail,
-    _state.Fail,
-    _state.InvalidArgument,
-    _state.InvalidGraph,
-    _state.InvalidProtobuf,
-    _state.NoModel,
-    _state.NotFound,
-    _state.NotImplemented,
-    _state.RuntimeException,
-    IndexError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
+_ONNXRUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    *(each for each in vars(_state).values() if isinstance(each, type) and issubclass(each, Exception)),
+    *(IndexError, MemoryError, OverflowError, RuntimeError, ValueError),
 )
 
 
@@ -103,8 +90,6 @@ def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
     Raises ArtifactError if ONNX Runtime refuses the bytes or their contract does not fit the
     graph. Loaded from bytes, a graph has no folder: ONNX Runtime refuses weights in other files.
     """
-    if content[:1] == _PICKLE:
-        raise ArtifactError(f"{name}: is a pickle, which can run any code; the service loads ONNX only: {remedy}")
     try:
         model = _build(content)
         _check_fit(model)

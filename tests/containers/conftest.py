@@ -2,28 +2,28 @@
 
 import contextlib
 import functools
-import http.client
 import importlib.util
 import json
 import os
 import pwd
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import Project, project
+from tests.service.processes import free_port
 
 __all__ = ["project"]
 
@@ -55,13 +55,12 @@ def load_script(path: Path) -> ModuleType:
     return module
 
 
-def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """Ask again until the answer is true; return it."""
-    deadline = time.monotonic() + patience
-    while not (answer := holds()):
-        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
+def until(holds: Callable[[], Any], what: str) -> None:
+    """Ask again until the answer is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
         time.sleep(0.3)
-    return answer
 
 
 @dataclass
@@ -106,29 +105,21 @@ class System:
         return self.ok("exec", "-T", "api", "cat", f"/run/secrets/{name}")
 
     def ask(self, port: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Send a request to a published port; return the status and the content."""
-        connection = (
-            http.client.HTTPSConnection("localhost", self.ports[port], timeout=30, context=self.tls)
-            if port == "HTTPS_PORT"
-            else http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=30)
-        )
-        with contextlib.closing(connection):
-            form = isinstance(body, str)
-            kind = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/json"}
-            payload = body if form or body is None else json.dumps(body)
-            connection.request(method, path, payload, (kind if body is not None else {}) | headers)
-            answer = connection.getresponse()
-            content = answer.read()
+        """Send a request to a published port, `body` as JSON; return the status and the content."""
+        scheme = "https" if port == "HTTPS_PORT" else "http"
+        with httpx.Client(verify=self.tls, trust_env=False, timeout=30, headers=headers) as client:
+            answer = client.request(method, f"{scheme}://localhost:{self.ports[port]}{path}", json=body)
         with contextlib.suppress(ValueError):
-            return answer.status, json.loads(content)
-        return answer.status, content.decode(errors="replace")
+            return answer.status_code, answer.json()
+        return answer.status_code, answer.text
 
     def log_in(self) -> dict[str, str]:
         """Log in; return the header with the token."""
-        form = urllib.parse.urlencode({"username": "admin", "password": self.secret("admin_password")})
-        status, answer = self.ask("HTTPS_PORT", "POST", "/token", form)
-        assert status == 200, answer
-        return {"Authorization": f"Bearer {answer['access_token']}"}
+        form = {"username": "admin", "password": self.secret("admin_password")}
+        url = f"https://localhost:{self.ports['HTTPS_PORT']}/token"
+        answer = httpx.post(url, data=form, verify=self.tls, trust_env=False, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def version(self, token: dict[str, str]) -> str:
         """Return the MD5 of the model that answers."""
@@ -175,7 +166,7 @@ class Traffic:
             try:
                 self.versions.append(self.system.version(self.token))
                 self.answered += 1
-            except (OSError, AssertionError, http.client.HTTPException) as error:
+            except (httpx.HTTPError, AssertionError) as error:
                 self.failures.append(repr(error))
 
 
@@ -187,8 +178,7 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
     planted = secrets.token_hex(16)
     (made.path / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    password = {planted}\n", "utf-8")
     made.ok("git", "remote", "add", "origin", f"https://someone:{planted}@example.org/repository.git")
-    names = (*PORTS, "HTTP_PORT", "TRACING_PORT")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = {name: free_port() for name in (*PORTS, "HTTP_PORT")}
     made.environment.update({name: str(port) for name, port in ports.items()})
     made.environment.update(
         COMPOSE_PROJECT_NAME="reproducible-ml-test", IMAGES="reproducible-ml-test", PROXY_SUBNET="10.201.90.0/24"
@@ -204,9 +194,3 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
         yield running
     finally:
         running.compose(*away)
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(count)]
-        return [each.getsockname()[1] for each in held]

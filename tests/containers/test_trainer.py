@@ -20,7 +20,7 @@ def trainer(root: Path) -> ModuleType:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Give a checkout as an image holds it: one commit, no index, no configuration."""
+    """Return a checkout as an image holds it: one commit, no index, no configuration."""
     made = tmp_path / "src"
     made.mkdir()
     (made / "params.yaml").write_text("n: 1\n", encoding="utf-8")
@@ -44,6 +44,14 @@ def git(folder: Path, *arguments: str) -> str:
 def commit(folder: Path, message: str) -> None:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", message)
+
+
+def put_on_path(program: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a shell script and put it first on PATH."""
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
 def test_an_empty_workspace_becomes_a_clean_checkout(trainer: ModuleType, source: Path, workspace: Path) -> None:
@@ -133,11 +141,7 @@ def test_an_experiment_that_fails_takes_its_parameters_along(
     trainer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, left: str
 ) -> None:
     (tmp_path / "params.yaml").write_text("n: 1\n", encoding="utf-8")
-    program = tmp_path / "bin/dvc"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho 'n: 0' >params.yaml\nexit {status}\n", encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    put_on_path(tmp_path / "bin/dvc", f"echo 'n: 0' >params.yaml; exit {status}", monkeypatch)
 
     assert trainer.attempt(["dvc", "exp", "run"], tmp_path) == status
     assert (tmp_path / "params.yaml").read_text("utf-8").strip() == left
@@ -155,42 +159,27 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(
     trainer: ModuleType, source: Path, workspace: Path, releases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
-    """Give a function that runs a command as the container would; `dvc` and `python` only note that they ran."""
+    """Return a function that runs a command as the container would; `dvc` and `python` only note that they ran."""
     (source / ".git").rename(source.parent / "history")
-    program = source.parent / "bin/dvc"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "$(basename $0) $*" >>ran; exit ${STATUS:-0}\n', encoding="utf-8")
-    program.chmod(0o755)
-    (program.parent / "python").write_text(
-        '#!/bin/sh\necho "python $*" >>ran; exit ${PROMOTE_STATUS:-0}\n', encoding="utf-8"
-    )
-    (program.parent / "python").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    for name, folder in {"SOURCE": source, "WORKSPACE": workspace}.items():
-        monkeypatch.setattr(trainer, name, folder)
+    for name, status in {"dvc": "STATUS", "python": "PROMOTE_STATUS"}.items():
+        put_on_path(source.parent / "bin" / name, f'echo "{name} $*" >>ran; exit ${{{status}:-0}}', monkeypatch)
+    monkeypatch.setattr(trainer, "SOURCE", source)
+    monkeypatch.setattr(trainer, "WORKSPACE", workspace)
     return lambda *command: int(trainer.main(list(command)))
 
 
-def test_a_reproduced_model_is_promoted(run: Callable[..., int], workspace: Path) -> None:
-    assert run("dvc", "repro") == 0
-    assert (workspace / "ran").read_text("utf-8").splitlines() == ["dvc repro", "python -m stages.commands.promote"]
-
-
-@pytest.mark.parametrize("command", [("dvc", "exp", "run"), ("dvc", "pull")])
-def test_no_other_command_promotes(run: Callable[..., int], workspace: Path, command: tuple[str, ...]) -> None:
-    run(*command)
-
-    assert (workspace / "ran").read_text("utf-8").splitlines() == [" ".join(command)]
-
-
-def test_a_training_that_fails_promotes_nothing_and_an_api_that_waits_is_told(
-    run: Callable[..., int], workspace: Path, releases: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [0, 4])
+@pytest.mark.parametrize("command", ["dvc repro", "dvc exp run", "dvc pull"])
+def test_only_a_reproduction_that_succeeds_promotes_and_an_api_that_waits_hears_of_failures(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, status: int
 ) -> None:
-    monkeypatch.setenv("STATUS", "4")
+    (tmp_path / "artifact/failed").touch()
+    monkeypatch.setenv("STATUS", str(status))
+    promoted = ["python -m stages.commands.promote"] if (command, status) == ("dvc repro", 0) else []
 
-    assert run("dvc", "repro") == 4
-    assert (workspace / "ran").read_text("utf-8").splitlines() == ["dvc repro"]
-    assert (releases / "failed").exists()
+    assert run(*command.split()) == status
+    assert (tmp_path / "workspace/ran").read_text("utf-8").splitlines() == [command, *promoted]
+    assert (tmp_path / "artifact/failed").exists() == bool(status)
 
 
 @pytest.mark.parametrize(("released", "status"), [(True, 0), (False, 3)])

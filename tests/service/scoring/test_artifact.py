@@ -162,7 +162,7 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "ONNX Runtime refuses it"),
     "text": (lambda: b"not a model at all", "ONNX Runtime refuses it"),
     "cut off": (lambda: onnx_bytes()[:-9], "ONNX Runtime refuses it"),
-    "a pickle": (lambda: pickle.dumps({"model": 1}), "is a pickle"),
+    "a pickle": (lambda: pickle.dumps({"model": 1}), "ONNX Runtime refuses it"),
     "no contract": (lambda: graph([stump()]).SerializeToString(), "carries no contract"),
     "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 1}'), "contract does not hold: task"),
     "a newer contract": (
