@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from service import tracing
 from service.auth.access import Access
 from service.feedback.prediction_ids import PredictionIds
 from service.http import logs
@@ -37,10 +38,7 @@ from service.scoring.artifact import Artifact
 from service.scoring.reload import Watch
 from service.scoring.serving import Serving
 from service.settings import Settings
-from service.tracing import setup as tracing
-
-if TYPE_CHECKING:
-    from service.tracing.spans import Tracing
+from service.tracing import Tracing
 
 
 class Api(FastAPI):
@@ -70,8 +68,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # to wherever the Host header says
-        # Spans are ours (service.tracing.spans): FastAPI's own know neither /predict nor the access log.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        telemetry=traces.telemetry,
         lifespan=_lifespan(settings, access, serving, access_log, instruments, traces),
     )
     app.state.settings, app.state.access, app.state.serving = settings, access, serving
@@ -83,18 +80,20 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
 
-    answer = predict.Predict(settings, serving, access.callers, app.state.prediction_ids, tables.kinds(settings))
+    answer = predict.Predict(
+        settings, serving, access.callers, app.state.prediction_ids, tables.kinds(settings), traces.step
+    )
     app.router.routes.insert(0, predict.Route(answer))
     routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
     # Not included, which would put a route of routes there: each request would be matched against all of them twice.
     app.router.routes += [route for router in routers for route in router.routes]
     routes = [route for route in app.routes if isinstance(route, Route)]
-    note = traces.noting(access_log.note) if traces else access_log.note
     named = [(method, route.path) for route in routes for method in route.methods or ()]
     measure = instrument_requests(instruments.registry, named)
-    app.add_middleware(Door, routes, note, measure, instruments.in_progress.track_inprogress())
-    if traces:
-        app.add_middleware(traces.requests)
+    app.add_middleware(
+        Door, routes, traces.noting(access_log.note), measure, instruments.in_progress.track_inprogress()
+    )
+    traces.instrument(app)
     return app
 
 
@@ -104,7 +103,7 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
     serving: Serving,
     access_log: AccessLog,
     instruments: Instruments,
-    traces: "Tracing | None",
+    traces: Tracing,
 ) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -129,8 +128,7 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
                 await watching
             await access.stop()
             serving.flush()
-            if traces:
-                traces.stop()
+            traces.stop()
             access_log.stop()
 
     return lifespan

@@ -1,11 +1,12 @@
-"""The trace that a request belongs to, for whatever is said about the request: logs and problem details."""
+"""The trace that a request belongs to, for logs and problem details."""
 
-from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
 
 class Trace(NamedTuple):
-    """Ids of a request's server span, in hexadecimal as W3C Trace Context writes them."""
+    """Ids of the current span, in hexadecimal as W3C Trace Context writes them."""
 
     trace_id: str
     """32 digits."""
@@ -13,5 +14,7 @@ class Trace(NamedTuple):
     """16 digits."""
 
 
-TRACE: Final[ContextVar[Trace | None]] = ContextVar("trace", default=None)
-"""Set around each request while traces are made (`service.tracing.spans`), else None."""
+def current_trace() -> Trace | None:
+    """Return the current request's trace; None unless requests are traced."""
+    found = get_current_span().get_span_context()
+    return Trace(format_trace_id(found.trace_id), format_span_id(found.span_id)) if found.is_valid else None

@@ -24,7 +24,7 @@ SECURITY_HEADERS: Final = (
 _CLOSE: Final = {"Connection": "close"}
 
 Step = Callable[[str], AbstractContextManager[object]]
-"""Makes a span around a step of a request; where requests are traced, `scope["state"]["step"]`."""
+"""Makes a span around a step of a request."""
 _NOTHING: Final = nullcontext()
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, TextIO
 
 import msgspec
 
-from service.http.correlation import TRACE
+from service.http.correlation import current_trace
 from service.settings import Settings
 
 _WRITE_EVERY_SECONDS: Final = 0.1
@@ -195,7 +195,7 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             "logger": record.name,
         }
-        trace = TRACE.get()
+        trace = current_trace()
         if trace is not None:
             line |= trace._asdict()
         if record.exc_info:

@@ -8,7 +8,7 @@ import msgspec
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.http.correlation import TRACE
+from service.http.correlation import current_trace
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
@@ -65,7 +65,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         }
         if self.errors:
             document |= {"errors": self.errors, "error_count": self.error_count}
-        trace = TRACE.get()
+        trace = current_trace()
         if trace is not None:
             document["trace_id"] = trace.trace_id
         return msgspec.json.encode(document | self.members)

@@ -42,8 +42,14 @@ class Route(APIRoute):
 class Predict:
     """Answers POST /predict."""
 
-    def __init__(
-        self, settings: Settings, serving: Serving, callers: Callers, ids: PredictionIds, tables: Mapping[bytes, Table]
+    def __init__(  # noqa: PLR0913, PLR0917  # all that a prediction needs
+        self,
+        settings: Settings,
+        serving: Serving,
+        callers: Callers,
+        ids: PredictionIds,
+        tables: Mapping[bytes, Table],
+        step: Step = no_step,
     ) -> None:
         self._serving = serving
         self._authenticate = callers.authenticate
@@ -51,6 +57,7 @@ class Predict:
         self._max_bytes = settings.max_body_bytes
         self._tables = tables
         self._ids = ids
+        self._step = step
         self._batches = Batches()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,37 +69,35 @@ class Predict:
         kind = headers.get(b"content-type")
         if kind != JSON or b"content-encoding" in headers:
             kind = media_type(headers)
-        step: Step = state.get("step", no_step)
         ids = self._ids if are_asked(scope["query_string"]) else None
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
-                instances, answer = await self._predict(served, body, ids, step)
+                state["instances"], answer = await self._predict(served, body, ids)
                 await respond(send, answer, (b"content-type", JSON))
             elif kind in self._tables:
-                with step("table"):
-                    instances = await self._tables[kind](served, receive, send, ids)
+                with self._step("table"):
+                    state["instances"] = await self._tables[kind](served, receive, send, ids)
             else:
                 self._refuse_kind()
         except Invalid as problem:
             served.metrics.count_errors(problem.kinds)
             raise
-        state["instances"] = instances
-        served.metrics.count_request(instances)
+        served.metrics.count_request(state["instances"])
 
-    async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None, step: Step) -> tuple[int, bytes]:
+    async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
         """Return the number of instances and the answer."""
         if len(body) > _INLINE_BYTES:
             rows, scored = await asyncio.to_thread(self._score, served, body)
         else:
-            with step("decode"):
+            with self._step("decode"):
                 rows = served.reader.read_request(body, self._max_instances)
-            with step("infer"):
+            with self._step("infer"):
                 scored = await self._batches.score(served, rows.numbers)
         served.check(rows, scored)
         served.count(scored)
         named = await ids.name_aside(served, scored) if ids else None
-        with step("encode"):
+        with self._step("encode"):
             return len(scored.labels), served.answer(scored, named)
 
     def _score(self, served: Served, body: bytes) -> tuple[Rows, Scored]:

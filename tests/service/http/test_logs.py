@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from service.http.correlation import TRACE, Trace
 from service.http.logs import AccessLog, Answered, JsonFormatter, RequestIds, plain
 
 REQUEST = Answered(0.0, "id", "anna", "POST", "/predict", 200, 0.0012345, "v" * 32, 1)
@@ -80,10 +80,8 @@ def test_text_for_terminals_has_no_control_characters() -> None:
 
 def test_an_event_within_a_request_names_its_trace() -> None:
     record = logging.LogRecord("service", logging.INFO, "", 1, "something happened", (), None)
-    token = TRACE.set(Trace("a" * 32, "b" * 16))
-    try:
+    span = NonRecordingSpan(SpanContext(int("a" * 32, 16), int("b" * 16, 16), is_remote=False))
+    with use_span(span):
         line = json.loads(JsonFormatter().format(record))
-    finally:
-        TRACE.reset(token)
     assert (line["trace_id"], line["span_id"]) == ("a" * 32, "b" * 16)
     assert "trace_id" not in json.loads(JsonFormatter().format(record))

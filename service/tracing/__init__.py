@@ -1,1 +1,0 @@
-"""Traces, where the environment names a collector of OpenTelemetry's."""
