@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from service.contract import Contract, Label
+from stages import files
 
 Kind = Literal["number", "text", "date"]
 """What a column's values are hashed as."""
@@ -87,3 +88,8 @@ class Schema(_Frozen):
     """What a person should look at before trusting the model, in sentences."""
     contract: Contract
     left_out: tuple[LeftOut, ...]
+
+
+def read_schema() -> Schema:
+    """Return the schema that `prepare` wrote."""
+    return Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))

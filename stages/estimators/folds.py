@@ -16,9 +16,8 @@ from service.contract import Contract
 from stages.estimators import fitting
 from stages.params import Params
 from stages.schema import Split
-from stages.scores import intervals, metrics
 from stages.scores.main_metric import main_metric
-from stages.scores.metrics import Classified, Codes, Predicted
+from stages.scores.metrics import Codes, Outcome, main_score, outcome
 
 MOST_ROWS = 50_000
 DEFAULT = 5
@@ -33,7 +32,7 @@ Fold = tuple[Codes, Codes]
 class OutOfFold:
     """What the models of the folds predict for rows that they were not fitted on."""
 
-    outcomes: tuple[Classified | Predicted, ...]
+    outcomes: tuple[Outcome, ...]
     """One for each fold."""
 
     def scores(self, task: str) -> dict[str, float]:
@@ -41,8 +40,7 @@ class OutOfFold:
 
         Empty if fewer than two folds define the metric.
         """
-        found = [intervals.weighted_main(each)(np.ones(len(each.y_true))) for each in self.outcomes]
-        values = [value for value in found if value is not None]
+        values = [value for value in map(main_score, self.outcomes) if value is not None]
         if len(values) < _FEWEST:
             return {}
         name = f"cv_{main_metric(task)}"
@@ -66,7 +64,7 @@ def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, p
         pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
         # More threads would wait for one another, and a sum over them depends on their number.
         with threadpool_limits(1):
-            outcomes.append(_outcome(pipeline, rows.iloc[held_out], contract))
+            outcomes.append(_predict(pipeline, rows.iloc[held_out], contract))
     return OutOfFold(tuple(outcomes))
 
 
@@ -95,9 +93,8 @@ def _groups(rows: pd.DataFrame, contract: Contract, split: Split) -> Codes:
     """Give what stays together: rows of one group or key, otherwise rows with equal features."""
     if split.column in rows:
         return pd.factorize(rows[split.column].astype("str"))[0]
-    return pd.factorize(pd.util.hash_pandas_object(rows[[feature.name for feature in contract.features]], index=False))[
-        0
-    ]
+    features = rows[[feature.name for feature in contract.features]]
+    return pd.factorize(pd.util.hash_pandas_object(features, index=False))[0]
 
 
 def _draw(groups: Codes, labels: Codes | None, wanted: int, seed: int, *, by_row: bool) -> Iterator[Codes]:
@@ -135,13 +132,12 @@ def _comparable(moments: pd.Series) -> npt.NDArray[Any]:
     return (pd.to_datetime(moments, format="ISO8601", utc=True) if text else moments).to_numpy()
 
 
-def _outcome(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Classified | Predicted:
+def _predict(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Outcome:
     features = rows[[feature.name for feature in contract.features]]
     y_true = rows[contract.target].to_numpy()
     if not contract.classes:
-        return Predicted(y_true.astype(np.float64), np.asarray(pipeline.predict(features), dtype=np.float64))
+        return outcome(contract, y_true, np.asarray(pipeline.predict(features)))
     known = [contract.classes.index(label) for label in pipeline.classes_]
     probabilities = np.zeros((len(rows), len(contract.classes)))
     probabilities[:, known] = pipeline.predict_proba(features)
-    labels = [contract.classes[place] for place in probabilities.argmax(axis=1)]
-    return metrics.classified(contract, y_true, probabilities, labels)
+    return outcome(contract, y_true, probabilities, [contract.classes[place] for place in probabilities.argmax(axis=1)])

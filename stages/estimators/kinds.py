@@ -1,8 +1,8 @@
 """The scikit-learn pipelines behind each value of `model`.
 
-All have the same shape: `encode` (the contract's own encoder, so that a DataFrame goes
-in), what the estimator needs before it, `estimator`. `stages.export.graph` writes every step
-after `encode` as ONNX.
+All have the same steps: `encode` (the contract's own encoder, so that the pipeline takes a
+DataFrame), what the estimator needs before it, `estimator`. `stages.export.graph` writes every
+step after `encode` as ONNX.
 """
 
 from typing import Any
@@ -36,6 +36,15 @@ FULL_DEPTH_ROWS = 50_000
 """Training rows up to which a forest's trees may grow until their leaves are pure: beyond, files grow to gigabytes."""
 DEPTH_BEYOND = 12
 
+_SHARED = {
+    "n_estimators",
+    "max_depth",
+    "min_samples_leaf",
+    "max_features",
+    "learning_rate",
+    "class_weight",
+    "random_state",
+}
 _CLASSIFIERS = {
     "random_forest": RandomForestClassifier,
     "extra_trees": ExtraTreesClassifier,
@@ -55,7 +64,7 @@ _REGRESSORS = {
 
 
 def build(contract: Contract, params: Params, rows: int) -> Pipeline:
-    """Put the unfitted pipeline for `params.model` and so many training rows together.
+    """Return the unfitted pipeline for `params.model` and so many training rows.
 
     Raises UserError if the model or `class_weight` is not for the contract's task.
     """
@@ -73,41 +82,29 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
 
 
 def _hyperparameters(params: Params, contract: Contract, rows: int) -> dict[str, Any]:
-    auto = _auto(params.model, contract, rows)
-    wanted: dict[str, Any] = {
-        "n_estimators": params.n_estimators,
-        "max_iter": params.n_estimators,
-        "max_depth": params.max_depth,
-        "min_samples_leaf": params.min_samples_leaf,
-        "max_features": params.max_features,
-        "learning_rate": params.learning_rate,
-        "class_weight": params.class_weight,
-        "random_state": params.random_state,
-    }
-    wanted |= {name: value for name, value in auto.items() if wanted[name] == "auto"}
-    if params.model == "logistic_regression":
-        wanted |= {"C": 1 / params.l2_penalty, "max_iter": MAX_ITERATIONS}
-    if params.model == "ridge":
-        wanted |= {"alpha": params.l2_penalty, "max_iter": None}
-    if params.model == "hist_gradient_boosting":
-        wanted |= {"early_stopping": False, "max_features": 1.0}
-    return wanted
-
-
-def _auto(model: str, contract: Contract, rows: int) -> dict[str, Any]:
-    """What `auto` in params.yaml stands for: scikit-learn's own, but for forests of many rows or of classes."""
-    features = "sqrt" if contract.classes else 1.0
-    if model == "gradient_boosting":
-        return {"max_depth": 3, "min_samples_leaf": 1, "max_features": features}
-    if model == "hist_gradient_boosting":
-        return {"max_depth": None, "min_samples_leaf": 20, "max_features": features}
-    depth = None if rows <= FULL_DEPTH_ROWS else DEPTH_BEYOND
-    return {"max_depth": depth, "min_samples_leaf": 2 if contract.classes else 1, "max_features": features}
+    """Return the values of every hyperparameter, by scikit-learn's names; `auto` is resolved."""
+    auto: dict[str, Any] = {"max_features": "sqrt" if contract.classes else 1.0}
+    own: dict[str, Any] = {}
+    match params.model:
+        case "gradient_boosting":
+            auto |= {"max_depth": 3, "min_samples_leaf": 1}
+        case "hist_gradient_boosting":
+            auto |= {"max_depth": None, "min_samples_leaf": 20}
+            own = {"max_iter": params.n_estimators, "early_stopping": False, "max_features": 1.0}
+        case "logistic_regression":
+            own = {"C": 1 / params.l2_penalty, "max_iter": MAX_ITERATIONS}
+        case "ridge":
+            own = {"alpha": params.l2_penalty}
+        case _:
+            depth = None if rows <= FULL_DEPTH_ROWS else DEPTH_BEYOND
+            auto |= {"max_depth": depth, "min_samples_leaf": 2 if contract.classes else 1}
+    shared = params.model_dump(include=_SHARED)
+    return {name: auto.get(name) if value == "auto" else value for name, value in shared.items()} | own
 
 
 def _between(model: str, contract: Contract) -> list[tuple[str, Any]]:
     if model in ("hist_gradient_boosting", "dummy"):
-        return []  # missing values are no trouble to these
+        return []  # these take missing values
     if model in ("logistic_regression", "ridge"):
         return [("expand", _one_hot_and_scale(contract))]
     return [("fill", FillBelow())]

@@ -6,24 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-import service.model
+from service.model import Model, load
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.estimators import folds
-from stages.evaluate import card
-from stages.evaluate import importance as _importance
-from stages.evaluate import plots as _plots
-from stages.evaluate import slices as _slices
-from stages.evaluate import threshold as _threshold
+from stages.evaluate.card import Facts, card
+from stages.evaluate.importance import compute_importance
+from stages.evaluate.plots import plots
+from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
+from stages.evaluate.threshold import DEFAULT, choose
 from stages.params import Params, load_params
-from stages.schema import Schema
-from stages.scores import intervals, metrics
-from stages.scores import units as _units
+from stages.schema import Schema, read_schema
+from stages.scores.intervals import intervals
 from stages.scores.main_metric import main_metric
-from stages.scores.metrics import Classified, Predicted
-from stages.scores.units import Units
+from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
+from stages.scores.units import Units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,66 +38,53 @@ class Tables:
 
 
 def evaluate(
-    model: service.model.Model,
-    train_target: pd.Series,
-    rows: pd.DataFrame,
-    params: Params,
-    units: Units | None = None,
+    model: Model, train_target: pd.Series, rows: pd.DataFrame, params: Params, units: Units | None = None
 ) -> tuple[dict[str, float], Tables]:
     """Return the metrics of the test rows `rows`, with intervals, and the tables behind them.
 
-    `units` are the independent units of the rows; None stands for the rows themselves. The
-    threshold of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`.
+    `units` are the independent units of the rows; None means that each row is one. The threshold
+    of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`.
 
     Raises UserError if the model's predictions are not finite.
     """
-    contract = model.contract
-    threshold = _threshold.DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
+    contract, seed = model.contract, params.random_state
+    threshold = DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
     units = units or Units("row", np.arange(len(rows)))
-    matrix = contract.encode(rows)
-    outcome = _outcome(model, rows, model.scores(matrix), threshold)
-    found = metrics.score(outcome)
-    found |= intervals.intervals(outcome, units, params.random_state)
-    found |= {f"baseline_{name}": value for name, value in metrics.score(_baseline(outcome, train_target)).items()}
+    matrix, y_true = contract.encode(rows), rows[contract.target].to_numpy()
+    scores = model.scores(matrix)
+    _check_finite(scores)
+    scored = outcome(contract, y_true, scores, model.labels(scores, threshold) if contract.classes else ())
+    found = score(scored) | intervals(scored, units, seed)
+    found |= {f"baseline_{name}": value for name, value in score(_baseline(scored, train_target)).items()}
     if contract.task == "binary":
         found["threshold"] = threshold
-    importance = _importance.importance(model, matrix, rows[contract.target].to_numpy(), params.random_state)
-    likeness = _slices.neighbours_correlation(outcome, units)
-    slices = _slices.slices(outcome, contract, rows, units)
-    return metrics.rounded(found), Tables(slices, importance, _plots.plots(outcome, importance), likeness)
+    importance = compute_importance(model, matrix, y_true, seed)
+    slices = compute_slices(scored, contract, rows, units)
+    return rounded(found), Tables(slices, importance, plots(scored, importance), neighbours_correlation(scored, units))
 
 
-def _outcome(
-    model: service.model.Model, rows: pd.DataFrame, scores: metrics.Scores, threshold: float
-) -> Classified | Predicted:
-    y_true = rows[model.contract.target].to_numpy()
+def _check_finite(scores: Scores) -> None:
     wrong = ~np.isfinite(scores).reshape(len(scores), -1).all(axis=1)
     if wrong.any():
         raise UserError(
             f"{files.ONNX}: test row {int(wrong.argmax())}: the prediction is {scores[wrong][0]}; "
             "the target's values are too large for float32: use a smaller unit, or another model"
         )
-    if not model.contract.classes:
-        return Predicted(y_true.astype(np.float64), scores.astype(np.float64))
-    return metrics.classified(model.contract, y_true, scores, model.labels(scores, threshold))
 
 
-def _baseline(outcome: Classified | Predicted, train_target: pd.Series) -> Classified | Predicted:
-    """What scikit-learn's dummies say: the most frequent class and the classes' shares, or the mean."""
-    rows = len(outcome.y_true)
-    if isinstance(outcome, Predicted):
-        return Predicted(outcome.y_true, np.full(rows, train_target.astype(np.float64).mean()))
-    shares = np.array([(train_target == label).mean() for label in outcome.labels])
-    probabilities = np.tile(shares, (rows, 1))
-    return Classified(
-        outcome.labels, outcome.positive, outcome.y_true, probabilities, np.full(rows, int(shares.argmax()))
-    )
+def _baseline(of: Outcome, train_target: pd.Series) -> Outcome:
+    """Return what scikit-learn's dummies predict: the most frequent class and the classes' shares, or the mean."""
+    rows = len(of.y_true)
+    if isinstance(of, Predicted):
+        return Predicted(of.y_true, np.full(rows, train_target.astype(np.float64).mean()))
+    shares = np.array([(train_target == label).mean() for label in of.labels])
+    return Classified(of.labels, of.positive, of.y_true, np.tile(shares, (rows, 1)), np.full(rows, shares.argmax()))
 
 
 def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple[dict[str, float], Params]:
     """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto.
 
-    Raises UserError if there are costs and more than two classes, or numbers.
+    Raises UserError if there are costs and the target has not two classes.
     """
     task = schema.contract.task
     if params.evaluate.costs and task != "binary":
@@ -106,32 +92,27 @@ def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple
     automatic = task == "binary" and params.evaluate.threshold == "auto"
     if not (params.evaluate.folds or automatic):
         return {}, params
-    number = params.evaluate.folds or folds.DEFAULT
-    with timed(f"predicting {min(len(train), folds.MOST_ROWS):,} training rows out of fold, {number} folds"):
+    with timed(f"predicting {min(len(train), folds.MOST_ROWS):,} training rows out of fold"):
         predicted = folds.predict_out_of_fold(train, schema.contract, schema.split, params)
     scores = predicted.scores(task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
-    chosen = {"threshold": _threshold.choose(predicted, params.evaluate.costs)}
+    chosen = {"threshold": choose(predicted, params.evaluate.costs)}
     return scores, params.model_copy(update={"evaluate": params.evaluate.model_copy(update=chosen)})
 
 
 def main() -> None:
     """Read the artifact and the rows, write metrics, slices, plots and the model card."""
-    params = load_params()
-    schema = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))
-    if params.evaluate.bootstrap is not None:
-        log("evaluate.bootstrap has no effect any more, as intervals draw no resamples; delete it from params.yaml")
-    model = service.model.load(files.ONNX)
+    params, schema, model = load_params(), read_schema(), load(files.ONNX)
     train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
-    units = _units.units(schema.split, rows)
+    units = units_of(schema.split, rows)
     scores, decided = cross_validate(train, schema, params)
     target = train[schema.contract.target]
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
         found, tables = evaluate(model, target, rows, decided, units)
-    found = metrics.rounded(found | scores)
-    facts = card.Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.likeness)
-    _write(found, units, tables, facts)
+    found |= rounded(scores)
+    facts = Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.likeness)
+    _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):
         log(line)
 
@@ -145,16 +126,18 @@ def _describe(found: dict[str, float], schema: Schema, params: Params, units: Un
         yield f"no cv_{name}: the training rows allow no two folds that define it"
     if units.too_few:
         yield f"no intervals: {units.too_few}"
-    yield from _slices.describe_worst(tables.slices)
+    yield from describe_worst(tables.slices)
+    if params.evaluate.bootstrap is not None:
+        yield "evaluate.bootstrap has no effect any more, as intervals draw no resamples; delete it from params.yaml"
 
 
-def _write(found: dict[str, float], units: Units, tables: Tables, facts: card.Facts) -> None:
+def _write(found: dict[str, float], units: Units, tables: Tables, text: str) -> None:
     counted = {"interval_unit": units.name, "interval_units": units.count}
     files.write_json(files.METRICS, dict(sorted((found | counted).items())))
     write_csv(files.SLICES, tables.slices)
     for name, table in tables.plots.items():
         write_csv(files.PLOTS / f"{name}.csv", table)
-    files.write_text(files.CARD, card.card(facts))
+    files.write_text(files.CARD, text)
 
 
 if __name__ == "__main__":

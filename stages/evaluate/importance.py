@@ -1,17 +1,12 @@
 """How much worse the served model gets when a column is shuffled."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import service.model
 from service.encoding import Matrix
-from stages.scores import metrics
-
-if TYPE_CHECKING:
-    from service.contract import Contract
+from service.model import Model
+from stages.scores.metrics import classified, log_loss
 
 _MOST_ROWS = 5_000
 _FEWEST_ROWS = 50
@@ -20,12 +15,12 @@ _BUDGET = 200_000
 """Rows that may be scored altogether, about 1 s for a forest; wide tables get fewer rows for each column."""
 
 
-def importance(
-    model: service.model.Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64], seed: int
+def compute_importance(
+    model: Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64], seed: int
 ) -> pd.DataFrame:
-    """Permutation importance (Breiman 2001) of the raw columns, through the served file.
+    """Return the permutation importance (Breiman 2001) of the raw columns, through the served file.
 
-    Gives `feature` and `importance`, the most important first: the rise of the log loss, or
+    Columns: `feature` and `importance`, the most important first: the rise of the log loss, or
     of the mean absolute error, when the column's values are shuffled among test rows.
     """
     rng = np.random.default_rng(seed)
@@ -52,9 +47,8 @@ def _shuffled(sample: Matrix, columns: slice, rng: np.random.Generator) -> Matri
     return changed
 
 
-def _loss(model: service.model.Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64]) -> float:
+def _loss(model: Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64]) -> float:
     scores = model.scores(matrix)
-    contract: Contract = model.contract
-    if not contract.classes:
+    if not model.contract.classes:
         return float(np.abs(y_true.astype(np.float64) - scores).mean())
-    return float(metrics.log_loss(metrics.classified(contract, y_true, scores, [])).mean())
+    return float(log_loss(classified(model.contract, y_true, scores, [])).mean())

@@ -11,9 +11,8 @@ import pandas as pd
 from scipy.stats import t
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
-from stages.scores import units as _units
-from stages.scores.metrics import Classified, Codes, Floats, Predicted
-from stages.scores.units import FEWEST, Units
+from stages.scores.metrics import Codes, Floats, Outcome, Predicted
+from stages.scores.units import FEWEST, Units, lag_correlation
 
 MISSING = "(missing)"
 ERROR = "mean_absolute_error"
@@ -49,7 +48,7 @@ class Measure:
         return self.name != ERROR
 
 
-def measure(outcome: Classified | Predicted) -> Measure:
+def measure(outcome: Outcome) -> Measure:
     """Areas under the ROC curve if binary; accuracy if there are more classes; mean absolute error of values."""
     if isinstance(outcome, Predicted):
         errors = np.abs(outcome.y_true - outcome.y_pred)
@@ -87,7 +86,7 @@ def _below(of: Floats, than: Floats) -> Floats:
     return shares
 
 
-def slices(outcome: Classified | Predicted, contract: Contract, rows: pd.DataFrame, units: Units) -> pd.DataFrame:
+def compute_slices(outcome: Outcome, contract: Contract, rows: pd.DataFrame, units: Units) -> pd.DataFrame:
     """Give one row for each value of each column, in the contract's order (its first 200 features).
 
     Columns: column, value, rows, the metric with its 95 % interval over `units` (`…_low`, `…_high`),
@@ -112,9 +111,9 @@ def slices(outcome: Classified | Predicted, contract: Contract, rows: pd.DataFra
     return _judged(pd.concat(parts, ignore_index=True), measured, whole[0])
 
 
-def neighbours_correlation(outcome: Classified | Predicted, units: Units) -> float | None:
+def neighbours_correlation(outcome: Outcome, units: Units) -> float | None:
     """Return how alike neighbouring units are in their influence on the metric of all rows; None without an order."""
-    return _units.neighbours_correlation(_whole(measure(outcome), units)[1], units)
+    return lag_correlation(_whole(measure(outcome), units)[1], units)
 
 
 def _whole(measured: Measure, units: Units) -> Estimate:
@@ -156,7 +155,7 @@ def _split(codes: Codes, sizes: Codes, order: Codes) -> list[Codes]:
     return np.split(grouped, np.cumsum(sizes)[:-1])
 
 
-def _means(outcome: Classified | Predicted) -> tuple[Floats, Floats]:
+def _means(outcome: Outcome) -> tuple[Floats, Floats]:
     if isinstance(outcome, Predicted):
         return outcome.y_true, outcome.y_pred
     if outcome.positive is None:

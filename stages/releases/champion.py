@@ -11,10 +11,10 @@ from stages.errors import NotComparableError
 from stages.prepare.split import unseen_rows
 from stages.releases.candidates import Candidate
 from stages.schema import Split
-from stages.scores import intervals, metrics
+from stages.scores import intervals
 from stages.scores.main_metric import DIGITS, main_metric
-from stages.scores.metrics import Classified, Predicted, Scores
-from stages.scores.units import Units, units
+from stages.scores.metrics import Scores, main_score, outcome
+from stages.scores.units import Units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def compare_candidate(candidate: Candidate, champion: Earlier, rows: pd.DataFram
     if ours is None or champion.split is None:
         raise NotComparableError("it is not known any more which rows it was trained on")
     unseen = rows[unseen_rows(ours, champion.split, rows)]
-    return compare(candidate.model, champion.model, unseen, seed, units(ours, unseen))
+    return compare(candidate.model, champion.model, unseen, seed, units_of(ours, unseen))
 
 
 def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, over: Units | None = None) -> Comparison:
@@ -79,8 +79,8 @@ def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, ov
     contract = candidate.contract
     _check(contract, champion.contract, rows)
     scores = candidate.scores(contract.encode(rows)), _scores(champion, rows, contract)
-    ours, theirs = (_outcome(contract, rows, each) for each in scores)
-    points = [intervals.weighted_main(each)(np.ones(len(rows))) for each in (ours, theirs)]
+    ours, theirs = (outcome(contract, rows[contract.target].to_numpy(), each) for each in scores)
+    points = [main_score(each) for each in (ours, theirs)]
     if points[0] is None or points[1] is None:
         raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
     low, high = intervals.paired_interval(ours, theirs, over or Units("row", np.arange(len(rows))), seed)
@@ -106,10 +106,3 @@ def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
     if not contract.classes:
         return scores
     return scores[:, [champion.contract.classes.index(label) for label in contract.classes]]
-
-
-def _outcome(contract: Contract, rows: pd.DataFrame, scores: Scores) -> Classified | Predicted:
-    y_true = rows[contract.target].to_numpy()
-    if contract.classes:
-        return metrics.classified(contract, y_true, scores, [])
-    return Predicted(y_true.astype(np.float64), scores.astype(np.float64))

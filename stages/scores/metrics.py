@@ -1,26 +1,31 @@
-"""The metrics of metrics.json, under scikit-learn's names."""
+"""What a model predicted beside what was true, and the metrics of metrics.json, under scikit-learn's names.
 
-from collections.abc import Sequence
+Every metric takes weights of the rows, so that an interval can leave rows out; the tests compare
+each with scikit-learn's own and its `sample_weight`. What must be sorted is sorted once.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import metrics
 
 from service.contract import Contract, Label
-from stages.scores.main_metric import DIGITS
+from stages.scores.main_metric import DIGITS, main_metric
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.floating[Any]]
+Statistics = Callable[[Floats], dict[str, float]]
+"""From weights of shape (rows,) to metrics; one that the rows don't define is left out."""
 _OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error")
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """What a classifier said about rows, beside what was true."""
+    """A classifier's predictions beside what was true."""
 
     labels: tuple[Label, ...]
     """The contract's classes, then labels that training did not know: their probability is 0 in every row."""
@@ -41,14 +46,24 @@ class Classified:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a regression said about rows, beside what was true; both of shape (rows,)."""
+    """A regression's predictions beside what was true; both of shape (rows,)."""
 
     y_true: Floats
     y_pred: Floats
 
 
+Outcome = Classified | Predicted
+
+
+def outcome(contract: Contract, y_true: npt.NDArray[Any], scores: Scores, y_pred: Sequence[Label] = ()) -> Outcome:
+    """Put a model's scores beside what was true: values (rows,), or probabilities (rows, classes) and labels."""
+    if contract.classes:
+        return classified(contract, y_true, scores, y_pred)
+    return Predicted(y_true.astype(np.float64), scores.astype(np.float64))
+
+
 def classified(
-    contract: Contract, y_true: npt.NDArray[Any], probabilities: npt.NDArray[Any], y_pred: Sequence[Label]
+    contract: Contract, y_true: npt.NDArray[Any], probabilities: Scores, y_pred: Sequence[Label]
 ) -> Classified:
     """Turn labels into places, and probabilities of shape (rows, classes) into doubles that sum to 1."""
     known = pd.Index(list(contract.classes), dtype=object)
@@ -62,61 +77,132 @@ def classified(
     return Classified(labels, positive, codes, padded, known.get_indexer(pd.Index(list(y_pred), dtype=object)))
 
 
-def score(outcome: Classified | Predicted) -> dict[str, float]:
-    """Score by scikit-learn's functions; what the rows do not define (no area with one class alone) is left out."""
-    return _score_classes(outcome) if isinstance(outcome, Classified) else _score_values(outcome)
+def score(of: Outcome) -> dict[str, float]:
+    """Return every metric of all rows; what they don't define (no area with one class alone) is left out."""
+    return statistics(of)(np.ones(len(of.y_true)))
 
 
-def _score_values(outcome: Predicted) -> dict[str, float]:
-    found = {
-        "mean_absolute_error": metrics.mean_absolute_error(outcome.y_true, outcome.y_pred),
-        "root_mean_squared_error": metrics.root_mean_squared_error(outcome.y_true, outcome.y_pred),
-    }
-    return found | ({"r2": metrics.r2_score(outcome.y_true, outcome.y_pred)} if len(outcome.y_true) > 1 else {})
+def main_score(of: Outcome) -> float | None:
+    """Return the metric that models are compared by, None where the rows don't define it."""
+    return main_statistic(of)(np.ones(len(of.y_true)))
 
 
-def _score_classes(outcome: Classified) -> dict[str, float]:
-    y_true, y_pred = outcome.y_true, outcome.y_pred
-    found = {
-        "accuracy": metrics.accuracy_score(y_true, y_pred),
-        # balanced_accuracy_score is this, and warns of a class that was predicted and isn't among the rows.
-        "balanced_accuracy": metrics.recall_score(
-            y_true, y_pred, average="macro", labels=np.unique(y_true), zero_division=0
-        ),
-        "f1_macro": metrics.f1_score(y_true, y_pred, average="macro", zero_division=0),
-        "log_loss": metrics.log_loss(y_true, outcome.probabilities, labels=range(len(outcome.labels))),
-        "brier_score": brier(outcome).mean(),
-    }
-    if outcome.positive is not None:
-        found |= _positive(y_true == outcome.positive, y_pred == outcome.positive)
-    truths = [(y_true == label, outcome.probabilities[:, label]) for label in outcome.ranked]
-    precisions = [metrics.average_precision_score(*truth) for truth in truths if truth[0].any()]
-    areas = [metrics.roc_auc_score(*truth) for truth in truths if truth[0].any() and not truth[0].all()]
-    averages = {"average_precision": precisions, "roc_auc": areas}
-    return found | {name: np.mean(values) for name, values in averages.items() if values}
+def main_statistic(of: Outcome) -> Callable[[Floats], float | None]:
+    """Return a function from weights to the metric that models are compared by."""
+    found = _ranking(of) if isinstance(of, Classified) else _of_values(of)
+    name = main_metric("binary" if isinstance(of, Classified) else "regression")
+    return lambda weights: found(weights).get(name)
 
 
-def _positive(true: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Recall and precision of the positive class, each where it is defined."""
-    found = {"recall": true, "precision": predicted}
-    return {name: float((true & predicted).sum() / of.sum()) for name, of in found.items() if of.any()}
+def statistics(of: Outcome) -> Statistics:
+    """Return a function from weights to every metric."""
+    if isinstance(of, Predicted):
+        return _of_values(of)
+    labels, ranking = _of_labels(of), _ranking(of)
+    return lambda weights: labels(weights) | ranking(weights)
 
 
-def brier(outcome: Classified) -> Floats:
-    """Squared error of each row's probabilities: of the positive class if binary, else summed over the classes."""
-    right = outcome.y_true[:, None] == np.arange(len(outcome.labels))
-    squares = (outcome.probabilities - right) ** 2
-    one: Floats = squares.sum(axis=1) if outcome.positive is None else squares[:, outcome.positive]
-    return one
+def _of_values(of: Predicted) -> Statistics:
+    errors = of.y_true - of.y_pred
+    # Around the mean, so that the difference of two sums of squares keeps its digits.
+    centred = of.y_true - of.y_true.mean()
+    terms = np.stack([np.abs(errors), errors**2, centred, centred**2])
+
+    def compute(weights: Floats) -> dict[str, float]:
+        absolute, squared, total, total_squared = terms @ weights / weights.sum()
+        spread = total_squared - total**2
+        found = {"mean_absolute_error": absolute, "root_mean_squared_error": np.sqrt(squared)}
+        return found | ({"r2": 1 - squared / spread} if spread > 0 else {})
+
+    return compute
 
 
-def log_loss(outcome: Classified) -> Floats:
-    """Negative logarithm of each row's probability of what was true, which is held above 2.2e-16."""
-    rows = np.arange(len(outcome.y_true))
-    true = outcome.probabilities[rows, outcome.y_true]
+def _of_labels(of: Classified) -> Statistics:
+    size = len(of.labels)
+    cells = of.y_true * size + of.y_pred
+    losses = np.stack([log_loss(of), brier(of)])
+
+    def compute(weights: Floats) -> dict[str, float]:
+        total = weights.sum()
+        loss, squares = losses @ weights / total
+        confusion = np.bincount(cells, weights=weights, minlength=size * size).reshape(size, size)
+        right, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+        present, either = true > 0, true + predicted > 0
+        found = {
+            "accuracy": right.sum() / total,
+            "balanced_accuracy": (right[present] / true[present]).mean(),
+            "f1_macro": (2 * right[either] / (true + predicted)[either]).mean(),
+            "log_loss": loss,
+            "brier_score": squares,
+        }
+        if of.positive is not None:
+            by = {"recall": true[of.positive], "precision": predicted[of.positive]}
+            found |= {name: right[of.positive] / weight for name, weight in by.items() if weight > 0}
+        return found
+
+    return compute
+
+
+def log_loss(of: Classified) -> Floats:
+    """Return the negative logarithm of each row's probability of what was true, at least 2.2e-16."""
+    true = of.probabilities[np.arange(len(of.y_true)), of.y_true]
     epsilon = np.finfo(np.float64).eps
     losses: Floats = -np.log(np.clip(true, epsilon, 1 - epsilon))
     return losses
+
+
+def brier(of: Classified) -> Floats:
+    """Return each row's squared error: of the positive class if binary, else summed over the classes."""
+    right = of.y_true[:, None] == np.arange(len(of.labels))
+    squares = (of.probabilities - right) ** 2
+    one: Floats = squares.sum(axis=1) if of.positive is None else squares[:, of.positive]
+    return one
+
+
+def _ranking(of: Classified) -> Statistics:
+    """Return a function from weights to roc_auc and average_precision, averaged over the classes."""
+    curves = [_Curve(of.probabilities[:, label], of.y_true == label) for label in of.ranked]
+
+    def compute(weights: Floats) -> dict[str, float]:
+        pairs = np.array([curve.areas(weights) for curve in curves]).T
+        defined = zip(("roc_auc", "average_precision"), pairs, strict=True)
+        return {name: float(np.nanmean(values)) for name, values in defined if not np.isnan(values).all()}
+
+    return compute
+
+
+class _Curve:
+    """Rows from the highest score to the lowest, equal scores together."""
+
+    def __init__(self, scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
+        self._order: Codes = np.argsort(-scores, kind="stable")
+        falling = scores[self._order]
+        self._positive = positive[self._order].astype(np.float64)
+        self._ends: Codes = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
+
+    def areas(self, weights: Floats) -> tuple[float, float]:
+        """Return the area under the ROC curve and the average precision; NaN where a side has no weight."""
+        drawn = weights[self._order]
+        above = np.cumsum(drawn)[self._ends]
+        hits = np.cumsum(drawn * self._positive)[self._ends]
+        positives, negatives = hits[-1], above[-1] - hits[-1]
+        if not positives:
+            return np.nan, np.nan
+        gained = _differences(hits)
+        precision = float(gained @ (hits / np.maximum(above, 1e-300)) / positives)
+        if not negatives:
+            return np.nan, precision
+        misses = above - hits
+        # A positive row stands above the negatives that are still to come, and half above its equals.
+        beaten = negatives - misses + _differences(misses) / 2
+        return float(gained @ beaten / (positives * negatives)), precision
+
+
+def _differences(sums: Floats) -> Floats:
+    """Undo a cumulative sum; `np.diff` with a prefix takes three times as long."""
+    steps = sums.copy()
+    steps[1:] -= sums[:-1]
+    return steps
 
 
 def rounded(found: dict[str, float]) -> dict[str, float]:

@@ -58,7 +58,7 @@ class Units:
         return self.name not in ("row", "key", "group")
 
 
-def units(split: Split, rows: pd.DataFrame) -> Units:
+def units_of(split: Split, rows: pd.DataFrame) -> Units:
     """Return the units of `rows` as they were split.
 
     By group: the groups. By time: the coarsest of hour, day, week and month that gives `ENOUGH`
@@ -74,14 +74,8 @@ def units(split: Split, rows: pd.DataFrame) -> Units:
         return Units("row" if unique else split.method.replace("random", "key"), codes)
     if types.is_numeric_dtype(column.dtype):
         return Units("block", _blocks(column.to_numpy(np.float64)))
-    return _of_calendar(_moments(column))
-
-
-def _moments(column: pd.Series) -> npt.NDArray[np.datetime64]:
-    if not types.is_datetime64_any_dtype(column.dtype):
-        column = pd.to_datetime(column, format="ISO8601", utc=True)
-    naive = column.dt.tz_convert(None) if getattr(column.dtype, "tz", None) is not None else column
-    return naive.to_numpy("datetime64[us]")
+    moments = pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_convert(None)
+    return _of_calendar(moments.to_numpy("datetime64[us]"))
 
 
 def _of_calendar(moments: npt.NDArray[np.datetime64]) -> Units:
@@ -89,8 +83,7 @@ def _of_calendar(moments: npt.NDArray[np.datetime64]) -> Units:
         Units(name, np.unique(moments.astype(f"datetime64[{unit}]"), return_inverse=True)[1])
         for name, unit in _CALENDAR.items()
     ]
-    enough = [each for each in found if each.count >= ENOUGH]
-    return enough[0] if enough else max(found, key=lambda each: each.count)
+    return next((each for each in found if each.count >= ENOUGH), max(found, key=lambda each: each.count))
 
 
 def _blocks(values: Floats) -> Codes:
@@ -101,12 +94,12 @@ def _blocks(values: Floats) -> Codes:
     return np.unique(blocks, return_inverse=True)[1][places] if len(distinct) else places
 
 
-def neighbours_correlation(influence: Floats, of: Units) -> float | None:
+def lag_correlation(influence: Floats, units: Units) -> float | None:
     """Return the correlation of each unit's influence on a metric, shape (units,), with that of the next.
 
     None if the units don't follow one another in time, are too few, or don't vary.
     """
-    if not of.is_time or of.too_few:
+    if not units.is_time or units.too_few:
         return None
     centred = influence - influence.mean()
     squares = float(centred @ centred)

@@ -10,34 +10,33 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
-from stages.estimators import fitting, kinds, progress
+from stages.estimators import fitting, kinds
+from stages.estimators.progress import log_elapsed
 from stages.params import Params, load_params
 from stages.runs import tracking, training_run
-from stages.schema import Schema
+from stages.schema import read_schema
 
 
-def train(rows: pd.DataFrame, contract: Contract, params: Params, count: progress.Counter | None = None) -> Pipeline:
-    """Fit `params.model` on `rows`; `count` counts the finished trees."""
-    return fitting.fit(rows, contract, params, count)
+def train(rows: pd.DataFrame, contract: Contract, params: Params) -> Pipeline:
+    """Fit `params.model` on `rows`."""
+    return fitting.fit(rows, contract, params)
 
 
 def main() -> None:
     """Read the training rows, write the fitted pipeline."""
-    params = load_params()
-    contract = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8")).contract
-    rows = pd.read_parquet(files.TRAIN)
+    params, contract, rows = load_params(), read_schema().contract, pd.read_parquet(files.TRAIN)
     experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
-    what, count = f"fitting {params.model} on {len(rows):,} rows", progress.Counter()
+    what = f"fitting {params.model} on {len(rows):,} rows"
     with training_run.start_run(experiment, params) as active:
         start = time.perf_counter()
-        with timed(what), progress.told(what, count, params.n_estimators), training_run.autologging(rows) as logged:
-            pipeline = train(logged, contract, params, count)
+        with timed(what), log_elapsed(what), training_run.autologging(rows) as logged:
+            pipeline = train(logged, contract, params)
         mlflow.log_metric("fit_seconds", time.perf_counter() - start)
         with files.replacing(files.MODEL) as beside:
             joblib.dump(pipeline, beside, compress=3)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
-    if fitting.unconverged(pipeline):
+    if fitting.has_not_converged(pipeline):
         log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty makes the fit steadier")
     log(f"MLflow run {active.info.run_id}")
 

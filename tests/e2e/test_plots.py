@@ -16,7 +16,7 @@ from stages.evaluate import card
 from stages.export import __main__ as export
 from stages.params import load_params
 from stages.prepare import __main__ as prepare
-from stages.scores import units as _units
+from stages.scores.units import units_of
 from stages.train import __main__ as train
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     joblib.dump(pipeline, files.MODEL)
     files.ONNX.write_bytes(export.export(pipeline, schema.contract))
     found, tables = evaluate.evaluate(service.model.load(files.ONNX), rows["y"], test, params)
-    units = _units.units(schema.split, test)
+    units = units_of(schema.split, test)
     facts = card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test, units)
     evaluate._write(found, units, tables, facts)
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")

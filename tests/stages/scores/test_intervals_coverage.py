@@ -6,14 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages.scores import intervals, metrics
-from stages.scores.metrics import Classified, Codes, Floats, Predicted
+from stages.scores import intervals
+from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, main_score
 from stages.scores.units import FEWEST, Units
 
 TABLES = 1_000
 GROUPS = 60
 MANY = 40_000
-Outcome = Classified | Predicted
 Draw = Callable[[np.random.Generator, Codes], tuple[Outcome, Outcome]]
 
 pytestmark = pytest.mark.slow
@@ -62,7 +61,7 @@ def unequal(rng: np.random.Generator) -> Codes:
 
 
 def main(outcome: Outcome) -> float:
-    found = intervals.weighted_main(outcome)(np.ones(len(outcome.y_true)))
+    found = main_score(outcome)
     assert found is not None
     return found
 
@@ -118,8 +117,3 @@ def test_an_interval_by_row_would_not_hold_the_truth_where_groups_are_alike() ->
 
 def test_at_the_fewest_groups_that_have_an_interval_it_still_holds_the_truth_in_92_of_100_tables() -> None:
     assert coverage(values, lambda _: np.repeat(np.arange(FEWEST), 8), "r2", tables=500) >= 0.92
-
-
-def test_the_metrics_of_the_simulation_are_those_of_the_pipeline() -> None:
-    ours, _ = classes(np.random.default_rng(0), equal(np.random.default_rng(0)))
-    assert main(ours) == pytest.approx(metrics.score(ours)["roc_auc"])

@@ -17,8 +17,7 @@ from stages.evaluate.card import Facts
 from stages.export import __main__ as export
 from stages.params import Params
 from stages.prepare import __main__ as prepare
-from stages.scores import units as _units
-from stages.scores.units import Units
+from stages.scores.units import Units, units_of
 from stages.train import __main__ as train
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](b)\n# c"
@@ -33,7 +32,7 @@ def facts(params: Callable[..., Params]) -> Make:
         wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "folds": 0}} | changes))
         rows, test, schema = prepare.prepare(table, wanted)
         content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
-        units = _units.units(schema.split, test)
+        units = units_of(schema.split, test)
         scores, decided = evaluate.cross_validate(rows, schema, wanted)
         found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
         about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test

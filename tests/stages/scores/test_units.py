@@ -5,14 +5,13 @@ import pandas as pd
 import pytest
 
 from stages.schema import Split
-from stages.scores import units
-from stages.scores.units import Units
+from stages.scores.units import Units, lag_correlation, units_of
 
 TIME = Split(method="time", column="t")
 
 
 def of_time(values: object) -> Units:
-    return units.units(TIME, pd.DataFrame({"t": values}))
+    return units_of(TIME, pd.DataFrame({"t": values}))
 
 
 @pytest.mark.parametrize(
@@ -54,10 +53,10 @@ def test_equal_numbers_stay_in_one_block() -> None:
 
 def test_by_group_it_is_the_group_and_at_random_the_row() -> None:
     rows = pd.DataFrame({"g": [3, 1, 3, 2]})
-    assert units.units(Split(method="group", column="g"), rows).codes.tolist() == [2, 0, 2, 1]
-    assert units.units(Split(method="random", column=None), rows).count == 4
-    assert units.units(Split(method="random", column="g"), rows).name == "key"
-    assert units.units(Split(method="random", column="g"), rows.drop_duplicates()).name == "row"
+    assert units_of(Split(method="group", column="g"), rows).codes.tolist() == [2, 0, 2, 1]
+    assert units_of(Split(method="random", column=None), rows).count == 4
+    assert units_of(Split(method="random", column="g"), rows).name == "key"
+    assert units_of(Split(method="random", column="g"), rows.drop_duplicates()).name == "row"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +80,6 @@ def test_likeness_of_neighbours_is_their_correlation() -> None:
         influence[day] = likeness * influence[day - 1] + steps[day]
     days = Units("day", np.arange(2000))
 
-    assert units.neighbours_correlation(influence, days) == pytest.approx(likeness, abs=0.05)
-    assert units.neighbours_correlation(steps, days) == pytest.approx(0, abs=0.05)
-    assert units.neighbours_correlation(steps, Units("group", np.arange(2000))) is None
+    assert lag_correlation(influence, days) == pytest.approx(likeness, abs=0.05)
+    assert lag_correlation(steps, days) == pytest.approx(0, abs=0.05)
+    assert lag_correlation(steps, Units("group", np.arange(2000))) is None

@@ -1,7 +1,6 @@
-"""Confidence intervals: the weighted statistics are scikit-learn's, and any rows at all have them or go without."""
+"""Confidence intervals: any rows at all have one, or go without."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +12,14 @@ from scipy import stats
 from sklearn import metrics
 
 from stages.scores import intervals as _intervals
-from stages.scores import metrics as _metrics
-from stages.scores.metrics import Classified, Predicted
+from stages.scores.metrics import Classified, Predicted, score
 from stages.scores.units import FEWEST, Units
 
 Floats = npt.NDArray[np.float64]
 ROWS = 24
-WEIGHTS = arrays.arrays(np.float64, ROWS, elements=st.integers(0, 5).map(float))
 # From a grid, so that equal scores are common.
 SHARES = arrays.arrays(np.float64, ROWS, elements=st.integers(0, 8).map(lambda eighths: eighths / 8))
 FLAGS = arrays.arrays(np.bool_, ROWS)
-VALUES = arrays.arrays(np.float64, ROWS, elements=st.floats(-1e6, 1e6).map(lambda value: round(value, 3)))
 
 
 def binary(scores: Floats, positive: npt.NDArray[np.bool_], threshold: float = 0.5) -> Classified:
@@ -48,79 +44,16 @@ def several(rows: int = 60, classes: int = 3, seed: int = 0) -> Classified:
     )
 
 
-@given(scores=SHARES, positive=FLAGS, weights=WEIGHTS)
-def test_the_ranking_of_any_weighted_rows_is_scikit_learns(
-    scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats
-) -> None:
-    found = _intervals.weighted_ranking(binary(scores, positive))(weights)
-    with_weight = positive[weights > 0]
-    expected = {}
-    if with_weight.any():
-        expected["average_precision"] = metrics.average_precision_score(positive, scores, sample_weight=weights)
-        if not with_weight.all():
-            expected["roc_auc"] = metrics.roc_auc_score(positive, scores, sample_weight=weights)
-    assert found == pytest.approx(expected, abs=1e-12)
-
-
-@given(scores=SHARES, positive=FLAGS, weights=WEIGHTS.filter(np.any))
-def test_what_needs_no_ranking_is_scikit_learns_on_any_weighted_rows(
-    scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats
-) -> None:
-    outcome = binary(scores, positive)
-    found = _intervals.weighted(outcome)(weights)
-    truth, said = outcome.y_true, outcome.y_pred
-    drawn = np.unique(truth[weights > 0])
-    options: dict[str, Any] = {"average": "macro", "sample_weight": weights, "zero_division": 0}
-    one: dict[str, Any] = {"sample_weight": weights}
-    both = np.union1d(drawn, said[weights > 0])
-    assert found == pytest.approx(
-        {
-            "accuracy": metrics.accuracy_score(truth, said, sample_weight=weights),
-            "balanced_accuracy": metrics.recall_score(truth, said, labels=drawn, **options),
-            "f1_macro": metrics.f1_score(truth, said, labels=both, **options),
-            "log_loss": metrics.log_loss(truth, outcome.probabilities, labels=[0, 1], sample_weight=weights),
-            "brier_score": metrics.brier_score_loss(positive, scores, sample_weight=weights, labels=[False, True]),
-        }
-        | ({"recall": metrics.recall_score(truth, said, pos_label=0, **one)} if 0 in drawn else {})
-        | ({"precision": metrics.precision_score(truth, said, pos_label=0, **one)} if 0 in said[weights > 0] else {}),
-        abs=1e-12,
-    )
-
-
-@given(truth=VALUES, said=VALUES, weights=WEIGHTS.filter(lambda weights: np.count_nonzero(weights) > 1))
-def test_errors_of_any_weighted_values_are_scikit_learns(truth: Floats, said: Floats, weights: Floats) -> None:
-    found = _intervals.weighted(Predicted(truth, said))(weights)
-    options = {"sample_weight": weights}
-    assert found["mean_absolute_error"] == pytest.approx(metrics.mean_absolute_error(truth, said, **options))
-    assert found["root_mean_squared_error"] == pytest.approx(metrics.root_mean_squared_error(truth, said, **options))
-    if np.average((truth - np.average(truth, weights=weights)) ** 2, weights=weights) > 1:
-        assert found["r2"] == pytest.approx(metrics.r2_score(truth, said, **options), rel=1e-6)
-
-
 @given(scores=SHARES, positive=FLAGS)
-def test_a_drawing_of_every_row_once_is_the_figure_itself(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
+def test_bounds_are_about_the_metric_and_within_what_it_can_be(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
     outcome = binary(scores, positive)
-    once = np.ones(ROWS)
-    drawn = _intervals.weighted(outcome)(once) | _intervals.weighted_ranking(outcome)(once)
-    assert drawn == pytest.approx(_metrics.score(outcome), abs=1e-12)
+    bounds, found = intervals(outcome), score(outcome)
 
-
-@given(scores=SHARES, positive=FLAGS)
-def test_bounds_are_finite_in_order_and_within_what_the_metric_can_be(
-    scores: Floats, positive: npt.NDArray[np.bool_]
-) -> None:
-    bounds = intervals(binary(scores, positive))
     for name in (name.removesuffix("_low") for name in bounds if name.endswith("_low")):
-        assert 0 <= bounds[f"{name}_low"] <= bounds[f"{name}_high"] < np.inf
-        assert name == "log_loss" or bounds[f"{name}_high"] <= 1 + 1e-12
-
-
-@given(scores=SHARES, positive=FLAGS)
-def test_the_figure_lies_within_its_bounds(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
-    outcome = binary(scores, positive)
-    bounds, found = intervals(outcome), _metrics.score(outcome)
-    for name in (name.removesuffix("_low") for name in bounds if name.endswith("_low")):
-        assert bounds[f"{name}_low"] - 1e-9 <= found[name] <= bounds[f"{name}_high"] + 1e-9
+        low, high = bounds[f"{name}_low"], bounds[f"{name}_high"]
+        assert 0 <= low <= found[name] + 1e-9
+        assert found[name] - 1e-9 <= high < np.inf
+        assert name == "log_loss" or high <= 1 + 1e-12
 
 
 def test_leaving_a_unit_out_is_scikit_learn_without_its_rows() -> None:
@@ -154,13 +87,6 @@ def test_many_units_are_left_out_in_blocks_that_the_seed_draws(outcome: Classifi
     assert intervals(outcome, 1) != intervals(outcome, 2)
 
 
-def test_the_global_generator_is_left_alone() -> None:
-    np.random.seed(3)  # noqa: NPY002  # the legacy generator is what must not move
-    before = np.random.get_state()[1].tolist()  # type: ignore[index]  # noqa: NPY002
-    intervals(several(rows=400))
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]  # noqa: NPY002
-
-
 def test_a_95_percent_interval_of_a_share_is_as_wide_as_the_binomial_says() -> None:
     scores = np.tile([0.9, 0.1], 500)
     right = np.random.default_rng(0).random(1000) < 0.8
@@ -176,11 +102,6 @@ def test_perfect_predictions_are_as_certain_as_so_many_units_make_them() -> None
         assert bounds[f"{name}_low"] == pytest.approx(0.025 ** (1 / 40))
         assert bounds[f"{name}_high"] == 1.0
     assert bounds["brier_score_high"] == 0.0
-
-
-def test_one_probability_for_every_row_ranks_nothing() -> None:
-    bounds = intervals(binary(np.full(40, 0.3), np.arange(40) % 4 == 0))
-    assert bounds["roc_auc_low"] == pytest.approx(0.5) == bounds["roc_auc_high"]
 
 
 def test_a_metric_that_one_unit_alone_defines_has_no_interval() -> None:
@@ -207,15 +128,6 @@ def test_values_far_from_zero_keep_their_r2() -> None:
     assert 0.99 < bounds["r2_low"] <= bounds["r2_high"] < 1
 
 
-def test_a_label_that_training_did_not_know_takes_part() -> None:
-    known = several(classes=2)
-    padded = np.pad(known.probabilities, ((0, 0), (0, 1)))
-    stranger = np.where(np.arange(60) % 5 == 0, 2, known.y_true)
-    bounds = intervals(Classified((0, 1, 9), None, stranger, padded, known.y_pred))
-    assert np.isfinite(list(bounds.values())).all()
-    assert bounds["log_loss_low"] > 1  # the stranger's rows have probability 0
-
-
 def test_many_classes_are_left_out_in_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_intervals, "_BUDGET", 1)
     _, left_out = _intervals._leave_out(several(rows=400), Units("row", np.arange(400)), 0)["roc_auc"]
@@ -240,3 +152,16 @@ def test_units_of_which_few_matter_are_worth_fewer() -> None:
     freedom = 3 * 4**2 / 4
     half = stats.t.ppf(0.975, freedom) * values.std(ddof=1) / np.sqrt(40)
     assert (high - low) / 2 == pytest.approx(half, rel=0.01)
+
+
+def test_a_model_differs_from_itself_by_nothing() -> None:
+    outcome = binary(np.linspace(0, 1, 40), np.arange(40) % 3 == 0)
+
+    assert _intervals.paired_interval(outcome, outcome, rows(outcome), seed=0) == (0, 0)
+
+
+@pytest.mark.parametrize(("period", "units"), [(1, 40), (3, 19)], ids=["one class", "few units"])
+def test_a_difference_that_the_rows_or_units_do_not_allow_has_no_interval(period: int, units: int) -> None:
+    outcome = binary(np.linspace(0, 1, 40), np.arange(40) % period == 0)
+
+    assert np.isnan(_intervals.paired_interval(outcome, outcome, Units("group", np.arange(40) % units), seed=0)).all()

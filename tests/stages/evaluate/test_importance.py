@@ -45,7 +45,7 @@ def served(params: Callable[..., Params], tmp_path: Path) -> Make:
 
 
 def found(model: service.model.Model, rows: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    return importance.importance(model, model.contract.encode(rows), rows["y"].to_numpy(), seed)
+    return importance.compute_importance(model, model.contract.encode(rows), rows["y"].to_numpy(), seed)
 
 
 CASES = [
@@ -79,7 +79,7 @@ def test_the_rows_that_were_given_stay_as_they_are(served: Make) -> None:
     model, rows = served(ruled("binary"), "random_forest")
     matrix = model.contract.encode(rows)
     before = matrix.copy()
-    importance.importance(model, matrix, rows["y"].to_numpy(), 0)
+    importance.compute_importance(model, matrix, rows["y"].to_numpy(), 0)
     assert np.array_equal(matrix, before, equal_nan=True)
 
 

@@ -42,7 +42,7 @@ def binary(scores: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> 
 
 
 def slices(outcome: Classified | Predicted, about: Contract, rows: pd.DataFrame) -> pd.DataFrame:
-    return _slices.slices(outcome, about, rows, Units("row", np.arange(len(rows))))
+    return _slices.compute_slices(outcome, about, rows, Units("row", np.arange(len(rows))))
 
 
 def names(feature: Feature, values: Any, dtype: Any = None) -> list[str]:
@@ -197,14 +197,14 @@ def test_groups_that_happen_to_be_worse_are_not_worse_beyond_chance() -> None:
     for seed in range(40):
         outcome, rows, units = grouped(seed)
         by_row += bool(slices(outcome, contract(CATEGORY), rows)["worse"].any())
-        by_group += bool(_slices.slices(outcome, contract(CATEGORY), rows, units)["worse"].any())
+        by_group += bool(_slices.compute_slices(outcome, contract(CATEGORY), rows, units)["worse"].any())
     assert by_group <= 3
     assert by_row > 10
 
 
 def test_groups_that_are_worse_are_named_with_their_number() -> None:
     outcome, rows, units = grouped(0, worse=2.0)
-    table = _slices.slices(outcome, contract(CATEGORY), rows, units)
+    table = _slices.compute_slices(outcome, contract(CATEGORY), rows, units)
     assert _slices.worst(table)[["value", "rows", "units"]].to_numpy().tolist() == [["a", 600, 30]]
 
 
@@ -214,6 +214,6 @@ def test_a_slice_of_few_groups_has_no_interval_and_is_not_called_worse(count: in
     bad = groups < count
     outcome = Predicted(np.zeros(1200), np.where(bad, 9.0, 1.0) + np.random.default_rng(0).random(1200))
     rows = pd.DataFrame({"c": np.where(bad, "a", "b")})
-    table = _slices.slices(outcome, contract(CATEGORY), rows, Units("group", groups)).set_index("value")
+    table = _slices.compute_slices(outcome, contract(CATEGORY), rows, Units("group", groups)).set_index("value")
     assert bool(table.loc["a", "worse"]) is (count == FEWEST)
     assert bool(table[f"{_slices.ERROR}_low"].isna()["a"]) is (count < FEWEST)
