@@ -35,7 +35,7 @@ from service.routes import (
 )
 from service.scoring import artifact
 from service.scoring.artifact import Artifact
-from service.scoring.reload import Watch
+from service.scoring.reload import Reloader
 from service.scoring.serving import Serving
 from service.settings import Settings
 from service.tracing import Tracing
@@ -112,14 +112,14 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
 
         instruments.start()
         events = instruments.events
-        watch = Watch(
+        reloader = Reloader(
             settings,
             serving,
             reloaded=lambda _: events.count_reload("reloaded"),
             refused=lambda _: events.count_reload("refused"),
             agreed=lambda: events.set_refused(is_refused=False),
         )
-        watching = asyncio.create_task(watch.run(), name="reload")
+        watching = asyncio.create_task(reloader.run(), name="reload")
         try:
             yield
         finally:

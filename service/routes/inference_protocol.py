@@ -117,11 +117,11 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     try:
         wanted, scored = await asyncio.to_thread(_compute, served, body, length, settings.max_instances)
     except Invalid as problem:
-        served.metrics.count_errors(problem.kinds)
+        served.instruments.count_errors(problem.kinds)
         raise
     served.count(scored)
     request.state.instances = len(scored.numbers)
-    served.metrics.count_request(len(scored.numbers))
+    served.instruments.count_request(len(scored.numbers))
     ids = await request.app.state.prediction_ids.name_aside(served, scored) if _wants_ids(wanted) else None
     return _answer(served, wanted, scored, ids)
 

@@ -236,7 +236,7 @@ def _response(contract: Contract) -> Schema:
     optional = {"warnings", "prediction_ids"}
     properties["prediction_ids"] = {
         "type": "array",
-        "description": "With ?ids=true: what POST /feedback and `python -m service.trace` know each prediction by",
+        "description": "With ?ids=true: what POST /feedback and `python -m service.lineage` know each prediction by",
         "items": {"type": "string"},
     }
     if contract.classes:

@@ -81,9 +81,9 @@ class Predict:
             else:
                 self._refuse_kind()
         except Invalid as problem:
-            served.metrics.count_errors(problem.kinds)
+            served.instruments.count_errors(problem.kinds)
             raise
-        served.metrics.count_request(state["instances"])
+        served.instruments.count_request(state["instances"])
 
     async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
         """Return the number of instances and the answer."""

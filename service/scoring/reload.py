@@ -26,8 +26,8 @@ def _ignore(*_: object) -> None:
     pass
 
 
-class Watch:
-    """Watches the current release for one worker.
+class Reloader:
+    """Keeps one worker on the current release.
 
     Parameters
     ----------

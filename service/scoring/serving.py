@@ -61,7 +61,7 @@ class Served:
         self.version = artifact.model.version
         self.layout = Layout(self.contract)
         self.reader = RowReader(self.contract, self.layout)
-        self.metrics = instruments.begin(self.model, self.layout)
+        self.instruments = instruments.begin(self.model, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
         self.example = example(self.contract)
         self.rows_are_independent = self._try_company()
@@ -108,9 +108,9 @@ class Served:
 
     def count(self, scored: Scored) -> None:
         """Count answered rows and their warnings; in the event loop's thread."""
-        self.metrics.count(scored.numbers, scored.scores, scored.labels)
+        self.instruments.count(scored.numbers, scored.scores, scored.labels)
         if scored.outside:
-            self.metrics.count_outside(scored.outside)
+            self.instruments.count_outside(scored.outside)
 
     def _warm_up(self) -> None:
         """Answer the example, alone and many times, so that the first caller does not wait."""
@@ -174,7 +174,7 @@ class Serving:
     def in_service(self) -> InService:
         """Return the release that is served now."""
         current = self._current
-        return InService(current.artifact.folder, current.artifact.release, current.metrics)
+        return InService(current.artifact.folder, current.artifact.release, current.instruments)
 
     def swap(self, artifact: "Artifact") -> None:
         """Make `artifact` ready, warm it up, and serve it from the next request on; may run in any thread."""
@@ -186,7 +186,7 @@ class Serving:
         """Count what waits to be counted; in the event loop's thread."""
         for served in (self._before, self._current):
             if served is not None:
-                served.metrics.flush()
+                served.instruments.flush()
 
     def let_go(self) -> None:
         """Forget the artifact served before, so that its memory is free once its last request is answered."""

@@ -53,7 +53,7 @@ class Watched:
         settings = self.root.settings()
         self.serving = FakeServing(Current(artifact.load(settings)))
         serving = cast("Serving", self.serving)
-        self.watch = reload.Watch(settings, serving, reloaded=self.reloaded.append, refused=self.refused.append)
+        self.watch = reload.Reloader(settings, serving, reloaded=self.reloaded.append, refused=self.refused.append)
 
     def look(self, times: int = 1) -> None:
         async def looks() -> None:

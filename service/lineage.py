@@ -1,9 +1,8 @@
-"""``python -m service.trace ID``: from a prediction back to all that made it.
+"""``python -m service.lineage ID``: from a prediction back to all that made it.
 
-The id names the model's MD5. The releases of that model hold the rest: parameters, metrics,
-the MD5s of model and data, the Git commit, the registered version and its run. What
-validation said comes from that commit, if this is a clone that has it. The truth, where it
-came back, is in the users database.
+The id names the model's MD5. The releases of that model hold the rest: parameters, metrics, the MD5s of model and
+data, the Git commit, the registered version and its run. The validation report comes from that commit, if this is
+a clone that has it, and the truth, if it came back, from the users database.
 """
 
 import argparse
@@ -30,52 +29,55 @@ _OF_THE_RELEASE: Final = {"verdict", "reason", "overrides", "by", "at", "revisio
 """What may differ between releases of one model."""
 
 
-class TraceError(Exception):
-    """Nothing can be told; one line that says why and what to do."""
+class LineageError(Exception):
+    """Nothing is known of a prediction's model; one line that says why and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is known as JSON; a user's mistake becomes one line on stderr and status 1."""
-    parser = argparse.ArgumentParser(prog="python -m service.trace", description="Tell where a prediction came from.")
+    parser = argparse.ArgumentParser(
+        prog="python -m service.lineage", description="Print the release, commit, data and truth behind a prediction."
+    )
     parser.add_argument("id", help="from POST /predict?ids=true")
-    asked = parser.parse_args(arguments)
+    text = parser.parse_args(arguments).id
     try:
         settings = Settings.load()
-        prediction = PredictionIds(settings).read_expired(asked.id)
-        told = trace(prediction, settings, ROOT)
-    except (PredictionIdError, ReleaseError, SettingsError, TraceError) as error:
+        found = find_lineage(PredictionIds(settings).read_expired(text), settings, ROOT)
+    except (LineageError, PredictionIdError, ReleaseError, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
         return 1
-    print(json.dumps(told, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(found, indent=2, ensure_ascii=False))  # noqa: T201
     return 0
 
 
-def trace(prediction: Prediction, settings: Settings, repository: Path) -> dict[str, Any]:
+def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -> dict[str, Any]:
     """Return all that is known of a prediction.
 
-    Raises TraceError if its model was never released, ReleaseError if the history cannot be read.
+    Raises LineageError if its model was never released, ReleaseError if the history can't be read.
     """
     version = prediction.version.hex()
     history = release.read_history(settings.releases)
     releases = {folder: each for folder, each in history.items() if each.onnx_md5 == version}
     if not releases:
-        raise TraceError(
+        raise LineageError(
             f"{settings.releases}: no release has the model {version}; if it was served before there were releases, "
             f"`git log --all -S{version} -- dvc.lock` finds its commit"
         )
-    served = _served_at(prediction.at, list(releases.values()))
-    commit = _commit(repository, served)
+    # Releases of one model may have other metrics; times are in whole seconds.
+    before = [each for each in releases.values() if int(each.at.timestamp()) <= prediction.at]
+    served = before[-1] if before else next(iter(releases.values()))
+    commit = _describe_commit(repository, served)
     return {
         "prediction": {
             "id": prediction.key,
             "at": datetime.fromtimestamp(prediction.at, UTC).isoformat(),
             "predicted": prediction.predicted,
             "score": prediction.score,
-            "actual": _actual(prediction, settings),
+            "actual": _read_truth(prediction, settings),
         },
         **served.model_dump(mode="json", exclude=_OF_THE_RELEASE | {"format"}),
         "commit": commit,
-        "validation": _validation(repository, served) if commit else None,
+        "validation": _read_validation(repository, served) if commit else None,
         "releases": [
             {"folder": folder, **each.model_dump(mode="json", include=_OF_THE_RELEASE)}
             for folder, each in releases.items()
@@ -83,14 +85,8 @@ def trace(prediction: Prediction, settings: Settings, repository: Path) -> dict[
     }
 
 
-def _served_at(time: float, releases: Sequence[Release]) -> Release:
-    """Return the release that was current at `time`, in whole seconds; others may have other metrics."""
-    before = [each for each in releases if int(each.at.timestamp()) <= time]
-    return before[-1] if before else releases[0]
-
-
 def _git(repository: Path, *arguments: str) -> str | None:
-    """Return what Git prints; None if it does not know it, or is not installed."""
+    """Return what Git prints; None if it doesn't know the revision, or isn't installed."""
     command = ["git", "-C", str(repository), *arguments]  # found on PATH, as by whoever typed the command
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False)
@@ -99,18 +95,18 @@ def _git(repository: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _commit(repository: Path, found: Release) -> dict[str, Any] | None:
+def _describe_commit(repository: Path, found: Release) -> dict[str, Any] | None:
     """Describe the commit that the model was made at; without a clone that has it, return its id alone."""
     if found.revision is None:
         return None
-    told = _git(repository, "show", "-s", "--format=%an%n%aI%n%s", f"{found.revision}^{{commit}}")
-    if told is None:
+    shown = _git(repository, "show", "-s", "--format=%an%n%aI%n%s", f"{found.revision}^{{commit}}")
+    if shown is None:
         return {"id": found.revision}
-    author, when, subject = told.split("\n")[:3]
+    author, when, subject = shown.split("\n")[:3]
     return {"id": found.revision, "author": author, "at": when, "subject": subject}
 
 
-def _validation(repository: Path, found: Release) -> Any:
+def _read_validation(repository: Path, found: Release) -> Any:
     """Return the commit's validation report; None if the model was made of other files than the commit's."""
     text = None if found.dirty else _git(repository, "show", f"{found.revision}:./{_VALIDATION}")
     with contextlib.suppress(ValueError):
@@ -118,17 +114,17 @@ def _validation(repository: Path, found: Release) -> Any:
     return None
 
 
-def _actual(prediction: Prediction, settings: Settings) -> Any:
+def _read_truth(prediction: Prediction, settings: Settings) -> Any:
     try:
         with (
             contextlib.closing(Database(settings.database_url.get_secret_value())) as database,
             database.reading() as connection,
         ):
-            actual = connection.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
+            text = connection.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
     except (DatabaseDownError, DatabaseUrlError) as error:
-        print(f"warning: the users database cannot be asked for the truth: {error}", file=sys.stderr)  # noqa: T201
+        print(f"warning: can't read the truth from the users database: {error}", file=sys.stderr)  # noqa: T201
         return None
-    return None if actual is None else json.loads(actual)
+    return None if text is None else json.loads(text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from service import trace
+from service import lineage
 from service.feedback.prediction_ids import PredictionIds
 from service.release import RELEASE_FILE, Registry
 from tests.service.artifacts import Root, load_settings, metrics_json, onnx_bytes
@@ -26,7 +26,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Root, l
     root, versions = Root(tmp_path), []
     git(tmp_path, "init", "-q")
     (tmp_path / "metrics").mkdir()
-    monkeypatch.setattr(trace, "ROOT", tmp_path)
+    monkeypatch.setattr(lineage, "ROOT", tmp_path)
     for number in (1, 2):
         (tmp_path / "metrics/validation.json").write_text(json.dumps({"success": True, "rows": number}))
         git(tmp_path, "add", "metrics")
@@ -50,10 +50,10 @@ def made(root: Root, version: str) -> str:
 
 def run(root: Root, text: str) -> int:
     with patch.dict(os.environ, environment(root)):
-        return trace.main([text])
+        return lineage.main([text])
 
 
-def told(root: Root, version: str, capsys: pytest.CaptureFixture[str]) -> Any:
+def lineage_of(root: Root, version: str, capsys: pytest.CaptureFixture[str]) -> Any:
     assert run(root, made(root, version)) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -62,7 +62,7 @@ def test_an_old_prediction_leads_to_release_commit_and_registry_of_its_own_model
     repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, (first, _) = repository
-    found = told(root, first, capsys)
+    found = lineage_of(root, first, capsys)
     assert (found["onnx_md5"], found["commit"]["subject"]) == (first, "Model 1")
     assert (found["metrics"]["accuracy"], found["validation"]) == (0.1, {"success": True, "rows": 1})
     assert (found["params"], found["data_md5"]) == ({"n_estimators": 10}, "d" * 32)
@@ -78,7 +78,7 @@ def test_every_release_of_the_model_is_listed_and_the_one_at_that_time_describes
     root, (first, _) = repository
     root.write(onnx_bytes(1), metrics_json(accuracy=0.3), verdict="rollback")
     root.write(onnx_bytes(1), metrics_json(accuracy=0.4), at=datetime(2100, 1, 1, tzinfo=UTC))
-    found = told(root, first, capsys)
+    found = lineage_of(root, first, capsys)
     assert [each["verdict"] for each in found["releases"]] == ["accepted", "rollback", "accepted"]
     assert (found["metrics"]["accuracy"], found["commit"]) == (0.3, None)
 
@@ -88,18 +88,20 @@ def test_files_that_differed_from_the_commit_have_no_validation_of_it(
 ) -> None:
     root, _ = repository
     version = root.write(onnx_bytes(3), revision=git(root.folder, "rev-parse", "HEAD"), dirty=True)
-    found = told(root, version, capsys)
+    found = lineage_of(root, version, capsys)
     assert (found["commit"]["subject"], found["validation"]) == ("Model 2", None)
 
 
-def test_without_the_clone_the_commit_is_told_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_clone_only_the_id_of_the_commit_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = Root(tmp_path)
     version = root.write(onnx_bytes(), revision="a" * 40)
-    assert told(root, version, capsys)["commit"] == {"id": "a" * 40}
+    assert lineage_of(root, version, capsys)["commit"] == {"id": "a" * 40}
 
 
 @pytest.mark.parametrize("version", [None, "0" * 32])
-def test_what_cannot_be_told_is_said_in_one_line(
+def test_an_id_that_leads_nowhere_gives_one_line(
     repository: tuple[Root, list[str]], version: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, _ = repository
