@@ -1,14 +1,14 @@
 """Turn one text cell into a value, by the rules that the training table was read by.
 
-The pipeline's table reader and the service's CSV and JSON readers call the same functions,
-so a cell means the same on both sides. The rules travel in the contract as `Reading`.
+The pipeline's table reader and the service's CSV and JSON readers call these functions, so a
+cell means the same on both sides. The rules travel in the contract as `Reading`.
 """
 
 import contextlib
 import re
 from collections.abc import Callable, Container, Sequence
-from datetime import MINYEAR, datetime, timedelta
-from functools import lru_cache
+from datetime import MINYEAR, UTC, datetime, timedelta
+from functools import lru_cache, partial
 from math import nan
 from typing import Final, Literal
 
@@ -34,7 +34,7 @@ _ZONES: Final = (
     "Z:0 UTC:0 UT:0 GMT:0 WET:0 CET:1 WEST:1 CEST:2 EET:2 EEST:3 MSK:3 JST:9 "
     "EST:-5 EDT:-4 CST:-6 CDT:-5 MST:-7 MDT:-6 PST:-8 PDT:-7"
 )
-_HOURS_AHEAD: Final = {name: int(hours) for name, hours in (zone.split(":") for zone in _ZONES.split())}
+_OFFSETS: Final = {name: f"{int(hours):+03}00" for name, hours in (zone.split(":") for zone in _ZONES.split())}
 """Zone names, without regard to the season; names that two zones share (IST, BST) are left out."""
 
 _MONTH: Final = (
@@ -54,20 +54,8 @@ _TIME: Final = (
     r"(?:(?:t|,?\s+)(?P<H>\d{1,2})(?::?(?P<M>\d{2})(?::?(?P<S>\d{2})(?:[.,](?P<f>\d+))?)?)?"
     rf"(?:\s*(?P<p>[ap])\.?m\.?)?(?:\s*{_ZONE})?)?"
 )
-_DIRECTIVES: Final = {
-    **{letter: rf"(?P<{letter}>\d{{1,2}})" for letter in "dmyHMS"},
-    **dict.fromkeys("bB", _MONTH),
-    **dict.fromkeys("aA", r"[a-z]{3,9}"),
-    **dict.fromkeys("zZ", _ZONE),
-    "Y": r"(?P<Y>\d{4})",
-    "I": r"(?P<H>\d{1,2})",
-    "f": r"(?P<f>\d+)",
-    "p": r"(?P<p>[ap])\.?m\.?",
-    "%": "%",
-}
-_ISO_LENGTHS: Final = (10, 19)
-"""Of the forms that Python reads many times as fast as a pattern: ``2020-02-29`` and ``2020-02-29T23:59:59``."""
-_BEFORE_TIME: Final = ("", "T", " ")
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d)?", re.ASCII)
+"""The forms that Python reads many times as fast as a pattern."""
 _LEAP_YEAR: Final = 2000
 _PIVOT: Final = 69
 """Years of two digits from here on are 19xx, below 20xx, as in POSIX and Python's strptime."""
@@ -104,21 +92,17 @@ def parser(
     The function raises ValueError, with what was expected, for a cell of another kind.
     """
     missing = reading.missing_texts(column)
-    form = reading.dates.get(column, "Ymd")
+    parsers: dict[str, Callable[[str], Value]] = {
+        "number": partial(parse_number, decimal=reading.decimal, thousands=reading.thousands),
+        "boolean": parse_boolean,
+        "date": partial(parse_date, form=reading.dates.get(column, "Ymd")),
+        "category": str,
+    }
+    parse_known = parsers[kind]
 
     def parse(text: str) -> Value:
         text = text.strip()
-        if text in missing:
-            return None
-        match kind:
-            case "number":
-                return parse_number(text, reading.decimal, reading.thousands)
-            case "boolean":
-                return parse_boolean(text)
-            case "date":
-                return parse_date(text, form)
-            case "category":
-                return text
+        return None if text in missing else parse_known(text)
 
     return parse
 
@@ -126,7 +110,7 @@ def parser(
 def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> float:
     """Return the number in decimal notation, such as ``-1.5``, ``.5``, ``2e3`` or, with marks, ``1 234,5``.
 
-    Raises ValueError for anything else, and for a number that float32 cannot hold.
+    Raises ValueError for anything else, also for a number that float32 cannot hold.
     """
     plain = plain_marks(text.strip())
     if not _number(decimal, thousands).fullmatch(plain):
@@ -145,9 +129,7 @@ def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decima
     None if a cell has anything but digits, a sign, the decimal mark, an exponent and spaces around
     them, or is no number; then they must be looked at one by one.
     """
-    known = [text for text in texts if text not in missing]
-    joined = "".join(known)
-    if not _PLAIN[decimal].fullmatch(joined):
+    if not _PLAIN[decimal].fullmatch("".join(text for text in texts if text not in missing)):
         return None
     if decimal != ".":
         texts = [text.replace(decimal, ".") for text in texts]
@@ -175,7 +157,7 @@ def parse_date(text: str, form: str = "Ymd") -> datetime:
     `form` is the order of the parts, one letter each: ``d`` day, ``m`` month (number or English
     name), ``Y`` year of four digits, ``y`` year of two, as in ``Ymd`` (which takes ISO 8601),
     ``dmY`` or ``mdy``; any of ``-/.,`` or blanks separate them, and a time with a zone may follow.
-    Or it is a format of strptime, such as ``%d/%m/%y %H:%M``. A missing day is the first, a
+    Or it is a format of `strptime`, such as ``%d/%m/%y %H:%M``. A missing day is the first, a
     missing year 2000; digits beyond the microsecond are dropped; 24:00 is the next midnight.
 
     Raises ValueError for text of another form and for what is no date of the calendar.
@@ -185,28 +167,24 @@ def parse_date(text: str, form: str = "Ymd") -> datetime:
 
 def parse_moment(text: str, form: str) -> tuple[datetime, bool]:
     """Return the moment as `parse_date` does, and whether the text names a time zone."""
-    if form == "Ymd" and len(text) in _ISO_LENGTHS and text[4] == text[7] == "-" and text[10:11] in _BEFORE_TIME:
-        with contextlib.suppress(ValueError):
-            moment = datetime.fromisoformat(text)
-            if moment.tzinfo is None:
-                return moment, False
-    for pattern in _date_patterns(form):
-        found = pattern.fullmatch(text.strip())
-        if found:
-            parts = found.groupdict()
-            return _moment(parts), bool(parts.get("z"))
-    raise ValueError(f"expected a date in the form {form}")
+    if form == "Ymd" and _ISO.fullmatch(text):
+        with contextlib.suppress(ValueError):  # 24:00:00 is read below
+            return datetime.fromisoformat(text), False
+    try:
+        return _parse_format(text.strip(), form) if "%" in form else _parse_order(text.strip(), form)
+    except OverflowError:
+        raise ValueError(f"expected a date of the years {MINYEAR} to 9999") from None
 
 
 def check_form(form: str) -> None:
     """Raise ValueError unless `form` is one that `parse_date` knows."""
     if "%" in form:
-        unknown = [letter for letter in re.findall(r"%(.?)", form) if letter not in _DIRECTIVES]
-        letters = re.findall(r"%([a-zA-Z])", form)
-        if unknown or len(set(letters)) < len(letters):
-            raise ValueError("expected each of %Y %y %m %b %d %H %I %M %S %f %p %z at most once, and no other")
-    elif not (re.fullmatch("[dmYy]{2,3}", form) and "m" in form and len(set(form.lower())) == len(form)):
-        raise ValueError("expected an order such as Ymd, dmY, mdy or mY, or a format such as %d/%m/%Y %H:%M")
+        with contextlib.suppress(ValueError, re.error):
+            parse_moment(datetime.now(UTC).strftime(form), form)
+            return
+    elif re.fullmatch("[dmYy]{2,3}", form) and "m" in form and len(set(form.lower())) == len(form):
+        return
+    raise ValueError("expected an order such as Ymd, dmY, mdY or mY, or a format such as %d/%m/%Y %H:%M")
 
 
 def plain_marks(text: str) -> str:
@@ -214,76 +192,60 @@ def plain_marks(text: str) -> str:
     return text if text.isascii() else _SPACES.sub(" ", text).replace("’", "'")
 
 
-def number_pattern(decimal: Decimal, thousands: str) -> str:
-    """Return the regular expression, for Python and RE2, of a number with these marks.
-
-    It is for the text that `plain_marks` returns.
-    """
-    groups = "".join(f"|[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in thousands if mark != decimal)
-    return f"[+-]?(?:(?:[0-9]+{groups})(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+)(?:[eE][+-]?[0-9]+)?"
-
-
 @lru_cache(64)
 def _number(decimal: Decimal, thousands: str) -> re.Pattern[str]:
-    return re.compile(number_pattern(decimal, thousands))
+    groups = "".join(f"|[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+" for mark in thousands if mark != decimal)
+    return re.compile(f"[+-]?(?:(?:[0-9]+{groups})(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @lru_cache(64)
 def _date_patterns(form: str) -> tuple[re.Pattern[str], ...]:
-    if "%" in form:
-        pieces = re.split(r"%(.)", re.sub(r"\s+", " ", form))
-        regex = "".join(
-            _DIRECTIVES[piece] if place % 2 else re.escape(piece).replace(r"\ ", r"\s+")
-            for place, piece in enumerate(pieces)
-        )
-        return (re.compile(regex, re.ASCII | re.IGNORECASE),)
-    date = _BETWEEN.join(_PARTS[letter] for letter in form)
-    patterns = [_WEEKDAY + date + _TIME]
+    patterns = [_WEEKDAY + _BETWEEN.join(_PARTS[letter] for letter in form) + _TIME]
     if form == "Ymd":
         patterns += [r"(?P<Y>\d{4})(?P<m>\d{2})(?P<d>\d{2})" + _TIME, r"(?P<Y>\d{4})-(?P<m>\d{2})"]
     return tuple(re.compile(pattern, re.ASCII | re.IGNORECASE) for pattern in patterns)
 
 
-def _moment(parts: dict[str, str | None]) -> datetime:
-    year, month, day = _year(parts), _month(parts), int(parts.get("d") or 1)
-    if not parts.get("H"):
-        return datetime(year, month, day)  # noqa: DTZ001
-    hour, minute, second = int(parts["H"] or 0), int(parts.get("M") or 0), int(parts.get("S") or 0)
-    if parts.get("p"):
+def _parse_format(text: str, form: str) -> tuple[datetime, bool]:
+    if "%Z" in form:  # of whose names strptime knows UTC alone
+        form = form.replace("%Z", "%z")
+        text = re.sub("[A-Z]+", lambda name: _OFFSETS.get(name[0], name[0]), text)
+    if "%Y" not in form and "%y" not in form:
+        text, form = f"{text} {_LEAP_YEAR}", f"{form} %Y"
+    moment = datetime.strptime(text, form)  # noqa: DTZ007  # a format may have a zone or none
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, bool(moment.tzinfo)
+
+
+def _parse_order(text: str, form: str) -> tuple[datetime, bool]:
+    found = next(filter(None, (pattern.fullmatch(text) for pattern in _date_patterns(form))), None)
+    if not found:
+        raise ValueError(f"expected a date in the form {form}")
+    parts = found.groupdict()
+    name, year = parts.get("b"), int(parts.get("Y") or parts.get("y") or _LEAP_YEAR)
+    if parts.get("y"):
+        year += 1900 if year >= _PIVOT else 2000
+    month = _MONTHS.index(name[:3].lower()) // 3 + 1 if name else int(parts.get("m") or 1)
+    date = datetime(year, month, int(parts.get("d") or 1))  # noqa: DTZ001
+    return (date + _time(parts), bool(parts["z"])) if parts.get("H") else (date, False)
+
+
+def _time(parts: dict[str, str | None]) -> timedelta:
+    """Return the time since midnight, of UTC if there is a zone."""
+    hour, minute, second = (int(parts[part] or 0) for part in "HMS")
+    if parts["p"]:
         if not 1 <= hour <= 12:  # noqa: PLR2004  # of a clock
             raise ValueError("expected an hour from 1 to 12 before AM or PM")
-        hour = hour % 12 + (12 if str(parts["p"]).lower() == "p" else 0)
-    midnight = (hour, minute, second) == (24, 0, 0)
-    microsecond = int(parts["f"][:6].ljust(6, "0")) if parts.get("f") else 0  # type: ignore[index]
-    moment = datetime(year, month, day, 0 if midnight else hour, minute, second, microsecond)  # noqa: DTZ001
-    try:
-        return moment + timedelta(days=midnight) - _offset(parts["z"]) if midnight or parts.get("z") else moment
-    except OverflowError:
-        raise ValueError(f"expected a date of the years {MINYEAR} to 9999") from None
+        hour = hour % 12 + 12 * (parts["p"] in "pP")
+    if (hour, minute, second) > (24, 0, 0) or minute > 59 or second > 59:  # noqa: PLR2004
+        raise ValueError("expected a time from 0:00 to 24:00")
+    microseconds = int((parts["f"] or "0")[:6].ljust(6, "0"))
+    time = timedelta(0, second, microseconds, 0, minute, hour)
+    return time - _offset(parts["z"]) if parts["z"] else time
 
 
-def _year(parts: dict[str, str | None]) -> int:
-    if parts.get("y"):
-        year = int(parts["y"] or 0)
-        return year + (1900 if year >= _PIVOT else 2000)
-    return int(parts.get("Y") or _LEAP_YEAR)
-
-
-def _month(parts: dict[str, str | None]) -> int:
-    name = parts.get("b")
-    return _MONTHS.index(name[:3].lower()) // 3 + 1 if name else int(parts.get("m") or 1)
-
-
-def _offset(zone: str | None) -> timedelta:
-    if not zone:
-        return timedelta()
-    name, sign, digits = re.fullmatch(r"([A-Z]*)([+-]?)([\d:]*)", zone.upper()).groups()  # type: ignore[union-attr]
-    if not sign:
-        if name not in _HOURS_AHEAD:
-            raise ValueError(f"expected a time zone such as Z, CET or +01:00, got {zone}")
-        return timedelta(hours=_HOURS_AHEAD[name])
-    digits = digits.replace(":", "")
-    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+def _offset(zone: str) -> timedelta:
+    digits = re.sub("[^0-9+-]", "", _OFFSETS.get(zone.upper(), zone))
+    ahead = timedelta(hours=int(digits[1:3] or 24), minutes=int(digits[3:] or 0))
     if ahead >= timedelta(days=1):
-        raise ValueError(f"expected a time zone of less than a day, got {zone}")
-    return -ahead if sign == "-" else ahead
+        raise ValueError(f"expected a time zone such as Z, CET or +01:00, got {zone}")
+    return -ahead if digits[0] == "-" else ahead
