@@ -27,10 +27,10 @@ Floats = npt.NDArray[np.floating[Any]]
 def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
     """Return a value for each feature that is typical of training rows alike in the values before.
 
-    First comes the most frequent category, then the most frequent one of the rows that have it, and
-    so on; then the median number of these rows, then of the half of them that are nearest to it. So
-    the values fit together, as medians of whole columns need not. At least `FEWEST` rows have each
-    value, or it lies between two. If fewer equal the whole result, another quantile is tried.
+    First come the most frequent categories, each of the rows that have those before; then the median
+    number of these rows, then of the half of them that are nearest to it. So the values fit together,
+    as medians of whole columns need not. At least `FEWEST` rows have each value, or it lies between
+    two. If fewer equal the whole result, another quantile is tried.
     """
     ordered = sorted(features, key=lambda each: _ORDER[each.type])
     columns = {feature.name: _as_floats(rows[feature.name], feature) for feature in ordered}
@@ -62,18 +62,13 @@ def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float
         is_named = isinstance(feature, CategoryFeature | BooleanFeature)
         about = column[known] if len(known) else column[~np.isnan(column)]
         values[feature.name] = value = _mode(about) if is_named else _quantile(about, share, column)
-        nearest = known[_nearest(np.subtract(column[known], value, dtype=np.float64), is_named=is_named)]
+        away = np.abs(np.subtract(column[known], value, dtype=np.float64))
+        nearest = known[away == 0]
+        if not is_named and len(nearest) < _MANY * len(known):
+            nearest = known[np.argsort(away, kind="stable")[: len(known) // 2]]
         if len(nearest) >= FEWEST:
             alike = np.sort(nearest)
     return values
-
-
-def _nearest(differences: Floats, *, is_named: bool) -> npt.NDArray[np.intp]:
-    """Return the places of the rows that have the value itself or, where few have a number, of the nearer half."""
-    equal = np.flatnonzero(differences == 0)
-    if is_named or len(equal) >= _MANY * len(differences):
-        return equal
-    return np.argsort(np.abs(differences), kind="stable")[: len(differences) // 2]
 
 
 def _mode(known: Floats) -> Any:

@@ -55,7 +55,7 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
 
 
 def in_words(about: RareClasses) -> str:
-    """Say what was done with which classes."""
+    """Return a sentence about what was done with which classes."""
     rows = about.joined or about.left_out
     done = f"joined into the class {about.into!r}" if about.joined else "left out"
     done += " instead of joined, as all are test rows" if about.setting == "join" and not about.joined else ""

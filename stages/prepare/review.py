@@ -1,6 +1,7 @@
 """What a person should look at before trusting the figures, in sentences for the output, schema and card."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,12 @@ from stages.prepare.rare import alike
 from stages.schema import Split
 
 _SHIFTED = 0.05
-"""A feature is told if at least this share of its test values is beyond what training knew."""
+"""A feature is reported if at least this share of its test values is beyond what training knew."""
 _FEWEST_BEYOND = 5
 _FEW_DIFFERENT = 0.5
-"""Told if the features of fewer than this share of the rows are different."""
+"""Reported if the features of fewer than this share of the rows are different."""
 _FAR = 0.25
-"""The share of test rows is told if it differs from the one asked for by more than this part of it."""
+"""The share of test rows is reported if it differs from the one asked for by more than this part of it."""
 _MOST = 15
 _LONGEST = 60
 
@@ -29,19 +30,20 @@ def review(
     `labels` are the classes as the table has them, None for a regression; `train` and `test` are the
     prepared rows.
     """
-    spellings = () if labels is None else _spellings(labels)
     return (
-        *spellings,
+        *(() if labels is None else _spellings(labels)),
         *_share(split),
         *_duplicates(train, test, contract, split),
-        *_listed(list(_giveaways(train, contract)), "features that give the target away"),
-        *_listed(list(_beyond(test, contract)), "features with test values beyond what training knew"),
+        *_first(_giveaways(train, contract), "features that give the target away"),
+        *_first(_beyond(test, contract), "features with test values beyond what training knew"),
     )
 
 
-def _listed(sentences: list[str], what: str) -> list[str]:
-    more = len(sentences) - _MOST
-    return [*sentences[:_MOST], *([f"{more:,} more {what}"] if more > 0 else [])]
+def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
+    yield from islice(sentences, _MOST)
+    more = sum(1 for _ in sentences)
+    if more:
+        yield f"{more:,} more {what}"
 
 
 def _spellings(labels: pd.Series) -> Iterator[str]:
@@ -65,15 +67,15 @@ def _share(split: Split) -> Iterator[str]:
 def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split) -> Iterator[str]:
     names = [feature.name for feature in contract.features]
     ours, theirs = (row_hash.rows(part[names]) for part in (test, train))
-    different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
     same = np.isin(ours, theirs)
-    if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows and not same.any():
-        yield (
-            f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so the "
-            "test asks about rows unlike any in training; if equal rows are different things, name a column that "
-            "identifies them in split.key"
-        )
     if not same.any():
+        different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
+        if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
+            yield (
+                f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so "
+                "the test asks about rows unlike any in training; if equal rows are different things, name a column "
+                "that identifies them in split.key"
+            )
         return
     targets = (row_hash.cells(part[contract.target]) for part in (test, train))
     whole = np.isin(ours + next(targets), theirs + next(targets))

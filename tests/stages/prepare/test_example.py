@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from service.contract import CategoryFeature, Feature
+from service.contract import Feature
 from stages.prepare.columns import Roles, find_features
 from stages.prepare.example import FEWEST, build_example
 
@@ -93,10 +93,3 @@ def test_columns_that_are_hardly_ever_known_have_a_value(value: str | None) -> N
     example = build_example(rows, features_of(rows))
 
     assert example == {"a": 3.5, "b": "y" if value is None else "x"}
-
-
-def test_a_category_that_is_kept_out_of_a_contract_is_not_shown() -> None:
-    rows = pd.DataFrame({"a": ["rare"] * 5 + ["kept"] * 3})
-    feature = CategoryFeature(name="a", nullable=False, categories=("kept",), bin_shares=(1.0, 0.0))
-
-    assert build_example(rows, [feature]) == {"a": "kept"}

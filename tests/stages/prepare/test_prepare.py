@@ -1,6 +1,5 @@
 """From a table to rows that train, rows that test, and a schema that tells what was decided."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,22 +10,12 @@ import pytest
 from stages.errors import UserError
 from stages.params import Params
 from stages.prepare import __main__ as prepare
-from stages.schema import Schema
 
 Make = Callable[..., Params]
 
 
 def by_time(column: str) -> dict[str, Any]:
     return {"method": "time", "test_size": 0.25, "time_column": column, "group_column": None}
-
-
-def test_columns_that_say_nothing_are_left_out_with_the_reason(table: pd.DataFrame, params: Make) -> None:
-    _, _, schema = prepare.prepare(table, params())
-
-    assert {each.name: each.reason for each in schema.left_out} == {
-        "row": "identifier: a running number",
-        "constant": "constant: 1",
-    }
 
 
 def test_rows_without_a_target_are_dropped_and_counted(table: pd.DataFrame, params: Make) -> None:
@@ -63,30 +52,10 @@ def test_test_rows_keep_the_columns_that_are_left_out(table: pd.DataFrame, param
     assert set(table["row"]) == {*train["row"], *test["row"]}
 
 
-def test_the_schema_reads_back_from_its_file(table: pd.DataFrame, params: Make) -> None:
-    _, _, schema = prepare.prepare(table, params())
-
-    assert Schema.model_validate_json(json.dumps(schema.model_dump(mode="json"), allow_nan=False)) == schema
-
-
-def test_the_order_in_the_table_is_the_order_of_the_features(table: pd.DataFrame, params: Make) -> None:
-    _, _, schema = prepare.prepare(table, params())
-
-    assert [feature.name for feature in schema.contract.features] == ["a b", "1.x", "class", "flag", "when", "le"]
-
-
 def test_a_split_by_time_says_from_when_to_when(table: pd.DataFrame, params: Make) -> None:
     _, _, schema = prepare.prepare(table.dropna(subset=["when"]), params(split=by_time("when")))
 
     assert str(schema.split.train_to) < str(schema.split.test_from)
-
-
-def test_a_column_of_another_split_is_a_feature(table: pd.DataFrame, params: Make) -> None:
-    split = {"method": "random", "test_size": 0.3, "time_column": "le", "group_column": "class"}
-
-    _, _, schema = prepare.prepare(table, params(split=split))
-
-    assert {"le", "class"} <= {feature.name for feature in schema.contract.features}
 
 
 def test_a_class_without_training_rows_follows_rare_classes(table: pd.DataFrame, params: Make) -> None:

@@ -49,12 +49,6 @@ def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) 
     assert (settled.about.joined, settled.about.into) == (3, expected)
 
 
-def test_numbers_become_text_beside_a_joined_class() -> None:
-    numbers = TARGET.map({"a": 0, "b": 1, "c": 2, "d": 3, "e": 4})
-
-    assert set(rare.settle(numbers, TEST, data("join")).target) == {"0", "1", "4", "other"}
-
-
 @pytest.mark.parametrize("setting", ["drop", "join"])
 def test_every_class_that_is_left_has_a_training_row(setting: str) -> None:
     for seed in range(50):
@@ -62,9 +56,3 @@ def test_every_class_that_is_left_has_a_training_row(setting: str) -> None:
         settled = rare.settle(TARGET, test, data(setting))
 
         assert set(settled.target[settled.kept]) == set(settled.target[settled.kept & ~test])
-
-
-def test_a_class_all_of_whose_rows_test_is_rare() -> None:
-    settled = rare.settle(TARGET, TARGET.isin(["a", "c"]).to_numpy(), data("drop"))
-
-    assert set(settled.target[settled.kept]) == {"b", "e"}

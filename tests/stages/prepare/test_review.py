@@ -101,10 +101,6 @@ def test_a_table_of_few_different_rows_is_told(params: Make) -> None:
     assert not any("stay together" in each for each in schema.findings)
 
 
-def test_rows_that_are_all_different_are_no_duplicates(params: Make) -> None:
-    assert "features of a training row" not in findings(params, NOISE, CLASSES)
-
-
 def test_classes_that_differ_by_case_or_blanks_are_told(params: Make) -> None:
     y = RNG.choice(["Yes", "yes", "YES", "no", "no  way", "No way"], 600)
 

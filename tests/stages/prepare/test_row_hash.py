@@ -51,12 +51,6 @@ def test_a_column_without_values_and_the_order_of_columns_change_nothing() -> No
     np.testing.assert_array_equal(row_hash.rows(moved), row_hash.rows(TABLE))
 
 
-def test_an_integer_column_that_gets_missing_values_keeps_the_hashes_of_its_earlier_rows() -> None:
-    grown = pd.concat([TABLE, TABLE.assign(whole=np.nan)], ignore_index=True)
-
-    np.testing.assert_array_equal(row_hash.rows(grown)[:3], row_hash.rows(TABLE))
-
-
 @pytest.mark.parametrize("name", TABLE.columns)
 def test_every_column_counts(name: str) -> None:
     others = TABLE.assign(**{name: TABLE[name].iloc[[1, 0, 1]].to_numpy()})
