@@ -1,5 +1,6 @@
-"""A project of its own for a test: this working tree in a new Git repository, with a small table."""
+"""Projects for tests: this working tree in a new Git repository, with a small table."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ _YAML = YAML()  # keeps the comments
 
 @dataclass(frozen=True)
 class Project:
-    """A folder under Git and DVC, and the environment that its commands run in: an empty home, no settings."""
+    """A folder under Git and DVC, and the environment of its commands: an empty home, no settings."""
 
     path: Path
     environment: dict[str, str]
@@ -38,7 +39,7 @@ class Project:
         )
 
     def ok(self, *args: str, timeout: float = 300, **environment: str) -> str:
-        """Run a command that has to succeed; give its standard output."""
+        """Run a command that has to succeed; return its standard output."""
         done = self.run(*args, timeout=timeout, **environment)
         assert done.returncode == 0, f"{' '.join(args)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -62,7 +63,7 @@ class Project:
 
 
 def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
-    """Give numbers `a` and `b`, a category `c`, some missing, and the target `y`: no or yes, told by `a` and `c`."""
+    """Return numbers `a` and `b`, a category `c`, some missing, and the target `y`: no or yes, told by `a` and `c`."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {"a": rng.normal(size=rows).round(4), "b": rng.normal(size=rows).round(4), "c": rng.choice([*"xyz"], rows)}
@@ -73,28 +74,55 @@ def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
     return table
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..., Project]:
-    """Give a function that makes a project with 300 rows and 5 trees; `params` are changed as by `Project.set`.
+def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **params: Any) -> Project:
+    """Make a project of `root` with 300 rows and 5 trees; `params` are changed as by `Project.set`.
 
     Without a ``dvc.lock``: nothing has run there yet. Everything is committed.
     """
+    made = Project(base / "clone", _environment(base / "home"))
+    _copy(root, made.path)
+    (small_table() if table is None else table).to_csv(made.path / TABLE, index=False)
+    data = {"path": TABLE, "target": "y", "positive": None}
+    split = {"method": "random", "time_column": None}
+    made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None})
+    made.set(register={"name": "flights"})
+    made.set(**params)
+    made.ok("git", "init", "--quiet", "--initial-branch=main")
+    made.commit("Start")
+    return made
 
-    def make(table: pd.DataFrame | None = None, **params: Any) -> Project:
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..., Project]:
+    """Give a function that makes a project, as `make_project`."""
+    return lambda table=None, **params: make_project(tmp_path_factory.mktemp("project"), root, table, **params)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[[], Project]:
+    """Give a function that copies a project with two commits of results: 5 trees, then 9.
+
+    Each is registered, nothing is released. All test processes share one run of the pipeline.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "done").exists():
+            made = make_project(shared, root, data={"strict": ["a", "c"]}, register={"tolerance": 1.0})
+            for trees in (5, 9):
+                made.set(n_estimators=trees)
+                made.ok("dvc", "repro")
+                made.commit(f"{trees} trees")
+            (shared / "done").touch()
+
+    def copy() -> Project:
         base = tmp_path_factory.mktemp("project")
-        made = Project(base / "clone", _environment(base / "home"))
-        _copy(root, made.path)
-        (small_table() if table is None else table).to_csv(made.path / TABLE, index=False)
-        data = {"path": TABLE, "target": "y", "positive": None}
-        split = {"method": "random", "time_column": None}
-        made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None})
-        made.set(register={"name": "flights"})
-        made.set(**params)
-        made.ok("git", "init", "--quiet", "--initial-branch=main")
-        made.commit("Start")
-        return made
+        shutil.copytree(shared / "clone", base / "clone", symlinks=True)
+        return Project(base / "clone", _environment(base / "home"))
 
-    return make
+    return copy
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -104,7 +132,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _copy(root: Path, to: Path) -> None:
-    """Copy what Git knows or would take, as it stands in the working tree."""
+    """Copy what Git tracks or would track, as it is in the working tree."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, names):

@@ -78,14 +78,9 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(project: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    made = project(data={"strict": ["a", "c"]}, register={"tolerance": 1.0})
-    revisions = []
-    for trees in (5, 9):
-        made.set(n_estimators=trees)
-        made.ok("dvc", "repro")
-        made.commit(f"{trees} trees")
-        revisions.append(made.ok("git", "rev-parse", "HEAD").strip())
+def served(trained: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = trained()
+    revisions = made.ok("git", "log", "--format=%H", "--reverse").split()[1:]
     made.ok("python", "-m", "stages.commands.promote")
     # The service's log grows there while DVC and Git stash what is not ignored.
     (made.path / ".git/info/exclude").write_text("/log-*\n", encoding="utf-8")
@@ -109,31 +104,19 @@ ROW = {"a": 0.5, "b": 0.5, "c": "x"}
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "got"), [({"a": 99.0}, "a", "99.0"), ({"c": "w"}, "c", '"w"')], ids=["range", "category"]
-)
-def test_what_the_parameter_strict_forbids_is_refused_as_json(
-    served: Served, change: dict[str, Any], field: str, got: str
-) -> None:
-    answer = post(served, json.dumps({"instances": [ROW, ROW | change]}), "application/json")
-
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    (error,) = answer.json()["errors"]
-    assert (error["instance"], error["field"], error["got"]) == (1, field, got)
-    assert error["expected"]
-
-
-@pytest.mark.parametrize(
     ("kind", "content"),
     [
+        ("application/json", json.dumps({"instances": [ROW, ROW | {"a": 99.0, "c": "w"}]})),
         ("text/csv", "a,b,c\n0.5,0.5,x\n99.0,0.5,w\n"),
         ("application/x-ndjson", f"{json.dumps(ROW)}\n{json.dumps(ROW | {'a': 99.0, 'c': 'w'})}\n"),
     ],
 )
-def test_what_the_parameter_strict_forbids_is_refused_in_a_table(served: Served, kind: str, content: str) -> None:
+def test_what_the_parameter_strict_forbids_is_refused(served: Served, kind: str, content: str) -> None:
     answer = post(served, content, kind)
 
-    assert answer.status_code == 422
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [(error["instance"], error["field"]) for error in answer.json()["errors"]] == [(1, "a"), (1, "c")]
+    assert all(error["got"] in ("99.0", '"w"') and error["expected"] for error in answer.json()["errors"])
 
 
 def test_what_the_parameter_strict_forbids_is_refused_in_tensors(served: Served) -> None:
@@ -156,10 +139,9 @@ def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(serv
 @pytest.mark.parametrize(
     ("status", "command"),
     [
-        (0, "dvc exp run --temp -n lucky -S n_estimators=7"),
-        (0, "dvc exp run -n refused -S model=dummy"),
+        (0, "dvc exp run --temp -n lucky -S n_estimators=7 register"),
+        (0, "dvc exp run -n refused -S model=dummy register"),
         (255, "dvc exp run -S n_estimators=0"),
-        (1, "python -m stages.commands.sweep n_estimators=0"),
         (0, "dvc exp apply lucky"),
         (0, "git checkout --quiet --force HEAD~1"),
         (0, "dvc checkout --force"),

@@ -1,4 +1,4 @@
-"""Models shared through a real S3 server: what is pushed comes back byte for byte, what keeps it from it is told."""
+"""Outputs shared through a real S3 server: what is pushed comes back byte for byte, and an error is one line."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from tests.e2e.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
 KEY, SECRET, BUCKET = "someone", "a-secret-of-this-test", "models"
-# Each by name: a gRPC port that is not said is the other one plus 10,000, which may be no port at all.
+# Each by name: the default of a gRPC port is the other port plus 10,000, which may be no valid port.
 PORTS = tuple(f"-{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
 
 
@@ -83,32 +83,45 @@ def make_bucket(variables: dict[str, str], process: subprocess.Popen[bytes], log
         try:
             client.create_bucket(Bucket=BUCKET)
         except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ClientError):
-            said = log.read_text(encoding="utf-8")[-2000:]
-            assert process.poll() is None, said
-            assert time.monotonic() < deadline, said
+            printed = log.read_text(encoding="utf-8")[-2000:]
+            assert process.poll() is None, printed
+            assert time.monotonic() < deadline, printed
             time.sleep(0.2)
         else:
             client.close()
             return
 
 
+STAGE = "  {name}: {{cmd: '{command}', deps: [{dep}], outs: [{out}]}}\n"
+
+
 @pytest.fixture(scope="module")
-def trained(project: Callable[..., Project], server: Server) -> Project:
-    """Give a project with two commits: a model of 5 trees, pushed by its name alone, then one of 6."""
+def shared(project: Callable[..., Project], server: Server) -> Project:
+    """Give a project of two commits, whose stages write a line into the models' files; the first model is pushed."""
     made = project()
+    stages = STAGE.format(
+        name="train", command="cp params.yaml models/model.joblib", dep="params.yaml", out=files.MODEL
+    )
+    stages += STAGE.format(name="export", command=f"sort {files.MODEL} > {files.ONNX}", dep=files.MODEL, out=files.ONNX)
+    (made.path / "dvc.yaml").write_text(f"stages:\n{stages}", encoding="utf-8")
     made.ok("dvc", "remote", "modify", "storage", "url", f"s3://{BUCKET}/dvc")
-    made.ok("dvc", "repro", "evaluate")
-    made.commit("Five trees")
-    assert "1 file pushed" in on(made, server.variables).ok("dvc", "push", str(files.MODEL))
-    made.set(n_estimators=6)
-    made.ok("dvc", "repro", "evaluate")
-    made.commit("Six trees")
+    for trees in (5, 6):
+        made.set(n_estimators=trees)
+        made.ok("dvc", "repro")
+        made.commit(f"{trees} trees")
+        if trees == 5:
+            assert "1 file pushed" in on(made, server.variables).ok("dvc", "push", str(files.MODEL))
+    shutil.copytree(made.path / ".dvc/cache", made.path / ".dvc/kept")
     return made
 
 
 def on(made: Project, variables: dict[str, str]) -> Project:
     """Give the project with these variables in its environment."""
     return Project(made.path, made.environment | variables)
+
+
+def remote(made: Project, *command: str) -> subprocess.CompletedProcess[str]:
+    return made.run("python", "-m", "stages.commands.remote", *command, timeout=120)
 
 
 def locked_md5(made: Project, output: Path) -> str:
@@ -118,110 +131,81 @@ def locked_md5(made: Project, output: Path) -> str:
 
 
 def lose(made: Project) -> None:
-    """Lose the cache and the outputs, as a fresh clone has none."""
+    """Delete the outputs and the cache, as in a fresh clone."""
     shutil.rmtree(made.path / ".dvc/cache", ignore_errors=True)
-    for output in (files.MODEL, files.ONNX, files.TRAIN, files.TEST):
+    for output in (files.MODEL, files.ONNX):
         (made.path / output).unlink(missing_ok=True)
 
 
-def test_what_was_pushed_comes_back_with_the_md5_of_the_lock(trained: Project, server: Server) -> None:
-    (trained.path / ".env").write_text("".join(f"{k}={v}\n" for k, v in server.variables.items()), encoding="utf-8")
+def have(made: Project) -> None:
+    """Fill the cache with what the stages wrote."""
+    shutil.copytree(made.path / ".dvc/kept", made.path / ".dvc/cache", dirs_exist_ok=True)
+
+
+def test_what_was_pushed_comes_back_with_the_md5_of_the_lock(shared: Project, server: Server) -> None:
+    (shared.path / ".env").write_text("".join(f"{k}={v}\n" for k, v in server.variables.items()), encoding="utf-8")
     try:
-        pushed = trained.run("python", "-m", "stages.commands.remote", "push")
-        assert pushed.returncode == 0, pushed.stderr
-        lose(trained)
-        pulled = trained.run("python", "-m", "stages.commands.remote", "pull")
-        assert pulled.returncode == 0, pulled.stderr
+        pushed = remote(shared, "push")
+        lose(shared)
+        one = remote(shared, "pull", str(files.ONNX))
+        came = {path for path in (files.MODEL, files.ONNX) if (shared.path / path).exists()}
+        pulled = remote(shared, "pull")
     finally:
-        (trained.path / ".env").unlink()
-    for output in (files.MODEL, files.ONNX):
-        assert files.md5(trained.path / output) == locked_md5(trained, output)
+        (shared.path / ".env").unlink()
 
-
-def test_any_commit_s_model_is_restored(trained: Project, server: Server) -> None:
-    on(trained, server.variables).ok("dvc", "push")
-    lose(trained)
-    trained.ok("git", "checkout", "--quiet", "HEAD~1")
-    try:
-        on(trained, server.variables).ok("dvc", "pull", str(files.MODEL))
-        assert files.md5(trained.path / files.MODEL) == locked_md5(trained, files.MODEL)
-    finally:
-        trained.ok("git", "checkout", "--quiet", "main")
-    on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
-
-
-def test_one_output_is_pulled_by_its_name(trained: Project, server: Server) -> None:
-    on(trained, server.variables).ok("dvc", "push")
-    lose(trained)
-    on(trained, server.variables).ok("python", "-m", "stages.commands.remote", "pull", str(files.ONNX))
-    came = {path for path in (files.MODEL, files.ONNX) if (trained.path / path).exists()}
-    on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
-
+    assert [each.returncode for each in (pushed, one, pulled)] == [0, 0, 0], (pushed, one, pulled)
     assert came == {files.ONNX}
+    for output in (files.MODEL, files.ONNX):
+        assert files.md5(shared.path / output) == locked_md5(shared, output)
 
 
-def test_other_bytes_under_the_name_of_a_model_are_refused(trained: Project, server: Server) -> None:
+def test_any_commit_s_model_is_restored(shared: Project, server: Server) -> None:
+    lose(shared)
+    shared.ok("git", "checkout", "--quiet", "HEAD~1")
+    try:
+        on(shared, server.variables).ok("dvc", "pull", str(files.MODEL))
+        assert files.md5(shared.path / files.MODEL) == locked_md5(shared, files.MODEL)
+    finally:
+        shared.ok("git", "checkout", "--quiet", "main")
+
+
+def test_other_bytes_under_the_name_of_a_model_are_refused(shared: Project, server: Server) -> None:
     # Without `verify` DVC takes them, and calls the project up to date.
-    on(trained, server.variables).ok("dvc", "push")
-    md5 = locked_md5(trained, files.MODEL)
+    md5 = locked_md5(shared, files.MODEL)
     client, name = s3_client(server.variables), f"dvc/files/md5/{md5[:2]}/{md5[2:]}"
-    kept = (trained.path / files.MODEL).read_bytes()
+    kept = client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
     client.put_object(Bucket=BUCKET, Key=name, Body=b"another model")
-    lose(trained)
-    done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "pull")
-    taken = (trained.path / files.MODEL).exists()
+    lose(shared)
+    done = remote(on(shared, server.variables), "pull")
+    taken = (shared.path / files.MODEL).exists()
     client.put_object(Bucket=BUCKET, Key=name, Body=kept)
     client.close()
-    on(trained, server.variables).ok("dvc", "pull", "--allow-missing")
 
     assert done.returncode == 1
     assert f"lacks {files.MODEL} or holds other bytes" in done.stderr.splitlines()[-1]
     assert not taken
 
 
-BROKEN = {
-    "no credentials": ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials; set AWS_ACCESS_KEY_ID"),
-    "another key": ({"AWS_ACCESS_KEY_ID": "nobody"}, "the server doesn't know the access key"),
-    "another secret": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret doesn't belong to the access key"),
-    "a server that is down": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "http://127.0.0.1:9 doesn't answer"),
-}
+BROKEN = [
+    ("push", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
+    ("pull", {"AWS_ACCESS_KEY_ID": "nobody"}, "The access key ID you provided does not exist"),
+    ("push", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "The request signature we calculated does not match"),
+    ("push", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect to the endpoint URL"),
+    ("push", {"URL": "s3://elsewhere/dvc"}, "The specified bucket does not exist"),
+    ("pull", {"URL": f"s3://{BUCKET}/empty"}, "whoever has them must push"),
+]
 
 
-@pytest.mark.parametrize("command", ["push", "pull"])
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_keeps_it_from_moving_files_is_told_in_one_line(
-    trained: Project, server: Server, name: str, command: str
+@pytest.mark.parametrize(("command", "changed", "expected"), BROKEN, ids=[each[2] for each in BROKEN])
+def test_what_prevents_a_push_or_pull_is_reported_in_one_line(
+    shared: Project, server: Server, command: str, changed: dict[str, str], expected: str
 ) -> None:
-    changed, expected = BROKEN[name]
     variables = {key: value for key, value in (server.variables | changed).items() if value}
-
-    done = on(trained, variables).run("python", "-m", "stages.commands.remote", command, timeout=60)
+    (have if command == "push" else lose)(shared)
+    shared.ok("dvc", "remote", "modify", "--local", "storage", "url", variables.pop("URL", f"s3://{BUCKET}/dvc"))
+    done = remote(on(shared, variables), command)
+    (shared.path / ".dvc/config.local").unlink()
 
     assert done.returncode == 1
     assert expected in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_bucket_that_is_not_there_is_told(trained: Project, server: Server) -> None:
-    trained.ok("dvc", "remote", "modify", "--local", "storage", "url", "s3://elsewhere/dvc")
-    try:
-        done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "push")
-    finally:
-        trained.ok("dvc", "remote", "modify", "--local", "--unset", "storage", "url")
-
-    assert "there is no such bucket" in done.stderr
-
-
-def test_a_pull_from_a_remote_without_the_files_is_told(trained: Project, server: Server) -> None:
-    trained.ok("dvc", "remote", "modify", "--local", "storage", "url", f"s3://{BUCKET}/empty")
-    kept = trained.path / ".dvc/kept"
-    (trained.path / ".dvc/cache").rename(kept)
-    try:
-        done = on(trained, server.variables).run("python", "-m", "stages.commands.remote", "pull")
-    finally:
-        shutil.rmtree(trained.path / ".dvc/cache", ignore_errors=True)
-        kept.rename(trained.path / ".dvc/cache")
-        trained.ok("dvc", "remote", "modify", "--local", "--unset", "storage", "url")
-
-    assert done.returncode == 1
-    assert "whoever has them must push" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("remote: error: s3://")
