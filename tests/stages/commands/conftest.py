@@ -1,7 +1,8 @@
 """A workspace as the pipeline leaves it, with models whose scores are known in advance."""
 
+import copy
 import json
-from collections.abc import Callable
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ DEPS = {
 
 
 def contract(columns: int = COLUMNS, **changes: Any) -> Contract:
-    """Give a contract of numbers x0, x1, … between 0 and 1."""
+    """Return a contract of numbers x0, x1, … between 0 and 1."""
     features = tuple(number(f"x{column}") for column in range(columns))
     fields = {"task": "binary", "target": "y", "classes": ("no", "yes"), "positive": "yes", "features": features}
     return Contract(**fields | changes)
@@ -53,12 +54,12 @@ def number(name: str, **changes: Any) -> NumberFeature:
 
 
 def model(column: int, made: Contract, lean: float = 0.0) -> bytes:
-    """Give an ONNX file that ranks by one column alone; `lean` makes another file with the same ranking."""
+    """Return an ONNX file that ranks by one column alone; `lean` makes another file with the same ranking."""
     return with_contract(graph([stump(lean, column)], columns=len(made.columns)), made.model_dump_json())
 
 
 def rows() -> pd.DataFrame:
-    """Give test rows in which each column tells the target a little worse than the one before."""
+    """Return test rows in which each column tells the target a little worse than the one before."""
     y = np.arange(ROWS) % 2
     table = {f"x{column}": y.astype(np.float32) for column in range(COLUMNS)}
     for column in range(COLUMNS):
@@ -79,7 +80,7 @@ class Workspace:
         self.releases = self.root / release.DEFAULT_FOLDER
 
     def write(self, column: int, *, lean: float = 0.0, roc_auc: float = 0.9, **changes: Any) -> str:
-        """Write what a run gives that made `model(column)`; `changes` are the contract's. Give the model's MD5."""
+        """Write the outputs of a run with `model(column)`; `changes` are the contract's. Return the model's MD5."""
         made = contract(**changes)
         split = Split(method="time", column="t", test_size=0.3, train_to="999")
         schema = Schema(
@@ -97,7 +98,7 @@ class Workspace:
         return files.md5(files.ONNX)
 
     def lock(self) -> None:
-        """Write params.yaml and a dvc.lock that names the files as they are."""
+        """Write params.yaml, and a dvc.lock that names the files as they are."""
         with files.PARAMS.open("w", encoding="utf-8") as file:
             YAML().dump(self.params, file)
         stages = {
@@ -112,7 +113,7 @@ class Workspace:
             YAML().dump({"schema": "2.0", "stages": stages}, file)
 
     def commit(self) -> str:
-        """Commit what Git is to know of; give the commit."""
+        """Commit what Git tracks; return the commit."""
         git._git("add", "params.yaml", "dvc.lock", "metrics", "data/prepared/schema.json", ".gitignore")
         git._git("commit", "--quiet", "--message", "Results")
         return str(git.head())
@@ -127,28 +128,34 @@ class Workspace:
         rollback.main(to=to, reason=reason)
 
     def served(self) -> Release:
-        """Give the release in service."""
+        """Return the release in service."""
         return release.load(release.find_current(self.releases))
 
     def history(self) -> list[Release]:
-        """Give all releases, the oldest first."""
+        """Return all releases, the oldest first."""
         return list(release.read_history(self.releases).values())
 
 
-@pytest.fixture
-def workspace(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Give a workspace in which model 0 was trained; nothing is released."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow itself sets it, for all tests that follow
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Workspace:
+    """Give a workspace to copy, in which model 0 was trained; nothing is released."""
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
     raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
-    made = Workspace(tmp_path, raw)
-    git._git("init", "--quiet", "--initial-branch=main")
-    Path(".gitignore").write_text("*.parquet\n*.onnx\n*.joblib\n/models/\n", encoding="utf-8")
-    made.write(0)
-    made.commit()
+    made = Workspace(tmp_path_factory.mktemp("template"), raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.root)
+        git._git("init", "--quiet", "--initial-branch=main")
+        Path(".gitignore").write_text("*.parquet\n*.onnx\n*.joblib\n/models/\n", encoding="utf-8")
+        made.write(0)
+        made.commit()
     return made
 
 
-Run = Callable[..., None]
+@pytest.fixture
+def workspace(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Give a copy of the template, as the working directory."""
+    shutil.copytree(template.root, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow itself sets it, for all tests that follow
+    return Workspace(tmp_path, copy.deepcopy(template.params))

@@ -18,6 +18,11 @@ pytestmark = [
 ]
 
 
+def register(registry: MlflowClient, md5: str) -> None:
+    run = registry.create_run(tracking.connect("mine")).info.run_id
+    registry.create_model_version("mine", f"runs:/{run}/model", run_id=run, tags={tracking.ONNX_MD5: md5})
+
+
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a store with the registered model `mine`, which has no version."""
@@ -28,26 +33,34 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def registry(workspace: Workspace, empty_store: Path) -> MlflowClient:
-    """Give a registry of the workspace's own."""
-    shutil.copy(empty_store, "mlflow.db")
-    tracking.connect("mine")
-    return MlflowClient()
+@pytest.fixture(scope="module")
+def released(template: Workspace, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a workspace to copy, with two registered and released models."""
+    folder = tmp_path_factory.mktemp("released")
+    shutil.copytree(template.root, folder, symlinks=True, dirs_exist_ok=True)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        made = Workspace(folder, template.params)
+        for column in (2, 0):
+            register(MlflowClient(f"sqlite:///{folder}/mlflow.db"), made.write(column))
+            made.promote()
+    return folder
 
 
 @pytest.fixture
-def two(workspace: Workspace, registry: MlflowClient) -> Workspace:
+def two(workspace: Workspace, released: Path) -> Workspace:
     """Give a workspace with two registered and released models."""
-    for column in (2, 0):
-        register(registry, workspace.write(column))
-        workspace.promote()
+    shutil.rmtree(workspace.root / ".git")
+    shutil.copytree(released, workspace.root, symlinks=True, dirs_exist_ok=True)
     return workspace
 
 
-def register(registry: MlflowClient, md5: str) -> None:
-    run = registry.create_run(tracking.connect("mine")).info.run_id
-    registry.create_model_version("mine", f"runs:/{run}/model", run_id=run, tags={tracking.ONNX_MD5: md5})
+@pytest.fixture
+def registry(two: Workspace) -> MlflowClient:
+    tracking.connect("mine")
+    return MlflowClient()
 
 
 def aliases(registry: MlflowClient) -> dict[str, str]:
@@ -161,13 +174,19 @@ def test_a_shared_registry_follows_only_a_clone_whose_folder_is_set(
     assert workspace.served().registry
 
 
-def test_a_registry_that_does_not_answer_keeps_no_release_from_being_made(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def silent(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name a registry that does not answer."""
     workspace.promote()
-    workspace.write(1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("RELEASES", str(workspace.releases))
+
+
+def test_a_registry_that_does_not_answer_prevents_no_release(
+    workspace: Workspace, silent: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace.write(1)
     with caplog.at_level("INFO", logger="stages"):
         workspace.promote()
 
@@ -176,11 +195,8 @@ def test_a_registry_that_does_not_answer_keeps_no_release_from_being_made(
     assert "the next command does it" in caplog.text
 
 
-def test_a_first_release_waits_for_a_registry_that_may_have_a_champion(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("RELEASES", str(workspace.releases))
+def test_a_first_release_waits_for_a_registry_that_may_have_a_champion(workspace: Workspace, silent: None) -> None:
+    shutil.rmtree(workspace.releases)
 
     with pytest.raises(UserError, match="it does not answer"):
         workspace.promote()

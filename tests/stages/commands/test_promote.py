@@ -1,4 +1,4 @@
-"""What `promote` releases, and what it refuses before anything moves."""
+"""What `promote` releases, and what it refuses before anything changes."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,18 @@ def names(workspace: Workspace) -> set[str]:
     return {path.name for path in workspace.releases.iterdir() if path.is_dir() and not path.is_symlink()}
 
 
-def test_the_workspaces_model_is_released_with_all_facts(workspace: Workspace) -> None:
+def test_the_workspaces_model_is_copied_with_its_record_once(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
     workspace.promote()
+    with caplog.at_level("INFO", logger="stages"):
+        workspace.promote()
     served = workspace.served()
+    file = find_current(workspace.releases) / MODEL_FILE
 
-    assert find_current(workspace.releases).name == f"1-{served.onnx_md5[:8]}"
+    assert "is in service already" in caplog.text
+    assert names(workspace) == {f"1-{served.onnx_md5[:8]}"}
+    assert (file.stat().st_nlink, file.is_symlink()) == (1, False)
     assert served.onnx_md5 == files.md5(files.ONNX)
     assert (served.model_md5, served.metrics_md5) == (files.md5(files.MODEL), files.md5(files.METRICS))
     assert (served.revision, served.dirty, served.verdict) == (git.head(), False, "accepted")
@@ -30,40 +37,11 @@ def test_the_workspaces_model_is_released_with_all_facts(workspace: Workspace) -
     assert "beats the baseline" in served.reason
 
 
-def test_an_uncommitted_run_is_marked_as_dirty(workspace: Workspace) -> None:
-    workspace.write(1)
-    workspace.promote()
-
-    assert workspace.served().dirty
-
-
-def test_the_released_file_shares_nothing_with_the_workspace(workspace: Workspace) -> None:
-    workspace.promote()
-    released = find_current(workspace.releases) / MODEL_FILE
-
-    assert (released.stat().st_nlink, released.is_symlink()) == (1, False)
-
-
-def test_a_released_model_is_not_released_twice(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    workspace.promote()
-    with caplog.at_level("INFO", logger="stages"):
-        workspace.promote()
-
-    assert len(workspace.history()) == 1
-    assert "is in service already" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda: files.ONNX.write_bytes(b"other"),
-            "models/model.onnx of the workspace: is not the file that dvc.lock names",
-        ),
-        (
-            lambda: files.METRICS.write_text("{}"),
-            "metrics/metrics.json of the workspace: is not the file that dvc.lock names",
-        ),
+        (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx of the workspace: is not the file that dvc.lock"),
+        (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json of the workspace: is not the file that"),
         (files.SCHEMA.unlink, "data/prepared/schema.json of the workspace: is missing"),
         (files.LOCK.unlink, "dvc.lock of the workspace: is missing"),
         (lambda: files.LOCK.write_text("{"), "dvc.lock of the workspace: is not a lock file"),
@@ -88,31 +66,20 @@ def test_a_run_that_ended_half_way_is_not_released(workspace: Workspace) -> None
         workspace.promote()
 
 
-def test_the_gate_refuses_and_nothing_moves(workspace: Workspace) -> None:
+def test_the_gate_refuses_unless_an_override_has_a_reason(workspace: Workspace) -> None:
     workspace.write(0, roc_auc=0.54)
-
     with pytest.raises(RefusedError, match=r"does not beat the baseline 0.5000 by 0.05; nothing is in service"):
         workspace.promote()
+    with pytest.raises(UserError, match="an override needs a reason"):
+        workspace.promote("gate", reason=" ")
     with pytest.raises(NoReleaseError):
         workspace.served()
     assert names(workspace) == set()
-
-
-def test_an_override_needs_a_reason_and_is_kept(workspace: Workspace) -> None:
-    workspace.write(0, roc_auc=0.54)
-    with pytest.raises(UserError, match="an override needs a reason"):
-        workspace.promote("gate", reason=" ")
-    workspace.promote("gate", reason="the old one is wrong")
+    workspace.promote("gate", "contract", reason="the old one is wrong")
     served = workspace.served()
 
-    assert (served.verdict, served.overrides) == ("overridden", ("gate",))
+    assert (served.verdict, served.overrides, served.dirty) == ("overridden", ("gate",), True)
     assert "the old one is wrong" in served.reason
-
-
-def test_an_override_that_nothing_needed_is_none(workspace: Workspace) -> None:
-    workspace.promote("gate", "contract", reason="to be sure")
-
-    assert (workspace.served().verdict, workspace.served().overrides) == ("accepted", ())
 
 
 CATEGORY = CategoryFeature(name="x1", nullable=False, categories=("a",), bin_shares=(1.0, 0.0))
@@ -126,9 +93,10 @@ CATEGORY = CategoryFeature(name="x1", nullable=False, categories=("a",), bin_sha
         ({"columns": COLUMNS - 1}, f"feature gone: 'x{COLUMNS - 1}'"),
         ({"columns": COLUMNS + 1}, f"new required feature: 'x{COLUMNS}'"),
         ({"features": (number("x0"), CATEGORY)}, "type of 'x1': category instead of number"),
+        ({"classes": ("maybe", "yes"), "features": (number("x0"), CATEGORY)}, "classes gone: 'no'; feature gone: 'x2'"),
     ],
 )
-def test_what_running_callers_would_trip_over_is_refused(
+def test_a_contract_that_breaks_running_callers_is_refused(
     workspace: Workspace, changes: dict[str, Any], difference: str
 ) -> None:
     workspace.promote()
@@ -143,41 +111,27 @@ def test_what_running_callers_would_trip_over_is_refused(
     assert workspace.served().overrides == ("contract",)
 
 
-def test_all_differences_stand_in_one_line(workspace: Workspace) -> None:
+def test_a_new_feature_that_may_be_missing_breaks_nobody(workspace: Workspace) -> None:
     workspace.promote()
-    workspace.write(0, classes=("maybe", "yes"), features=(number("x0"), CATEGORY))
+    workspace.params["register"]["name"] = None  # a champion of another name does not count
+    workspace.write(5, features=(*contract().features, number("new", nullable=True)))
+    workspace.promote("contract", reason="not needed")
 
-    with pytest.raises(RefusedError, match=r"classes gone.*feature gone.*type of 'x1'"):
+    assert (workspace.served().verdict, workspace.served().overrides) == ("accepted", ())
+    assert workspace.served().name == "mine-y"
+
+
+def test_a_model_is_released_within_the_tolerance_and_refused_beyond_it(workspace: Workspace) -> None:
+    workspace.promote()
+    workspace.write(2)
+    expected = r"worse by more than 0.006: roc_auc 0.8900 against 0.9000 of .*difference -"
+    with pytest.raises(RefusedError, match=expected):
         workspace.promote()
-
-
-def test_a_new_feature_that_may_be_missing_harms_nobody(workspace: Workspace) -> None:
-    workspace.promote()
-    workspace.params["register"]["name"] = "another"
-    optional = (*contract().features, number("new", nullable=True))
-    workspace.write(0, features=optional)
-    workspace.promote()
-
-    assert workspace.served().verdict == "accepted"
-
-
-def test_a_model_within_the_tolerance_is_released(workspace: Workspace) -> None:
-    workspace.promote()
     workspace.write(1)
     workspace.promote()
 
+    assert len(workspace.history()) == 2
     assert "roc_auc 0.8950 against 0.9000 of release 1-" in workspace.served().reason
-
-
-def test_a_model_worse_by_more_is_refused_with_the_interval(workspace: Workspace) -> None:
-    workspace.promote()
-    workspace.write(2)
-
-    with pytest.raises(
-        RefusedError, match=r"worse by more than 0.006: roc_auc 0.8900 against 0.9000 of .*difference -"
-    ):
-        workspace.promote()
-    assert len(workspace.history()) == 1
 
 
 def test_a_chain_of_models_each_within_the_tolerance_stops(workspace: Workspace) -> None:
@@ -214,19 +168,13 @@ def test_the_best_model_outlasts_the_older_ones(workspace: Workspace) -> None:
     assert kept == {best, *sorted(names(workspace), key=lambda name: int(name.partition("-")[0]))[-5:]}
 
 
-def test_a_tie_replaces_nothing(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    workspace.promote()
-    workspace.write(0, lean=1)
-    with caplog.at_level("INFO", logger="stages"):
-        workspace.promote()
-
-    assert len(workspace.history()) == 1
-    assert "nothing released: no better and no worse" in caplog.text
-
-
-def test_a_tie_is_released_by_an_override(workspace: Workspace) -> None:
+def test_a_tie_replaces_nothing_without_an_override(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     workspace.promote()
     md5 = workspace.write(0, lean=1)
+    with caplog.at_level("INFO", logger="stages"):
+        workspace.promote()
+    assert len(workspace.history()) == 1
+    assert "nothing released: no better and no worse" in caplog.text
     workspace.promote("champion", reason="it is smaller")
 
     assert (workspace.served().onnx_md5, workspace.served().overrides) == (md5, ("champion",))
@@ -251,20 +199,10 @@ def test_a_champion_whose_training_rows_are_not_known_is_not_comparable(workspac
     workspace.promote("champion", reason="a new table")
 
 
-def test_a_champion_of_another_name_does_not_count(workspace: Workspace) -> None:
-    workspace.promote()
-    workspace.params["register"]["name"] = None
-    workspace.write(5)
-    workspace.promote()
-
-    assert workspace.served().name == "mine-y"
-
-
 def test_a_commit_is_released_by_its_name(workspace: Workspace) -> None:
     first, md5 = git.head(), files.md5(files.ONNX)
     cached = workspace.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     cached.parent.mkdir(parents=True)
-    git._git("init", "--quiet")
     Path(".dvc/config").write_text("", "utf-8")
     cached.write_bytes(files.ONNX.read_bytes())
     workspace.write(1)
@@ -275,8 +213,7 @@ def test_a_commit_is_released_by_its_name(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rev", "message"),
-    [("nowhere", "neither a commit nor one experiment"), ("HEAD", "dvc.lock of HEAD .*is missing")],
+    ("rev", "message"), [("nowhere", "neither a commit nor one experiment"), ("HEAD", "dvc.lock of HEAD .*is missing")]
 )
 def test_a_commit_without_results_is_refused(workspace: Workspace, rev: str, message: str) -> None:
     git._git("rm", "--quiet", "--cached", "dvc.lock")
@@ -286,7 +223,7 @@ def test_a_commit_without_results_is_refused(workspace: Workspace, rev: str, mes
         workspace.promote(rev=rev)
 
 
-def test_nothing_is_released_beside_a_service_that_is_up(workspace: Workspace) -> None:
+def test_nothing_is_released_beside_a_running_service(workspace: Workspace) -> None:
     workspace.promote()
     workspace.write(1)
     with marked_as_served(workspace.releases):

@@ -99,7 +99,7 @@ def test_a_model_within_the_tolerance_of_the_one_put_back_is_released(three: Wor
 
 
 def killed_at(call: int, command: Callable[[], None]) -> bool:
-    """Run `command` in a fork that is killed at its n-th change of a folder; tell whether it was."""
+    """Run `command` in a fork that is killed at its n-th change of a folder; return whether it was killed."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -115,7 +115,7 @@ def killed_at(call: int, command: Callable[[], None]) -> bool:
 
         return one
 
-    for name in ("mkdir", "rename", "replace", "symlink", "fsync", "unlink"):
+    for name in ("mkdir", "rename", "replace", "symlink", "unlink"):
         setattr(os, name, counted(getattr(os, name)))
     try:
         command()
