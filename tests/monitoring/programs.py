@@ -21,7 +21,7 @@ def program(name: str) -> str:
 def run(name: str, *arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
     command = [program(name), *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
 
 
 def succeeds(name: str, *arguments: str | Path, stdin: str | None = None) -> str:

@@ -3,12 +3,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from tests.monitoring.programs import succeeds
-from tests.monitoring.world import draw, instances
 from tests.service.processes import Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("monitoring")]
@@ -38,11 +36,6 @@ def exported(service: Service) -> set[str]:
     return {re.match(r"\w+", line)[0] for line in lines if line[0] != "#"}  # type: ignore[index]  # each line has one
 
 
-def test_names_are_found_in_an_expression() -> None:
-    expr = 'sum by (job) (rate(a_total{x="b"}[5m] offset 1h)) > 1e-4 and on (job, le) level:c:d_1h == bool 2'
-    assert names(expr) == {"a_total", "level:c:d_1h"}
-
-
 def test_rules_use_what_the_service_exports_and_each_other_alone(root: Path, service: Service) -> None:
     found = rules(root)
     known = exported(service) | {rule["record"] for rule in found if "record" in rule} | FROM_PROMETHEUS
@@ -53,21 +46,3 @@ def test_rules_use_what_the_service_exports_and_each_other_alone(root: Path, ser
 
 def test_promtool_finds_nothing_to_say_about_the_metrics(service: Service) -> None:
     assert not succeeds("promtool", "check", "metrics", stdin=service.client.get("/metrics").text)
-
-
-def test_no_caller_can_make_a_series(service: Service) -> None:
-    """Paths, methods, names and values nobody knows; tokens and users that there are not."""
-
-    def series() -> int:
-        lines = service.client.get("/metrics").text.splitlines()
-        return sum(not line.startswith("#") for line in lines)
-
-    (row,) = instances(draw(np.random.default_rng(0), 1))
-    before = series()
-    for number in range(30):
-        service.client.request(f"M{number}", f"/path/{number}", headers={"X-Forwarded-Host": f"h{number}"})
-        service.client.get(f"/v2/models/m{number}/versions/{number}")
-        service.client.post("/predict", json={"instances": [row | {"shop": f"s{number}", f"f{number}": 1}]})
-        service.client.post("/predict", json={"instances": []}, headers={"Authorization": f"Bearer {number}"})
-        service.client.post("/token", data={"username": f"u{number}", "password": "x"})
-    assert series() == before

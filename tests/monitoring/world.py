@@ -156,14 +156,6 @@ class Prometheus:
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
 
-    def query_range(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
-        """Give the series of a range query."""
-        asked: dict[str, str | float] = {"query": expr, "start": start, "end": end, "step": step}
-        answer = self.client.get("/api/v1/query_range", params=asked)
-        assert answer.status_code == 200, (expr, answer.text)
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return found
-
     def value(self, expr: str) -> float | None:
         """Give the one value of a query; None if there is none."""
         found = self.query(expr)
