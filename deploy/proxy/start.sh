@@ -28,11 +28,24 @@ for each in $(printf %s "${FORWARDED_ALLOW_IPS:-}" | tr , ' ' | sed 's|^\*$|0.0.
 done
 
 mkdir -p "$folder"
-sed -e "s|@API@|${API:-api:8000}|" -e "s|@HTTPS@|${LISTEN_HTTPS:-8443}|" -e "s|@HTTP@|${LISTEN_HTTP:-8080}|" \
+sed -e "s|@HTTPS@|${LISTEN_HTTPS:-8443}|" -e "s|@HTTP@|${LISTEN_HTTP:-8080}|" \
     -e "s|@HTTPS_PORT@|${HTTPS_PORT:-8443}|" -e "s|@PREFIX@|$prefix|" -e "s|@CERTIFICATES@|$certificates|" \
     -e "s|@MAX_BODY_BYTES@|${MAX_BODY_BYTES:-33554432}|" -e "s|@CONNECTIONS@|${CONNECTIONS_PER_ADDRESS:-128}|" \
     -e "s|@HEADER_TIMEOUT@|${HEADER_TIMEOUT:-10s}|" -e "s|@BODY_TIMEOUT@|${BODY_TIMEOUT:-10s}|" \
     -e "s|@SEND_TIMEOUT@|${SEND_TIMEOUT:-60s}|" -e "s|@TRUSTED@|$trusted|" \
-    -e "s|@RESOLVER@|$(awk '$1 == "nameserver" {print $2; exit}' /etc/resolv.conf)|" \
     "$here/nginx.conf" >"$folder/nginx.conf"
+
+# The API's name has an address for each replica. When they change, nginx loads them; requests under way go on.
+api=${API:-api:8000}
+find_replicas() {
+    getent ahostsv4 "${api%:*}" | awk -v port="${api##*:}" '$2 == "STREAM" {print "server " $1 ":" port " fail_timeout=2s;"}' |
+        sort >"$folder/found.conf"
+    [ -s "$folder/found.conf" ] && ! cmp -s "$folder/found.conf" "$folder/replicas.conf" &&
+        mv "$folder/found.conf" "$folder/replicas.conf"
+}
+echo "server 127.0.0.1:1;" >"$folder/replicas.conf"  # none yet: 502
+find_replicas || true
+while sleep 2 && kill -0 $$; do
+    ! find_replicas || kill -HUP $$
+done 2>/dev/null &
 exec nginx -e stderr -p "$folder" -c "$folder/nginx.conf"

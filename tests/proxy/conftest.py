@@ -32,6 +32,7 @@ class Proxy:
     folder: Path
     port: int
     http_port: int
+    process: "subprocess.Popen[bytes]"
 
     @property
     def certificate(self) -> Path:
@@ -75,30 +76,31 @@ def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
     """Run a proxy in front of `api`, with what it keeps in `folder`."""
     if not shutil.which("nginx"):
         pytest.skip("NGINX IS NOT INSTALLED: the proxy was not tested; on Debian and Ubuntu: apt-get install nginx")
-    made = Proxy(folder, free_port(), free_port())
+    port, http_port, certificates = free_port(), free_port(), folder / "certificates"
+    certificates.mkdir(parents=True, exist_ok=True)
     # Started by root, nginx works as another user, who may not enter pytest's own folders.
     work = tempfile.mkdtemp(prefix="nginx-")
     Path(work).chmod(0o755)
-    made.certificate.parent.mkdir(parents=True, exist_ok=True)
     environment = {
         "PATH": os.environ["PATH"],
         "API": api,
         "FOLDER": work,
-        "CERTIFICATES": str(made.certificate.parent),
-        "LISTEN_HTTPS": f"127.0.0.1:{made.port}",
-        "LISTEN_HTTP": f"127.0.0.1:{made.http_port}",
-        "HTTPS_PORT": str(made.port),
+        "CERTIFICATES": str(certificates),
+        "LISTEN_HTTPS": f"127.0.0.1:{port}",
+        "LISTEN_HTTP": f"127.0.0.1:{http_port}",
+        "HTTPS_PORT": str(port),
         "MAX_BODY_BYTES": str(MAX_BODY_BYTES),
         "CONNECTIONS_PER_ADDRESS": str(CONNECTIONS),
     }
     with (folder / "log").open("a") as log:
         process = subprocess.Popen([START], env=environment | changes, stdout=log, stderr=log)
+    made = Proxy(folder, port, http_port, process)
     try:
 
         def answers() -> bool:
             assert process.poll() is None, made.log()
             with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", made.port)) == 0
+                return probe.connect_ex(("127.0.0.1", port)) == 0
 
         wait_for(answers, "the start of nginx")
         yield made

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,12 +46,22 @@ def test_the_certificate_is_made_once_and_told_in_one_line(tmp_path: Path, api: 
     assert second.log().count("made a self-signed certificate for localhost") == 1
 
 
-def test_a_certificate_of_ones_own_is_used(tmp_path: Path, proxy: Proxy, api: str) -> None:
-    shutil.copytree(proxy.certificate.parent, tmp_path / "certificates")
-    with proxying(tmp_path, api) as other, other.client() as client:
-        assert client.get("/health/live").status_code == 200
+def test_your_own_certificate_is_used_and_a_renewed_one_loaded_at_a_signal(
+    tmp_path: Path, proxy: Proxy, impatient: Proxy, api: str
+) -> None:
+    def works(at: Proxy) -> bool:
+        with contextlib.suppress(httpx.ConnectError), at.client() as client:
+            return client.get("/health/live").status_code == 200
+        return False
 
-    assert other.certificate.read_bytes() == proxy.certificate.read_bytes()
+    shutil.copytree(proxy.certificate.parent, tmp_path / "certificates")
+    with proxying(tmp_path, api) as other:
+        assert works(other)
+        shutil.copytree(impatient.certificate.parent, tmp_path / "certificates", dirs_exist_ok=True)
+        assert not works(other), "the client trusts only the new one"
+        other.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: works(other), "the new certificate")
+
     assert "self-signed" not in other.log()
 
 
