@@ -8,7 +8,7 @@ from typing import Final
 
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
-from service.auth.watch import EARLY_SECONDS, Known, Watch
+from service.auth.watch import Known, Watch
 from service.http.problems import Problem
 from service.users.api_keys import PREFIX, digest
 
@@ -131,7 +131,7 @@ class Callers:
         if self._provider and issuer_of(credential) == self._provider.issuer:
             found = await self._provider.verify(credential)
             name, scopes = self._provider.identify(found)
-            return Caller(name, scopes, found["iat"], found["exp"])
+            return Caller(name, scopes, 0.0, found["exp"])
         claims = self._tokens.verify(credential)
         scopes = frozenset(claims.scope.split())
         if claims.rev is None:
@@ -147,7 +147,7 @@ class Callers:
         found = digest(text)
         key = self._known.find_key(found)
         if key is None:
-            await self._watch.refresh(only_after=EARLY_SECONDS)  # it may be new
+            await self._watch.refresh_early()  # it may be new
             self._require_database()
             key = self._known.find_key(found)
         if key is None:

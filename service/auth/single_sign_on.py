@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
@@ -26,13 +27,28 @@ ALGORITHMS: Final = (
 CLOCK_SKEW_SECONDS: Final = 30
 """How far the provider's clock may differ."""
 TIMEOUT_SECONDS: Final = 5.0
-REFRESH_SECONDS: Final = 600.0
+REFRESH_SECONDS = 600.0
 """How often the provider's keys are fetched: a key that it withdraws counts no longer than this."""
-PAUSE_SECONDS: Final = 10.0
+PAUSE_SECONDS = 10.0
 """How long ago the last fetch must be before an unknown key causes another one."""
 _MAX_NAME: Final = 64
 
 _log = logging.getLogger(__name__)
+
+
+class _Metadata(msgspec.Struct):
+    """What the service reads of a provider's description."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    scopes_supported: tuple[str, ...] = ()
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+
+class _Keys(msgspec.Struct):
+    keys: list[dict[str, Any]]
 
 
 class IdentityProvider:
@@ -49,7 +65,7 @@ class IdentityProvider:
         self._client_id, self._secret = settings.oidc_client_id, secret.get_secret_value() if secret else None
         self._audience = settings.oidc_audience or settings.oidc_client_id
         self._rules = settings.oidc_scopes
-        self._metadata: dict[str, Any] = {}
+        self._metadata = _Metadata(issuer, "", "", "")
         self._keys: KeySet | None = None
         self._turn = asyncio.Lock()
         self._tried = float("-inf")
@@ -59,19 +75,19 @@ class IdentityProvider:
     async def run(self) -> None:
         """Fetch the keys now and then until cancelled."""
         while True:
-            await self.refresh(0.0)
+            await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS if self.failure is None else PAUSE_SECONDS)
 
-    async def refresh(self, only_after: float = PAUSE_SECONDS) -> None:
-        """Fetch endpoints and keys, unless that was tried less than `only_after` seconds ago; failures are kept."""
+    async def refresh(self) -> None:
+        """Fetch endpoints and keys, unless that was tried a moment ago; a failure is kept, not raised."""
         from httpx2 import HTTPError, InvalidURL  # noqa: PLC0415  # imported with single sign-on only
 
         async with self._turn:
-            if monotonic() - self._tried < only_after:
+            if monotonic() - self._tried < PAUSE_SECONDS:
                 return
             try:
                 await self._fetch()
-            except (HTTPError, InvalidURL, JoseError, KeyError, TypeError, ValueError) as error:
+            except (HTTPError, InvalidURL, JoseError, ValueError) as error:
                 self._fail(f"{type(error).__name__}: {error}")
             finally:
                 self._tried = monotonic()
@@ -116,7 +132,7 @@ class IdentityProvider:
         }
         async with self._client() as client:
             url, _ = client.create_authorization_url(
-                self._metadata["authorization_endpoint"], scope=self._requested(), **kept
+                self._metadata.authorization_endpoint, scope=self._requested(), **kept
             )
         return url, kept
 
@@ -130,7 +146,7 @@ class IdentityProvider:
         try:
             async with self._client() as client:
                 answer = await client.fetch_token(
-                    self._metadata["token_endpoint"],
+                    self._metadata.token_endpoint,
                     grant_type="authorization_code",
                     code=code,
                     code_verifier=kept["code_verifier"],
@@ -165,12 +181,14 @@ class IdentityProvider:
     async def _fetch(self) -> None:
         async with self._client() as client:
             address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-            metadata = (await client.get(address, withhold_token=True)).raise_for_status().json()
-            if metadata["issuer"] != self.issuer:
-                raise ValueError(f"{address} describes another issuer, {metadata['issuer']!r}")
-            keys = (await client.get(metadata["jwks_uri"], withhold_token=True)).raise_for_status().json()
-        fetched = KeySet.import_key_set(keys)
-        self._metadata = {name: metadata[name] for name in ("authorization_endpoint", "token_endpoint")} | metadata
+            answer = await client.request("GET", address, withhold_token=True)
+            metadata = msgspec.json.decode(answer.raise_for_status().content, type=_Metadata)
+            if metadata.issuer != self.issuer:
+                raise ValueError(f"{address} describes another issuer, {metadata.issuer!r}")
+            answer = await client.request("GET", metadata.jwks_uri, withhold_token=True)
+            keys = msgspec.json.decode(answer.raise_for_status().content, type=_Keys)
+        fetched = KeySet.import_key_set({"keys": keys.keys})
+        self._metadata = metadata
         if self._keys is None or fetched.as_dict() != self._keys.as_dict():
             self._keys = fetched
             self.on_new_keys()
@@ -181,7 +199,7 @@ class IdentityProvider:
     def _client(self) -> "AsyncOAuth2Client":
         from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
 
-        methods = self._metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        methods = self._metadata.token_endpoint_auth_methods_supported
         by = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
         return AsyncOAuth2Client(
             self._client_id,
@@ -194,7 +212,7 @@ class IdentityProvider:
     def _requested(self) -> str:
         """Return the scopes to ask the provider for: its own that bear the name of a claim that a rule reads."""
         claims = {claim for rule in self._rules.values() for claim in rule}
-        extra = claims.intersection(self._metadata.get("scopes_supported", ()))
+        extra = claims.intersection(self._metadata.scopes_supported)
         return " ".join(["openid", "profile", "email", *sorted(extra - {"openid", "profile", "email"})])
 
     def _fail(self, reason: str) -> None:

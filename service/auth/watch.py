@@ -17,8 +17,8 @@ POLL_SECONDS = 2.0
 """How often each worker asks; it knows of a change after this and one query."""
 ANSWER_SECONDS: Final = 2.5
 """How long one query may take; with the pause before it, a stuck database counts as down within 5 s."""
-EARLY_SECONDS: Final = 0.5
-"""How long ago the last query must be before an unknown key causes another one."""
+EARLY_SECONDS = 0.5
+"""How soon after the last query an unknown key causes another one."""
 POLLS_PER_WRITE: Final = 5
 """A write is tried at every so many polls."""
 PREPARE_SECONDS: Final = 10.0
@@ -89,20 +89,25 @@ class Watch:
         """Why the database takes no writes; None while it does."""
         self._polls = 0
 
-    async def refresh(self, *, only_after: float = 0.0) -> None:
-        """Query the database, unless the last query is less than `only_after` seconds ago.
+    async def refresh_early(self) -> None:
+        """Refresh for a key that may be new; all who wait for that share one query every half second."""
+        now = monotonic()
+        await asyncio.sleep(self._asked + EARLY_SECONDS - now)
+        await self.refresh(now)
+
+    async def refresh(self, since: float = float("inf")) -> None:
+        """Query the database, unless that was done `since` a moment of the monotonic clock.
 
         A failure is kept, not raised. Raises AccountError if the first admin breaks a rule.
         """
         async with self._turn:
-            if monotonic() - self._asked < only_after:
+            if self._asked > since:
                 return
+            self._asked = monotonic()
             try:
                 await self._query()
             except (DatabaseDownError, TimeoutError, BusyError) as error:
                 self._fail(str(error) or "no answer")
-            finally:
-                self._asked = monotonic()
 
     async def run(self) -> None:
         """Refresh until cancelled, whatever happens."""
