@@ -5,7 +5,9 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from service import release
@@ -27,14 +29,25 @@ def main() -> int:
         if not path.exists():
             write_env_file(path, (ROOT / ".env.example").read_text(encoding="utf-8"))
             _say(f"Wrote {path} with fresh secrets; only you can read it.")
-        settings = Settings.load()
-        workers.run(settings, lambda serving: _say(instructions(serving, path)))
+    except OSError as error:
+        return _fail(error)
+    return run(lambda settings: _say(instructions(settings, path)))
+
+
+def run(ready: Callable[[Settings], None] = lambda _: None) -> int:
+    """Serve until a signal; return the exit status. A user's mistake becomes one line."""
+    try:
+        workers.run(Settings.load(), ready)
     except (OSError, ReleaseError, SettingsError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
-        return 1
+        return _fail(error)
     except KeyboardInterrupt:  # before there was anything to stop
         return 130
     return 0
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command line talks to people
+    return 1
 
 
 def write_env_file(path: Path, example: str) -> None:
@@ -70,27 +83,27 @@ The prediction API answers on {url} from release {folder.name} of {release.load(
 {url}/docs describes it. Ctrl-C stops it.
 {whose}
 
-  TOKEN=$(curl -s {url}/token --data-urlencode {_quoted(f"username={settings.admin_username or 'NAME'}")} \\
+  TOKEN=$(curl -s {url}/token --data-urlencode {quote(f"username={settings.admin_username or 'NAME'}")} \\
     --data-urlencode {password} \\
     | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
   curl {url}/predict -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
-    -d {_quoted(body)}
+    -d {quote(body)}
 """
 
 
 def _password(settings: Settings, path: Path) -> tuple[str, str]:
-    """Say whose password stands where, and how the shell reads it; where it cannot, it is to be filled in."""
-    filled_in, admin = _quoted("password=PASSWORD"), settings.admin_username
+    """Say where the password is, and return what makes the shell read it; the reader fills in what it can't."""
+    ask, admin = "'password=PASSWORD'", settings.admin_username
     if admin is None or settings.admin_password is None:
         add = "`python -m service.users add NAME` adds a user"
-        return f"{add}. To try it, fill in NAME and PASSWORD and paste into another shell:", filled_in
-    stands = f"The password of {admin} is ADMIN_PASSWORD in {path}"
+        return f"{add}. To try it, fill in NAME and PASSWORD and paste into another shell:", ask
+    where = f"The password of {admin} is ADMIN_PASSWORD in {path}"
     lines = path.read_bytes().decode().split("\n") if path.is_file() else []
     plain = [line.removeprefix("ADMIN_PASSWORD=") for line in lines if line.startswith("ADMIN_PASSWORD=")]
     if plain == [settings.admin_password.get_secret_value()]:
-        reads = f"\"password=$(sed -n 's/^ADMIN_PASSWORD=//p' {_quoted(str(path))})\""
-        return f"{stands}. To try it, paste into another shell:", reads
-    return f"{stands} or the environment. To try it, fill in PASSWORD and paste into another shell:", filled_in
+        reads = f"\"password=$(sed -n 's/^ADMIN_PASSWORD=//p' {quote(str(path))})\""
+        return f"{where}. To try it, paste into another shell:", reads
+    return f"{where} or the environment. To try it, fill in PASSWORD and paste into another shell:", ask
 
 
 def _example(folder: Path) -> object:
@@ -99,11 +112,6 @@ def _example(folder: Path) -> object:
     from service.scoring.serving import example  # noqa: PLC0415
 
     return example(model.load(folder / release.MODEL_FILE).contract)
-
-
-def _quoted(text: str) -> str:
-    """Quote for a POSIX shell, always, so that what is to be edited stands between quotes."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.release import DEFAULT_FOLDER, MAX_BYTES
@@ -48,12 +48,19 @@ def _from_json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _check_strength(secret: SecretStr) -> None:
-    text = secret.get_secret_value()
+def _check_key(secret: SecretStr | None) -> SecretStr | None:
+    text = secret.get_secret_value() if secret else None
     if text == EXAMPLE_SECRET:
         raise ValueError("is the one of .env.example; draw your own with `openssl rand -hex 32`")
-    if len(text.encode()) < MIN_SECRET_BYTES:
+    if text is not None and len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; draw one with `openssl rand -hex 32`")
+    return secret
+
+
+def _check_password(secret: SecretStr | None) -> SecretStr | None:
+    if secret and secret.get_secret_value() == EXAMPLE_PASSWORD:
+        raise ValueError("is the one of .env.example; choose your own")
+    return secret
 
 
 ScopeRules = dict[Literal["predict", "admin"], dict[str, list[str | bool]]]
@@ -71,15 +78,15 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
-    secret_key: SecretStr
+    secret_key: Annotated[SecretStr, AfterValidator(_check_key)]
     """Signs tokens; at least 32 bytes."""
-    secret_key_previous: SecretStr | None = None
+    secret_key_previous: Annotated[SecretStr | None, AfterValidator(_check_key)] = None
     """Still accepted while tokens signed with it live."""
     token_lifetime_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 3600
     token_issuer: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     token_audience: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     admin_username: str | None = None
-    admin_password: SecretStr | None = None
+    admin_password: Annotated[SecretStr | None, AfterValidator(_check_password)] = None
     """With `admin_username`, the first user, made when there is none."""
     database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
 
@@ -134,7 +141,7 @@ class Settings(BaseSettings):
     """Where workers keep their counters; a folder of its own for each start by default."""
     metrics_seconds: Seconds = 1.0
     """How often at most a worker renders GET /metrics; requests that come faster wait and share a rendering."""
-    metrics_token: SecretStr | None = None
+    metrics_token: Annotated[SecretStr | None, AfterValidator(_check_key)] = None
     """What GET /metrics wants as a bearer token, at least 32 bytes; without it everyone may read the metrics."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
@@ -144,19 +151,6 @@ class Settings(BaseSettings):
         least = 8 * self.argon2_parallelism  # RFC 9106, section 3.1
         if self.argon2_memory_kib < least:
             raise SettingsError(f"ARGON2_MEMORY_KIB is {self.argon2_memory_kib}, ARGON2_PARALLELISM wants {least}")
-        return self
-
-    @model_validator(mode="after")
-    def _check_secrets(self) -> "Settings":
-        if self.admin_password is not None and self.admin_password.get_secret_value() == EXAMPLE_PASSWORD:
-            raise SettingsError("ADMIN_PASSWORD is the one of .env.example; choose your own")
-        for name in ("secret_key", "secret_key_previous", "metrics_token"):
-            secret = getattr(self, name)
-            if secret is not None:
-                try:
-                    _check_strength(secret)
-                except ValueError as error:
-                    raise SettingsError(f"{name.upper()} {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -224,4 +218,6 @@ def _explain(error: Any) -> str:
     name = str(error["loc"][0]).upper() if error["loc"] else "settings"
     if error["type"] == "missing":
         return f"{name} is not set; put it into the environment or .env (`make serve` draws one)"
-    return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+    if error["type"] == "value_error":
+        return f"{name} {error['ctx']['error']}"
+    return f"{name}: {error['msg']}"

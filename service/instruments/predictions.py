@@ -15,7 +15,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from service.contract import SCORE_BINS_KEY, CategoryFeature, Label, ScoreBins
+from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, ScoreBins
 from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.instruments.bins import Bins
@@ -143,34 +143,44 @@ class PredictionInstruments:
 
     def references(self) -> Iterator[Metric]:
         """Return the shares that live rows are compared with."""
-        shares = GaugeMetricFamily(
-            "feature_reference_share",
-            "Share of the training rows in each bin, 0 to 1.",
-            labels=["version", "feature", "bin"],
-        )
-        warned = GaugeMetricFamily(
+        version, features = self._version, self._contract.features
+        in_bins = [
+            ((version, feature.name, name), share)
+            for feature, bins in zip(features, self._bins.features, strict=True)
+            for name, share in zip(bins.names, bins.shares, strict=True)
+        ]
+        labels = ["version", "feature", "bin"]
+        yield gauge("feature_reference_share", "Share of the training rows in each bin, 0 to 1.", labels, in_bins)
+        yield gauge(
             "prediction_warnings_reference_share",
             "Share of new rows of the training rows' kind that would be warned about, 0 to 1.",
-            labels=["version", "feature"],
+            ["version", "feature"],
+            [((version, feature.name), _expected_warnings(feature)) for feature in features],
         )
-        scores = GaugeMetricFamily(
+        yield gauge(
             "score_reference_share",
             "Share of the test or training rows in each score bin, 0 to 1.",
-            labels=["version", "rows", "bin"],
+            ["version", "rows", "bin"],
+            [
+                ((version, rows, str(number)), share)
+                for rows, shares in _score_shares(self._score_bins).items()
+                for number, share in enumerate(shares)
+            ],
         )
-        for feature, bins in zip(self._contract.features, self._bins.features, strict=True):
-            for name, share in zip(bins.names, bins.shares, strict=True):
-                shares.add_metric([self._version, feature.name, name], share)
-            expected = (
-                max(feature.unseen_share, feature.unseen_share_in_new_rows)
-                if isinstance(feature, CategoryFeature)
-                else 0.0
-            )
-            warned.add_metric([self._version, feature.name], expected)
-        for rows, in_bins in _score_shares(self._score_bins).items():
-            for number, share in enumerate(in_bins):
-                scores.add_metric([self._version, rows, str(number)], share)
-        yield from (shares, warned, scores)
+
+
+def gauge(name: str, help_: str, labels: list[str], values: Iterable[tuple[Iterable[str], float]]) -> Metric:
+    """Return a gauge of values by the texts of their labels."""
+    family = GaugeMetricFamily(name, help_, labels=labels)
+    for texts, value in values:
+        family.add_metric([*texts], value)
+    return family
+
+
+def _expected_warnings(feature: Feature) -> float:
+    if isinstance(feature, CategoryFeature):
+        return max(feature.unseen_share, feature.unseen_share_in_new_rows)
+    return 0.0
 
 
 def _label_text(label: Label | None) -> str:
