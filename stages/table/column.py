@@ -1,22 +1,20 @@
 """Find out what a column of text holds: the one reading that fits all its cells.
 
-Where most cells fit a reading, the first that doesn't is reported. So are cells that look like
-numbers or dates but nothing can calculate with: left as text, ``43.93 kg`` would become as many
-categories as there are rows, or be taken for an identifier. Everything else is text.
+Two readings that fit are reported, and so is the first cell that does not fit the reading of most
+others. So are cells that begin with a number but are none: left as text, ``43.93 kg`` would become
+as many categories as there are rows, or be taken for an identifier. Everything else is text.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from service.cells import MARKS, SPACES, parse_boolean, parse_moment
+from service.cells import MARKS, parse_boolean, parse_moment
 from stages.params import DataParams
 from stages.table.dates import as_dates, forms_to_try, read_iso_dates, report_dates_among_numbers, report_two_forms
 from stages.table.findings import LEAVE_OUT, Cells
@@ -28,20 +26,17 @@ _NO_VALUE = re.compile(
     re.IGNORECASE,
 )
 """What people write when there is no value: no letter and no digit, or one of these words."""
-_STARTS_WITH_NUMBER = (
-    r"(?i)^(?:[^\pL\pN]|[a-z]{0,2}\$|usd|eur|euros?|gbp|chf|jpy|cny|inr|sek|nok|dkk|pln|czk|brl|aud|cad|zar|mxn|rub|rs"
-    r"|kr|fr|ca|circa|approx|about|around|pt?)*\.?\s*\pN"
+_MONTH = r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_NUMBER_OR_DATE = re.compile(
+    r"(?:[^\w]|_|[a-z]{0,2}\$|usd|eur|gbp|chf|jpy|cny|inr|sek|nok|dkk|rs|kr|ca|approx|about|pt?)*\d"
+    rf"|(?:[a-z]{{3,9}},?\s+)?{_MONTH}\W*\d",
+    re.IGNORECASE,
 )
-_CODE = r"^\+?[0-9]+(?:[-.() ]+[0-9]+)+$|^\([0-9]+\)[-. 0-9]+$"
-"""Groups of digits, as in telephone numbers, versions and addresses of computers."""
-_RANGE = r"^(?:.*[<>≤≥].*[0-9].*|[0-9.,]+[kK]?\s*(?:\+|[-–—]|to)\s*(?:[0-9.,]+[kK]?)?(?:\s*\pL*)?|[(\[].*[,;].*[)\]])$"
+"""How a number with a sign, currency or unit begins, a time, or a date in whatever form."""
+_RANGE = re.compile(r"[<>≤≥+]|\d\s*(?:[-–—]|to)\s*\d|[(\[].*[,;].*[)\]]")
 """A class of numbers such as ``3+``, ``>50``, ``18-25`` or ``(0, 10]``."""
-_DATE = (
-    r"(?i)^(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?(?:(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-    r"[a-z]*[-/. ,'’]*[0-9].*|(?:[0-9]{4}[-. ][0-9]{1,2}[-. ][0-9]{1,2}"
-    r"|[0-9]{1,2}[-. ][0-9]{1,2}[-. ](?:[0-9]{4}|[0-9]{2}))(?:[T,\s].*)?|[0-9]{4}[-.][0-9]{1,3})$"
-)
-_DIGITS = "[0-9]+(?:[., '][0-9]+)*[.,]?"
+_CODE = re.compile(r"(?!.*\b(?:19|20)\d\d\b)[+(]?\d+(?:[-.() ]+\d+)+")
+"""Groups of digits without a year, as in telephone numbers, versions and addresses of computers."""
 _SAMPLE = 1000
 _MOST_CLASSES = 200
 _FEW = 20
@@ -62,26 +57,20 @@ def read_column(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Ser
         return pd.Series(np.full(len(cells.texts), np.nan), name=cells.name)
     by_column = isinstance(data.dates, dict) and cells.name in data.dates
     form = data.dates.get(cells.name) if isinstance(data.dates, dict) else data.dates
-    as_set = None if form is None else _read_dates_as_set(cells, form, dates, must_fit=by_column)
-    if as_set is not None:
-        return as_set
+    if form is not None:
+        moments, stray = cells.parse(partial(parse_moment, form=form))
+        if stray is None:
+            dates[cells.name] = form
+            return as_dates(cells, moments)
+        if by_column:
+            cells.report(stray, f"is no date in the form {form}, which data.dates sets")
+            return cells.as_text()
     plain = find_plain_numbers(cells)
     if plain:
         is_text = (not by_column and report_dates_among_numbers(cells)) or are_codes(cells)
         return cells.as_text() if is_text else plain
     iso = read_iso_dates(cells)
     return _read_by_text(cells, data, dates) if iso is None else iso
-
-
-def _read_dates_as_set(cells: Cells, form: str, dates: dict[str, str], *, must_fit: bool) -> pd.Series | None:
-    moments, stray = cells.parse(partial(parse_moment, form=form))
-    if stray is None:
-        dates[cells.name] = form
-        return as_dates(cells, moments)
-    if not must_fit:
-        return None
-    cells.report(stray, f"is no date in the form {form}, which data.dates sets")
-    return cells.as_text()
 
 
 def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Series | Numbers:
@@ -93,50 +82,57 @@ def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.S
     if stray is None:
         values = cells.spread(flags, None, "object")
         return pd.Series(values, name=cells.name, dtype="boolean" if cells.texts.null_count else "bool")
-    forms = forms_to_try(cells.distinct)
-    tried = {form: cells.parse(partial(parse_moment, form=form)) for form in forms}
+    forms = {form: partial(parse_moment, form=form) for form in forms_to_try(cells.distinct)}
+    tried = {form: cells.parse(parse) for form, parse in forms.items()}
     longest = max((len(form) for form, (_, stray) in tried.items() if stray is None), default=0)
     fitting = {form: found for form, (found, stray) in tried.items() if stray is None and len(form) == longest}
     if len(fitting) == 1:
         form = next(iter(fitting))
         dates |= {} if form == "Ymd" else {cells.name: form}
         return as_dates(cells, fitting[form])
-    if not _are_labels(cells, data):
-        if fitting:
-            report_two_forms(cells, fitting)
-        else:
-            _report_misfit(cells, forms)
+    recur = len(cells.distinct) <= min(_MOST_CLASSES, cells.known // 2)
+    are_labels = cells.name == data.target and (data.task == "classification" or (recur and data.task == "auto"))
+    if fitting and not are_labels:
+        report_two_forms(cells, fitting)
+    elif not are_labels:
+        _report_misfit(cells, forms)
     return cells.as_text()
 
 
-def _are_labels(cells: Cells, data: DataParams) -> bool:
-    """Return whether the column is the target and its texts recur, so that they are classes (``1 2 N/A``)."""
-    if cells.name != data.target or data.task == "regression":
-        return False
-    return data.task == "classification" or len(cells.distinct) <= min(_MOST_CLASSES, cells.known // 2)
-
-
-def _report_misfit(cells: Cells, forms: tuple[str, ...]) -> None:
-    """Report the first cell that is not what most cells are, or is a number or date in a form nobody can read."""
+def _report_misfit(cells: Cells, forms: Mapping[str, Callable[[str], Any]]) -> None:
+    """Report the first cell that is not what most cells are, or begins with a number if most do."""
     texts, counts = cells.distinct[:_SAMPLE], cells.counts.field("counts").to_numpy()[:_SAMPLE]
     readings: dict[str, Callable[[str], Any]] = {
         **{f"a number with the decimal mark {mark!r}": number_parser(mark) for mark in MARKS},
         "true or false": parse_boolean,
-        **{f"a date in the form {form}": partial(parse_moment, form=form) for form in forms},
+        **{f"a date in the form {form}": parse for form, parse in forms.items()},
     }
     fits = {kind: np.array([_can(parse, text) for text in texts]) for kind, parse in readings.items()}
     few = len(cells.distinct) <= _FEW and counts.sum() >= _ROWS_OF_A_CATEGORY * len(texts) and counts.min() > 1
     kind = max(fits, key=lambda kind: counts[fits[kind]].sum())
-    categories = few and not kind.startswith("a date") and not any(map(_NO_VALUE.fullmatch, texts))
-    if _are_most(fits[kind], counts) and not categories:
+    are_categories = few and not kind.startswith("a date") and not any(map(_NO_VALUE.fullmatch, texts))
+    if _are_most(fits[kind], counts) and not are_categories:
         cells.report(cells.parse(readings[kind])[1] or "", f"is not {kind}, as the other values are")
         return
     known = np.logical_or.reduce(list(fits.values()))
-    unreadable = _find_unreadable(cells.counts.field("values")[:_SAMPLE], few=few) & ~known
+    unreadable = _without_words(np.array([_is_unreadable(text, few=few) for text in texts]) & ~known, texts)
     if unreadable.any() and _are_most(unreadable | known, counts):
         problem = "is a number or date in a form that nothing can calculate with"
         remedy = f"write numbers without a unit and dates as 2013-12-31, set data.dates by column, or {LEAVE_OUT}"
         cells.report(texts[int(unreadable.argmax())], problem, remedy)
+
+
+def _is_unreadable(text: str, *, few: bool) -> bool:
+    is_text = _CODE.fullmatch(text) or (few and _RANGE.search(text))
+    return _NUMBER_OR_DATE.match(text) is not None and not is_text
+
+
+def _without_words(marked: Mask, texts: list[str]) -> Mask:
+    """Unmark texts with letters unless many differ in their numbers alone, as in ``5 kg``, or a month is named."""
+    letters = [re.search(r"[^\W\d_]", text) and not re.search(_MONTH, text, re.IGNORECASE) for text in texts]
+    with_letters = marked & np.array(letters, dtype=bool)
+    patterns = {re.sub(r"\d[\d.,' ]*", "0", text) for text, each in zip(texts, with_letters, strict=True) if each}
+    return marked & ~with_letters if _TEXTS_OF_A_PATTERN * len(patterns) > with_letters.sum() else marked
 
 
 def _can(parse: Callable[[str], Any], text: str) -> bool:
@@ -150,25 +146,3 @@ def _can(parse: Callable[[str], Any], text: str) -> bool:
 def _are_most(mask: Mask, counts: npt.NDArray[np.int64]) -> bool:
     most_rows = counts[mask].sum() >= _MOSTLY * counts.sum()
     return bool(mask.any() and (most_rows or mask.sum() >= _MANY_TO_ONE * (~mask).sum()))
-
-
-def _find_unreadable(texts: pa.Array, *, few: bool) -> Mask:
-    """Mark numbers with a unit, sign or other mark, times of day, and dates in other forms than `service.cells` reads.
-
-    A text with letters is only one where many texts differ in their numbers alone, as in ``5 kg`` and ``3h 20m``.
-    """
-    texts = pc.replace_substring(pc.replace_substring_regex(texts, SPACES, " "), "’", "'")
-    dates = _match(texts, _DATE)
-    quantities = _match(texts, _STARTS_WITH_NUMBER) & ~_match(texts, _CODE)
-    if few:
-        quantities &= ~_match(texts, _RANGE)
-    with_letters = quantities & _match(texts, r"\pL") & ~_match(texts, "(?i)^0x[0-9a-f]+$")
-    patterns = pc.replace_substring_regex(texts.filter(pa.array(with_letters)), _DIGITS, "0")
-    if _TEXTS_OF_A_PATTERN * len(pc.unique(patterns)) > len(patterns):
-        quantities &= ~with_letters
-    unreadable: Mask = dates | quantities
-    return unreadable
-
-
-def _match(texts: pa.Array, pattern: str) -> Any:
-    return pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import itertools
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +46,7 @@ class CsvFile:
         If `strict`, raises UserError for a quote that is not closed before a delimiter or the end of a line.
         """
         csv.field_size_limit(sys.maxsize)
-        lines = io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8", newline="")
+        lines = io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8", newline="", errors="ignore")
         reader = csv.reader(lines, delimiter=self.delimiter, strict=strict)
         first = self.first_line
         try:
@@ -61,12 +61,15 @@ class CsvFile:
     def locate(self, wanted: Iterable[int]) -> dict[int, str]:
         """Return the line in which each row (from 0, after the header) begins."""
         left = set(wanted)
-        if not left:
-            return {}
-        rows = self.rows()
+        rows = self.rows() if left else iter([(0, [])])
         width = len(next(rows)[1])
         whole = (line for line, cells in rows if len(cells) == width)
         return {row: f"line {line}" for row, line in enumerate(whole) if row in left}
+
+    def share_of_whole_rows(self) -> float:
+        """Return how many of the first rows have the header's width; 0 if that is 1."""
+        header, *widths = islice((len(cells) for _, cells in self.rows()), _SAMPLE_ROWS)
+        return 0.0 if header == 1 else sum(width == header for width in widths) / len(widths) if widths else 1.0
 
 
 def read_csv(data: DataParams, findings: Findings) -> Source:
@@ -81,14 +84,16 @@ def read_csv(data: DataParams, findings: Findings) -> Source:
     delimiter = data.delimiter or (hint.group(1).decode() if hint else _find_delimiter(content, findings))
     file = CsvFile(path, content, delimiter, 2 if hint else 1)
     names = next(file.rows())[1]
-    columns = _parse(file, len(names), findings)
+    columns = _parse(file, len(names), findings).columns
     if len(columns[0]) == 0:
         findings.stop(file.locate)
         raise UserError(f"{path}: has a header and no rows; add rows, or a header if it is a row")
     width = len(names)
-    while width > 1 and not names[width - 1].strip() and _is_empty(columns[width - 1]):
+    while (
+        width > 1 and not names[width - 1].strip() and not pc.any(pc.not_equal(_trim(columns[width - 1]), "")).as_py()
+    ):
         width -= 1
-    row_names = width > 1 and not names[0].strip() and _counts_rows(columns[0])
+    row_names = width > 1 and not names[0].strip() and _counts_rows(_trim(columns[0]))
     if row_names or width < len(names):
         log(f"{path}: columns without a name are left out, as they count the rows or are empty")
     left = dict(enumerate(columns, start=-row_names))
@@ -98,10 +103,9 @@ def read_csv(data: DataParams, findings: Findings) -> Source:
 
 def _find_delimiter(content: bytes, findings: Findings) -> str:
     """Return the delimiter that gives every row the header's width, else the one that gives it to most rows."""
-    sample = content[:_SAMPLE].decode(errors="ignore")
-    if len(content) > _SAMPLE:
-        sample = sample[: sample.rfind("\n") + 1] or sample
-    shares = {delimiter: _share_of_whole_rows(sample, delimiter) for delimiter in _DELIMITERS}
+    sample = content[:_SAMPLE]
+    sample = content if len(content) <= _SAMPLE else sample[: sample.rfind(b"\n") + 1] or sample
+    shares = {each: CsvFile(Path(), sample, each, 1).share_of_whole_rows() for each in _DELIMITERS}
     whole = [_DELIMITERS[delimiter] for delimiter, share in shares.items() if share == 1]
     if len(whole) > 1:
         problem = f"the delimiter may be {' or '.join(whole)}: both give every row as many fields"
@@ -109,15 +113,8 @@ def _find_delimiter(content: bytes, findings: Findings) -> str:
     return max(shares, key=lambda delimiter: shares[delimiter])
 
 
-def _share_of_whole_rows(sample: str, delimiter: str) -> float:
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-    header, *widths = itertools.islice((len(cells) for cells in reader if cells), _SAMPLE_ROWS)
-    return 0.0 if header == 1 else sum(width == header for width in widths) / len(widths) if widths else 1.0
-
-
-def _parse(file: CsvFile, width: int, findings: Findings) -> Sequence[pa.ChunkedArray]:
-    """Return the columns of the rows below the header."""
+def _parse(file: CsvFile, width: int, findings: Findings) -> pa.Table:
+    """Return the rows below the header, but those of another width, which are reported."""
     names = [str(place) for place in range(width)]
     ragged: list[str] = []
 
@@ -125,16 +122,13 @@ def _parse(file: CsvFile, width: int, findings: Findings) -> Sequence[pa.Chunked
         ragged.append("skip")
         return "skip"
 
+    options = pyarrow.csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True, invalid_row_handler=skip)
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(file.content),
-            read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=file.delimiter,
-                newlines_in_values=True,
-                invalid_row_handler=skip,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
+            options,
+            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
     except pa.ArrowInvalid as error:
         deque(file.rows(strict=True), maxlen=0)
@@ -144,28 +138,24 @@ def _parse(file: CsvFile, width: int, findings: Findings) -> Sequence[pa.Chunked
         deque(file.rows(strict=True), maxlen=0)
     if ragged:
         _report_ragged(file, width, findings)
-    columns: Sequence[pa.ChunkedArray] = table.slice(1).columns
-    return columns
+    return table.slice(1)
 
 
 def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
     ragged = [(line, len(cells)) for line, cells in file.rows() if len(cells) != width]
     header = f"the header names {width:,} (delimiter: {_DELIMITERS.get(file.delimiter, repr(file.delimiter))})"
-    remedy = (
-        "leave cells without a value empty, quote cells that hold the delimiter, remove comments, name every column"
-    )
-    if width == 1:
-        remedy = "line 1 must be the header: remove what is before it"
+    remedy = "leave cells without a value empty, quote cells that hold the delimiter, remove comments, name each column"
+    remedy = "line 1 must be the header: remove what is before it" if width == 1 else remedy
     for line, count in ragged[:_MOST_RAGGED]:
         findings.add(f"line {line} has {count:,} fields, {header}", f"{remedy}, or set data.delimiter")
     if len(ragged) > _MOST_RAGGED:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")
 
 
-def _is_empty(column: pa.ChunkedArray) -> bool:
-    return not pc.any(pc.not_equal(pc.utf8_trim_whitespace(column), "")).as_py()
+def _trim(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_trim_whitespace(column)
 
 
 def _counts_rows(column: pa.ChunkedArray) -> bool:
     counted = [pa.array(range(start, start + len(column))).cast(pa.string()) for start in (0, 1)]
-    return any(pc.utf8_trim_whitespace(column).equals(pa.chunked_array([each])) for each in counted)
+    return any(column.equals(pa.chunked_array([each])) for each in counted)

@@ -22,14 +22,11 @@ _OTHER = {
 }
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 _MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_LIKELY = ("cp1252", "cp1250", "cp1251", "gb18030", "shift_jis")
+_LIKELY = ("cp1252", "cp1251", "shift_jis")
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether the file that `data.path` names is Parquet.
-
-    Raises UserError if there is no such file, or nothing in it, or its name is wrong.
-    """
+    """Return whether the file is Parquet. Raises UserError if there is no such file, or its name is wrong."""
     if not path.is_file():
         raise UserError(f"{path}: {'is no file' if path.exists() else 'not found'}; {_NAMED}")
     with path.open("rb") as file:
@@ -52,13 +49,17 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, str]:
     marked = (name for mark, name in _MARKS.items() if content.startswith(mark))
     found = next(marked, codecs.lookup(encoding or "utf-8").name)
     if b"\0" in content and not found.startswith(("utf-16", "utf-32")):
-        line = content[: content.index(b"\0")].count(b"\n") + 1
         remedy = "name a CSV file under data.path, or set data.encoding to utf-16-le or utf-16-be"
+        line = _line(content, content.index(b"\0"))
         raise UserError(f"{path}: line {line} holds a NUL byte, as binary data and UTF-16 do; {remedy}")
     try:
         text = content.decode(found)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: line {_explain_bytes(content, error.start, encoding)}") from None
+        if encoding:
+            problem = f"holds bytes that are no text in {encoding}; correct data.encoding"
+        else:
+            problem = f"is not UTF-8; it may say {_guess(content, error.start)}: set data.encoding, or save it as UTF-8"
+        raise UserError(f"{path}: line {_line(content, error.start)} {problem}") from None
     if not text or text.isspace():
         raise UserError(f"{path}: is empty; {_NAMED} with a header and rows")
     return content if found == "utf-8" else text.encode(), found
@@ -75,10 +76,8 @@ def _unpack(path: Path) -> bytes:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: is a damaged gzip file ({error}); copy it anew") from None
     if len(content) > limit:
-        raise UserError(
-            f"{path}: holds more than {limit / 1e9:.1f} GB of text, too much for this machine's memory; "
-            "use fewer rows, or write it as Parquet"
-        )
+        problem = f"holds more than {limit / 1e9:.1f} GB of text, too much for this machine's memory"
+        raise UserError(f"{path}: {problem}; use fewer rows, or write it as Parquet")
     return content
 
 
@@ -86,15 +85,12 @@ def _limit() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE_OF_MEMORY
 
 
-def _explain_bytes(content: bytes, place: int, encoding: str | None) -> str:
-    """Say which bytes are no text, and how other encodings would read them."""
-    line = content[:place].count(b"\n") + 1
-    if encoding:
-        return f"{line} holds bytes that are no text in {encoding}; correct data.encoding"
-    before, after = (
-        re.split(rb"[\s,;|\"]", part) for part in (content[max(0, place - 15) : place], content[place : place + 15])
-    )
-    word = before[-1] + after[0]
-    readings = {word.decode(each, errors="replace"): each for each in reversed(_LIKELY)}
-    shown = ", ".join(f"{text!r} in {each}" for text, each in reversed(readings.items()) if "\ufffd" not in text)
-    return f"{line} is not UTF-8; it may say {shown}: set data.encoding, or save it as UTF-8"
+def _line(content: bytes, place: int) -> int:
+    return content[:place].count(b"\n") + 1
+
+
+def _guess(content: bytes, place: int) -> str:
+    """Return the word around these bytes as other encodings would read it."""
+    word = re.split(rb"[\s,;|\"]", content[max(0, place - 15) : place])[-1]
+    word += re.split(rb"[\s,;|\"]", content[place : place + 15])[0]
+    return ", ".join(f"{word.decode(each, errors='replace')!r} in {each}" for each in _LIKELY)

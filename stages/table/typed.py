@@ -14,18 +14,15 @@ _RULES = b"reading"
 
 
 def write_typed(table: pd.DataFrame, reading: Reading, path: Path) -> None:
-    """Write the table as Parquet, and in the file's metadata the rules that its cells were read by."""
+    """Write the table as Parquet, with the rules that its cells were read by in the file's metadata."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    rules = {_RULES: reading.model_dump_json().encode()}
+    metadata = {**(arrow.schema.metadata or {}), _RULES: reading.model_dump_json().encode()}
     with files.replacing(path) as beside:
-        pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **rules}), beside)
+        pq.write_table(arrow.replace_schema_metadata(metadata), beside)
 
 
 def read_typed(path: Path) -> tuple[pd.DataFrame, Reading]:
-    """Return the table with the types that it was written with, and the rules that its cells were read by.
-
-    Raises UserError if there is no such file.
-    """
+    """Return the table with its types, and the rules that its cells were read by. Raises UserError without a file."""
     if not path.is_file():
         raise UserError(f"{path}: not found; run `dvc repro validate`, which writes it")
     arrow = pq.read_table(path, use_threads=False)

@@ -70,7 +70,6 @@ DISGUISED = {
     "two numbers": [f"{row}.5, {row}.25" for row in range(ROWS)],
     "feet and inches": [f"{row % 3 + 4}'{row % 12}\"" for row in range(ROWS)],
     "degrees": [f"{row}°{row}'N" for row in range(ROWS)],
-    "hexadecimal": [hex(row * 99) for row in range(ROWS)],
     "Arabic digits": [chr(0x661 + row % 9) * (row % 5 + 1) for row in range(ROWS)],
 }
 WORDS = {
