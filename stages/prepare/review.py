@@ -19,7 +19,6 @@ _FEW_DIFFERENT = 0.5
 _FAR = 0.25
 """The share of test rows is reported if it differs from the one asked for by more than this part of it."""
 _MOST = 15
-_LONGEST = 60
 
 
 def review(
@@ -49,7 +48,7 @@ def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
 def _spellings(labels: pd.Series) -> Iterator[str]:
     counts = labels.value_counts()
     for names in alike(counts.index):
-        shown = ", ".join(f"{_short(name)} ({counts[name]:,} rows)" for name in names)
+        shown = ", ".join(f"{str(name)!r:.60} ({counts[name]:,} rows)" for name in names)
         yield f"classes that differ only by case or blanks: {shown}; if they are one class, write them alike"
 
 
@@ -80,7 +79,7 @@ def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, spl
     targets = (row_hash.cells(part[contract.target]) for part in (test, train))
     whole = np.isin(ours + next(targets), theirs + next(targets))
     yield (
-        f"{same.sum():,} test rows ({_percent(float(same.mean()))}) have the features of a training row, and "
+        f"{same.sum():,} test rows ({same.mean():.1%}) have the features of a training row, and "
         f"{whole.sum():,} of them its target too; if they are copies, the metrics flatter: remove them, or name "
         "what they have in common in split.key or split.group_column"
     )
@@ -90,7 +89,7 @@ def _giveaways(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
     what = "area under the curve" if contract.classes else "r²"
     for name, value in giveaway.find(train, contract):
         yield (
-            f"{_short(name)} alone gives the target away ({what} {value:.4f} on training rows); if it is known only "
+            f"{str(name)!r:.60} alone gives the target away ({what} {value:.4f} on training rows); if it is known only "
             "after the outcome, add it to data.ignore"
         )
 
@@ -99,7 +98,7 @@ def _beyond(test: pd.DataFrame, contract: Contract) -> Iterator[str]:
     for feature in contract.features:
         share = _share_beyond(feature, test[feature.name])
         if share >= _SHIFTED and share * len(test) >= _FEWEST_BEYOND:
-            yield f"{_short(feature.name)}: {_percent(share)} of the test rows are beyond what training knew"
+            yield f"{feature.name!r:.60}: {share:.1%} of the test rows are beyond what training knew"
 
 
 def _share_beyond(feature: Feature, values: pd.Series) -> float:
@@ -115,12 +114,3 @@ def _share_beyond(feature: Feature, values: pd.Series) -> float:
         case _:
             return 0.0
     return float(outside.mean())
-
-
-def _short(name: object) -> str:
-    text = str(name)
-    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
-
-
-def _percent(share: float) -> str:
-    return "under 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"  # noqa: PLR2004
