@@ -3,8 +3,8 @@
 import sys
 from typing import Any, NoReturn
 
-from service.__main__ import main
 from service.inputs.rows import RowReader
+from service.serve import run
 from service.users.accounts import Accounts
 
 CRASH = b"crash"
@@ -26,7 +26,7 @@ def main_with_bugs() -> int:
         return crash(body.decode(), "") if CRASH in body else read(self, body, limit)
 
     Accounts.check, RowReader.read_request = crashing_login, crashing_read  # type: ignore[method-assign]  # the bugs
-    return main()
+    return run()
 
 
 if __name__ == "__main__":

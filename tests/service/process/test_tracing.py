@@ -62,12 +62,6 @@ def test_what_cannot_be_sent_to_is_refused_by_its_name(variables: dict[str, str]
         start(**variables)
 
 
-def test_the_protocol_for_traces_overrides_the_one_for_all(root: Root) -> None:
-    protocols = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}
-    made = start(**{ENDPOINT: "http://127.0.0.1:9", **protocols})
-    made.stop()
-
-
 def test_what_the_sdk_refuses_is_told_in_a_line() -> None:
     with pytest.raises(SettingsError, match="OpenTelemetry refuses a variable that begins with OTEL_"):
         start(**{ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"})
