@@ -1,10 +1,10 @@
 """The body of POST /feedback: one entry, or many."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from service.http.problems import FieldError, Problem
 
@@ -12,41 +12,34 @@ BYTES_AN_ENTRY: Final = 1024
 """Room for each entry of a batch, on average; an id has some 150 bytes."""
 _PLACE: Final = re.compile(r" - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`$")
 _NAMED: Final = re.compile(r"(?:missing required|unknown) field `(?P<field>[^`]*)`")
-
 _BYTE: Final = re.compile(r" \(byte (\d+)\)$")
-_NEWLINE: Final = b"\n"
 _FILLED_LINE: Final = re.compile(rb"\S[^\n]*")
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller tells of one prediction."""
+    """What turned out to be true of one prediction."""
 
-    prediction_id: str
-    actual: bool | int | float | str
+    prediction_id: Annotated[str, Meta(description="From POST /predict?ids=true")]
+    actual: Annotated[bool | int | float | str, Meta(description="The true class, or the true number")]
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """What a caller tells of many predictions."""
+    """What turned out to be true of many predictions."""
 
-    feedback: list[Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What came in one request."""
-
-    entries: list[Entry]
-    is_batch: bool
+    feedback: Annotated[list[Entry], Meta(extra_json_schema={"minItems": 1})]
 
 
-def read_json(body: bytes, limit: int) -> Body:
+_LINES: Final = msgspec.json.Decoder(Entry)
+
+
+def read_json(body: bytes, limit: int) -> Entry | list[Entry]:
     """Parse ``{"prediction_id": …, "actual": …}`` or ``{"feedback": [{…}, …]}`` with at most `limit` entries.
 
     Raises Problem: 400 for no JSON, 422 for the first entry of another form, 413 for too many entries.
     """
     try:
         if "feedback" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
-            return Body([msgspec.json.decode(body, type=Entry)], is_batch=False)
+            return msgspec.json.decode(body, type=Entry)
         return _checked(msgspec.json.decode(body, type=Batch).feedback, limit)
     except msgspec.ValidationError as error:
         raise _wrong_form(error) from None
@@ -54,7 +47,7 @@ def read_json(body: bytes, limit: int) -> Body:
         raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
 
 
-def read_lines(body: bytes, limit: int) -> Body:
+def read_lines(body: bytes, limit: int) -> list[Entry]:
     """Parse an entry in each line (NDJSON); raises Problem as `read_json`, and 400 for two entries in one line."""
     try:
         entries = _LINES.decode_lines(body)
@@ -67,25 +60,23 @@ def read_lines(body: bytes, limit: int) -> Body:
     return _checked(entries, limit)
 
 
-_LINES: Final = msgspec.json.Decoder(Entry)
-
-
 def _not_lines(body: bytes, reason: str) -> Problem:
     """Name the line, if the decoder names the byte or the last line is cut off."""
     found = _BYTE.search(reason)
     place = int(found[1]) if found else len(body.rstrip())
-    where = f"Line {body.count(_NEWLINE, 0, place) + 1}" if found or "truncated" in reason else "The body"
+    line = body.count(b"\n", 0, place) + 1
+    where = f"Line {line}" if found or "truncated" in reason else "The body"
     return Problem(400, f"{where} is not NDJSON: {_BYTE.sub('', reason)}", title="Not NDJSON")
 
 
-def _checked(entries: list[Entry], limit: int) -> Body:
+def _checked(entries: list[Entry], limit: int) -> list[Entry]:
     if len(entries) > limit:
         detail = f"{len(entries):,} entries came, a request may have {limit:,}; send several requests"
         raise Problem(413, detail, title="Too many entries")
     if not entries:
         error = FieldError(field="feedback", expected="at least 1 entry", got="none")
-        raise Problem(422, "There is nothing to keep", title="No entries", errors=[error])
-    return Body(entries, is_batch=True)
+        raise Problem(422, "The list of entries is empty", title="No entries", errors=[error])
+    return entries
 
 
 def _wrong_form(error: msgspec.ValidationError) -> Problem:

@@ -26,9 +26,9 @@ class Truth(NamedTuple):
 class ContradictionError(Exception):
     """Other truths came for some predictions before."""
 
-    def __init__(self, kept: Mapping[int, str]) -> None:
-        super().__init__(f"other truths came before for {len(kept)} predictions")
-        self.kept = kept
+    def __init__(self, stored: Mapping[int, str]) -> None:
+        super().__init__(f"other truths came before for {len(stored)} predictions")
+        self.stored = stored
         """The truth that stays, as JSON, by the place of the one that was refused."""
 
 

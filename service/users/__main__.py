@@ -13,6 +13,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
 from typing import Final
 
 from service.settings import Settings, SettingsError
@@ -193,8 +194,9 @@ def _use(moment: datetime | None) -> str:
 
 
 def _print(lines: list[str]) -> None:
-    text, encoding = "".join(f"{line}\n" for line in lines), sys.stdout.encoding
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, Integer,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from service.users.database_url import BUSY_SECONDS, DatabaseDownError, SqliteFile, parse
+from service.users.database_url import BUSY_SECONDS, DatabaseDownError, parse
 from service.users.migrations import NEWEST
 
 MIGRATION_SECONDS: Final = 60.0
@@ -86,9 +86,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._location = parse(url)
-        self._engine = (
-            _sqlite(self._location) if isinstance(self._location, SqliteFile) else _postgresql(self._location.arguments)
-        )
+        file = self._location.file
+        self._engine = _sqlite(file) if file else _postgresql(self._location.arguments)
         self._writer = self._engine.execution_options(writes=True)
 
     @contextlib.contextmanager
@@ -110,8 +109,8 @@ class Database:
         What the block writes is committed with the migration or not at all.
         """
         with self._errors_explained():
-            if isinstance(self._location, SqliteFile):
-                _create(self._location.path)
+            if self._location.file:
+                _create(self._location.file)
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -129,7 +128,7 @@ class Database:
             yield
         except (DBAPIError, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error.strerror
-            raise DatabaseDownError(f"{self._location}: {' '.join(str(reason).split())}") from error
+            raise DatabaseDownError(f"{self._location.url}: {' '.join(str(reason).split())}") from error
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -140,13 +139,13 @@ def schema_version(connection: Connection) -> str | None:
     return version
 
 
-def _sqlite(location: SqliteFile) -> Engine:
+def _sqlite(file: Path) -> Engine:
     """Open the file for each transaction, which costs 0.1 ms: a file that was moved away is noticed at once.
 
     Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
     Errors hide parameters, among them hashes.
     """
-    address = f"file:{quote(str(location.path))}?mode=rw"
+    address = f"file:{quote(str(file))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)

@@ -31,31 +31,16 @@ class DatabaseDownError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SqliteFile:
-    """A users database in a file."""
+class Location:
+    """Where the users database is: a file for SQLite, libpq's connection parameters for PostgreSQL."""
 
-    path: Path
-
-    def __str__(self) -> str:
-        return f"sqlite:///{self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresqlServer:
-    """A users database on a server."""
-
-    arguments: dict[str, str] = field(repr=False)
-    """libpq's connection parameters: host, port, user, password, dbname and others."""
-
-    def __str__(self) -> str:
-        """Return the URL without the password and other parameters."""
-        known = self.arguments
-        port = f":{known['port']}" if "port" in known else ""
-        user = f"{known.get('user', '')}{':***' if 'password' in known else ''}"
-        return f"postgresql://{user}{'@' if user else ''}{known.get('host', '')}{port}/{known.get('dbname', '')}"
+    url: str
+    """Without the password and other parameters."""
+    file: Path | None = None
+    arguments: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def parse(url: str) -> SqliteFile | PostgresqlServer:
+def parse(url: str) -> Location:
     """Parse DATABASE_URL.
 
     Parameters
@@ -77,13 +62,13 @@ def parse(url: str) -> SqliteFile | PostgresqlServer:
             raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE, since workers share it")
         if "?" in name:  # SQLite would create a file of that name, with no users in it
             raise DatabaseUrlError("DATABASE_URL has settings after a ?; SQLite's takes none")
-        return SqliteFile(ROOT / name)
+        return Location(f"sqlite:///{ROOT / name}", file=ROOT / name)
     if scheme in {"postgresql", "postgres", "postgresql+psycopg"}:
         return _postgresql(rest)
     raise DatabaseUrlError(f"DATABASE_URL begins with {scheme}://; expected sqlite:/// or postgresql://")
 
 
-def _postgresql(rest: str) -> PostgresqlServer:
+def _postgresql(rest: str) -> Location:
     try:
         from psycopg import ProgrammingError  # noqa: PLC0415  # only installed where it is used
         from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
@@ -93,10 +78,12 @@ def _postgresql(rest: str) -> PostgresqlServer:
     given: dict[str, str] | None = None
     with contextlib.suppress(ProgrammingError, UnicodeError):  # their messages may contain the password
         given = {name: str(value) for name, value in conninfo_to_dict(f"postgresql://{rest}").items()}
-    user = rest.rpartition("@")[0]
+    user, at, server = rest.rpartition("@")
     # What follows an unencoded / or @ of a password must not pass for a host or the database's name.
     is_port = re.compile("[0-9]*(,[0-9]*)*").fullmatch
     if given is None or "/" in user or "@" in user or not is_port(given.get("port", "")):
         hint = "percent-encode special characters of the password; after a ? only libpq's parameters count"
         raise DatabaseUrlError(f"DATABASE_URL is no URL; {_FORMS}; {hint}")
-    return PostgresqlServer({**_LIBPQ_DEFAULTS, **given})
+    name, colon, _ = user.partition(":")
+    shown = f"postgresql://{name}{colon and ':***'}{at}{server.partition('?')[0]}"
+    return Location(shown, arguments={**_LIBPQ_DEFAULTS, **given})

@@ -29,7 +29,7 @@ def tell_at_once(database_url: str, connect: Callable[[str], Database], *truths:
         try:
             return bool(store.store([Truth(prediction, truth)]))
         except ContradictionError as error:
-            return f"{error.kept[0]} stays"
+            return f"{error.stored[0]} stays"
 
     with ThreadPoolExecutor(len(truths)) as threads:
         return list(threads.map(tell, truths))
@@ -78,7 +78,7 @@ def test_of_a_batch_with_a_contradiction_nothing_is_kept(store: FeedbackStore) -
     with pytest.raises(ContradictionError) as refused:
         store.store([Truth(new, "late"), Truth(known, "on time"), Truth(twice, "late"), Truth(twice, "on time")])
 
-    assert refused.value.kept == {1: '"late"', 3: '"late"'}
+    assert refused.value.stored == {1: '"late"', 3: '"late"'}
     assert store.store([Truth(new, "on time")])
 
 
