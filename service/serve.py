@@ -11,8 +11,7 @@ from shlex import quote
 from typing import Final
 
 from service import release
-from service.process import workers
-from service.process.start import StartError
+from service.process import StartError, workers
 from service.release import ReleaseError
 from service.settings import ROOT, Settings, SettingsError, env_file
 

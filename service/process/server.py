@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.model import ArtifactError
-from service.process.start import BACKLOG, StartError
+from service.process import BACKLOG, StartError
 from service.scoring import artifact, memory
 from service.settings import Settings, SettingsError, file_error
 

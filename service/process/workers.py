@@ -24,7 +24,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from service import release
 from service.http import logs
-from service.process.start import BACKLOG, StartError
+from service.process import BACKLOG, StartError
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,27 +66,19 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
 
             Server(running, lambda: ready(running)).run([listener])
             return
-        # Opened alone, this one proved that nobody else is there; from now on the address is shared on purpose.
-        listener.close()
+        listener.close()  # it proved that nobody else has the address, which workers share
         with bind(listener.family, address) as reserved:
             Supervisor(running, reserved, lambda: ready(running)).run()
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket that shares its address with none. Raises StartError if that is not possible."""
-    listener = None
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:  # the latter of a host that is no name at all
-        if listener is not None:
-            listener.close()
-        reason = getattr(error, "strerror", error)
+        reason = str(getattr(error, "strerror", error)).partition(" (while")[0]
         raise StartError(f"cannot listen on {host[:80]}:{port}: {reason}; set HOST or PORT") from error
-    return listener
 
 
 def bind(family: int, address: Any) -> socket.socket:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.process import workers
-from service.process.start import StartError
+from service.process import StartError, workers
 from tests.service.artifacts import Root, onnx_bytes, written
 from tests.service.processes import BODY, START_SECONDS, HalfRequest, Load, Service, fails, running, wait_for
 
