@@ -113,24 +113,12 @@ def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) 
     if wanted is None:
         first = (train_target == found[0]).sum()
         return found[0] if isinstance(found[0], str) and 2 * first < len(train_target) else found[1]
-    for same in (_is_exactly, _reads_as, _counts_as):
-        named = [label for label in found if same(label, wanted)]
-        if len(named) == 1:
-            return named[0]
+    exact = [label for label in found if label == wanted]
+    named = exact or [label for label in found if str(label).lower() == str(wanted).lower()]
+    if len(named) == 1:
+        return named[0]
     shown = " and ".join(map(_shown, found))
     raise UserError(f"params.yaml: data.positive: got {_shown(wanted)}; the classes are {shown}")
-
-
-def _is_exactly(label: Label, wanted: Label) -> bool:
-    return type(label) is type(wanted) and label == wanted
-
-
-def _reads_as(label: Label, wanted: Label) -> bool:
-    return str(label).lower() == str(wanted).lower()
-
-
-def _counts_as(label: Label, wanted: Label) -> bool:
-    return not isinstance(label, str) and label == wanted
 
 
 def _shown(value: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from service.cells import EVERY_COLUMN, Decimal, Reading
+from service.cells import EVERY_COLUMN, Reading
 from stages.entry import log
 from stages.errors import UserError
 from stages.params import DataParams
@@ -22,7 +22,6 @@ from stages.table.numbers import Numbers, find_decimal, find_thousands
 from stages.table.parquet import is_text, open_parquet, read_native
 
 _SHOWN_NAMES = 20
-_LONGEST_NAME = 60
 
 
 def read_table(data: DataParams) -> tuple[pd.DataFrame, Reading]:
@@ -61,13 +60,10 @@ def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
     numbers = [column for column in read if isinstance(column, Numbers)]
     decimal = find_decimal(numbers, data.decimal)
     thousands = find_thousands(numbers, decimal)
-    table = pd.DataFrame({each.name: each for each in (_as_series(each, decimal) for each in read)})
+    series = [each.read(decimal) if isinstance(each, Numbers) else each for each in read]
+    table = pd.DataFrame({each.name: each for each in series})
     findings.stop(source.locate)
     return table, reading.model_copy(update={"decimal": decimal, "thousands": thousands})
-
-
-def _as_series(column: pd.Series | Numbers, decimal: Decimal) -> pd.Series:
-    return column.read(decimal) if isinstance(column, Numbers) else column
 
 
 def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | Numbers:
@@ -100,7 +96,7 @@ def _check_names(header: Sequence[str], data: DataParams, findings: Findings) ->
             findings.add(f"{name} has no name", f"give it one, or list {name!r} under data.ignore")
     for name in (name for name, times in Counter(names).items() if times > 1):
         first, second = [place for place, each in enumerate(names, start=1) if each == name][:2]
-        findings.add(f"the column name {_shorten(name)} stands twice, in columns {first} and {second}", "rename one")
+        findings.add(f"the column name {name!r:.60} stands twice, in columns {first} and {second}", "rename one")
     named = {"target": [data.target], "ignore": data.ignore, "categorical": data.categorical, "strict": data.strict}
     named |= {key: list(value) for key in ("missing", "dates") if isinstance(value := getattr(data, key), dict)}
     for key, name in ((key, name) for key, columns in named.items() for name in columns):
@@ -113,10 +109,6 @@ def _suggest(name: str, names: Sequence[str]) -> str:
     folded = {each.casefold(): each for each in reversed(names)}
     near = difflib.get_close_matches(name.strip().casefold(), list(folded), n=1)
     more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    has = f"it has {', '.join(map(_shorten, names[:_SHOWN_NAMES]))}{more}"
+    has = f"it has {', '.join(f'{each!r:.60}' for each in names[:_SHOWN_NAMES])}{more}"
     has += "; line 1 must be a header; if another delimiter separates the cells, set data.delimiter" * (len(names) == 1)
     return f"did you mean {folded[near[0]]!r}? {has}" if near else has
-
-
-def _shorten(name: str) -> str:
-    return repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...")
