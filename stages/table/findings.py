@@ -46,13 +46,8 @@ class Findings:
         places = locate({row for row, *_ in shown if row is not None})
         lines = []
         for row, column, problem in shown:
-            where = (
-                ""
-                if column is None
-                else f"column {column!r} "
-                if row is None
-                else f"{places[row]}, column {column!r}: "
-            )
+            where = "" if column is None else f"column {column!r} "
+            where = where if row is None else f"{places[row]}, column {column!r}: "
             lines.append(f"{self._path}: {where}{problem}")
         if len(self._found) > _MOST:
             lines.append(f"{self._path}: and {len(self._found) - _MOST:,} more problems; correct these first")
