@@ -35,7 +35,7 @@ _NUMBER_OR_DATE = re.compile(
 """How a number with a sign, currency or unit begins, a time, or a date in whatever form."""
 _RANGE = re.compile(r"[<>≤≥+]|\d\s*(?:[-–—]|to)\s*\d|[(\[].*[,;].*[)\]]")
 """A class of numbers such as ``3+``, ``>50``, ``18-25`` or ``(0, 10]``."""
-_CODE = re.compile(r"(?!.*\b(?:19|20)\d\d\b)[+(]?\d+(?:[-.() ]+\d+)+")
+_CODE = re.compile(r"(?!.*\b(?:19|20)\d\d\b)[+(]?\d+(?:[-.() ]+\d+){2,}")
 """Groups of digits without a year, as in telephone numbers, versions and addresses of computers."""
 _SAMPLE = 1000
 _MOST_CLASSES = 200
@@ -117,8 +117,8 @@ def _report_misfit(cells: Cells, forms: Mapping[str, Callable[[str], Any]]) -> N
     known = np.logical_or.reduce(list(fits.values()))
     unreadable = _without_words(np.array([_is_unreadable(text, few=few) for text in texts]) & ~known, texts)
     if unreadable.any() and _are_most(unreadable | known, counts):
-        problem = "is a number or date in a form that nothing can calculate with"
-        remedy = f"write numbers without a unit and dates as 2013-12-31, set data.dates by column, or {LEAVE_OUT}"
+        problem = "is a number, time or date in a form that nothing can calculate with"
+        remedy = f"write numbers without a unit, dates as 2013-12-31, or set data.dates by column, or {LEAVE_OUT}"
         cells.report(texts[int(unreadable.argmax())], problem, remedy)
 
 

@@ -68,6 +68,7 @@ DISGUISED = {
     "fractions": [f"{row}/7" for row in range(1, ROWS)],
     "mixed fractions": [f"{row} 1/2" for row in range(ROWS)],
     "two numbers": [f"{row}.5, {row}.25" for row in range(ROWS)],
+    "ranges": [f"{row * 5}-{row * 5 + 5}" for row in range(ROWS)],
     "feet and inches": [f"{row % 3 + 4}'{row % 12}\"" for row in range(ROWS)],
     "degrees": [f"{row}°{row}'N" for row in range(ROWS)],
     "Arabic digits": [chr(0x661 + row % 9) * (row % 5 + 1) for row in range(ROWS)],
@@ -117,10 +118,10 @@ UNCLEAR = {
     "%Y.%m": ("may be a number or the date 2012-11-01", "%Y.%m"),
     "%b-%y": ("may be 2012-11-01 (my) or 2000-11-12 (md)", "my"),
     "%y-%b": ("may be 2012-11-01 (ym) or 2000-11-12 (dm)", "ym"),
-    "%H:%M %d/%m/%Y": ("is a number or date in a form that nothing can calculate with", "%H:%M %d/%m/%Y"),
-    "%a %b %d %H:%M:%S %Y": ("is a number or date in a form", "%a %b %d %H:%M:%S %Y"),
-    "%d.%m.%Y %H.%M": ("is a number or date in a form", "%d.%m.%Y %H.%M"),
-    "%Y-%m-%d %H:%M IST": ("is a number or date in a form", "%Y-%m-%d %H:%M IST"),
+    "%H:%M %d/%m/%Y": ("is a number, time or date in a form that nothing can calculate with", "%H:%M %d/%m/%Y"),
+    "%a %b %d %H:%M:%S %Y": ("is a number, time or date in a form", "%a %b %d %H:%M:%S %Y"),
+    "%d.%m.%Y %H.%M": ("is a number, time or date in a form", "%d.%m.%Y %H.%M"),
+    "%Y-%m-%d %H:%M IST": ("is a number, time or date in a form", "%Y-%m-%d %H:%M IST"),
 }
 
 
