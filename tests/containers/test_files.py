@@ -80,6 +80,7 @@ def test_the_proxy_is_the_only_way_to_the_api_and_nothing_leads_to_the_database(
 
     assert "ports" not in services["api"]
     assert [name for name in services if "edge" in services[name].get("networks", ())] == ["api", "proxy"]
+    assert set(services["api"]["networks"]) & set(services["proxy"]["networks"]) == {"edge"}
     assert (
         services["api"]["environment"]["FORWARDED_ALLOW_IPS"]
         == COMPOSE["networks"]["edge"]["ipam"]["config"][0]["subnet"]

@@ -34,7 +34,7 @@ def check_answer(status: int, content_type: str, body: bytes) -> None:
 
 def check_raw(answer: bytes) -> None:
     """Raise Finding if something came over a connection that does not begin with a good status line."""
-    if not answer:
+    if not answer or answer.startswith(b'{"type":"about:blank",'):  # to a request of HTTP/0.9, which has no head
         return
     if not answer.startswith(b"HTTP/1.1 "):
         raise Finding(f"no HTTP: {answer[:100]!r}")
