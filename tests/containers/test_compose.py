@@ -40,7 +40,7 @@ def test_the_api_is_reached_through_the_proxy_alone(system: System) -> None:
     assert published == ["proxy", "mlflow", "prometheus", "alertmanager", "grafana"]
     assert system.ask("HTTPS_PORT", "GET", "/metrics")[0] == 404
     assert system.ask("HTTP_PORT", "GET", "/docs")[0] == 308
-    assert "server 10.201.90." in system.ok("exec", "-T", "proxy", "cat", "/tmp/nginx/replicas.conf")
+    assert "server 10.201.90." in system.ok("exec", "-T", "proxy", "sh", "-c", "cat /tmp/nginx/*.conf")
     assert system.ok("logs", "proxy").count("made a self-signed certificate for localhost") == 1
 
 
