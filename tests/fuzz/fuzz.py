@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 import time
-from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -58,7 +57,6 @@ class Fuzzer:
             "csv": lambda: self._table("text/csv"),
             "v2": self._tensors,
             "raw": self._raw,
-            "token": self._token,
             "login": self._login,
         }
 
@@ -136,22 +134,6 @@ class Fuzzer:
             while part := connection.recv(65536):
                 answer += part
         return answer
-
-    def _token(self) -> None:
-        right = self.authorization.partition(" ")[2]
-        parts = right.split(".")
-        at = self.random.randrange(3)
-        if self.random.random() < 0.5:
-            parts[at] = mutations.mutate(self.random, parts[at].encode(), b"{}").decode("latin-1")
-        else:
-            odd = {"alg": self.random.choice(["none", "HS512", "RS256", None, 7]), "typ": "JWT", "kid": "x"}
-            parts[0] = urlsafe_b64encode(json.dumps(odd).encode()).decode().rstrip("=")
-        sent = "".join(".".join(parts).split()).encode("latin-1").replace(b"\0", b"")
-        with keeping("token", sent):
-            answer = self.client.post("/predict", content=self._right, headers={b"Authorization": b"Bearer " + sent})
-            self._check(answer)
-            if answer.is_success and sent != right.encode():
-                raise Finding("a token that is not ours was accepted")
 
     def _login(self) -> None:
         form = b"grant_type=password&username=admin&password=wrong&scope=predict"

@@ -82,21 +82,16 @@ def mutate(random: Random, content: bytes, other: bytes) -> bytes:
     """Change bytes, cut, repeat, splice with `other`, or insert something odd; once or a few times."""
     for _ in range(random.choice([1, 1, 1, 2, 4])):
         at, to = sorted(random.randrange(len(content) + 1) for _ in range(2))
-        match random.randrange(7):
-            case 0:
-                content = content[:at] + bytes([random.randrange(256)]) + content[at + 1 :]
-            case 1:
-                content = content[:at]
-            case 2:
-                content = content[:to] + content[at : min(to, at + 1000)] + content[to:]
-            case 3:
-                content = content[:at] + other[random.randrange(len(other) + 1) :]
-            case 4:
-                content = content[:at] + content[min(to, at + random.randrange(1, 20)) :]
-            case 5:
-                content = content[:at] + random.choice(ODD) + content[at:]
-            case _:
-                content = _put(random, content, at, ODD)
+        before, after = content[:at], content[at:]
+        content = random.choice([
+            before + bytes([random.randrange(256)]) + after[1:],
+            before,
+            content[:to] + content[at : min(to, at + 1000)] + content[to:],
+            before + other[random.randrange(len(other) + 1) :],
+            before + after[random.randrange(1, 20) :],
+            before + random.choice(ODD) + after,
+            _put(random, content, at, ODD),
+        ])  # fmt: skip
     return content
 
 
@@ -134,16 +129,14 @@ def mutate_request(random: Random, content: bytes) -> bytes:
     lines = head.split(b"\r\n")
     for _ in range(random.choice([1, 1, 2, 3])):
         at = random.randrange(len(lines))
-        match random.randrange(6):
+        match random.randrange(5):
             case 0:
-                lines.insert(random.randrange(1, len(lines) + 1), random.choice(LINES))
+                lines.insert(random.randrange(1, len(lines) + 1), random.choice([*LINES, lines[at]]))
             case 1:
                 lines[at] = mutate(random, lines[at], random.choice(LINES))
-            case 2:
-                lines.append(lines[at])
-            case 3 if len(lines) > 1:
+            case 2 if len(lines) > 1:
                 del lines[at]
-            case 4:
+            case 3:
                 body = b"%x\r\n%s\r\n0\r\n\r\n" % (random.choice([len(body), len(body) + 1, 2**64]), body)
                 lines.append(b"Transfer-Encoding: chunked")
             case _:
