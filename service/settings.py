@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
     metrics_dir: Path | None = None
-    """Where workers keep their counters; a folder of its own for each start by default."""
+    """Where several workers keep their counters; a folder of its own for each start by default."""
     metrics_seconds: Seconds = 1.0
     """How often at most a worker renders GET /metrics; requests that come faster wait and share a rendering."""
     metrics_token: Annotated[SecretStr | None, AfterValidator(_check_key)] = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -89,3 +90,10 @@ def test_a_version_leaves_for_all_workers_and_begins_anew_when_it_returns(start:
     assert other.do("keep b").keys() == {"b", "busy"}
 
     assert one.do("keep a b")["a"] == 0
+
+
+def test_without_the_folder_nothing_is_shown_and_nobody_fails(start: Callable[[], Worker], tmp_path: Path) -> None:
+    worker = start()
+    worker.do("count a")
+    shutil.rmtree(tmp_path / "counts")
+    assert worker.do("count a") == {}
