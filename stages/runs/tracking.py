@@ -12,18 +12,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-import mlflow
 import requests
-from mlflow.entities import Experiment, Run
-from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from stages import files
-from stages.entry import log
+from stages.entry import importing, log
 from stages.errors import UserError
 from stages.runs import git
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+with importing():
+    import mlflow
+    from mlflow.entities import Experiment, Run
+    from mlflow.exceptions import MlflowException
 
 MODEL_MD5 = "dvc.md5"
 ONNX_MD5 = "dvc.onnx_md5"

@@ -1,9 +1,6 @@
 """Fit the pipeline on the training rows; MLflow gets a copy of what happened."""
 
-import time
-
 import joblib
-import mlflow
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
@@ -28,10 +25,8 @@ def main() -> None:
     experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
     what = f"fitting {params.model} on {len(rows):,} rows"
     with training_run.start_run(experiment, params) as active:
-        start = time.perf_counter()
         with timed(what), log_elapsed(what), training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, params)
-        mlflow.log_metric("fit_seconds", time.perf_counter() - start)
         with files.replacing(files.MODEL) as beside:
             joblib.dump(pipeline, beside, compress=3)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):

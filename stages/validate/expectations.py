@@ -1,26 +1,23 @@
 """The adapter to Great Expectations: the only module that imports it."""
 
-import contextlib
 import difflib
-import gc
 import math
 import os
 import re
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from string import Template
 from typing import Any
 
 import pandas as pd
 
+from stages.entry import importing, without
 from stages.errors import UserError
 from stages.validate.suite import Entry, Result, columns
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 os.environ["TQDM_DISABLE"] = "1"
 
-_OPTIONAL = ("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy")
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
 """Arguments that say how to run; a suite that was saved from a run has them."""
 STRUCTURAL = "structural"
@@ -40,21 +37,7 @@ _DETAILED = {
 }
 
 
-@contextlib.contextmanager
-def _without(names: Sequence[str]) -> Iterator[None]:
-    """Let imports find no optional packages and collect no garbage: Great Expectations then takes half the time."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]  # None is Python's word for: not to be found
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        for name in absent:
-            del sys.modules[name]
-
-
-with _without(_OPTIONAL), warnings.catch_warnings():
+with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports warn about themselves; nobody here can mend that
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
