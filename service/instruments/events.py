@@ -6,26 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 RELOAD_OUTCOMES: Final = ("reloaded", "refused")
 AUTHENTICATION_OUTCOMES: Final = (
-    "granted",
-    "wrong_credentials",
-    "invalid_scope",
-    "database_down",
-    "busy",
-    "throttled_address",
-    "throttled_username",
-    "unready",
-    "insufficient_scope",
-    "token_missing",
-    "token_malformed",
-    "token_expired",
-    "token_claims",
-    "token_signature",
-    "token_revoked",
-    "token_key",
-    "token_sign_in",
-    "provider_down",
-    "other",
-)
+    "granted", "wrong_credentials", "invalid_scope", "database_down", "busy", "throttled_address",
+    "throttled_username", "unready", "insufficient_scope", "token_missing", "token_malformed", "token_expired",
+    "token_claims", "token_signature", "token_revoked", "token_key", "token_sign_in", "provider_down", "other",
+)  # fmt: skip
 
 
 class EventInstruments:
