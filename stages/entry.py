@@ -1,4 +1,4 @@
-"""What every stage's ``main`` shares: the command line, signs of life, and errors as one line."""
+"""Run a command: parse its arguments, log its progress, and report an error in one line."""
 
 import argparse
 import atexit
@@ -26,13 +26,13 @@ _REMEDIES = {
 
 
 def log(message: str) -> None:
-    """Print one sign of life for the person who waits."""
+    """Print a line of progress."""
     logging.getLogger("stages").info(message)
 
 
 @contextlib.contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Say that `what` begins, and how many seconds it took."""
+    """Log that `what` begins, and how many seconds it took."""
     log(f"{what} ...")
     start = time.perf_counter()
     yield
@@ -65,8 +65,8 @@ def without(*packages: str) -> Iterator[None]:
 def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
     """Parse the command line and run `main` with its arguments by name.
 
-    `--help` prints the module's docstring and runs nothing; an unknown argument ends with status 2. A user's
-    mistake becomes one line on stderr and exit status 1, a model that a check refuses 3.
+    `--help` prints the module's docstring and runs nothing; the exit status is 2 after an unknown argument, 1
+    after a user's mistake (one line on stderr), and 3 if a check refuses a model.
     """
     module = sys.modules[main.__module__]
     name = (module.__spec__.name if module.__spec__ else main.__module__).removesuffix(".__main__")
@@ -103,12 +103,12 @@ def _fail(stage: str, *messages: str, status: int = 1) -> None:
 
 
 def _is_experiment_in_workspace() -> bool:
-    """Tell whether `dvc exp run` runs here, not in a temporary copy: after a failure it leaves params.yaml changed."""
+    """Return whether `dvc exp run` runs here, not in a temporary copy. If it fails, it leaves params.yaml changed."""
     return "DVC_EXP_NAME" in os.environ and Path(os.environ.get("DVC_ROOT", "")) == Path.cwd()
 
 
 def _relative(filename: object) -> str:
     if not isinstance(filename, (str, bytes)):
         return "writing"
-    path = Path(filename.decode() if isinstance(filename, bytes) else filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    path = Path(os.fsdecode(filename))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,13 +1,13 @@
-"""The errors that a user is meant to read."""
+"""Errors for the user to read."""
 
 from typing import ClassVar
 
 
 class UserError(Exception):
-    """A mistake in the user's input, told in one line: what is wrong, where, and what to do.
+    """A mistake in the user's input in one line: what is wrong, where, and what to do.
 
-    With several arguments it is several mistakes, each in a line of its own. Anything else that
-    escapes a stage is a defect of this project and keeps its traceback.
+    Several arguments are several mistakes, each in its own line. Any other exception that a stage
+    raises is a defect of this project and keeps its traceback.
     """
 
     status: ClassVar[int] = 1
@@ -19,10 +19,10 @@ class UserError(Exception):
 
 
 class RefusedError(UserError):
-    """Nothing is wrong, but a check refuses the model: says which one, and how to override it."""
+    """A check refuses the model; the text names the check and how to override it."""
 
     status: ClassVar[int] = 3
 
 
 class NotComparableError(Exception):
-    """The champion cannot be compared with the candidate on these rows; the text says why."""
+    """The champion and the candidate cannot be compared on these rows; the text says why."""

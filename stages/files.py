@@ -1,7 +1,6 @@
-"""Where the pipeline's files lie, and how they are written: whole or not at all."""
+"""Paths of the pipeline's files, and functions that write a file whole or not at all."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
@@ -22,32 +21,30 @@ PLOTS = Path("metrics/plots")
 SLICES = Path("metrics/slices.csv")
 CARD = Path("metrics/model_card.md")
 SUITES = Path("data/suites")
-"""Where DVC watches for edits of suites."""
+"""Folder of suites; a change of its files reruns `validate`."""
 SUITE_DRAFT = Path("build/expectations-draft.json")
 VALIDATION = Path("metrics/validation.json")
 VALIDATION_REPORT = Path("metrics/validation.html")
 REGISTRATION = Path("metrics/registration.json")
 LOCK = Path("dvc.lock")
 DECISION = Path("build/decision.txt")
-"""What `promote` decided last; it depends on what was released before, so DVC doesn't know of it."""
+"""What `promote` decided last. It depends on earlier releases, so it is not an output of DVC."""
 
 
 def root() -> Path:
-    """Return the repository's real root: DVC runs experiments in temporary copies and says where they came from."""
+    """Return the repository's real root: DVC runs experiments in copies, and `DVC_ROOT` names the original."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to, renamed to `path` once the block ends well.
+    """Yield a temporary path beside `path`, renamed to `path` if the block succeeds.
 
-    What killed processes left beside `path` is removed. An OSError of the writing names `path`.
+    DVC runs one stage at a time, so what a killed process left there is overwritten. An OSError of
+    the block names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _runs(left.suffixes[-2].removeprefix(".")):
-            left.unlink(missing_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.tmp")
     try:
         yield beside
         beside.replace(path)
@@ -59,16 +56,6 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def _runs(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
-
-
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with replacing(path) as beside:
@@ -76,15 +63,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as JSON that people can read and Git can compare: indented, one newline at the end.
-
-    Raises ValueError for NaN and infinities, which are not JSON.
-    """
+    """Write `value` as indented JSON. Raises ValueError for NaN and infinities, which are not JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def md5(path: Path) -> str:
-    """The file's MD5 as DVC writes it into dvc.lock, 32 hexadecimal digits."""
+    """Return the file's MD5 as in dvc.lock, 32 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

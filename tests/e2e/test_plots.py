@@ -9,14 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import service.model
 from stages import files
 from stages.evaluate import __main__ as evaluate
-from stages.evaluate import card
 from stages.export import __main__ as export
 from stages.params import load_params
 from stages.prepare import __main__ as prepare
-from stages.scores.units import units_of
 from stages.train import __main__ as train
 
 pytestmark = pytest.mark.slow
@@ -47,10 +44,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     files.write_text(files.SCHEMA, schema.model_dump_json())
     joblib.dump(pipeline, files.MODEL)
     files.ONNX.write_bytes(export.export(pipeline, schema.contract))
-    found, tables = evaluate.evaluate(service.model.load(files.ONNX), rows["y"], test, params)
-    units = units_of(schema.split, test)
-    facts = card.Facts(schema, params, found, tables.slices, tables.importance, rows["y"], test, units)
-    evaluate._write(found, units, tables, facts)
+    evaluate.main()
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")
     project.commit(message)
 
