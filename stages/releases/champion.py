@@ -9,12 +9,11 @@ from service.contract import Contract
 from service.model import Model
 from stages.errors import NotComparableError
 from stages.prepare.split import unseen_rows
-from stages.releases.candidates import Candidate
 from stages.schema import Split
 from stages.scores import intervals
 from stages.scores.main_metric import DIGITS, main_metric
 from stages.scores.metrics import Scores, main_score, outcome
-from stages.scores.units import Units, units_of
+from stages.scores.units import units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Comparison:
     champion: float
     low: float
     high: float
-    rows: int = 0
+    rows: int
 
     @property
     def difference(self) -> float:
@@ -57,34 +56,24 @@ class Comparison:
         )
 
 
-def compare_candidate(candidate: Candidate, champion: Earlier, rows: pd.DataFrame, seed: int) -> Comparison:
-    """Score both models on the candidate's test rows that the champion was not trained on.
+def compare(candidate: Model, split: Split | None, champion: Earlier, rows: pd.DataFrame, seed: int) -> Comparison:
+    """Score both models on those of the candidate's test rows that the champion was not trained on.
 
-    Raises NotComparableError if these rows cannot be known, or if the champion cannot score them.
-    """
-    _check(candidate.model.contract, champion.model.contract, rows)
-    ours = candidate.split
-    if ours is None or champion.split is None:
-        raise NotComparableError("it is not known any more which rows it was trained on")
-    unseen = rows[unseen_rows(ours, champion.split, rows)]
-    return compare(candidate.model, champion.model, unseen, seed, units_of(ours, unseen))
-
-
-def compare(candidate: Model, champion: Model, rows: pd.DataFrame, seed: int, over: Units | None = None) -> Comparison:
-    """Score both models on `rows`; `over` are the independent units of the interval (None: each row is a unit).
-
-    Raises NotComparableError if the champion has another target or other classes, or needs
-    columns that `rows` does not have.
+    `split` is the rule that made the candidate's test rows. Raises NotComparableError if these rows
+    are not known, if the champion predicts something else, or if it cannot score them.
     """
     contract = candidate.contract
-    _check(contract, champion.contract, rows)
-    scores = candidate.scores(contract.encode(rows)), _scores(champion, rows, contract)
-    ours, theirs = (outcome(contract, rows[contract.target].to_numpy(), each) for each in scores)
-    points = [main_score(each) for each in (ours, theirs)]
+    _check(contract, champion.model.contract, rows)
+    if split is None or champion.split is None:
+        raise NotComparableError("it is not known any more which rows it was trained on")
+    unseen = rows[unseen_rows(split, champion.split, rows)]
+    scores = candidate.scores(contract.encode(unseen)), _scores(champion.model, unseen, contract)
+    ours, theirs = (outcome(contract, unseen[contract.target].to_numpy(), each) for each in scores)
+    points = main_score(ours), main_score(theirs)
     if points[0] is None or points[1] is None:
         raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
-    low, high = intervals.paired_interval(ours, theirs, over or Units("row", np.arange(len(rows))), seed)
-    return Comparison(points[0], points[1], low, high, len(rows))
+    low, high = intervals.paired_interval(ours, theirs, units_of(split, unseen), seed)
+    return Comparison(points[0], points[1], low, high, len(unseen))
 
 
 def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:

@@ -16,7 +16,7 @@ from stages.errors import NotComparableError
 from stages.params import Params
 from stages.releases import contracts, folder
 from stages.releases.candidates import Candidate, parse_split
-from stages.releases.champion import Earlier, compare_candidate
+from stages.releases.champion import Earlier, compare
 from stages.scores.gate import compare_with_baseline
 from stages.scores.main_metric import main_metric
 
@@ -101,7 +101,9 @@ def _against_champions(
     try:
         rows = candidate.read_test_rows()
         for champion in champions:
-            comparisons[champion.folder] = compare_candidate(candidate, champion, rows, params.random_state)
+            comparisons[champion.folder] = compare(
+                candidate.model, candidate.split, champion, rows, params.random_state
+            )
     except NotComparableError as error:
         return Decision(refusals | {"champion": f"release {champion.folder} cannot be compared: {error}"})
     lines = [f"{metric} {each.describe(name)}" for name, each in comparisons.items()]

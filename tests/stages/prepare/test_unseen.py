@@ -13,7 +13,7 @@ from stages.export import __main__ as export
 from stages.params import Params
 from stages.prepare import __main__ as prepare
 from stages.prepare.split import unseen_rows
-from stages.releases import champion as _champion
+from stages.releases.champion import Earlier, compare
 from stages.schema import Schema, Split
 from stages.train import __main__ as train
 
@@ -142,7 +142,7 @@ def test_decisions_stay_fair_while_a_table_grows_five_times(params: Make, name: 
         if champion:
             old, trained, rule = champion
             unseen = test[unseen_rows(schema.split, rule, test)]
-            found = _champion.compare(model, old, unseen, seed=0)
+            found = compare(model, schema.split, Earlier("before", old, rule), test, seed=0)
             assert not unseen["mark"].isin(trained["mark"]).any()
             assert len(unseen) == len(test)
             assert abs(found.difference) < 0.01
