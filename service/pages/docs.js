@@ -67,6 +67,7 @@ function form(path, method, operation) {
 async function show() {
   description = await (await fetch("openapi.json")).json();
   document.title = document.getElementById("title").textContent = description.info.title;
+  document.getElementById("sign-in").hidden = !description.components.securitySchemes.single_sign_on;
   document.getElementById("summary").textContent = `${description.info.summary || ""}; version ${description.info.version}`;
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const [method, operation] of Object.entries(methods)) {

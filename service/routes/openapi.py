@@ -82,10 +82,7 @@ def _describe(app: "FastAPI", served: Served) -> Schema:
     )
     document["paths"]["/predict"] = {"post": _predict()}
     components = document.setdefault("components", {})
-    components.setdefault("securitySchemes", {})["token"] = {
-        "type": "oauth2",
-        "flows": {"password": {"tokenUrl": "token", "scopes": {"predict": "Predict", "admin": "Administer users"}}},
-    }
+    components["securitySchemes"] = _security_schemes(app.state.settings.oidc_issuer)
     schemas = components.setdefault("schemas", {})
     schemas |= {
         "Problem": _PROBLEM,
@@ -96,14 +93,28 @@ def _describe(app: "FastAPI", served: Served) -> Schema:
     }
     for operations in document["paths"].values():
         for operation in operations.values():
-            _complete(operation)
+            _complete(operation, components["securitySchemes"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
 
 
-def _complete(operation: Schema) -> None:
-    """State the form of errors once for all operations."""
+def _security_schemes(issuer: str | None) -> Schema:
+    scopes = {"predict": "Predict", "admin": "Administer users"}
+    schemes: Schema = {
+        "token": {"type": "oauth2", "flows": {"password": {"tokenUrl": "token", "scopes": scopes}}},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    if issuer:
+        address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        schemes["single_sign_on"] = {"type": "openIdConnect", "openIdConnectUrl": address}
+    return schemes
+
+
+def _complete(operation: Schema, schemes: Schema) -> None:
+    """State the form of errors, and the ways to authenticate, once for all operations."""
+    if "security" in operation:
+        operation["security"] = [*operation["security"], *({name: []} for name in schemes if name != "token")]
     responses = operation["responses"]
     responses.setdefault("500", {"description": _ERRORS[500]})
     for status, response in responses.items():
