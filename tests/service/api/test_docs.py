@@ -47,6 +47,19 @@ def test_the_docs_work_behind_a_path_prefix(service: Any) -> None:
 
 def test_the_docs_need_nothing_from_elsewhere(service: Any) -> None:
     page = service.client.get("/docs").text
-    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    files = [file for file in re.findall(r'(?:src|href)="([^"]+)"', page) if file != "login"]
     assert [service.client.get(file).status_code for file in files] == [200] * 3
     assert not any("//" in file for file in files)
+
+
+@pytest.mark.parametrize("issuer", [None, "http://127.0.0.1:9/staff/"])
+def test_the_description_names_each_way_to_authenticate(start: Any, issuer: str | None) -> None:
+    client = {"oidc_client_id": "predictions", "oidc_scopes": {"predict": {}}}
+    document = start(oidc_issuer=issuer, **client).client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert schemes.pop("single_sign_on", {}).get("openIdConnectUrl") == (
+        issuer and "http://127.0.0.1:9/staff/.well-known/openid-configuration"
+    )
+    assert schemes.keys() == {"token", "api_key"}
+    offered = document["paths"]["/predict"]["post"]["security"]
+    assert [next(iter(each)) for each in offered] == ["token", "api_key", *(["single_sign_on"] if issuer else [])]
