@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("kill"),  # all share one project
 ]
-RENAMES = {"prepare": "1 2 3 4", "train": "1", "evaluate": "1 2 11", "register": "1 3"}
+RENAMES = {"prepare": "1 2 3", "train": "1", "evaluate": "1 2 11", "register": "1 3"}
 """The renames at which a stage is killed: of files of its own, and in `register` of MLflow's too."""
 LAUNCHER = Path(__file__).with_name("killed.py")
 OUTPUTS = {

@@ -117,23 +117,18 @@ def test_a_cell_means_in_the_service_what_it_meant_in_the_table(kind: str, data:
     assert [pair for pair in zip(texts, table["a"], strict=True) if not same(pair[1], parse(pair[0]))] == []
 
 
-@pytest.mark.parametrize(
-    ("encoding", "delimiter"), [("utf-8", ","), ("utf-8-sig", ";"), ("utf-8", "\t"), ("utf-8", "|")]
-)
-@given(rows=st.lists(ROW, min_size=1, max_size=8))
-@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
-def test_what_pandas_writes_is_read_back(
-    encoding: str, delimiter: str, rows: list[tuple[float, str, bool, str]]
-) -> None:
+@given(rows=st.lists(ROW, min_size=1, max_size=8), delimiter=st.sampled_from(",;\t|"))
+@settings(max_examples=60, phases=[Phase.explicit, Phase.generate])
+def test_what_pandas_writes_is_read_back(rows: list[tuple[float, str, bool, str]], delimiter: str) -> None:
     frame = pd.DataFrame(rows, columns=["große Zahl", "a.b", "class", "y"])
 
-    found, _ = read(frame.to_csv(index=False, sep=delimiter).encode(encoding))
+    found, _ = read(frame.to_csv(index=False, sep=delimiter).encode())
 
     pd.testing.assert_frame_equal(found, frame, check_dtype=False)
 
 
 @given(ANY_BYTES)
-@settings(max_examples=150, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=100, phases=[Phase.explicit, Phase.generate])
 def test_any_bytes_give_a_table_or_one_line_within_a_second(content: bytes) -> None:
     start = time.perf_counter()
     with contextlib.suppress(UserError):
