@@ -1,8 +1,8 @@
 """Logs: one line for each request and each event, JSON for machines or text for people.
 
-Requests are noted on the hot path and written by a thread of their own, many at a time: a
-slow terminal or pipe holds no request up. A process that is killed loses the last tenth
-of a second; one that ends writes everything.
+A thread writes the lines of requests, many at a time, so that a slow terminal or pipe
+delays no request. A process that is killed loses the last tenth of a second; one that ends
+writes everything.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final, NamedTuple, TextIO
 
-import msgspec
+import orjson
 
 from service.http.correlation import current_trace
 from service.settings import Settings
@@ -26,7 +26,6 @@ _WRITE_EVERY_SECONDS: Final = 0.1
 _KEPT: Final = 100_000
 """Lines that wait at most; when whoever reads them stops reading, the oldest are dropped."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
-_ENCODER: Final = msgspec.json.Encoder()
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -52,14 +51,14 @@ class Answered(NamedTuple):
 
 
 class RequestIds:
-    """Names for requests: the caller's where it is usable, else one of our own."""
+    """Ids of requests: the caller's where it is usable, else one of our own."""
 
     def __init__(self, unique: str) -> None:
         self._unique = unique
         self._numbers = count(1)
 
     def choose(self, given: bytes | None) -> bytes:
-        """Give `given` if it is 1 to 128 plain characters, or a new one."""
+        """Return `given` if it is 1 to 128 plain characters, or a new id."""
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         return b"%s-%x" % (self._unique.encode(), next(self._numbers))
@@ -118,45 +117,23 @@ class AccessLog:
                 self._stream.flush()
 
 
-class _Line(msgspec.Struct, gc=False):
-    """A request as its JSON object."""
-
-    time: str
-    level: str
-    event: str
-    request_id: str
-    user: str | None
-    method: str
-    route: str
-    status: int
-    duration_ms: float
-    model_version: str | None
-    instances: int
-
-
-class _TracedLine(_Line, gc=False):
-    """A request that belongs to a trace."""
-
-    trace_id: str
-    span_id: str
-
-
 def _json_line(request: Answered) -> str:
-    values = (
-        _timestamp(request.time),
-        "info",
-        "request",
-        request.request_id,
-        request.user or None,
-        request.method,
-        request.route,
-        request.status,
-        round(request.seconds * 1000, 3),
-        request.version or None,
-        request.instances,
-    )
-    line = _TracedLine(*values, request.trace_id, request.span_id) if request.trace_id else _Line(*values)
-    return _ENCODER.encode(line).decode() + "\n"
+    line: dict[str, Any] = {
+        "time": _timestamp(request.time),
+        "level": "info",
+        "event": "request",
+        "request_id": request.request_id,
+        "user": request.user or None,
+        "method": request.method,
+        "route": request.route,
+        "status": request.status,
+        "duration_ms": round(request.seconds * 1000, 3),
+        "model_version": request.version or None,
+        "instances": request.instances,
+    }
+    if request.trace_id:
+        line |= {"trace_id": request.trace_id, "span_id": request.span_id}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def _text_line(request: Answered) -> str:
@@ -175,7 +152,7 @@ def _timestamp(seconds: float) -> str:
 
 @lru_cache(4)
 def _second(seconds: int) -> str:
-    """Give the date and time of a whole second, which many lines share."""
+    """Return the date and time of a whole second, which many lines share."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -188,7 +165,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         line: dict[str, Any] = {
             "time": _timestamp(record.created),
             "level": record.levelname.lower(),
@@ -200,11 +177,11 @@ class JsonFormatter(logging.Formatter):
             line |= trace._asdict()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        return orjson.dumps(line).decode()
 
 
 def wants_json(settings: Settings, stream: TextIO) -> bool:
-    """Tell whether lines to `stream` are JSON."""
+    """Return whether lines to `stream` are JSON."""
     return settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
 
 

@@ -1,10 +1,11 @@
 """Errors as problem details (RFC 9457): what was expected, what came, and where."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
+import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -18,7 +19,8 @@ _DETAILS: Final = {
 }
 
 
-class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+@dataclass(frozen=True, slots=True)
+class FieldError:
     """One thing that is wrong with a request."""
 
     expected: str
@@ -26,6 +28,10 @@ class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: int | None = None
     """Number of the row, from 0."""
     field: str | None = None
+
+    def members(self) -> dict[str, Any]:
+        """Return what is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's own word
@@ -64,11 +70,14 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
             "detail": self.detail,
         }
         if self.errors:
-            document |= {"errors": self.errors, "error_count": self.error_count}
+            errors = [
+                {name: value for name, value in asdict(each).items() if value is not None} for each in self.errors
+            ]
+            document |= {"errors": errors, "error_count": self.error_count}
         trace = current_trace()
         if trace is not None:
             document["trace_id"] = trace.trace_id
-        return msgspec.json.encode(document | self.members)
+        return orjson.dumps(document | self.members)
 
 
 def problem_of(error: Exception) -> Problem:

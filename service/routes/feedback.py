@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -149,7 +150,7 @@ def _check_all(request: Request, entries: list[Entry]) -> list[Truth]:
         try:
             truths.append(_check(request, entry))
         except Problem as problem:
-            errors += [msgspec.structs.replace(error, instance=place) for error in problem.errors]
+            errors += [replace(error, instance=place) for error in problem.errors]
     if errors:
         detail = f"{len(errors):,} of {len(entries):,} entries cannot be stored; nothing of this request is"
         raise Problem(422, detail, errors=errors, shown=len(errors))

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
+import orjson
 import pandas as pd
 
 from service.contract import Contract
@@ -48,9 +48,10 @@ def _values(kind: str, column: "pd.Series[Any]") -> list[Any]:
     return [None if pd.isna(value) else convert[kind](value) for value in column]
 
 
-def write_script(folder: Path, size: int, records: list[dict[str, Any]], token: str) -> Path:
-    bodies = [msgspec.json.encode({"instances": records[at * size : (at + 1) * size]}) for at in range(BODIES)]
-    (folder / f"{size}.txt").write_bytes(b"\n".join(bodies))
-    script = folder / f"{size}.lua"
-    script.write_text(_LUA % (token, folder / f"{size}.txt"))
+def write_script(folder: Path, size: int, records: list[dict[str, Any]], token: str, name: str = "rows") -> Path:
+    bodies = [orjson.dumps({"instances": records[at * size : (at + 1) * size]}) for at in range(BODIES)]
+    lines = folder / f"{name}-{size}.txt"
+    lines.write_bytes(b"\n".join(bodies))
+    script = lines.with_suffix(".lua")
+    script.write_text(_LUA % (token, lines))
     return script

@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,9 @@ def on_core(core: str, command: list[str]) -> str:
     return subprocess.run(["taskset", "-c", core, *command], capture_output=True, text=True, check=True).stdout
 
 
-def flat_out(server: Server, script: Path, seconds: int, core: str) -> Figures:
+def flat_out(server: Server, script: Path, seconds: int, core: str, connections: int = CONNECTIONS) -> Figures:
     """Requests a second of the clock and of the server's processor time, and latencies in ms."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     before = server.cpu_seconds
     text = on_core(core, [*command, server.url])
     spent = server.cpu_seconds - before
@@ -61,16 +60,3 @@ def wrong_logins(server: Server, seconds: int, core: str) -> Iterator[None]:
             yield
         finally:
             callers.terminate()
-
-
-@contextmanager
-def busy(core: str) -> Iterator[None]:
-    """Keep a core as busy as making requests does; cores share caches and memory."""
-    program = (
-        "import json\nrows = [dict.fromkeys(map(str, range(20)), 0.7)] * 100\nwhile True: json.dumps(rows).encode()"
-    )
-    with subprocess.Popen(["taskset", "-c", core, sys.executable, "-c", program]) as working:
-        try:
-            yield
-        finally:
-            working.terminate()
