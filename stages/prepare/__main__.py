@@ -8,7 +8,7 @@ from service.contract import Contract
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import MIN_ROWS, Params, load_params
+from stages.params import Params, load_params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import Roles, find_features
@@ -27,12 +27,13 @@ def prepare(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
     """Split `table` into prepared training and test rows, and describe them; `reading` tells how it was read.
 
-    Raises UserError where the target cannot be learnt or a named column is not there.
+    `validate` has checked that the target has two values in enough rows, and that the column of the split exists.
+    Raises UserError where the target cannot be learnt or the rows cannot be split.
     """
     whole, name = table, params.data.target
-    table = _with_target(whole, params)
+    table = whole[whole[name].notna()]
     classification = _target.is_classification(table[name], params.data.task)
-    labels = (_target.labels if classification else _target.values)(table[name], params)
+    labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
     content = row_hash.rows(table.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
     split = describe(table, name, test_rows, params.data, params.split)
@@ -65,16 +66,6 @@ def prepare(
         left_out=left_out,
     )
     return train, test.join(pd.Series(content[test_rows & settled.kept], name=split.hash_column)), schema
-
-
-def _with_target(table: pd.DataFrame, params: Params) -> pd.DataFrame:
-    known = table[params.data.target].notna()
-    if known.sum() < MIN_ROWS:
-        raise UserError(
-            f"{params.data.path}: {known.sum()} of {len(table)} rows have a value in {params.data.target!r}; "
-            f"at least {MIN_ROWS} are needed"
-        )
-    return table if known.all() else table[known]
 
 
 def _decide(

@@ -45,7 +45,7 @@ def _is_number(target: pd.Series) -> bool:
 def labels(target: pd.Series, params: Params) -> pd.Series:
     """Return the classes as booleans, int64 or text.
 
-    Raises UserError if they are no classes, or one or more than 200. `stages.prepare.rare` settles rare ones.
+    Raises UserError if they are no classes, or more than 200. `stages.prepare.rare` settles rare ones.
     """
     where = f"{params.data.path}: the target {target.name!r}"
     if types.is_datetime64_any_dtype(target.dtype):
@@ -55,8 +55,6 @@ def labels(target: pd.Series, params: Params) -> pd.Series:
         raise UserError(f"params.yaml: data.task: {problem}")
     found = target.astype("int64" if _is_number(target) else "bool" if types.is_bool_dtype(target.dtype) else "str")
     counts = found.value_counts()
-    if len(counts) < _TWO:
-        raise UserError(f"{where} has the one class {_shown(counts.index[0])}; two are needed")
     if params.data.rare_classes != "error":
         counts = counts[counts >= FEWEST_ROWS]
     if len(counts) > _MAX_CLASSES:
@@ -64,23 +62,6 @@ def labels(target: pd.Series, params: Params) -> pd.Series:
             f"{where} has {len(counts):,} classes, and at most {_MAX_CLASSES} are allowed; "
             "if they are numbers, set data.task to regression in params.yaml, else data.rare_classes to drop or join"
         )
-    return found
-
-
-def values(target: pd.Series, params: Params) -> pd.Series:
-    """Return the numbers of a regression as float64.
-
-    Raises UserError if they are no numbers or all the same.
-    """
-    if not _is_number(target):
-        raise UserError(
-            f"params.yaml: data.task: got 'regression', but the target {target.name!r} holds "
-            f"{_shown(target.iloc[0])}, no number; expected classification"
-        )
-    found = target.astype("float64")
-    if found.min() == found.max():
-        problem = f"the target {target.name!r} is {found.iloc[0]:g} in every row; nothing to learn"
-        raise UserError(f"{params.data.path}: {problem}")
     return found
 
 

@@ -27,13 +27,6 @@ def test_rows_without_a_target_are_dropped_and_counted(table: pd.DataFrame, para
     assert schema.rows.train + schema.rows.test == len(table) - 5
 
 
-def test_fewer_than_20_rows_are_told(table: pd.DataFrame, params: Make) -> None:
-    table.loc[19:, "y"] = None
-
-    with pytest.raises(UserError, match="19 of 200 rows have a value in 'y'; at least 20 are needed"):
-        prepare.prepare(table, params())
-
-
 def test_features_are_float32_text_and_moments_as_the_schema_says(table: pd.DataFrame, params: Make) -> None:
     rows, _, schema = prepare.prepare(table, params())
 

@@ -125,10 +125,3 @@ def test_a_column_that_orders_no_rows_is_refused(column: Any, expected: str) -> 
 def test_a_key_without_a_value_is_told() -> None:
     with pytest.raises(UserError, match=r"split.key: 1 rows have no value in 'x'"):
         split([*range(ROWS - 1), None], "random", key="x")
-
-
-def test_a_column_that_is_not_there_is_told_with_those_that_are() -> None:
-    params = SplitParams(method="time", test_size=0.3, time_column="day")
-
-    with pytest.raises(UserError, match=r"split\.time_column: the table has no column 'day'; it has x"):
-        split_rows(pd.DataFrame({"x": [1]}), np.zeros(1, dtype=np.uint64), params)
