@@ -22,13 +22,12 @@ LARGEST: Final = 3.4028234663852886e38
 """The largest float32, and so the largest number that a feature can have."""
 
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-SPACES: Final = "[\u00a0\u2007\u2009\u202f]"
-"""No-break and thin spaces, which stand between groups of digits as a plain one does (regular expression)."""
+_SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
+"""No-break and thin spaces, which separate groups of digits as a plain one does."""
 MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
 """The marks between thousands that may stand beside each decimal mark."""
 
 _PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
-_SPACES: Final = re.compile(SPACES)
 _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
 _ZONES: Final = (
     "Z:0 UTC:0 UT:0 GMT:0 WET:0 CET:1 WEST:1 CEST:2 EET:2 EEST:3 MSK:3 JST:9 "
@@ -89,7 +88,7 @@ def parser(
 ) -> Callable[[str], Value]:
     """Return the function that turns a cell of `column` into its value, None for a missing one.
 
-    The function raises ValueError, with what was expected, for a cell of another kind.
+    It raises ValueError, with what was expected, for a cell of another kind.
     """
     missing = reading.missing_texts(column)
     parsers: dict[str, Callable[[str], Value]] = {
@@ -141,9 +140,9 @@ def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decima
 
 
 def parse_boolean(text: str) -> bool:
-    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``. Raises ValueError for other text.
+    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``, also written ``1.0`` and ``0.0``.
 
-    ``1.0`` and ``0.0`` are truth values too: so a column of them is written once a value is missing.
+    Raises ValueError for other text.
     """
     value = _BOOLEANS.get(text.strip().lower())
     if value is None:
@@ -159,7 +158,6 @@ def parse_date(text: str, form: str = "Ymd") -> datetime:
     ``dmY`` or ``mdy``; any of ``-/.,`` or blanks separate them, and a time with a zone may follow.
     Or it is a format of `strptime`, such as ``%d/%m/%y %H:%M``. A missing day is the first, a
     missing year 2000; digits beyond the microsecond are dropped; 24:00 is the next midnight.
-
     Raises ValueError for text of another form and for what is no date of the calendar.
     """
     return parse_moment(text, form)[0]
