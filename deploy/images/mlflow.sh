@@ -4,7 +4,7 @@ set -eu
 PGPASSWORD=$(cat "$PGPASSWORD_FILE")
 export PGPASSWORD
 
-# Where the artifacts are is decided at the first start and kept: at another place the old ones would be missing.
+# The first start decides where the artifacts are: in another place the old ones would be missing.
 remembered=/artifacts/destination
 if [ ! -e "$remembered" ]; then
     destination=${MLFLOW_ARTIFACTS_DESTINATION:-}
@@ -30,9 +30,9 @@ if [ "$destination" = s3://mlflow ] && [ -z "${AWS_ACCESS_KEY_ID:-}" ]; then
     . /run/secrets/s3.env
 fi
 echo "artifacts are kept in $destination"
-# Its job runner is for evaluations by language models: eight processes and 1.1 GB for nothing here.
+# Its job runner is for evaluations by language models; here it would waste eight processes and 1.1 GB.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
-# What its libraries deprecate is for those who make it.
+# Deprecation warnings are for the developers of MLflow.
 export PYTHONWARNINGS=ignore
 exec mlflow server --host 0.0.0.0 --port 5000 --workers "${MLFLOW_WORKERS:-1}" --uvicorn-opts=--no-access-log \
     --backend-store-uri "$MLFLOW_BACKEND_STORE_URI" --artifacts-destination "$destination"

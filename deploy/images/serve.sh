@@ -1,5 +1,5 @@
 #!/bin/sh
-# Serves what the trainer released; until there is something, says that it waits.
+# Serve what the trainer released; until there is a release, answer that there is none.
 set -eu
 released=${RELEASES:-/artifact}/current/release.json
 [ -e "$released" ] || python -IS /app/deploy/images/wait.py "$released"

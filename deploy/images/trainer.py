@@ -1,9 +1,9 @@
-"""The trainer's entry point: a checkout that lives in a volume, one command in it, and a release after `dvc repro`.
+"""The trainer's entry point: run one command in a checkout in a volume, and release the model after `dvc repro`.
 
-The image holds the repository in `SOURCE`. The volume `WORKSPACE` follows it whenever the
-image is another one; models, cache and experiments stay. After a `dvc repro` that succeeds,
-`stages.commands.promote` releases its model into the folder that the variable RELEASES names,
-the volume that the service reads. Any other command changes nothing that is served.
+The image holds the repository in `SOURCE`. When the image changed, the volume `WORKSPACE` gets its
+files; models, cache and experiments stay. After a `dvc repro` that succeeds, `stages.commands.promote`
+releases the model into the folder that the variable RELEASES names, the volume that the service
+reads. No other command changes what is served.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ REPRODUCE: Final = ("dvc", "repro")
 """The command after which the model is released."""
 PROMOTE: Final = ("python", "-m", "stages.commands.promote")
 REFUSED: Final = 3
-"""Its status if a check refuses the model."""
+"""The status of promote if a check refuses the model."""
 FAILED: Final = "failed"
-"""In the folder of releases while the last command failed, for an API that waits for a first model."""
+"""This file is in the folder of releases if the last command failed, for an API that waits for its first model."""
 
 
 def main(command: list[str]) -> int:
-    """Run `command` in the workspace; give its exit status."""
-    with alone(WORKSPACE):
+    """Run `command` in the workspace; return its exit status."""
+    with lock(WORKSPACE):
         follow(SOURCE, WORKSPACE)
         ours = store(STORE)
         if ours:
@@ -48,25 +48,25 @@ def main(command: list[str]) -> int:
             status = promote(releases)
         if status:
             (releases / FAILED).touch()
-            say(f"{' '.join(command)!r} failed with status {status}, see above; {in_service(releases)}")
+            report(f"{' '.join(command)!r} failed with status {status}, see above; {in_service(releases)}")
         return status
 
 
-def say(text: str) -> None:
-    """Tell people, in their order with what the command says."""
+def report(text: str) -> None:
+    """Print a line on stderr, in order with the output of the command."""
     print(f"trainer: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def alone(workspace: Path) -> Iterator[None]:
-    """Hold the workspace; a second trainer waits. What one that was killed left locked is free again."""
+def lock(workspace: Path) -> Iterator[None]:
+    """Lock the workspace; a second trainer waits. Locks that a killed trainer left are removed."""
     git = workspace / ".git"
     git.mkdir(exist_ok=True)
     with (git / "trainer.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another trainer is at work; waiting until it is done")
+            report("another trainer is at work; waiting until it is done")
             fcntl.flock(file, fcntl.LOCK_EX)
         # DVC asks whether the process with that number lives, but in a new container others have the same numbers.
         for left in (git / "index.lock", workspace / ".dvc/tmp/rwlock"):
@@ -75,10 +75,10 @@ def alone(workspace: Path) -> Iterator[None]:
 
 
 def follow(source: Path, workspace: Path) -> None:
-    """Bring the workspace to the state of the image, if that is another one than before.
+    """Give the workspace the files of the image, if the image changed.
 
-    What was changed in the workspace is kept: commits in a branch ``kept-…``, changes in a stash.
-    Ended half way, it does all of it again.
+    Changes in the workspace are kept: commits in a branch ``kept-…``, others in a stash. If this
+    is interrupted, the next start does all of it again.
     """
     files = _files(source)
     state = _digest(source, files)
@@ -101,7 +101,7 @@ def follow(source: Path, workspace: Path) -> None:
         _git(workspace, "add", "--all")
         _git(workspace, "commit", "--quiet", "--message", "The files of the image")
     mark.write_text(state, encoding="utf-8")
-    say(f"the workspace is now at {_git(workspace, 'log', '-1', '--format=%h %s').strip()!r}")
+    report(f"the workspace is now at {_git(workspace, 'log', '-1', '--format=%h %s').strip()!r}")
 
 
 def _files(source: Path) -> dict[str, Path]:
@@ -129,7 +129,7 @@ def _keep(workspace: Path) -> None:
     if changes:
         message = f"changes before the image moved on from {head}"
         _git(workspace, "stash", "store", "--message", message, changes)
-        say(f"changes in the workspace are kept: `git stash list` shows {message!r}")
+        report(f"changes in the workspace are kept: `git stash list` shows {message!r}")
 
 
 def _has_commit(workspace: Path) -> bool:
@@ -154,7 +154,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def store(path: Path) -> dict[str, str]:
-    """Give the way to the S3 store of this Compose project, where it runs and the environment names no other."""
+    """Return the settings of the project's S3 store, if it runs and the environment names no other."""
     if os.environ.get("AWS_ACCESS_KEY_ID") or not path.exists():
         return {}
     try:
@@ -166,7 +166,7 @@ def store(path: Path) -> dict[str, str]:
 
 
 def make_buckets(config: Path) -> None:
-    """Make the buckets that DVC's remotes name, where they are not there: in a store of our own nobody else does."""
+    """Make the buckets that DVC's remotes name; in the project's own store nobody else does."""
     from botocore.exceptions import ClientError  # noqa: PLC0415  # only where the store runs
     from botocore.session import get_session  # noqa: PLC0415
 
@@ -177,18 +177,18 @@ def make_buckets(config: Path) -> None:
 
 
 def attempt(command: list[str], workspace: Path) -> int:
-    """Run `command`; an experiment that fails takes its parameters along, which DVC would leave for the next one."""
+    """Run `command`; restore params.yaml after an experiment that failed, which DVC would leave changed."""
     params = workspace / "params.yaml"
     before = params.read_bytes()
     status = run(command, workspace)
     if status and command[0] == "dvc" and params.read_bytes() != before:
         params.write_bytes(before)
-        say("params.yaml is again as it was before")
+        report("params.yaml is again as it was before")
     return status
 
 
 def run(command: list[str], folder: Path) -> int:
-    """Run `command` until it ends; being asked to stop is handed on to it."""
+    """Run `command` until it ends; pass SIGTERM on to it."""
     with subprocess.Popen(command, cwd=folder) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells the command as well
@@ -196,19 +196,19 @@ def run(command: list[str], folder: Path) -> int:
 
 
 def adopt(releases: Path) -> None:
-    """Make a release of what a trainer of the version before published, so that the API has it while this one works."""
+    """Turn what an earlier version published into a release, so that the API serves it during the training."""
     if (releases / "current" / "dvc.lock").exists():
         run(["python", "-m", "stages.commands.history"], WORKSPACE)
 
 
 def promote(releases: Path) -> int:
-    """Release the model; give 0 although a check refused it if another one is in service."""
+    """Release the model; return 0 also if a check refused it while another one is in service."""
     status = run([*PROMOTE], WORKSPACE)
     return 0 if status == REFUSED and (releases / "current").exists() else status
 
 
 def in_service(releases: Path) -> str:
-    """Tell which release is in service."""
+    """Name the release in service."""
     current = releases / "current"
     return f"release {current.readlink()} is in service" if current.is_symlink() else "nothing is in service yet"
 

@@ -1,4 +1,4 @@
-"""Answers in place of the API until there is a model: that it waits, for what, and whether waiting is of use."""
+"""Answer in place of the API until there is a model: say what is missing and whether the training failed."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 FAILED: Final = "failed"
-"""File that the trainer leaves in the folder of releases when a command failed; gone with the next one."""
+"""The trainer leaves this file in the folder of releases when a command fails, until the next command."""
 WAITING: Final = "no model yet: the first training has not ended; `docker compose logs --follow trainer` shows it"
 HOPELESS: Final = (
     "no model: the training failed, `docker compose logs trainer` says why; "
@@ -20,20 +20,20 @@ HOPELESS: Final = (
 
 
 class Waiting(BaseHTTPRequestHandler):
-    """Says 503 to everything.
+    """Answers 503 to every request, except for the first probe after a failed training.
 
-    But for the first question after a failed training: Docker counts failures only after the
-    start period, which a success ends. So `up --wait` is told soon, and not after half an hour.
+    Docker counts failures only after the start period, which a success ends. So `up --wait` fails
+    soon and not after half an hour.
     """
 
     failed: Path
-    told = False
+    start_ended = False
 
     def answer(self) -> None:
-        """Say what is waited for, as a problem (RFC 9457)."""
+        """Explain what is missing, as problem details (RFC 9457)."""
         hopeless = self.failed.exists()
-        end_start = hopeless and not Waiting.told and self.path == "/health/ready"
-        Waiting.told = hopeless and (Waiting.told or end_start)
+        end_start = hopeless and not Waiting.start_ended and self.path == "/health/ready"
+        Waiting.start_ended = hopeless and (Waiting.start_ended or end_start)
         status = HTTPStatus.OK if end_start else HTTPStatus.SERVICE_UNAVAILABLE
         problem = {
             "type": "about:blank",
@@ -52,20 +52,20 @@ class Waiting(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # names that the base class looks for
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet: there is one thing to say, and it is said."""
+        """Log nothing; `main` prints the state once."""
 
 
 def main(release: Path, address: tuple[str, int]) -> None:
-    """Answer at `address` until `release` is there; say on stderr what changes."""
+    """Answer at `address` until `release` exists; print each change on stderr."""
     Waiting.failed = release.parents[1] / FAILED
     server = ThreadingHTTPServer(address, Waiting)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-    said = ""
+    printed = ""
     while not release.exists():
         text = HOPELESS if Waiting.failed.exists() else WAITING
-        if text != said:
+        if text != printed:
             print(text, file=sys.stderr, flush=True)
-            said = text
+            printed = text
         time.sleep(0.3)
     server.shutdown()
     server.server_close()

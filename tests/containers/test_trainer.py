@@ -120,8 +120,8 @@ def test_a_second_trainer_waits_and_says_so(
     trainer: ModuleType, workspace: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        with trainer.alone(workspace):
-            second = pool.submit(trainer.alone(workspace).__enter__)
+        with trainer.lock(workspace):
+            second = pool.submit(trainer.lock(workspace).__enter__)
             wait_for(lambda: "another trainer is at work" in capfd.readouterr().err, "the message")
             assert not second.done()
         second.result(10)
@@ -132,7 +132,7 @@ def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspac
     left[0].parent.mkdir(parents=True)
     for path in left:
         path.write_text("{}", encoding="utf-8")
-    with trainer.alone(workspace):
+    with trainer.lock(workspace):
         assert not [path for path in left if path.exists()]
 
 
