@@ -1,6 +1,6 @@
 """Wrap the rules of Prometheus for its operator: ``python deploy/kubernetes/rules.py`` writes prometheusrule.yaml.
 
-The rules have one home, monitoring/prometheus/rules; a test holds the copy against it.
+The rules are kept in monitoring/prometheus/rules; a test compares the copy with them.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = ROOT / "monitoring/prometheus/rules"
 TARGET: Final = Path(__file__).parent / "components/monitoring/prometheusrule.yaml"
-HEADER: Final = "# Written by deploy/kubernetes/rules.py from monitoring/prometheus/rules; not edited by hand.\n"
+HEADER: Final = "# Written by deploy/kubernetes/rules.py from monitoring/prometheus/rules; do not edit.\n"
 
 
 def resource(folder: Path) -> dict[str, Any]:
-    """Give one PrometheusRule with the groups of all files in `folder`."""
+    """Return one PrometheusRule with the groups of all files in `folder`."""
     yaml = YAML(typ="safe", pure=True)
     files = [yaml.load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yml"))]
     return {
