@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from service.contract import Contract, Feature
-from stages.evaluate import performance
-from stages.evaluate import slices as _slices
+from service.contract import Contract
+from stages.evaluate.performance import describe_decisions, describe_intervals
+from stages.evaluate.slices import worst
 from stages.params import Params
 from stages.schema import RareClasses, Schema
 from stages.scores.main_metric import main_metric
@@ -28,7 +27,11 @@ _MOST_LINES = 15
 _LONGEST = 60
 _LONGEST_FINDING = 1_000
 _PERCENT = 0.001
-_SECTIONS = ("data", "split", "validate", "evaluate", "register")
+_SECTIONS = {"data", "split", "validation", "evaluate", "registration"}
+_REPRODUCTION = [
+    "Check out the commit that holds this card and run `dvc repro`; `dvc.lock` names the MD5 of every file that it",
+    "reads and writes. `dvc pull` and `dvc checkout` fetch the files themselves.",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,13 @@ def card(facts: Facts) -> str:
     title = f"# Model card: {escaped(facts.schema.contract.target)}"
     sections = {
         "What it was trained on": _training(facts),
-        "What to look at first": _findings(facts.schema),
+        "What to look at first": [f"- {escaped(finding, _LONGEST_FINDING)}." for finding in facts.schema.findings],
         "How well it does": _scores(facts),
         "Where it does badly": _weaknesses(facts),
         "What it goes by": _importance(facts),
         "What it must not be used for": _limits(facts),
         "Parameters": _parameters(facts.params),
-        "How to reproduce it": _reproduction(),
+        "How to reproduce it": _REPRODUCTION,
     }
     filled = {name: lines for name, body in sections.items() if (lines := list(body))}
     return "\n".join([title, *(line for name, body in filled.items() for line in ("", f"## {name}", "", *body)), ""])
@@ -97,11 +100,10 @@ def _training(facts: Facts) -> Iterator[str]:
 
 
 def _rare_classes(rare: RareClasses) -> str:
-    names = ", ".join(f"{escaped(name)} {rows:,}" for name, rows in list(rare.classes.items())[:_MOST_LINES])
-    more = f" and {len(rare.classes) - _MOST_LINES} more" if len(rare.classes) > _MOST_LINES else ""
+    names = _listed([f"{escaped(name)} {rows:,}" for name, rows in rare.classes.items()])
     what = f"joined into {escaped(rare.into)}" if rare.joined else "left out"
     rows = rare.joined or rare.left_out
-    return f"{rows:,} rows {what} (`data.rare_classes: {rare.setting}`; rows of each: {names}{more})"
+    return f"{rows:,} rows {what} (`data.rare_classes: {rare.setting}`; rows of each: {names})"
 
 
 def _split(schema: Schema) -> str:
@@ -117,11 +119,6 @@ def _split(schema: Schema) -> str:
     if split.method == "group":
         return f"by group ({escaped(split.column)}), none on both sides{share}"
     return f"random, by a hash of {escaped(split.column) if split.column else 'all columns'}{share}"
-
-
-def _findings(schema: Schema) -> Iterator[str]:
-    for finding in schema.findings:
-        yield f"- {escaped(finding, _LONGEST_FINDING)}."
 
 
 def _target(contract: Contract, facts: Facts) -> list[str]:
@@ -141,17 +138,13 @@ def _target(contract: Contract, facts: Facts) -> list[str]:
         ]
         for label in contract.classes
     ]
-    return _shortened(["class", "share in training", "share in test"], lines)
-
-
-def _shortened(head: Sequence[str], lines: list[list[str]]) -> list[str]:
     more = [f"\n{len(lines) - _MOST_LINES} more."] if len(lines) > _MOST_LINES else []
-    return _table(head, lines[:_MOST_LINES]) + more
+    return _table(["class", "share in training", "share in test"], lines[:_MOST_LINES]) + more
 
 
 def _scores(facts: Facts) -> Iterator[str]:
     found = facts.metrics
-    counted = performance.describe_intervals(facts.units, facts.likeness)
+    counted = describe_intervals(facts.units, facts.likeness)
     yield f"Scored on the test rows through the code that serves. {counted}"
     yield ""
     names = [name for name in found if f"baseline_{name}" in found]
@@ -162,7 +155,7 @@ def _scores(facts: Facts) -> Iterator[str]:
         yield ""
         contract = facts.schema.contract
         about = escaped(contract.target), escaped(contract.positive)
-        yield from performance.describe_decisions(found, facts.params.evaluate, *about)
+        yield from describe_decisions(found, facts.params.evaluate, *about)
 
 
 def _cross_validation(facts: Facts) -> Iterator[str]:
@@ -182,11 +175,10 @@ def _interval(found: dict[str, float], name: str) -> str:
 
 
 def _weaknesses(facts: Facts) -> list[str]:
-    worst = _slices.worst(facts.slices)
-    metric = str(facts.slices.columns[3])
-    if worst.empty:
-        told = f"No value of a column has a {metric} that is worse than the whole's by more than chance"
-        return [f"{told}, which is counted over {facts.units.plural}."]
+    found, metric = worst(facts.slices), str(facts.slices.columns[3])
+    if found.empty:
+        none = f"No value of a column has a {metric} that is worse than the whole's by more than chance"
+        return [f"{none}, which is counted over {facts.units.plural}."]
     lines = [
         [
             escaped(row["column"]),
@@ -195,7 +187,7 @@ def _weaknesses(facts: Facts) -> list[str]:
             _figure(row[metric]),
             f"[{_figure(row[f'{metric}_low'])}, {_figure(row[f'{metric}_high'])}]",
         ]
-        for row in worst.to_dict("records")
+        for row in found.to_dict("records")
     ]
     total = int(facts.slices["worse"].sum())
     worse = f"Of {len(facts.slices)} slices (`slices.csv`) {total} are worse than the whole beyond chance"
@@ -214,18 +206,15 @@ def _importance(facts: Facts) -> list[str]:
     return _table(["column", f"rise of the {loss} when it is shuffled"], lines)
 
 
-def _limits(facts: Facts) -> list[str]:
-    return [
-        "- Decisions about people without a person's review: a prediction is no reason.",
-        f"- Rows unlike the training rows: {_domain(facts.schema)}.",
-        *(f"- {warning}" for warning in _warnings(facts)),
-        *_left_out(facts.schema),
-    ]
-
-
-def _domain(schema: Schema) -> str:
+def _limits(facts: Facts) -> Iterator[str]:
+    schema = facts.schema
     when = f"later than {escaped(schema.split.train_to)} the more so, " if schema.split.method == "time" else ""
-    return f"{when}values beyond the ranges and categories in `schema.json`"
+    yield "- Decisions about people without a person's review: a prediction is no reason."
+    yield f"- Rows unlike the training rows: {when}values beyond the ranges and categories in `schema.json`."
+    yield from (f"- {warning}" for warning in _warnings(facts))
+    if schema.left_out:
+        names = _listed([f"{escaped(column.name)} ({escaped(column.reason)})" for column in schema.left_out])
+        yield f"- Questions about columns that it does not see: {names}."
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
@@ -239,54 +228,33 @@ def _warnings(facts: Facts) -> Iterator[str]:
         yield from _about_classes(facts)
     incomplete = [feature for feature in contract.features if feature.nullable]
     if incomplete:
-        names = ", ".join(f"{escaped(each.name)} {_percent(_missing_share(each))}" for each in incomplete[:_MOST_LINES])
-        more = f" and {len(incomplete) - _MOST_LINES} more" if len(incomplete) > _MOST_LINES else ""
-        yield f"Missing values are known only of these columns (share in training): {names}{more}."
+        names = _listed([f"{escaped(each.name)} {_percent(float(each.bin_shares[-1]))}" for each in incomplete])
+        yield f"Missing values are known only of these columns (share in training): {names}."
 
 
 def _about_classes(facts: Facts) -> Iterator[str]:
-    classes = facts.schema.contract.classes
-    shares = facts.train_target.value_counts(normalize=True)
-    rare = [label for label in classes if float(shares.get(label, 0.0)) < min(_RARE, 0.5 / len(classes))]
+    classes, tested = facts.schema.contract.classes, set(facts.test[facts.schema.contract.target].tolist())
+    shares = facts.train_target.value_counts(normalize=True).to_dict()
+    limit = min(_RARE, 0.5 / len(classes))
+    rare = [f"{escaped(each)} {_percent(shares.get(each, 0.0))}" for each in classes if shares.get(each, 0.0) < limit]
+    absent, unseen = sorted(set(classes) - tested, key=str), sorted(tested - set(classes), key=str)
     if rare:
-        names = ", ".join(f"{escaped(each)} {_percent(float(shares.get(each, 0.0)))}" for each in rare[:_MOST_LINES])
-        yield f"Rare classes by accuracy alone: {names} of the training rows."
-    absent = sorted(set(classes) - set(facts.test[facts.schema.contract.target].tolist()), key=str)
+        yield f"Rare classes by accuracy alone: {_listed(rare)} of the training rows."
     if absent:
-        yield f"Classes without a test row: {', '.join(map(escaped, absent[:_MOST_LINES]))}."
-    unseen = sorted(set(facts.test[facts.schema.contract.target].tolist()) - set(classes), key=str)
+        yield f"Classes without a test row: {_listed([escaped(each) for each in absent])}."
     if unseen:
-        yield f"Classes that training did not know: {', '.join(map(escaped, unseen[:_MOST_LINES]))}."
-
-
-def _missing_share(feature: Feature) -> float:
-    return float(feature.bin_shares[-1])
-
-
-def _left_out(schema: Schema) -> list[str]:
-    if not schema.left_out:
-        return []
-    listed = [f"{escaped(column.name)} ({escaped(column.reason)})" for column in schema.left_out]
-    more = f" and {len(listed) - _MOST_LINES} more" if len(listed) > _MOST_LINES else ""
-    return [f"- Questions about columns that it does not see: {', '.join(listed[:_MOST_LINES])}{more}."]
+        yield f"Classes that training did not know: {_listed([escaped(each) for each in unseen])}."
 
 
 def _parameters(params: Params) -> list[str]:
-    shown: dict[str, Any] = {
-        name: value for name, value in params.model_dump(mode="json", by_alias=True).items() if name not in _SECTIONS
-    }
-    return _table(["parameter", "value"], [[f"`{name}`", escaped(_shown(value))] for name, value in shown.items()])
+    shown = params.model_dump(mode="json", by_alias=True, exclude=_SECTIONS)
+    lines = [[f"`{name}`", escaped("null" if value is None else value)] for name, value in shown.items()]
+    return _table(["parameter", "value"], lines)
 
 
-def _shown(value: object) -> object:
-    return "null" if value is None else value
-
-
-def _reproduction() -> list[str]:
-    return [
-        "Check out the commit that holds this card and run `dvc repro`; `dvc.lock` names the MD5 of every file that it",
-        "reads and writes. `dvc pull` and `dvc checkout` fetch the files themselves.",
-    ]
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_LINES} more" if len(names) > _MOST_LINES else ""
+    return ", ".join(names[:_MOST_LINES]) + more
 
 
 def _figure(value: float) -> str:

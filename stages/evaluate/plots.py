@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stages.scores.metrics import Classified, Floats, Predicted
+from stages.scores.metrics import Classified, Floats, Outcome, Predicted
 
 COLUMNS = {
     "confusion": ["actual", "predicted", "rows"],
@@ -32,8 +32,10 @@ _BINS = 10
 _BARS = 40
 _OTHERS = "(others)"
 
+Flags = npt.NDArray[np.bool_]
 
-def plots(outcome: Classified | Predicted, importance: pd.DataFrame) -> dict[str, pd.DataFrame]:
+
+def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Give each table of `COLUMNS`, figures rounded to six significant digits, at most `MOST_POINTS` rows."""
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
@@ -58,20 +60,14 @@ def _plain(text: str) -> str:
 
 
 def _of_classes(outcome: Classified) -> dict[str, pd.DataFrame]:
-    curves = [label for label in _frequent(outcome, outcome.ranked)[:_MOST_CURVES] if _is_on_both_sides(outcome, label)]
-    points = MOST_POINTS // (len(curves) + 1)
-    return {
-        "confusion": _confusion(outcome),
-        "roc": _stack([_roc(outcome, label, points) for label in curves], ["fpr", "tpr", "class"]),
-        "precision_recall": _stack(
-            [_precision_recall(outcome, label, points) for label in curves], ["recall", "precision", "class"]
-        ),
-        "calibration": _stack(
-            [_calibration(*_scores_of(outcome, label), _name(outcome, label)) for label in curves],
-            ["predicted", "actual", "class"],
-        ),
-        "scores": _score_histogram(outcome),
-    }
+    drawn = {"confusion": _confusion(outcome), "scores": _score_histogram(outcome)}
+    tested = np.bincount(outcome.y_true, minlength=len(outcome.labels))
+    curves = [label for label in _frequent(outcome, outcome.ranked)[:_MOST_CURVES] if 0 < tested[label] < tested.sum()]
+    for name, draw in (("roc", _roc), ("precision_recall", _precision_recall), ("calibration", _calibration)):
+        parts = [draw(*_scores_of(outcome, each)).assign(**{"class": _name(outcome, each)}) for each in curves]
+        if parts:
+            drawn[name] = pd.concat(_thin(part, MOST_POINTS // (len(curves) + 1)) for part in parts)
+    return drawn
 
 
 def _of_values(outcome: Predicted) -> dict[str, pd.DataFrame]:
@@ -79,12 +75,13 @@ def _of_values(outcome: Predicted) -> dict[str, pd.DataFrame]:
     predicted, actual = outcome.y_pred[shown], outcome.y_true[shown]
     both = np.concatenate([outcome.y_true, outcome.y_pred])
     limits = (float(both.min()), float(both.max()))
-    said = _histogram(outcome.y_pred, limits, "predicted")
     return {
         "residuals": pd.DataFrame({"predicted": predicted, "residual": actual - predicted}),
         "predicted_actual": pd.DataFrame({"predicted": predicted, "actual": actual}),
-        "calibration": _calibration(outcome.y_pred, outcome.y_true, "mean"),
-        "scores": pd.concat([_histogram(outcome.y_true, limits, "actual"), said]),
+        "calibration": _calibration(outcome.y_pred, outcome.y_true).assign(**{"class": "mean"}),
+        "scores": pd.concat(
+            [_histogram(outcome.y_true, limits, "actual"), _histogram(outcome.y_pred, limits, "predicted")]
+        ),
     }
 
 
@@ -97,17 +94,8 @@ def _frequent(outcome: Classified, labels: Sequence[int]) -> list[int]:
     return sorted(labels, key=lambda label: (-counts[label], label))
 
 
-def _is_on_both_sides(outcome: Classified, label: int) -> bool:
-    true = outcome.y_true == label
-    return bool(true.any() and not true.all())
-
-
-def _scores_of(outcome: Classified, label: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _scores_of(outcome: Classified, label: int) -> tuple[Floats, Flags]:
     return outcome.probabilities[:, label], outcome.y_true == label
-
-
-def _stack(curves: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    return pd.concat(curves) if curves else pd.DataFrame(columns=columns)
 
 
 def _thin(curve: pd.DataFrame, points: int) -> pd.DataFrame:
@@ -126,25 +114,21 @@ def _confusion(outcome: Classified) -> pd.DataFrame:
     )
 
 
-def _roc(outcome: Classified, label: int, points: int) -> pd.DataFrame:
-    scores, positive = _scores_of(outcome, label)
+def _roc(scores: Floats, positive: Flags) -> pd.DataFrame:
     fpr, tpr, _ = roc_curve(positive, scores)
-    return _thin(pd.DataFrame({"fpr": fpr, "tpr": tpr, "class": _name(outcome, label)}), points)
+    return pd.DataFrame({"fpr": fpr, "tpr": tpr})
 
 
-def _precision_recall(outcome: Classified, label: int, points: int) -> pd.DataFrame:
-    scores, positive = _scores_of(outcome, label)
+def _precision_recall(scores: Floats, positive: Flags) -> pd.DataFrame:
     precision, recall, _ = precision_recall_curve(positive, scores)
-    rising = {"recall": recall[::-1], "precision": precision[::-1], "class": _name(outcome, label)}
-    return _thin(pd.DataFrame(rising), points)
+    return pd.DataFrame({"recall": recall[::-1], "precision": precision[::-1]})
 
 
-def _calibration(said: Floats, true: npt.NDArray[np.bool_] | Floats, name: str) -> pd.DataFrame:
-    """Means of what was said and of what was true, in quantile bins of what was said."""
-    edges = np.unique(np.quantile(said, np.arange(1, _BINS) / _BINS))
-    places = np.searchsorted(edges, said, side="left")
-    means = pd.DataFrame({"predicted": said, "actual": true.astype(np.float64)}).groupby(places).mean()
-    return means.assign(**{"class": name})
+def _calibration(predicted: Floats, actual: Flags | Floats) -> pd.DataFrame:
+    """Return the means of what was predicted and of what was true, in quantile bins of what was predicted."""
+    edges = np.unique(np.quantile(predicted, np.arange(1, _BINS) / _BINS))
+    places = np.searchsorted(edges, predicted, side="left")
+    return pd.DataFrame({"predicted": predicted, "actual": actual.astype(np.float64)}).groupby(places).mean()
 
 
 def _score_histogram(outcome: Classified) -> pd.DataFrame:
