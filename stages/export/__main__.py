@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import joblib
@@ -13,14 +12,13 @@ import onnx
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-import service.model
 from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
+from service.model import Model, from_bytes
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.export import graph as _onnx
-from stages.params import load_params
-from stages.schema import Schema
+from stages.export.graph import convert
+from stages.schema import read_schema
 
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""
@@ -46,8 +44,8 @@ class Parity:
     """Rows whose two best classes are equally probable, so that either label is right."""
 
 
-def export(pipeline: Pipeline, contract: Contract) -> bytes:
-    """Convert every step after `encode`; one float32 input ``X``, one output, the contract as metadata.
+def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None) -> bytes:
+    """Convert every step after `encode`; one float32 input ``X``, one output, contract and `bins` as metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
     are not the contract's.
@@ -55,20 +53,9 @@ def export(pipeline: Pipeline, contract: Contract) -> bytes:
     learnt = pipeline.classes_.tolist() if contract.classes else []
     if learnt != list(contract.classes):  # in another order, every probability would be another class's
         raise ValueError(f"the model knows the classes {learnt}, the contract {contract.classes}")
-    graph = _onnx.convert(pipeline, contract)
-    onnx.helper.set_model_props(graph, {METADATA_KEY: contract.model_dump_json()})
-    return _serialised(graph)
-
-
-def with_score_bins(content: bytes, bins: ScoreBins) -> bytes:
-    """Give the file `content` with `bins` among its metadata."""
-    graph = onnx.load_model_from_string(content)
-    kept = {entry.key: entry.value for entry in graph.metadata_props}
-    onnx.helper.set_model_props(graph, kept | {SCORE_BINS_KEY: bins.model_dump_json()})
-    return _serialised(graph)
-
-
-def _serialised(graph: onnx.ModelProto) -> bytes:
+    graph = convert(pipeline, contract)
+    about = {METADATA_KEY: contract.model_dump_json()} | ({SCORE_BINS_KEY: bins.model_dump_json()} if bins else {})
+    onnx.helper.set_model_props(graph, about)
     return bytes(graph.SerializeToString(deterministic=True))
 
 
@@ -99,20 +86,12 @@ def _shares(edges: Scores, scores: Scores) -> tuple[float, ...]:
     return tuple(round(float(count) / len(scores), 12) for count in counts)
 
 
-def score(model: service.model.Model, rows: pd.DataFrame) -> Scores:
+def score(model: Model, rows: pd.DataFrame) -> Scores:
     """Give the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
     return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
 
 
-def check_parity(pipeline: Pipeline, model: service.model.Model, rows: pd.DataFrame) -> float:
-    """Compare with scikit-learn over `rows`; give the largest relative difference.
-
-    Raises UserError if it is above `TOLERANCE` or a label differs.
-    """
-    return compare(pipeline, model, rows, score(model, rows)).worst
-
-
-def compare(pipeline: Pipeline, model: service.model.Model, rows: pd.DataFrame, scores: Scores) -> Parity:
+def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores) -> Parity:
     """Compare the file's `scores` of `rows` with scikit-learn's.
 
     Raises UserError that names the row and both answers if they differ by more than
@@ -129,7 +108,7 @@ def compare(pipeline: Pipeline, model: service.model.Model, rows: pd.DataFrame, 
     return Parity(float(by_row[worst]), _check_labels(model, scores, expected) if model.contract.classes else 0)
 
 
-def _check_labels(model: service.model.Model, scores: Scores, expected: Scores) -> int:
+def _check_labels(model: Model, scores: Scores, expected: Scores) -> int:
     found = np.asarray(model.labels(scores.astype(np.float32), 0.5))
     wanted = np.asarray(model.labels(expected.astype(np.float32), 0.5))
     best = np.sort(expected, axis=1)[:, -2:]
@@ -165,25 +144,18 @@ def _sample(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[:: -(-len(rows) // _TRAINING_ROWS)]
 
 
-def _write(path: Path, content: bytes) -> service.model.Model:
-    path.write_bytes(content)
-    return service.model.load(path)
-
-
 def main() -> None:
     """Read the pipeline, write the ONNX file once it agrees with it on every test row."""
-    load_params()
-    schema = Schema.model_validate_json(files.SCHEMA.read_text(encoding="utf-8"))
-    pipeline = joblib.load(files.MODEL)
-    rows = pd.read_parquet(files.TEST)
+    contract, pipeline = read_schema().contract, joblib.load(files.MODEL)
+    rows, train = pd.read_parquet(files.TEST), pd.read_parquet(files.TRAIN)
     with timed("converting to ONNX"):
-        content = export(pipeline, schema.contract)
-    with files.replacing(files.ONNX) as beside, timed(f"comparing {len(rows):,} test rows with scikit-learn"):
-        model = _write(beside, content)
+        model = from_bytes(export(pipeline, contract), str(files.ONNX))
+    with timed(f"comparing {len(rows):,} test rows with scikit-learn"):
         scores = score(model, rows)
-        trained = score(model, _sample(pd.read_parquet(files.TRAIN)))
         parity = compare(pipeline, model, rows, scores)
-        beside.write_bytes(with_score_bins(content, score_bins(schema.contract, scores, trained)))
+    bins = score_bins(contract, scores, score(model, _sample(train)))
+    with files.replacing(files.ONNX) as beside:
+        beside.write_bytes(export(pipeline, contract, bins))
     tied = f"; {parity.ties:,} have two equally probable classes" if parity.ties else ""
     log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {parity.worst:.1e} off{tied}")
 

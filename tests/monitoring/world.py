@@ -77,10 +77,10 @@ def make_model(
     raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
     params = Params.model_validate(raw | {"n_estimators": n_estimators})
     rows, tested, schema = prepare.prepare(table, params)
-    content = export.export(train.train(rows, schema.contract, params), schema.contract)
-    made = model.from_bytes(content, "model.onnx")
+    pipeline = train.train(rows, schema.contract, params)
+    made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")
     bins = export.score_bins(schema.contract, export.score(made, tested), export.score(made, rows))
-    content = export.with_score_bins(content, bins)
+    content = export.export(pipeline, schema.contract, bins)
     root = Root(folder)
     root.write(content, json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode())
     return root, schema.contract, rows
