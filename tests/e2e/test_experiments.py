@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.xdist_group("experiments"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
-PATIENCE = 240
+PATIENCE = 600
 """Seconds that two queued experiments may take on a busy machine."""
 
 

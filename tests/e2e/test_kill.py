@@ -19,12 +19,7 @@ pytestmark = [
 RENAMES = {"prepare": "1 2 3", "train": "1", "evaluate": "1 2 11", "register": "1 3"}
 """The renames at which a stage is killed: of files of its own, and in `register` of MLflow's too."""
 LAUNCHER = Path(__file__).with_name("killed.py")
-OUTPUTS = {
-    "validate": "metrics/validation.json",
-    "prepare": "data/prepared/train.parquet",
-    "export": "models/model.onnx",
-    "evaluate": "metrics/metrics.json",
-}
+OUTPUTS = {"prepare": "data/prepared/train.parquet", "export": "models/model.onnx", "evaluate": "metrics/metrics.json"}
 """What a stage writes first."""
 
 
