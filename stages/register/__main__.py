@@ -71,7 +71,7 @@ def main() -> None:
     metrics = json.loads(files.METRICS.read_text(encoding="utf-8"))
     model = service.model.load(files.ONNX)
     gate = register(metrics, model.contract.task, params)
-    record = record_from_files(params, metrics, pq.read_metadata(files.TRAIN).num_rows)
+    record = record_from_files(params, metrics=metrics, training_rows=pq.read_metadata(files.TRAIN).num_rows)
     experiment = tracking.connect(record.name)
     with tracking.errors_as_line(), tracking.exclusive("registry"):
         run_id = _find_run(experiment, str(record.model_md5), model, params)

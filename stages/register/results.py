@@ -17,7 +17,7 @@ from stages.params import Params
 from stages.scores.main_metric import main_metric
 
 FOLDER = "test"
-"""Folder of a run's artifacts about test rows; autologging's are about training rows."""
+"""Folder of a run's artifacts about test rows."""
 _CURVES = {
     "roc": ("fpr", "tpr"),
     "precision_recall": ("recall", "precision"),
@@ -97,6 +97,6 @@ def _describe(contract: Contract, params: Params, metrics: dict[str, Any], rows:
             f"`{params.model}` predicts `{contract.target}` ({contract.task}) of `{params.data.path}`.",
             f"On the test rows: {name} {value} ({low} to {high}), without a model {baseline}.",
             f"Data: {rows['training']:,} training rows and {rows['test']:,} test rows. Features: {features}{more}.",
-            "The metrics `training_…` and the plots next to them are about training rows, all others about test rows.",
+            "The metrics `training_…` are about training rows, all others about test rows.",
         ]
     )

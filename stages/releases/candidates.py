@@ -1,5 +1,6 @@
 """Find a model to release: the workspace's, a commit's, or a registered version."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def _from_lock(
     for path, content in found.items():
         if files.md5_of(content) != lock.md5_of(path):
             raise UserError(f"{path} of {source}: is not the file that dvc.lock names; {remedy}")
-    parts = _parse(found[files.SCHEMA])
+    parts, metrics = _parse(found[files.SCHEMA]), json.loads(found[files.METRICS])
     rows = parts.rows.train if parts else None
-    record = record_from_lock(lock, found[files.METRICS], rows, revision, dirty=dirty)
+    record = record_from_lock(lock, metrics=metrics, training_rows=rows, revision=revision, dirty=dirty)
     onnx = dvc_files.find(files.ONNX, record.onnx_md5, folder)
     return _load(source, record, onnx, found[files.SCHEMA], folder)
 

@@ -1,6 +1,7 @@
 """Turn what version 0.1 kept into releases: the trainer container's volume, and the registry's champion."""
 
 import ast
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,7 +33,8 @@ def migrate_volume(releases: Path) -> None:
         if not (lock.exists() and metrics.exists() and onnx.exists()):
             raise UserError(f"{releases / CURRENT}: leads to {old.name}, which lacks files; remove the link")
         parsed = dvc_lock.parse(lock.read_text(encoding="utf-8"), str(lock))
-        record = record_from_lock(parsed, metrics.read_bytes(), None, None, dirty=True)
+        fields = {"metrics": json.loads(metrics.read_bytes()), "training_rows": None, "revision": None}
+        record = record_from_lock(parsed, **fields, dirty=True)
         reason = f"was in service as {old.name}"
         name = folder.write(releases, _release(record, reason), {MODEL_FILE: onnx})
         log(f"release {name} of {record.name} is the model that was in service before")

@@ -1,6 +1,6 @@
-"""What is known about a trained model, from the files of a run of the pipeline or from a dvc.lock."""
+"""Record what is known about a trained model, from the files of a run of the pipeline or from a dvc.lock."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +19,39 @@ class RunRecord(ModelRecord):
     """MD5 of data/prepared/test.parquet."""
 
 
-def record_from_files(params: Params, metrics: dict[str, Any], training_rows: int) -> RunRecord:
-    """Return the record of the workspace's model during a run of the pipeline, before dvc.lock is written."""
-    table = Path(params.data.path)
-    return RunRecord(
-        name=params.registered_name,
-        onnx_md5=files.md5(files.ONNX),
-        model_md5=files.md5(files.MODEL),
-        data_md5=files.md5(files.TRAIN),
-        test_md5=files.md5(files.TEST),
-        table_md5=files.md5(table) if table.is_file() else None,
-        metrics_md5=files.md5(files.METRICS),
-        revision=git.head(),
-        dirty=git.is_dirty(),
-        metrics=metrics,
-        params=params.model_dump(by_alias=True),
-        training_rows=training_rows,
-    )
+def record_from_files(params: Params, **fields: Any) -> RunRecord:
+    """Return the record of the workspace's model during a run of the pipeline, before dvc.lock is written.
+
+    `fields` are `metrics` and `training_rows`.
+    """
+
+    def md5_of(path: Path) -> str | None:
+        return files.md5(path) if path.is_file() else None
+
+    return _record(md5_of, params.model_dump(by_alias=True), revision=git.head(), dirty=git.is_dirty(), **fields)
 
 
-def record_from_lock(
-    lock: DvcLock, metrics: bytes, training_rows: int | None, revision: str | None, *, dirty: bool
-) -> RunRecord:
-    """Return the record of the model that a dvc.lock names. Raises UserError if it names none."""
-    params = lock.params()
-    onnx_md5 = lock.md5_of(files.ONNX)
-    if onnx_md5 is None:
+def record_from_lock(lock: DvcLock, **fields: Any) -> RunRecord:
+    """Return the record of the model that a dvc.lock names. Raises UserError if it names none.
+
+    `fields` are `metrics`, `training_rows`, `revision` and `dirty`.
+    """
+    if lock.md5_of(files.ONNX) is None:
         raise UserError(f"{files.LOCK}: names no {files.ONNX}; run `dvc repro`")
+    return _record(lock.md5_of, lock.params(), **fields)
+
+
+def _record(md5_of: Callable[[Path], str | None], params: dict[str, Any], **fields: Any) -> RunRecord:
     data = params.get("data", {})
-    table = str(data.get("path"))
+    table, target = str(data.get("path")), str(data.get("target"))
     return RunRecord(
-        name=params.get("register", {}).get("name") or model_name(table, str(data.get("target"))),
-        onnx_md5=onnx_md5,
-        model_md5=lock.md5_of(files.MODEL),
-        data_md5=lock.md5_of(files.TRAIN),
-        test_md5=lock.md5_of(files.TEST),
-        table_md5=lock.md5_of(Path(table)),
-        metrics_md5=files.md5_of(metrics),
-        revision=revision,
-        dirty=dirty,
-        metrics=json.loads(metrics),
+        name=params.get("register", {}).get("name") or model_name(table, target),
+        onnx_md5=str(md5_of(files.ONNX)),
+        model_md5=md5_of(files.MODEL),
+        data_md5=md5_of(files.TRAIN),
+        test_md5=md5_of(files.TEST),
+        table_md5=md5_of(Path(table)),
+        metrics_md5=md5_of(files.METRICS),
         params=params,
-        training_rows=training_rows,
+        **fields,
     )
