@@ -25,7 +25,7 @@ _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": 
 _SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
 """No-break and thin spaces, which separate groups of digits as a plain one does."""
 MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
-"""The marks between thousands that may stand beside each decimal mark."""
+"""The marks between thousands that each decimal mark allows."""
 
 _PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
 _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
@@ -205,7 +205,7 @@ def _date_patterns(form: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _parse_format(text: str, form: str) -> tuple[datetime, bool]:
-    if "%Z" in form:  # of whose names strptime knows UTC alone
+    if "%Z" in form:  # of whose names strptime knows only UTC
         form = form.replace("%Z", "%z")
         text = re.sub("[A-Z]+", lambda name: _OFFSETS.get(name[0], name[0]), text)
     if "%Y" not in form and "%y" not in form:

@@ -1,4 +1,4 @@
-"""The settings of params.yaml that say how cells are read, each checked before any work."""
+"""The settings of params.yaml for how cells are read, each checked before any work."""
 
 from collections.abc import Callable
 from typing import Any

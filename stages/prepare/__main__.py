@@ -1,4 +1,4 @@
-"""Turn the table into training rows, test rows and a schema that says what was decided."""
+"""Turn the table into training rows, test rows and a schema of what was decided."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ _SHOWN_CLASSES = 10
 def prepare(
     table: pd.DataFrame, params: Params, reading: Reading | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Split `table` into prepared training and test rows, and describe them; `reading` tells how it was read.
+    """Split `table` into prepared training and test rows, and describe them; `reading` is how it was read.
 
     `validate` has checked that the target has two values in enough rows, and that the column of the split exists.
     Raises UserError where the target cannot be learnt or the rows cannot be split.

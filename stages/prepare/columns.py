@@ -1,4 +1,4 @@
-"""Which columns become features, and of which kind: decided from the training rows alone."""
+"""Which columns become features, and of which kind: decided from the training rows."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _RUNNING_DENSITY = 0.25
 _IDENTIFIER_WORDS = {"id", "ids", "uid", "uuid", "guid", "key", "index", "idx", "rowid", "userid", "rownum", "serial"}
 _YEARS = (1500, 2200)
 _ROWS_OF_A_CATEGORY = 10
-"""A category of fewer training rows says too little about a target of numbers to be ordered by it."""
+"""A category needs as many training rows to be ordered by a target of numbers."""
 _MOST_BEYOND = 0.75
 """A column is left out if more than this share of its later values lies beyond what training knew."""
 _MOST_NEW = 0.25
@@ -175,7 +175,7 @@ def _category(column: pd.Series) -> CategoryFeature:
 
 
 def _ordered(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) -> CategoryFeature:
-    """Order the categories by the mean of `numbers`, then by name; those of few rows stand at the mean of all."""
+    """Order the categories by the mean of `numbers`, then by name; those of few rows count as the overall mean."""
     known = column.notna().to_numpy()
     about = numbers[known].groupby(column[known].astype("str").to_numpy()).agg(["mean", "count"])
     means = about["mean"].where(about["count"] >= _ROWS_OF_A_CATEGORY, numbers.mean())

@@ -12,7 +12,7 @@ from service.contract import BooleanFeature, CategoryFeature, DateFeature, Featu
 Example = dict[str, bool | int | float | str]
 _ORDER = {"category": 0, "boolean": 0, "number": 1, "date": 2}
 FEWEST = 10
-"""At least so many rows stand behind each value, so that it tells nothing about one of them."""
+"""At least so many rows have each value, so that it reveals none of them."""
 _MANY = 0.05
 """A number that this share of the rows has is a kind of its own, such as a day of the week."""
 _SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)

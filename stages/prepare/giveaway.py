@@ -1,4 +1,4 @@
-"""How well each feature alone tells the target: one that tells it nearly all may hold the outcome itself."""
+"""How well each feature alone predicts the target: one that is nearly perfect may hold the outcome itself."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def find(train: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, float]]
     """Yield the features that alone have an area under the curve, or r², above `TOO_GOOD`, and that figure.
 
     At most 10,000 training rows are used. Classes count one against the rest, averaged; of numbers their
-    ranks are looked at as well. A category or a bin of numbers stands for the mean outcome in one half of
+    ranks are looked at as well. A category or a bin of numbers predicts its mean outcome in one half of
     the rows, and is scored on the other half; for classes the order of numbers is scored, too.
     """
     rows = train.iloc[np.random.default_rng(0).permutation(len(train))[:_MOST_ROWS]]
@@ -59,7 +59,7 @@ def _codes(column: pd.Series) -> Codes:
 
 
 def _score(codes: Codes, outcome: Floats, *, is_class: bool) -> float:
-    """Return how well each code's mean outcome, learnt on one half, tells the outcome of the other half."""
+    """Return how well each code's mean outcome, learnt on one half, predicts the outcome of the other half."""
     half = len(codes) // 2
     rows = np.bincount(codes[:half], minlength=codes.max() + 1)
     sums = np.bincount(codes[:half], outcome[:half], minlength=codes.max() + 1)

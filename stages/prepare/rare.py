@@ -1,4 +1,4 @@
-"""Classes that are too rare: refused, left out, or joined into one, as `data.rare_classes` says."""
+"""Classes that are too rare: refused, left out, or joined into one, as `data.rare_classes` is set."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A stable 64-bit hash of rows and keys, which depends on values alone.
+"""A stable 64-bit hash of rows and keys, which depends only on values.
 
 Numbers count as float32 in whatever type they come, a missing cell counts as no cell, and text that
 reads as a number counts as that number, so that a column whose type changes as its table grows

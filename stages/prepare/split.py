@@ -1,4 +1,4 @@
-"""Decide which rows train and which test, and tell what another model was trained on."""
+"""Decide which rows train and which test, and find those that another model was not trained on."""
 
 from itertools import count
 from typing import Any
@@ -54,7 +54,7 @@ def reading_of(data: DataParams) -> dict[str, Any]:
 
 
 def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, params: SplitParams) -> Split:
-    """Return the rule of the split: all that is needed to tell on which side any row was."""
+    """Return the rule of the split: all that is needed to know on which side any row was."""
     column = column_of(params)
     ends = _ends(table[column], test) if params.method == "time" and column else {}
     features = table.drop(columns=target)
@@ -156,7 +156,7 @@ def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
         remedy = f"set it to {size:g}, which gives {shares[size]:.0%}"
     return (
         f"params.yaml: split.test_size: got {params.test_size:g}, which puts {share:.0%} of {len(hashes):,} rows into "
-        f"the test ({len(np.unique(hashes)):,} different {by}, each on one side alone); {remedy}"
+        f"the test ({len(np.unique(hashes)):,} different {by}, each on one side); {remedy}"
     )
 
 

@@ -66,7 +66,7 @@ def labels(target: pd.Series, params: Params) -> pd.Series:
 
 
 def classes(train_target: pd.Series, params: Params) -> tuple[Label, ...]:
-    """Return the classes of the training rows in order. Raises UserError if there is one alone."""
+    """Return the classes of the training rows in order. Raises UserError if there is only one."""
     found: list[Label] = sorted(train_target.unique().tolist())
     if len(found) < _TWO:
         raise UserError(
@@ -85,7 +85,7 @@ def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) 
     """Return the class that `data.positive` names, whether as the boolean, number or text.
 
     If it is null: the second of two booleans or numbers, as in scikit-learn. The order of names
-    says nothing, so of two names it is the rarer in the training rows, of equals the second.
+    means nothing, so of two names it is the rarer in the training rows, of equals the second.
     None unless there are two classes. Raises UserError if `data.positive` names no class.
     """
     if len(found) != _TWO:
@@ -103,5 +103,5 @@ def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) 
 
 
 def _shown(value: Any) -> str:
-    """Return a value as it stands in YAML: booleans in lower case, text in quotes."""
+    """Return a value as YAML has it: booleans in lower case, text in quotes."""
     return str(value).lower() if isinstance(value, bool | np.bool_) else repr(getattr(value, "item", lambda: value)())

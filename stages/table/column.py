@@ -128,7 +128,7 @@ def _is_unreadable(text: str, *, few: bool) -> bool:
 
 
 def _without_words(marked: Mask, texts: list[str]) -> Mask:
-    """Unmark texts with letters unless many differ in their numbers alone, as in ``5 kg``, or a month is named."""
+    """Unmark texts with letters unless many differ only in their numbers, as ``5 kg`` does, or name a month."""
     letters = [re.search(r"[^\W\d_]", text) and not re.search(_MONTH, text, re.IGNORECASE) for text in texts]
     with_letters = marked & np.array(letters, dtype=bool)
     patterns = {re.sub(r"\d[\d.,' ]*", "0", text) for text, each in zip(texts, with_letters, strict=True) if each}

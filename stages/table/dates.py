@@ -73,7 +73,7 @@ def report_two_forms(cells: Cells, parsed: dict[str, Moments]) -> None:
     place = next((place for place, pair in enumerate(zip(dates, others, strict=True)) if pair[0] != pair[1]), 0)
     readings = f"{dates[place][0]:%Y-%m-%d} ({one}) or {others[place][0]:%Y-%m-%d} ({other})"
     remedy = f"set data.dates: {{{cells.name}: {one}}} or {other}, or {LEAVE_OUT}"
-    cells.report(cells.distinct[place], f"may be {readings}, and no cell of the column tells which", remedy)
+    cells.report(cells.distinct[place], f"may be {readings}, and no cell of the column decides", remedy)
 
 
 def report_dates_among_numbers(cells: Cells) -> bool:
@@ -82,7 +82,7 @@ def report_dates_among_numbers(cells: Cells) -> bool:
     for form in _LOOK_LIKE_NUMBERS.get(lengths["min"], ()) if lengths["min"] == lengths["max"] else ():
         moments, stray = cells.parse(partial(parse_moment, form=form))
         if stray is None and len(moments) >= _FEWEST and all(moment.year in _LIKELY_YEARS for moment, _ in moments):
-            problem = f"may be a number or the date {moments[0][0]:%Y-%m-%d}, and nothing tells which"
+            problem = f"may be a number or the date {moments[0][0]:%Y-%m-%d}, and nothing decides"
             remedy = f"set data.dates: {{{cells.name}: '{form}'}}, or null for numbers, or {LEAVE_OUT}"
             cells.report(cells.distinct[0], problem, remedy)
             return True

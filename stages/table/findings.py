@@ -121,7 +121,7 @@ class Cells:
         """Report the problem of the cell in a row, or of the first cell with a text."""
         row = cell if isinstance(cell, int) else int(pc.index(self.texts, cell).as_py())
         text = self.show(row)
-        # As it is to be written in YAML, between single quotes: a backslash stands for itself.
+        # As YAML has it between single quotes, where a backslash is no escape.
         shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("\\\\", "\\")
         self.findings.add(f"{shown} {problem}", remedy, self.name, row)
 

@@ -58,7 +58,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, str]:
         if encoding:
             problem = f"holds bytes that are no text in {encoding}; correct data.encoding"
         else:
-            problem = f"is not UTF-8; it may say {_guess(content, error.start)}: set data.encoding, or save it as UTF-8"
+            problem = f"is not UTF-8; it may be {_guess(content, error.start)}: set data.encoding, or save it as UTF-8"
         raise UserError(f"{path}: line {_line(content, error.start)} {problem}") from None
     if not text or text.isspace():
         raise UserError(f"{path}: is empty; {_NAMED} with a header and rows")

@@ -1,4 +1,4 @@
-"""Read any CSV or Parquet table into typed columns, or say all that is wrong with it, a line each."""
+"""Read any CSV or Parquet table into typed columns, or report all that is wrong with it, one line each."""
 
 import difflib
 import re
@@ -48,7 +48,7 @@ def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
     findings = Findings(str(path), data.target)
     source = open_parquet(path) if is_parquet(path) else read_csv(data, findings)
     names = _check_names(source.names, data, findings)
-    if len(set(names)) < len(names) or len(names) == 1:  # its cells would only tell of it again
+    if len(set(names)) < len(names) or len(names) == 1:  # its cells would show the same problem again
         findings.stop(source.locate)
     dates: dict[str, str] = {}
     reading = source.reading.model_copy(update={"missing": data.missing_by_column, "dates": dates})
@@ -86,7 +86,7 @@ def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | N
 def _check_names(header: Sequence[str], data: DataParams, findings: Findings) -> list[str]:
     """Return the columns' names without blanks around them and without line breaks.
 
-    Reports a name that is missing or stands twice, and one that params.yaml has and the table has
+    Reports a name that is missing or occurs twice, and one that params.yaml has and the table has
     not. A column without a name is called ``column 3`` under data.ignore.
     """
     names = [re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip()) for name in header]
@@ -96,7 +96,7 @@ def _check_names(header: Sequence[str], data: DataParams, findings: Findings) ->
             findings.add(f"{name} has no name", f"give it one, or list {name!r} under data.ignore")
     for name in (name for name, times in Counter(names).items() if times > 1):
         first, second = [place for place, each in enumerate(names, start=1) if each == name][:2]
-        findings.add(f"the column name {name!r:.60} stands twice, in columns {first} and {second}", "rename one")
+        findings.add(f"the column name {name!r:.60} occurs twice, in columns {first} and {second}", "rename one")
     named = {"target": [data.target], "ignore": data.ignore, "categorical": data.categorical, "strict": data.strict}
     named |= {key: list(value) for key in ("missing", "dates") if isinstance(value := getattr(data, key), dict)}
     for key, name in ((key, name) for key, columns in named.items() for name in columns):

@@ -15,7 +15,7 @@ def features_of(rows: pd.DataFrame) -> list[Feature]:
 
 @pytest.fixture
 def routes() -> pd.DataFrame:
-    """Give flights of two carriers; the distance follows from the destination, the arrival from the departure."""
+    """Return flights of two carriers; the distance follows from the destination, the arrival from the departure."""
     rng = np.random.default_rng(0)
     carrier = rng.choice(["AA", "UA", "UA"], 3_000)
     dest = np.where(carrier == "AA", rng.choice(["MIA", "DFW"], 3_000), rng.choice(["SFO", "IAH", "ORD"], 3_000))

@@ -32,7 +32,7 @@ def test_dropped_rows_are_marked_and_counted() -> None:
     assert rare.in_words(settled.about) == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
 
 
-def test_rows_that_cannot_be_joined_are_left_out_and_it_is_said_why() -> None:
+def test_rows_that_cannot_be_joined_are_left_out_and_the_reason_is_given() -> None:
     settled = rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
 
     assert settled.about

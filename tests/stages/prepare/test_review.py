@@ -1,4 +1,4 @@
-"""What is told about a table before anybody trusts its figures."""
+"""What is reported about a table before anybody trusts its figures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ def findings(params: Make, x: Any, y: Any, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("name", GIVEN_AWAY)
-def test_a_feature_that_gives_the_target_away_is_told(params: Make, name: str) -> None:
+def test_a_feature_that_gives_the_target_away_is_reported(params: Make, name: str) -> None:
     assert "'x' alone gives the target away (" in findings(params, *GIVEN_AWAY[name])
 
 
@@ -87,9 +87,9 @@ def test_test_rows_with_the_features_of_a_training_row_are_counted(params: Make)
     )
 
 
-def test_a_table_of_few_different_rows_is_told(params: Make) -> None:
-    told = findings(params, RNG.integers(0, 9, 600), CLASSES[:600])
-    assert "stay together" not in told
+def test_a_table_of_few_different_rows_is_reported(params: Make) -> None:
+    found = findings(params, RNG.integers(0, 9, 600), CLASSES[:600])
+    assert "stay together" not in found
 
     table = pd.DataFrame({"x": RNG.integers(0, 60, 600), "y": CLASSES[:600]})
     _, _, schema = prepare.prepare(table, params())
@@ -101,16 +101,16 @@ def test_a_table_of_few_different_rows_is_told(params: Make) -> None:
     assert not any("stay together" in each for each in schema.findings)
 
 
-def test_classes_that_differ_by_case_or_blanks_are_told(params: Make) -> None:
+def test_classes_that_differ_by_case_or_blanks_are_reported(params: Make) -> None:
     y = RNG.choice(["Yes", "yes", "YES", "no", "no  way", "No way"], 600)
 
-    told = findings(params, RNG.normal(size=600), y)
+    found = findings(params, RNG.normal(size=600), y)
 
-    assert told.count("classes that differ only by case or blanks") == 2
-    assert all(f"{name!r} ({(y == name).sum()} rows)" in told for name in ("Yes", "yes", "YES", "no  way", "No way"))
+    assert found.count("classes that differ only by case or blanks") == 2
+    assert all(f"{name!r} ({(y == name).sum()} rows)" in found for name in ("Yes", "yes", "YES", "no  way", "No way"))
 
 
-def test_a_rare_spelling_is_told_by_the_error(params: Make) -> None:
+def test_a_rare_spelling_is_named_in_the_error(params: Make) -> None:
     y = np.array(["Yes", "no"] * 100)
     y[0] = "yes"
 
@@ -118,7 +118,7 @@ def test_a_rare_spelling_is_told_by_the_error(params: Make) -> None:
         findings(params, RNG.normal(size=200), y)
 
 
-def test_values_beyond_training_are_told(params: Make) -> None:
+def test_values_beyond_training_are_reported(params: Make) -> None:
     split = {"method": "time", "test_size": 0.25, "time_column": "x"}
     table = pd.DataFrame({"x": range(400), "a": [*RNG.random(300), *RNG.random(100) * 2], "y": CLASSES[:400]})
 
@@ -127,7 +127,7 @@ def test_values_beyond_training_are_told(params: Make) -> None:
     assert any(each.startswith("'a': ") and "beyond what training knew" in each for each in schema.findings)
 
 
-def test_a_share_far_from_the_one_asked_for_is_told(params: Make) -> None:
+def test_a_share_far_from_the_one_asked_for_is_reported(params: Make) -> None:
     split = {"method": "time", "test_size": 0.25, "time_column": "day"}
     table = pd.DataFrame({"day": [1] * 100 + [2] * 100, "a": RNG.random(200), "y": CLASSES[:200]})
 

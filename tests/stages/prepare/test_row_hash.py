@@ -63,7 +63,7 @@ def test_the_same_value_in_another_column_hashes_differently() -> None:
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20))
-def test_large_keys_are_told_apart_and_text_hashes_as_the_number(numbers: list[int]) -> None:
+def test_large_keys_are_distinguished_and_text_hashes_as_the_number(numbers: list[int]) -> None:
     column = pd.Series(numbers, dtype="int64")
 
     assert len(np.unique(row_hash.keys(column))) == len(set(numbers))

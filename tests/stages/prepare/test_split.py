@@ -54,7 +54,7 @@ def test_a_split_by_hash_comes_near_its_share_and_grows_with_it(test_size: float
 def test_groups_that_all_train_are_refused_with_a_share_that_helps() -> None:
     groups = [*"abcdefgh"] * 9
 
-    with pytest.raises(UserError, match=r"split.test_size: got 0.05, which puts 0% .* alone\); set it to") as refused:
+    with pytest.raises(UserError, match=r"split.test_size: got 0.05, which puts 0% .* side\); set it to") as refused:
         split(groups, "group", 0.05)
 
     helpful = float(str(refused.value).split("set it to ")[1].split(",")[0])
@@ -104,7 +104,7 @@ def test_a_split_by_time_cuts_at_the_moment_that_comes_nearest(moments: list[int
         ([1] * 99 + [2], "the nearest is 1.0%"),
     ],
 )
-def test_ties_that_leave_no_usable_cut_are_told(moments: list[int], expected: str) -> None:
+def test_ties_that_leave_no_usable_cut_are_refused(moments: list[int], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         split(moments, "time", 0.33)
 
@@ -122,6 +122,6 @@ def test_a_column_that_orders_no_rows_is_refused(column: Any, expected: str) -> 
         split(column, "time")
 
 
-def test_a_key_without_a_value_is_told() -> None:
+def test_a_key_without_a_value_is_refused() -> None:
     with pytest.raises(UserError, match=r"split.key: 1 rows have no value in 'x'"):
         split([*range(ROWS - 1), None], "random", key="x")

@@ -78,7 +78,7 @@ def test_the_positive_class_is_found_in_whatever_form_it_is_named(
     assert (type(found), found) == (type(expected), expected)
 
 
-def test_a_positive_class_that_is_none_is_told_with_those_that_are(params: Make) -> None:
+def test_a_positive_class_that_is_none_is_refused_with_those_that_are(params: Make) -> None:
     with pytest.raises(UserError, match=r"data\.positive: got 'late'; the classes are 0 and 1"):
         _target.positive(pd.Series([0, 1]), (0, 1), params(data={"positive": "late"}))
 

@@ -31,7 +31,7 @@ SPLITS: dict[str, dict[str, Any]] = {
 
 
 def grown(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Give a table whose first rows are the same however many it has; `mark` tells its rows apart."""
+    """Return a table whose first rows are the same however many it has; `mark` tells its rows apart."""
     rng = np.random.default_rng(seed)
     mark, noise, team = rng.permutation(10_000), rng.normal(size=10_000), rng.integers(0, 80, 10_000)
     table = pd.DataFrame(
@@ -106,7 +106,7 @@ def test_a_column_that_was_added_leaves_the_model_comparable(params: Make) -> No
         ("round", grown(ROWS).drop(columns="round"), {}, "the test rows have no column 'round'"),
     ],
 )
-def test_a_rule_that_our_rows_cannot_answer_is_told(
+def test_a_rule_that_our_rows_cannot_answer_is_not_comparable(
     params: Make, before: str, table: pd.DataFrame, data: dict[str, Any], reason: str
 ) -> None:
     _, _, theirs = prepared(params, grown(1_000), before)

@@ -232,7 +232,7 @@ def test_a_number_against_data_decimal_is_reported(refuse: Refuse) -> None:
         (["1.5", "2.5", "0,5"], "'0,5' is not a number with the decimal mark '.'"),
         (["31/12/2013", "12/31/2013"], "is not a date in the form"),
         (["01/02/2013", "03/04/2013"], "may be 2013-02-01 (dmY) or 2013-01-02 (mdY)"),
-        (["05/05/2013"] * 2, "may be 2013-05-05 (dmY) or 2013-05-05 (mdY), and no cell of the column tells which"),
+        (["05/05/2013"] * 2, "may be 2013-05-05 (dmY) or 2013-05-05 (mdY), and no cell of the column decides"),
         (["2013-12-31", "31.12.2013", "31.12.2013"], "is not a date in the form dmY"),
         (["2021-02-28", "2021-02-30"], "'2021-02-30' is not a date in the form Ymd"),
         (["2020-01-01", "2020-01-02", "soon"] * 9, "'soon' is not a date in the form Ymd"),
