@@ -43,7 +43,7 @@ class _Metadata(msgspec.Struct):
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
-    scopes_supported: tuple[str, ...] = ()
+    scopes_supported: tuple[str, ...] = ("openid", "profile", "email")
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
 
 
@@ -210,10 +210,9 @@ class IdentityProvider:
         )
 
     def _requested(self) -> str:
-        """Return the scopes to ask the provider for: its own that bear the name of a claim that a rule reads."""
-        claims = {claim for rule in self._rules.values() for claim in rule}
-        extra = claims.intersection(self._metadata.scopes_supported)
-        return " ".join(["openid", "profile", "email", *sorted(extra - {"openid", "profile", "email"})])
+        """Return the scopes to ask the provider for, of those it knows: a claim's may bear the claim's name."""
+        wanted = {"profile", "email", *(claim for rule in self._rules.values() for claim in rule)}
+        return " ".join(["openid", *sorted(wanted.intersection(self._metadata.scopes_supported))])
 
     def _fail(self, reason: str) -> None:
         if self.failure != reason:
