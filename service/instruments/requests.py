@@ -18,18 +18,11 @@ UNKNOWN: Final = ("OTHER", "none")
 def instrument_requests(
     registry: CollectorRegistry, routes: Iterable[tuple[str, str]]
 ) -> Sequence[Callable[[Info], None]]:
-    """Return the instrumentator's functions, which measure a request once it has ended.
+    """Return the instrumentator's functions, which measure a request once it has ended; `routes` are all there are.
 
     `service.http.door` calls them for every route: the instrumentator's own middleware would match each request
-    against all routes a second time, which takes a third as long as all else about a prediction.
-    The instrumentator's own instruments take the labels from the request, so that callers could make series, begin
-    a series with its first request, so that Prometheus misses the first error, and cost more than these. Its gauge
-    of requests in progress can't be registered here.
-
-    Parameters
-    ----------
-    routes
-        Method and path of every route.
+    against all routes a second time (docs/decisions.md). Its own instruments take the method from the request, so
+    that callers could make series, and begin a series with its first request, so that Prometheus misses an error.
     """
     known = sorted({*routes, UNKNOWN})
     requests = Counter("http_requests", "Requests answered.", ["method", "handler", "status"], registry=registry)

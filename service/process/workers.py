@@ -44,15 +44,8 @@ _log = logging.getLogger(__name__)
 def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; every request accepted before is answered.
 
-    Parameters
-    ----------
-    ready
-        Called once, when a worker answers, with the settings and the port that was free if it was 0.
-
-    Raises
-    ------
-    StartError
-        If the address is taken, there is nothing to serve, or no worker can start.
+    Calls `ready` when the first worker answers, with the settings and the port that was free if it was 0.
+    Raises StartError if the address is taken, there is nothing to serve, or no worker can start.
     """
     logs.configure(settings)
     _raise_file_limit()
@@ -223,7 +216,6 @@ class Supervisor(Multiprocess):
     handle_hup = Multiprocess.handle_term
 
     def handle_ttin(self) -> None:
-        """Ignore uvicorn's signal for one more worker."""
+        """Ignore uvicorn's signals for one worker more or fewer, which would be without the service's server."""
 
-    def handle_ttou(self) -> None:
-        """Ignore uvicorn's signal for one worker fewer."""
+    handle_ttou = handle_ttin
