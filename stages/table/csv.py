@@ -88,6 +88,7 @@ def read_csv(data: DataParams, findings: Findings) -> Source:
     if len(columns[0]) == 0:
         findings.stop(file.locate)
         raise UserError(f"{path}: has a header and no rows; add rows, or a header if it is a row")
+    _report_repeated_header(columns, names, findings)
     width = len(names)
     while (
         width > 1 and not names[width - 1].strip() and not pc.any(pc.not_equal(_trim(columns[width - 1]), "")).as_py()
@@ -150,6 +151,18 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
         findings.add(f"line {line} has {count:,} fields, {header}", f"{remedy}, or set data.delimiter")
     if len(ragged) > _MOST_RAGGED:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")
+
+
+def _report_repeated_header(columns: list[pa.ChunkedArray], names: list[str], findings: Findings) -> None:
+    """Report the first row that is the header again, as in files that were joined: in columns of text it fits."""
+    same = pc.equal(columns[0], names[0])
+    for column, name in zip(columns[1:], names[1:], strict=True):
+        if not pc.any(same).as_py():
+            return
+        same = pc.and_(same, pc.equal(column, name))
+    row = pc.index(same, True).as_py()  # the value that is looked for
+    if row >= 0:
+        findings.add("the header comes again as a row", "remove that row", names[0], row)
 
 
 def _trim(column: pa.ChunkedArray) -> pa.ChunkedArray:
