@@ -24,6 +24,8 @@ _NUMBER: Final = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 _TYPES: Final[dict[str, Any]] = {"number": _NUMBER, "boolean": bool, "category": str, "date": str}
 _HARD: Final = re.compile(r'["\\\x00-\x1f]')
 _TEXTS: Final = ("category", "date")
+_MANY_ROWS: Final = 8
+"""From here on numbers are made column by column: 45 instead of 85 µs for 100 rows, but 4 µs more for one."""
 
 
 Value = Callable[[int, Feature], Any]
@@ -114,25 +116,39 @@ class RowReader:
         `source` is the text they came from, of which `quotes` quotation marks belong to no row. A name that comes
         twice is noticed by them: then there are more than names and values need.
         """
-        rows = [list(msgspec.structs.astuple(row)) for row in decoded]
+        rows = list(map(msgspec.structs.astuple, decoded))
         quotes += self._quotes * len(rows)
         for name in self._nullable_texts:
             quotes -= 2 * sum(not isinstance(getattr(row, name), str) for row in decoded)
         try:
-            for values in rows:
-                if UNSET in values:  # left out, and so missing
-                    quotes -= 2 * values.count(UNSET)
-                    values[:] = [None if value is UNSET else value for value in values]
-                for place, code in self._categories:
-                    values[place] = code(values[place])
-                for place, read in self._dates:
-                    *values[place : place + 1], days = read(values[place])
-                    values.append(days)
-        except ValueError as error:  # a date that is none, or a missing value
-            raise Unclear from error
+            numbers = self._numbers(rows)
+        except (TypeError, ValueError):  # a value is left out or wrong
+            quotes -= 2 * sum(row.count(UNSET) for row in rows)
+            numbers = self._numbers([tuple(None if value is UNSET else value for value in row) for row in rows])
         if source.count(b'"') != quotes:
             raise Unclear
-        return Rows(np.array(rows, dtype=np.float32), lambda row, feature: self._value(decoded[row], feature))
+        return Rows(numbers, lambda row, feature: self._value(decoded[row], feature))
+
+    def _numbers(self, rows: list[tuple[Any, ...]]) -> Matrix:
+        """Return the numbers of rows of values. Raises ValueError or TypeError for a value that has none."""
+        if len(rows) < _MANY_ROWS:
+            return np.array(list(map(self._numbers_of_row, rows)), dtype=np.float32)
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for place, code in self._categories:
+            columns[place] = list(map(code, columns[place]))
+        for place, read in self._dates:
+            *columns[place : place + 1], days = zip(*map(read, columns[place]), strict=True)
+            columns.append(days)
+        return np.ascontiguousarray(np.array(columns, dtype=np.float32).T)
+
+    def _numbers_of_row(self, row: tuple[Any, ...]) -> list[Any]:
+        values = list(row)
+        for place, code in self._categories:
+            values[place] = code(values[place])
+        for place, read in self._dates:
+            *values[place : place + 1], days = read(values[place])
+            values.append(days)
+        return values
 
     def _value(self, row: Any, feature: Feature) -> Any:
         return getattr(row, self._attributes[feature.name])

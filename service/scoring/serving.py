@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.inputs.layout import Layout, Outside
 from service.inputs.rows import RowReader, Rows
 from service.instruments.registry import Instruments
 from service.instruments.releases import InService
+from service.scoring.neighbours import FEW_ROWS, Neighbours
 
 if TYPE_CHECKING:
     from service.scoring.artifact import Artifact
@@ -64,13 +66,17 @@ class Served:
         self.instruments = instruments.begin(self.model, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
         self.example = example(self.contract)
-        self.rows_are_independent = self._try_company()
-        """True if a row's scores don't depend on the rows it is scored with, to the last digit."""
+        self._neighbours = self._try_company()
         self._warm_up()
+
+    @property
+    def rows_are_independent(self) -> bool:
+        """True if a row's scores don't depend on the rows it is scored with, to the last digit."""
+        return self._neighbours is not None
 
     def score(self, numbers: Matrix) -> Scored:
         """Score rows as `RowReader` gives them."""
-        scores = self.model.scores(self.layout.matrix(numbers))
+        scores = self._scores(self.layout.matrix(numbers))
         finite = np.isfinite(scores)
         return Scored(
             numbers,
@@ -103,8 +109,7 @@ class Served:
 
     def probabilities(self, scored: Scored) -> list[dict[str, float]]:
         """Return each row's probabilities by name of the class."""
-        names = self.class_names
-        return [dict(zip(names, row, strict=True)) for row in scored.values]
+        return list(map(dict, map(zip, repeat(self.class_names), scored.values)))
 
     def count(self, scored: Scored) -> None:
         """Count answered rows and their warnings; in the event loop's thread."""
@@ -118,17 +123,28 @@ class Served:
             body = orjson.dumps({"instances": [self.example] * rows})
             self.answer(self.score(self.reader.read_request(body, rows).numbers))
 
-    def _try_company(self) -> bool:
-        """Return whether rows get the same scores alone as in batches and in any order, to the last digit.
+    def _scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
+        if self._neighbours is None or len(matrix) < FEW_ROWS:
+            return self.model.scores(matrix)
+        order = self._neighbours.order(matrix)
+        ordered = self.model.scores(matrix[order])
+        scores = np.empty_like(ordered)
+        scores[order] = ordered
+        return scores
+
+    def _try_company(self) -> Neighbours | None:
+        """Return an order of rows if they get the same scores alone, in batches and in any order, to the last digit.
 
         Trees add up in one order; matrix products may be arranged by the number of rows.
         """
         matrix = self.layout.draw(_TRIED_SIZES[-1])
         scores = self.model.scores(matrix)
         alone = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(_TRIED_ROWS)])
-        return np.array_equal(scores[::-1], self.model.scores(np.ascontiguousarray(matrix[::-1]))) and all(
+        if np.array_equal(scores[::-1], self.model.scores(np.ascontiguousarray(matrix[::-1]))) and all(
             np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
-        )
+        ):
+            return Neighbours(matrix, scores)
+        return None
 
 
 def check_finite(scored: Scored, first: int = 0) -> None:

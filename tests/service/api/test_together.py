@@ -158,3 +158,9 @@ def test_a_swap_changes_what_answers_and_what_model_info_says(start: Start, make
     assert list(service.client.get("/openapi.json").json()["info"]["title"].split())[-1] == "other"
     assert service.metric("predictions_total", version=before) == 1
     assert service.metric("model_info", version=before) == 0
+
+
+def test_many_rows_are_answered_in_their_order(service: Any) -> None:
+    rows = [service.changed(size=number % 37 / 10, kind=["one", "two"][number % 2]) for number in range(500)]
+    alone = [service.predict(row).json()["probabilities"][0] for row in rows[:74]]
+    assert service.predict(*rows).json()["probabilities"][:74] == alone
