@@ -116,7 +116,7 @@ def test_what_the_parameter_strict_forbids_is_refused(served: Served, kind: str,
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [(error["instance"], error["field"]) for error in answer.json()["errors"]] == [(1, "a"), (1, "c")]
-    assert all(error["got"] in ("99.0", '"w"') and error["expected"] for error in answer.json()["errors"])
+    assert all(error["got"].strip('"') in ("99.0", "w") and error["expected"] for error in answer.json()["errors"])
 
 
 def test_what_the_parameter_strict_forbids_is_refused_in_tensors(served: Served) -> None:
