@@ -51,7 +51,11 @@ def _steps(probabilities: Floats, positive: Flags) -> tuple[Floats, Floats, Floa
     falling, hits = probabilities[order], positive[order]
     ends = np.flatnonzero(falling[1:] != falling[:-1])
     candidates = np.concatenate([[1.0], (falling[ends] + falling[ends + 1]) / 2, [0.0]])
-    above = [np.concatenate([[0], np.cumsum(each)[ends], [each.sum()]]).astype(np.float64) for each in (hits, ~hits)]
+    # A score of 0 is not above the threshold 0.
+    above = [
+        np.concatenate([[0], np.cumsum(each)[ends], [each[falling > 0].sum()]]).astype(np.float64)
+        for each in (hits, ~hits)
+    ]
     return candidates, above[0], above[1]
 
 

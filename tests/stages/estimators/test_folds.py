@@ -72,12 +72,6 @@ def test_at_random_every_row_is_held_out_once_and_every_fold_has_both_classes(pr
     assert all(set(held_out["y"]) == {"yes", "no"} for _, held_out in found)
 
 
-def test_numbers_are_held_out_once(prepared: Make) -> None:
-    for split in (RANDOM, GROUP):
-        found = pairs(prepared(rare().assign(y=lambda rows: rows["a"]), model="ridge"), split)
-        assert sorted(place for _, held_out in found for place in held_out.index) == list(range(200))
-
-
 def test_at_random_rows_with_equal_features_stay_together(prepared: Make) -> None:
     rows, schema, wanted = prepared(rare())
     twice = pd.concat([rows, rows.assign(y="no")], ignore_index=True)
@@ -117,7 +111,7 @@ def test_earliest_rows_of_one_class_are_passed_over(prepared: Make) -> None:
     assert folds.predict_out_of_fold(rows, schema.contract, TIME, wanted).scores("binary") == {}
 
 
-@pytest.mark.parametrize("model", ["random_forest", "hist_gradient_boosting", "gradient_boosting"])
+@pytest.mark.parametrize("model", ["hist_gradient_boosting", "gradient_boosting"])
 def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) -> None:
     rows, schema, wanted = prepared(rare(), model=model, class_weight="balanced")
     found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
@@ -140,13 +134,6 @@ def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(p
     assert found.scores("binary") == pytest.approx(
         {"cv_roc_auc": np.mean(areas), "cv_roc_auc_std": np.std(areas, ddof=1), "cv_folds": 5}
     )
-
-
-def test_a_column_of_noise_does_not_look_better_than_none(prepared: Make) -> None:
-    noise = rare(400).assign(y=lambda rows: np.random.default_rng(1).choice(["yes", "no"], len(rows)))
-    rows, schema, wanted = prepared(noise, model="random_forest")
-    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted).scores("binary")
-    assert found["cv_roc_auc"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_auto_stands_for_follows_the_number_of_all_training_rows(
@@ -177,9 +164,7 @@ def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
     assert found[0].scores("binary") == found[1].scores("binary")
 
 
-@pytest.mark.parametrize(
-    "model", ["hist_gradient_boosting", "gradient_boosting", "random_forest", "logistic_regression"]
-)
+@pytest.mark.parametrize("model", ["hist_gradient_boosting", "random_forest", "logistic_regression"])
 def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str) -> None:
     later = np.arange(300) > 150
     table = rare(300).assign(

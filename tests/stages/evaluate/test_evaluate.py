@@ -110,13 +110,6 @@ def test_six_rows_are_scored(table: pd.DataFrame, served: Make, task: str) -> No
     assert tables.slices["rows"].sum() == 6 * len(model.contract.features)
 
 
-def test_a_class_that_training_did_not_know_counts_as_wrong(table: pd.DataFrame, served: Make) -> None:
-    model, target, rows, wanted = served(table.assign(y=table["1.x"]))
-    strange = rows.assign(y=99)
-    found, _ = evaluate.evaluate(model, target, strange, wanted)
-    assert found["accuracy"] == found["balanced_accuracy"] == 0.0
-
-
 def test_predictions_that_are_not_finite_are_refused_with_the_row(table: pd.DataFrame, served: Make) -> None:
     model, target, rows, wanted = served(table.assign(y=table["le"] * 10), model="ridge")
     rows = rows.astype({"le": "float64"})

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,6 @@ from stages.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
-CLASSIFIERS = ["random_forest", "extra_trees", "hist_gradient_boosting", "gradient_boosting", "logistic_regression"]
-REGRESSIONS = [*CLASSIFIERS[:-1], "ridge"]
 Make = Callable[..., tuple[service.model.Model, pd.DataFrame]]
 
 
@@ -49,9 +46,11 @@ def found(model: service.model.Model, rows: pd.DataFrame, seed: int = 0) -> pd.D
 
 
 CASES = [
-    *(("binary", model) for model in CLASSIFIERS),
-    *(("multiclass", model) for model in CLASSIFIERS),
-    *(("regression", model) for model in REGRESSIONS),
+    ("binary", "random_forest"),
+    ("binary", "logistic_regression"),
+    ("multiclass", "hist_gradient_boosting"),
+    ("regression", "extra_trees"),
+    ("regression", "ridge"),
 ]
 
 
@@ -64,7 +63,7 @@ def test_the_column_that_tells_the_target_comes_first(served: Make, task: str, m
     assert first > 5 * abs(second)
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
 def test_nothing_matters_to_a_dummy(served: Make, task: str) -> None:
     assert found(*served(ruled(task), "dummy"))["importance"].to_numpy() == pytest.approx(0, abs=1e-9)
 
@@ -86,18 +85,3 @@ def test_the_rows_that_were_given_stay_as_they_are(served: Make) -> None:
 def test_six_rows_are_enough(served: Make) -> None:
     model, rows = served(ruled("binary"), "random_forest")
     assert np.isfinite(found(model, rows.head(6))["importance"]).all()
-
-
-def test_a_small_budget_scores_fewer_rows(served: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, rows = served(ruled("binary"), "random_forest")
-    scored: list[int] = []
-    plain = importance._loss
-
-    def counted(model: service.model.Model, matrix: Any, truth: Any) -> float:
-        scored.append(len(matrix))
-        return plain(model, matrix, truth)
-
-    monkeypatch.setattr(importance, "_BUDGET", 1)
-    monkeypatch.setattr(importance, "_loss", counted)
-    found(model, rows)
-    assert scored == [importance._FEWEST_ROWS] * 4  # once as they are, once for each column

@@ -77,7 +77,7 @@ def test_every_plot_of_dvc_yaml_has_its_file_and_names_its_columns(root: Path) -
     assert {name for plot in declared for name in plot} == set(plots.COLUMNS)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_the_roc_curve_encloses_scikit_learns_area(seed: int) -> None:
     outcome = classes(2, seed=seed)
@@ -128,15 +128,10 @@ def test_residuals_are_what_was_true_less_what_was_said() -> None:
     assert found["residual"].tolist() == [2.0, -1.0]
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.text(min_size=1))
 def test_no_name_can_end_the_script_that_dvc_writes_it_into(name: str) -> None:
     hostile = pd.DataFrame({"feature": [name], "importance": [1.0]})
     drawn = plots.plots(classes(2, 20, labels=(f"</script>{name}", "b")), hostile)
     text = "".join(table.to_csv() for table in drawn.values())
     assert not set(text) & {"<", ">", "\x00", "\x1b", "\u2028"}
-
-
-def test_equal_outcomes_give_equal_tables() -> None:
-    first, second = (plots.plots(classes(3), IMPORTANCE) for _ in range(2))
-    assert all(first[name].equals(second[name]) for name in plots.COLUMNS)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
@@ -54,12 +54,6 @@ def test_categories_keep_their_names_and_missing_ones_have_their_own() -> None:
     assert names(CATEGORY, ["b", "a", None, "unseen"]) == ["b", "a", _slices.MISSING, "unseen"]
 
 
-def test_a_category_that_is_called_missing_by_itself_is_not_mixed_with_missing_rows() -> None:
-    codes, named = _slices.cut(CATEGORY, pd.Series([_slices.MISSING, None]))
-    assert codes[0] != codes[1]
-    assert named == [_slices.MISSING] * 2
-
-
 def test_flags_are_false_true_or_missing() -> None:
     assert names(FLAG, [1.0, 0.0, np.nan], "float32") == ["true", "false", _slices.MISSING]
 
@@ -90,6 +84,7 @@ def test_of_many_categories_the_rarest_are_told_together() -> None:
     assert found.count("(10 others)") == sum(range(1, 11))
 
 
+@settings(max_examples=30)
 @given(codes=arrays.arrays(np.int64, 60, elements=st.integers(-1, 40)))
 def test_every_row_is_in_exactly_one_slice(codes: npt.NDArray[np.int64]) -> None:
     values = pd.Series([None if code < 0 else f"v{code}" for code in codes], dtype=object)
@@ -99,6 +94,7 @@ def test_every_row_is_in_exactly_one_slice(codes: npt.NDArray[np.int64]) -> None
     assert (table["rows"] > 0).all()
 
 
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000))
 def test_the_area_of_each_slice_is_scikit_learns(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -134,14 +130,14 @@ def test_a_slice_of_fewer_than_the_minimum_of_rows_is_counted_and_never_named() 
 
 def test_noise_alone_is_seldom_named() -> None:
     named = 0
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng(seed)
         features = [CATEGORY.model_copy(update={"name": f"c{i}"}) for i in range(20)]
         rows = pd.DataFrame({feature.name: rng.choice([*"abcde"], 600) for feature in features})
         positive = rng.random(600) > 0.7
         scores = np.clip(rng.normal(0.4, 0.1, 600) + 0.05 * positive, 0, 1)
         named += len(_slices.worst(slices(binary(scores, positive), contract(*features), rows)))
-    assert named <= 2  # of 2,000 slices
+    assert named <= 1  # of 1,000 slices
 
 
 def test_a_slice_with_few_members_of_a_class_has_no_area() -> None:
@@ -170,19 +166,6 @@ def test_the_same_rows_are_named_once() -> None:
     assert len(_slices.worst(table)) == 1
 
 
-def test_wide_tables_are_cut_by_their_first_columns() -> None:
-    features = [FLAG.model_copy(update={"name": f"f{i}"}) for i in range(_slices._MOST_COLUMNS + 5)]
-    rows = pd.DataFrame({feature.name: np.ones(6, np.float32) for feature in features})
-    table = slices(Predicted(np.zeros(6), np.ones(6)), contract(*features), rows)
-    assert table["column"].nunique() == _slices._MOST_COLUMNS
-
-
-def test_a_single_row_has_a_metric_without_an_interval() -> None:
-    table = slices(Predicted(np.zeros(1), np.full(1, 3e38)), contract(FLAG), pd.DataFrame({"f": [1.0]}))
-    assert table.loc[0, _slices.ERROR] == 3e38
-    assert table[f"{_slices.ERROR}_high"].isna().all()
-
-
 def grouped(seed: int, worse: float = 0.0) -> tuple[Predicted, pd.DataFrame, Units]:
     """Give errors that are alike within 60 groups of 20 rows, and a column that is the same in a group."""
     rng = np.random.default_rng(seed)
@@ -194,12 +177,12 @@ def grouped(seed: int, worse: float = 0.0) -> tuple[Predicted, pd.DataFrame, Uni
 
 def test_groups_that_happen_to_be_worse_are_not_worse_beyond_chance() -> None:
     by_row, by_group = 0, 0
-    for seed in range(40):
+    for seed in range(20):
         outcome, rows, units = grouped(seed)
         by_row += bool(slices(outcome, contract(CATEGORY), rows)["worse"].any())
         by_group += bool(_slices.compute_slices(outcome, contract(CATEGORY), rows, units)["worse"].any())
-    assert by_group <= 3
-    assert by_row > 10
+    assert by_group <= 2
+    assert by_row > 5
 
 
 def test_groups_that_are_worse_are_named_with_their_number() -> None:

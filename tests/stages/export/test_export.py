@@ -32,11 +32,11 @@ TARGETS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "far from zero": lambda table: 1e9 + table["huge"].rank(),
     "tiny": lambda table: table["huge"].rank() * 1e-12 - 1e-10,
 }
-CLASSES = ("binary", "boolean", "multiclass")
+LINEAR = {"binary": "logistic_regression", "multiclass": "logistic_regression", "regression": "ridge"}
 CASES = [
-    (target, model)
-    for target in TARGETS
-    for model in [*TREES, "logistic_regression" if target in CLASSES else "ridge", "dummy"]
+    *((target, model) for target in LINEAR for model in [*TREES, LINEAR[target], "dummy"]),
+    ("boolean", "random_forest"),
+    *((target, model) for target in list(TARGETS)[4:] for model in ("extra_trees", "hist_gradient_boosting", "ridge")),
 ]
 Fitted = tuple[Pipeline, service.model.Model, pd.DataFrame]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
@@ -44,6 +44,7 @@ def several(rows: int = 60, classes: int = 3, seed: int = 0) -> Classified:
     )
 
 
+@settings(max_examples=30)
 @given(scores=SHARES, positive=FLAGS)
 def test_bounds_are_about_the_metric_and_within_what_it_can_be(scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
     outcome = binary(scores, positive)

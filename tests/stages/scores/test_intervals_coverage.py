@@ -10,9 +10,8 @@ from stages.scores import intervals
 from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, main_score
 from stages.scores.units import FEWEST, Units
 
-TABLES = 1_000
 GROUPS = 60
-MANY = 40_000
+MANY = 20_000
 Draw = Callable[[np.random.Generator, Codes], tuple[Outcome, Outcome]]
 
 pytestmark = pytest.mark.slow
@@ -66,7 +65,7 @@ def main(outcome: Outcome) -> float:
     return found
 
 
-def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: str, tables: int = TABLES) -> float:
+def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: str, tables: int) -> float:
     """Give the share of tables whose intervals hold the metric of `MANY` groups; `paired` is the difference."""
     whole = draw(np.random.default_rng(0), np.repeat(np.arange(MANY), 8))
     metric = "r2" if name == "r2" else "roc_auc"
@@ -86,28 +85,24 @@ def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: st
     return held / tables
 
 
-@pytest.mark.parametrize("codes", [equal, unequal])
 @pytest.mark.parametrize(("draw", "name"), [(classes, "roc_auc"), (values, "r2")])
-def test_an_interval_over_groups_holds_the_truth_in_95_of_100_tables(
-    draw: Draw, codes: Callable[[np.random.Generator], Codes], name: str
-) -> None:
-    assert 0.93 <= coverage(draw, codes, name) <= 0.97
+def test_an_interval_over_groups_holds_the_truth_in_95_of_100_tables(draw: Draw, name: str) -> None:
+    assert 0.93 <= coverage(draw, unequal, name, 1_000) <= 0.97
 
 
-@pytest.mark.parametrize(("draw", "tables"), [(classes, 500), (values, TABLES)])
-def test_the_interval_of_a_difference_holds_the_truth_in_95_of_100_tables(draw: Draw, tables: int) -> None:
-    assert 0.93 <= coverage(draw, equal, "paired", tables) <= 0.97
+@pytest.mark.parametrize("draw", [classes, values])
+def test_the_interval_of_a_difference_holds_the_truth_in_95_of_100_tables(draw: Draw) -> None:
+    assert 0.93 <= coverage(draw, equal, "paired", 400) <= 0.97
 
 
-@pytest.mark.parametrize(("draw", "name"), [(classes, "roc_auc"), (values, "r2")])
-def test_an_interval_over_independent_rows_holds_the_truth_in_95_of_100_tables(draw: Draw, name: str) -> None:
-    assert 0.93 <= coverage(draw, lambda _: np.arange(100), name, tables=400) <= 0.97
+def test_an_interval_over_independent_rows_holds_the_truth_in_95_of_100_tables() -> None:
+    assert 0.93 <= coverage(classes, lambda _: np.arange(100), "roc_auc", 400) <= 0.97
 
 
 def test_an_interval_by_row_would_not_hold_the_truth_where_groups_are_alike() -> None:
     truth = main(values(np.random.default_rng(0), np.repeat(np.arange(MANY), 8))[0])
     held = []
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         ours, _ = values(rng, equal(rng))
         bounds = intervals.intervals(ours, Units("row", np.arange(len(ours.y_true))), 0)
@@ -116,4 +111,4 @@ def test_an_interval_by_row_would_not_hold_the_truth_where_groups_are_alike() ->
 
 
 def test_at_the_fewest_groups_that_have_an_interval_it_still_holds_the_truth_in_92_of_100_tables() -> None:
-    assert coverage(values, lambda _: np.repeat(np.arange(FEWEST), 8), "r2", tables=500) >= 0.92
+    assert coverage(values, lambda _: np.repeat(np.arange(FEWEST), 8), "r2", 300) >= 0.92

@@ -59,7 +59,7 @@ def expected(of: Classified, weights: Floats) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("size", "positive"), [(2, 0), (2, 1), (3, 0)])
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), ties=st.integers(1, 40))
 def test_every_metric_of_weighted_classes_is_scikit_learns(size: int, positive: int, seed: int, ties: int) -> None:
     outcome = draw(size, positive, seed, ties)
