@@ -36,7 +36,8 @@ class Access:
         self.accounts = Accounts(self._database, Passwords(settings))
         self.feedback = FeedbackStore(self._database)
         self.tokens = Tokens(settings)
-        self.provider = IdentityProvider(settings, settings.oidc_issuer) if settings.oidc_issuer else None
+        self.count = count
+        self.provider = IdentityProvider(settings, settings.oidc_issuer, count) if settings.oidc_issuer else None
         self.known = Known()
         self.watch = Watch(self._database, self.known, self._prepare)
         self.callers = Callers(self.tokens, self.known, self.provider, count, self.watch)

@@ -12,7 +12,7 @@ from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from service.auth.tokens import TokenError, explained
+from service.auth.tokens import Count, TokenError, explained
 from service.http.problems import Problem
 from service.settings import Settings
 
@@ -57,8 +57,9 @@ class IdentityProvider:
     While it is down, its keys stay: tokens signed by them go on.
     """
 
-    def __init__(self, settings: Settings, issuer: str) -> None:
+    def __init__(self, settings: Settings, issuer: str, count: Count = lambda _: None) -> None:
         self.issuer = issuer
+        self._count = count
         self.on_new_keys: Callable[[], None] = lambda: None
         """Called when the provider's keys change."""
         secret = settings.oidc_client_secret
@@ -220,6 +221,7 @@ class IdentityProvider:
             _log.warning("the identity provider %s is down: %s", self.issuer, reason)
 
     def _down(self) -> Problem:
+        self._count("provider_down")
         return Problem(503, "The identity provider doesn't answer; passwords still work", headers={"Retry-After": "10"})
 
 

@@ -62,9 +62,12 @@ async def callback(request: Request) -> Response:
     try:
         name, scopes = provider.identify(await provider.finish(query["code"], kept))
     except TokenError as error:
+        access.count(f"token_{error.reason}")
         raise error.as_problem() from None
     if not scopes:
+        access.count("insufficient_scope")
         raise Problem(403, "Your account gives no access here; ask whoever runs this service")
+    access.count("granted")
     request.state.user = name
     token, seconds = access.tokens.issue(name, scopes, provider=provider.issuer)
     response = RedirectResponse("docs", 302)

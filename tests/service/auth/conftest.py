@@ -41,9 +41,11 @@ def with_provider(make_settings: MakeSettings, provider: Provider, **more: Any) 
 
 
 @asynccontextmanager
-async def signing_in(settings: Settings) -> AsyncIterator[tuple[Worker, httpx.URL]]:
+async def signing_in(
+    settings: Settings, count: Callable[[str], None] | None = None
+) -> AsyncIterator[tuple[Worker, httpx.URL]]:
     """Give a browser whose user agreed at the provider, and the address that it is sent back to."""
-    async with serving(settings) as browser, httpx.AsyncClient(trust_env=False) as elsewhere:
+    async with serving(settings, count) as browser, httpx.AsyncClient(trust_env=False) as elsewhere:
         sent = await browser.get("/login")
         agreed = await elsewhere.get(sent.headers["Location"])
         yield browser, httpx.URL(agreed.headers["Location"])

@@ -11,6 +11,7 @@ import pytest
 from service.settings import Settings
 from tests.service.workers import PASSWORD, Worker, log_in, serving
 
+NEW_PASSWORD = "another horse"
 JSON = {"Content-Type": "application/json"}
 Call = Callable[[Worker], Awaitable[httpx.Response]]
 
@@ -89,13 +90,13 @@ def test_a_user_added_over_http_is_listed_and_may_log_in(settings: Settings) -> 
 def test_a_users_life_over_http(on_sqlite: Settings, name: str, path: str) -> None:
     address = f"/admin/users/{path}"
 
-    def login(client: Worker, password: str = "another horse") -> Awaitable[httpx.Response]:
+    def login(client: Worker, password: str = NEW_PASSWORD) -> Awaitable[httpx.Response]:
         return log_in(client, username=name, password=password)
 
     answers = after_adding_bob(
         on_sqlite,
         lambda client: add(client, name),
-        lambda client: client.put(f"{address}/password", json={"password": "another horse"}),
+        lambda client: client.put(f"{address}/password", json={"password": NEW_PASSWORD}),
         lambda client: login(client, PASSWORD),
         login,
         lambda client: client.post(f"{address}/disable"),

@@ -126,7 +126,7 @@ def test_a_code_counts_once_and_only_in_the_browser_that_asked_for_it(trusting: 
     assert asyncio.run(scenario()) == [401, 400, 302, 400, 400]
 
 
-def test_who_has_no_scope_by_the_rules_is_told_so(trusting: Settings, provider: Provider) -> None:
+def test_who_has_no_scope_by_the_rules_is_refused(trusting: Settings, provider: Provider) -> None:
     provider.claims["groups"] = ["guests"]
 
     async def scenario() -> httpx.Response:
@@ -187,3 +187,16 @@ def test_settings_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(Exception, match=expected):
         with_provider(make_settings, provider, **change)
+
+
+def test_what_becomes_of_sign_ins_is_counted(trusting: Settings, provider: Provider) -> None:
+    counted: list[str] = []
+
+    async def scenario() -> None:
+        for groups, code in ((["staff"], {}), (["guests"], {}), (["staff"], {"code": "other"})):
+            provider.claims["groups"] = groups
+            async with signing_in(trusting, counted.append) as (browser, back):
+                await browser.get(back.copy_merge_params(code))
+
+    asyncio.run(scenario())
+    assert counted == ["granted", "insufficient_scope", "token_sign_in"]
