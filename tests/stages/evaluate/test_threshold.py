@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score
 from stages.errors import UserError
 from stages.estimators.folds import OutOfFold
 from stages.evaluate import __main__ as evaluate
-from stages.evaluate import threshold as _threshold
+from stages.evaluate.threshold import DEFAULT, best, cheapest, choose
 from stages.params import Costs, Params
 from stages.prepare import __main__ as prepare
 
@@ -27,13 +27,13 @@ FLAGS = arrays.arrays(np.bool_, 20)
 @settings(max_examples=40)
 @given(scores=GRID, positive=FLAGS)
 def test_no_other_threshold_has_a_better_balanced_accuracy(scores: Floats, positive: Flags) -> None:
-    found = _threshold.best(scores, positive)
+    found = best(scores, positive)
     if positive.all() or not positive.any():
-        assert found == _threshold.DEFAULT
+        assert found == DEFAULT
         return
     ours = balanced_accuracy_score(positive, scores > found)
     others = [balanced_accuracy_score(positive, scores > other) for other in np.linspace(-0.05, 1.05, 12)]
-    nothing_helps = max(others) <= 0.5 and found == _threshold.DEFAULT
+    nothing_helps = max(others) <= 0.5 and found == DEFAULT
     assert nothing_helps or ours >= max(others) - 1e-12
 
 
@@ -46,34 +46,34 @@ def test_no_other_threshold_costs_less(scores: Floats, positive: Flags, missed: 
         said = scores > threshold
         return float((said & ~positive).sum() + missed * (~said & positive).sum())
 
-    found = _threshold.cheapest(scores, positive, costs)
+    found = cheapest(scores, positive, costs)
     # A score of 0 is never above a threshold, which is 0 at the least.
     assert cost(found) <= min(cost(other) for other in np.linspace(0, 1, 21)) + 1e-9
 
 
 def test_it_lies_half_way_between_the_scores_that_it_parts() -> None:
-    assert _threshold.best(np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])) == 0.4
+    assert best(np.array([0.1, 0.2, 0.6, 0.8]), np.array([False, False, True, True])) == 0.4
 
 
 def test_of_equally_good_ones_the_nearest_to_a_half_is_taken() -> None:
-    found = _threshold.best(np.array([0.1, 0.2, 0.6, 0.9]), np.array([False, True, False, True]))
+    found = best(np.array([0.1, 0.2, 0.6, 0.9]), np.array([False, True, False, True]))
     assert found == 0.75
 
 
 @pytest.mark.parametrize("scores", [np.full(4, 0.3), np.array([0.9, 0.8, 0.2, 0.1])])
 def test_scores_that_tell_nothing_or_the_contrary_leave_it_at_a_half(scores: Floats) -> None:
-    assert _threshold.best(scores, np.array([False, False, True, True])) == _threshold.DEFAULT
+    assert best(scores, np.array([False, False, True, True])) == DEFAULT
 
 
 @pytest.mark.parametrize(("missed", "expected"), [(1e-6, 1.0), (1e6, 0.0)])
 def test_a_class_that_never_or_always_pays_is_never_or_always_predicted(missed: float, expected: float) -> None:
     costs = Costs(false_positive=1.0, false_negative=missed)
     scores, positive = np.array([0.1, 0.4, 0.6, 0.8]), np.array([True, False, True, False])
-    assert _threshold.cheapest(scores, positive, costs) == expected
+    assert cheapest(scores, positive, costs) == expected
 
 
 def test_without_folds_it_stays_at_a_half() -> None:
-    assert _threshold.choose(OutOfFold(()), None) == _threshold.DEFAULT
+    assert choose(OutOfFold(()), None) == DEFAULT
 
 
 def table(seed: int) -> pd.DataFrame:

@@ -4,10 +4,10 @@ import numpy as np
 from onnx import numpy_helper
 
 from stages.export import ensembles
-from stages.export import trees as _trees
+from stages.export.trees import Ensemble, Tree
 
 # A root with two leaves; the values of three targets at each node.
-TREE = _trees.Tree(
+TREE = Tree(
     feature=np.array([0, -2, -2]),
     threshold=np.array([0.5, -2, -2]),
     left=np.array([1, -1, -1]),
@@ -33,7 +33,7 @@ def test_a_leaf_of_zeros_keeps_one_weight_so_that_no_list_is_empty() -> None:
 
 
 def test_a_leaf_has_no_feature_no_threshold_and_no_children() -> None:
-    ensemble = _trees.Ensemble([TREE], np.zeros(3), raw=False)
+    ensemble = Ensemble([TREE], np.zeros(3), raw=False)
 
     written = {attribute.name: attribute for attribute in ensembles.operator(ensemble).attributes}
 
@@ -42,7 +42,7 @@ def test_a_leaf_has_no_feature_no_threshold_and_no_children() -> None:
         assert list(written[name].ints)[1:] == [0, 0]
 
 
-STUMP = _trees.Tree(
+STUMP = Tree(
     feature=np.array([1, -2, -2]),
     threshold=np.array([0.5, -2, -2]),
     left=np.array([1, -1, -1]),
@@ -51,7 +51,7 @@ STUMP = _trees.Tree(
     values=np.array([[9.0], [0.25], [0.75]]),
     first_target=0,
 )
-LEAF = _trees.Tree(
+LEAF = Tree(
     feature=np.array([-2]),
     threshold=np.array([-2.0]),
     left=np.array([-1]),
@@ -62,8 +62,8 @@ LEAF = _trees.Tree(
 )
 
 
-def written(*trees: _trees.Tree) -> dict[str, list[float]]:
-    found = ensembles.operator(_trees.Ensemble(list(trees), np.zeros(1), raw=True))
+def written(*trees: Tree) -> dict[str, list[float]]:
+    found = ensembles.operator(Ensemble(list(trees), np.zeros(1), raw=True))
     assert found.kind == "TreeEnsemble"
     values = {each.name: each for each in found.attributes}
     return {
@@ -97,4 +97,4 @@ def test_a_tree_of_one_leaf_leads_to_it_both_ways() -> None:
 
 
 def test_trees_that_add_to_several_targets_keep_the_older_form() -> None:
-    assert ensembles.operator(_trees.Ensemble([TREE], np.zeros(3), raw=False)).kind == "TreeEnsembleRegressor"
+    assert ensembles.operator(Ensemble([TREE], np.zeros(3), raw=False)).kind == "TreeEnsembleRegressor"
