@@ -46,7 +46,7 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middleware around the router, the one added last outermost."""
-        app: ASGIApp = AsyncExitStackMiddleware(self.router)  # which FastAPI's own routes need
+        app: ASGIApp = self.router
         for middleware, arguments, options in reversed(self.user_middleware):
             app = middleware(app, *arguments, **options)
         return app
@@ -86,7 +86,10 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.router.routes.insert(0, predict.Route(answer))
     routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
     # Not included, which would put a route of routes there: each request would be matched against all of them twice.
-    app.router.routes += [route for router in routers for route in router.routes]
+    for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
+        if not isinstance(route.app, AsyncExitStackMiddleware):  # which FastAPI would put around all routes
+            route.app = AsyncExitStackMiddleware(route.app)
+        app.router.routes.append(route)
     routes = [route for route in app.routes if isinstance(route, Route)]
     named = [(method, route.path) for route in routes for method in route.methods or ()]
     measure = instrument_requests(instruments.registry, named)

@@ -13,8 +13,8 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.http.one_write import OneWriteProtocol
 from service.model import ArtifactError
 from service.process import BACKLOG, StartError
 from service.scoring import artifact, memory
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 "",  # made in `run`
-                http="httptools",
+                http=OneWriteProtocol,
                 ws="none",
                 lifespan="off",  # begins in `startup`, so that its errors come as they are
                 log_config=None,
@@ -106,8 +106,8 @@ class Server(uvicorn.Server):
                 accepted.setblocking(False)  # noqa: FBT003  # the socket module's own signature
                 await loop.connect_accepted_socket(self._make_connection, accepted)
 
-    def _make_connection(self) -> HttpToolsProtocol:
-        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _make_connection(self) -> OneWriteProtocol:
+        return OneWriteProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop; uvicorn calls this ten times a second."""
