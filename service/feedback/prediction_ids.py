@@ -139,11 +139,6 @@ def are_asked(query: bytes) -> bool:
     return asked
 
 
-def with_ids(answer: bytes, ids: Sequence[str]) -> bytes:
-    """Add ids to an answer, a JSON object that is not empty."""
-    return answer[:-1] + b',"prediction_ids":' + msgspec.json.encode(ids) + b"}"
-
-
 def rows(classes: Sequence[Label], positive: Any, scored: Any) -> list[tuple[Label | float, float | None, bool | None]]:
     """List what each row's id holds; `scored` as `service.scoring.serving.Scored`."""
     if not classes:
