@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from service.auth.access import access_of, authenticate
 from service.http.problems import Problem
-from service.routes.bodies import BODY_ERRORS, describe, read_struct
+from service.routes.bodies import describe, read_struct
+from service.routes.errors import BODY, errors
 from service.threads import BusyError
 from service.users.accounts import Account, Accounts
 from service.users.database_url import DatabaseDownError
@@ -57,15 +58,12 @@ async def require_admin(request: Request) -> None:
 
 
 _SECURITY: Final[dict[str, Any]] = {"security": [{"token": ["admin"]}]}
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "No credential, or one that doesn't count"},
-    403: {"description": "The credential lacks the scope admin"},
-    503: {"description": "The users database is down"},
-}
-_UNKNOWN: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "There is no such user"}}
-_LAST: Final[dict[int | str, dict[str, Any]]] = {**_UNKNOWN, 409: {"description": "The user is the last admin"}}
+_UNKNOWN: Final = {404: "There is no such user"}
+_LAST: Final = errors(422, also={**_UNKNOWN, 409: "The user is the last admin"})
 
-router = APIRouter(prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=_ERRORS)
+router = APIRouter(
+    prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=errors(401, 403, 503)
+)
 
 
 @router.get("", openapi_extra=_SECURITY)
@@ -78,7 +76,7 @@ async def list_users(request: Request) -> list[User]:
     "",
     status_code=201,
     openapi_extra=describe(NewUser) | _SECURITY,
-    responses={**BODY_ERRORS, 409: {"description": "The name is taken"}},
+    responses=errors(*BODY, also={409: "The name is taken"}),
 )
 async def add_user(request: Request) -> User:
     """Add a user."""
@@ -90,7 +88,7 @@ async def add_user(request: Request) -> User:
     "/{username:path}/password",
     status_code=204,
     openapi_extra=describe(NewPassword) | _SECURITY,
-    responses={**BODY_ERRORS, **_UNKNOWN},
+    responses=errors(*BODY, also=_UNKNOWN),
 )
 async def set_password(request: Request, username: str) -> None:
     """Change a password; earlier tokens end."""
@@ -104,7 +102,7 @@ async def disable_user(request: Request, username: str) -> None:
     await _run(request, lambda accounts: accounts.disable(username))
 
 
-@router.post("/{username:path}/enable", status_code=204, openapi_extra=_SECURITY, responses=_UNKNOWN)
+@router.post("/{username:path}/enable", status_code=204, openapi_extra=_SECURITY, responses=errors(422, also=_UNKNOWN))
 async def enable_user(request: Request, username: str) -> None:
     """Let a disabled user ask for tokens again."""
     await _run(request, lambda accounts: accounts.enable(username))

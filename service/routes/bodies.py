@@ -13,19 +13,11 @@ JSON: Final = "application/json"
 
 Form = TypeVar("Form", bound=msgspec.Struct)
 
-BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "The body is not JSON"},
-    408: {"description": "The body was too slow"},
-    413: {"description": "The body is too large"},
-    415: {"description": "The body is of another media type"},
-    422: {"description": "The body breaks a rule"},
-}
-
 
 async def read_small_body(request: Request, kind: str) -> bytes:
     """Read a body of this media type; Problem for another one, or one that is too large or too slow.
 
-    FastAPI would read up to the limit of /predict, before it authenticates anybody.
+    FastAPI would read any number of bytes, before it authenticates anybody.
     """
     headers = dict(request.scope["headers"])
     if media_type(headers) != kind.encode():

@@ -20,7 +20,7 @@ from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import tally
 from service.routes.admin import database_down
-from service.routes.bodies import BODY_ERRORS
+from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
 from service.threads import BusyError
@@ -71,19 +71,19 @@ class BatchStored(BaseModel):
 @router.post(
     "/feedback",
     openapi_extra=_BODY,
-    responses={
-        **BODY_ERRORS,
-        401: {"description": "No credential, or one that doesn't count"},
-        403: {"description": "The credential lacks the scope predict"},
-        409: {"description": "Another truth came for a prediction before; nothing of the request is stored"},
-        410: {"description": "The id is too old; in a batch that is a 422"},
-        422: {
-            "description": "An id is not of this service or too old, or a truth is impossible: "
-            "`errors` names every entry and field, and nothing of the request is stored"
+    responses=errors(
+        *BODY,
+        401,
+        403,
+        503,
+        also={
+            409: "Another truth came for a prediction before; nothing of the request is stored",
+            410: "The id is too old; in a batch that is a 422",
+            422: "An id is not of this service or too old, or a truth is impossible: "
+            "`errors` names every entry and field, and nothing of the request is stored",
+            429: "Too many callers wait for their turn",
         },
-        429: {"description": "Too many callers wait for their turn"},
-        503: {"description": "The database doesn't answer"},
-    },
+    ),
 )
 async def feedback(request: Request) -> Stored | BatchStored:
     """Store what turned out to be true of a prediction or of many, all of them or none.

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from service.auth.access import access_of
+from service.routes.errors import errors
 
 router = APIRouter(tags=["operation"], prefix="/health")
 
@@ -26,13 +27,15 @@ class Ready(BaseModel):
     database: Literal["ok", "read-only", "down"]
 
 
-@router.get("/live")
+@router.get("/live", responses=errors())
 async def live() -> Live:
     """Answer as long as the process does."""
     return Live()
 
 
-@router.get("/ready", responses={503: {"model": Ready, "description": "The users database never answered yet"}})
+@router.get(
+    "/ready", responses={**errors(), 503: {"model": Ready, "description": "The users database never answered yet"}}
+)
 async def ready(request: Request, response: Response) -> Ready:
     """Tell whether predictions and tokens can be had.
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from service.contract import BooleanFeature, CategoryFeature, Label
 from service.contract import Feature as ContractFeature
 from service.http.problems import Problem
+from service.routes.errors import errors
 
 if TYPE_CHECKING:
     from service.instruments.exposition import Exposition
@@ -48,7 +49,7 @@ class ModelInfo(BaseModel):
     data_md5: str = Field(description="MD5 of the table that the model was trained on")
 
 
-@router.get("/model-info", response_model_exclude_none=True)
+@router.get("/model-info", response_model_exclude_none=True, responses=errors())
 async def model_info(request: Request) -> ModelInfo:
     """Tell what is served: version, fields, parameters, metrics."""
     serving: Serving = request.app.state.serving
@@ -75,7 +76,7 @@ async def model_info(request: Request) -> ModelInfo:
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {}}},
-        401: {"description": "METRICS_TOKEN is set, and the request has another token or none"},
+        **errors(also={401: "METRICS_TOKEN is set, and the request has another token or none"}),
     },
     tags=["operation"],
 )

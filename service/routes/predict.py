@@ -19,6 +19,7 @@ from service.http.exchange import Headers, Step, media_type, no_step, read_body,
 from service.http.problems import Problem
 from service.inputs.explain import Invalid
 from service.inputs.rows import Rows
+from service.routes import openapi
 from service.scoring.batches import Batches
 from service.scoring.serving import Scored, Served, Serving
 from service.settings import Settings
@@ -37,7 +38,7 @@ class Route(APIRoute):
     """The route of POST /predict, answered by an ASGI application; found by one comparison instead of a pattern."""
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(PATH, lambda: None, methods=["POST"], include_in_schema=False)
+        super().__init__(PATH, openapi.predict, methods=["POST"], **openapi.PREDICT)
         self.app = app
         self._found = Match.FULL, {"endpoint": self.endpoint, "path_params": {}, "route": self}
 

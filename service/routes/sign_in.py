@@ -14,18 +14,16 @@ from service.auth.callers import SESSION_COOKIE, cookie
 from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import SIGN_IN_SECONDS, TokenError
 from service.http.problems import Problem
+from service.routes.errors import errors
 
 _KEPT: Final = "sign_in"
 """The cookie of who is on the way to the identity provider and back."""
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"description": "Single sign-on is not set up"},
-    503: {"description": "The identity provider doesn't answer"},
-}
+_ERRORS: Final = {404: "Single sign-on is not set up", 503: "The identity provider doesn't answer"}
 
 router = APIRouter(tags=["users"])
 
 
-@router.get("/login", status_code=302, responses=_ERRORS)
+@router.get("/login", status_code=302, responses=errors(also=_ERRORS))
 async def login(request: Request) -> Response:
     """Send a browser to the identity provider."""
     access, provider = _set_up(request)
@@ -40,12 +38,14 @@ async def login(request: Request) -> Response:
 @router.get(
     "/callback",
     status_code=302,
-    responses={
-        **_ERRORS,
-        400: {"description": "The answer doesn't belong to a sign-in of this browser"},
-        401: {"description": "The identity provider refused, or its token doesn't count"},
-        403: {"description": "The account gives no scope of this service"},
-    },
+    responses=errors(
+        also={
+            **_ERRORS,
+            400: "The answer doesn't belong to a sign-in of this browser",
+            401: "The identity provider refused, or its token doesn't count",
+            403: "The account gives no scope of this service",
+        }
+    ),
 )
 async def callback(request: Request) -> Response:
     """Take a browser back from the identity provider, signed in."""
@@ -76,7 +76,7 @@ async def callback(request: Request) -> Response:
     return response
 
 
-@router.post("/logout", status_code=204)
+@router.post("/logout", status_code=204, responses=errors())
 async def logout() -> Response:
     """Forget who is signed in at this browser."""
     response = Response(status_code=204)

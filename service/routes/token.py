@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from service.auth.access import access_of
 from service.http.problems import FieldError, Problem
-from service.routes.bodies import BODY_ERRORS, describe, read_small_body
+from service.routes.bodies import describe, read_small_body
+from service.routes.errors import BODY, errors
 from service.users.rules import lookup_name
 
 _MAX_FIELDS: Final = 32
@@ -43,13 +44,11 @@ class Token(BaseModel):
 @router.post(
     "/token",
     openapi_extra=describe(Login, _FORM),
-    responses={
-        **BODY_ERRORS,
-        400: {"description": "A scope that the user lacks"},
-        401: {"description": "Wrong name or password"},
-        429: {"description": "Too many failed logins"},
-        503: {"description": "The users database is down, or too many logins wait"},
-    },
+    responses=errors(
+        *BODY,
+        503,
+        also={400: "A scope that the user lacks", 401: "Wrong name or password", 429: "Too many failed logins"},
+    ),
 )
 async def token(request: Request, response: Response) -> Token:
     """Return a token for a name and a password."""

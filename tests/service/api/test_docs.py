@@ -17,24 +17,6 @@ def test_the_description_has_the_fields_of_the_model_and_an_example_that_works(s
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "is_taken"),
-    [
-        ("2020-01-31T10:00:00", True),
-        ("2020-02-29T23:59:59.5Z", True),
-        ("2000-02-29T00:00:00", True),
-        ("2021-02-29T00:00:00", False),
-        ("1900-02-29T00:00:00", False),
-        ("2020-04-31T00:00:00", False),
-    ],
-)
-def test_the_description_takes_the_moments_that_the_service_takes(service: Any, text: str, *, is_taken: bool) -> None:
-    schema = service.client.get("/openapi.json").json()["components"]["schemas"]["Instance"]["properties"]["when"]
-    (pattern,) = re.findall(r"'pattern': '([^']+)'", str(schema))
-    assert bool(re.search(pattern.replace(r"\\", "\\"), text)) == is_taken
-    assert (service.predict(service.changed(when=text)).status_code == 200) == is_taken
-
-
 def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
     answer = service.client.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "docs")

@@ -1,0 +1,43 @@
+"""Errors as the API's description states them, the same for every operation."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+
+from service.http.problems import MEDIA_TYPE, SHOWN_ERRORS, FieldError
+
+Responses = dict[int | str, dict[str, Any]]
+
+_MEANINGS: Final = {
+    400: "The body is not JSON",
+    401: "No credential, or one that doesn't count",
+    403: "The credential lacks the scope",
+    408: "The body was too slow",
+    413: "The body is too large",
+    415: "The body is of another media type",
+    422: "The request breaks a rule",
+    500: "The service failed",
+    503: "The users database doesn't answer",
+}
+BODY: Final = (400, 408, 413, 415, 422)
+"""What a request with a body may be refused for."""
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(json_schema_extra={"format": "uri-reference"})
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+    error_count: int = Field(
+        0, description=f"Errors found until reading ended; `errors` names the first {SHOWN_ERRORS}"
+    )
+
+
+def errors(*statuses: int, also: dict[int, str] | None = None) -> Responses:
+    """Describe statuses by their usual meaning, those in `also` by one of their own, and 500."""
+    meanings = {status: _MEANINGS[status] for status in (*statuses, 500)} | (also or {})
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": text, "content": content} for status, text in meanings.items()}
