@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-import tritonclient.http as triton
 
 from service.feedback.prediction_ids import are_asked
 
@@ -155,20 +153,3 @@ def test_metadata_names_the_output_that_must_be_asked_for(service: Any) -> None:
     metadata = service.client.get("/v2/models/shop").json()
     assert metadata["parameters"]["outputs_on_request"] == ["prediction_ids"]
     assert "prediction_ids" not in [output["name"] for output in metadata["outputs"]]
-
-
-def test_the_reference_client_asks_for_ids_as_bytes(live: Any, service: Any) -> None:
-    address, token, artifact = live
-    kinds = {"number": "FP64", "boolean": "BOOL"}
-    inputs = []
-    for feature in artifact.contract.features:
-        kind = kinds.get(feature.type, "BYTES")
-        tensor = triton.InferInput(feature.name, [1], kind)
-        array = np.array([service.example[feature.name]], dtype={"FP64": float, "BOOL": bool}.get(kind, object))
-        tensor.set_data_from_numpy(array)
-        inputs.append(tensor)
-    with triton.InferenceServerClient(address) as client:
-        outputs = [triton.InferRequestedOutput("prediction_ids", binary_data=True)]
-        answer = client.infer("shop", inputs, outputs=outputs, headers={"Authorization": f"Bearer {token}"})
-    (text,) = answer.as_numpy("prediction_ids")
-    assert service.app.state.prediction_ids.read(text.decode()).version.hex() == artifact.model.version
