@@ -2,7 +2,7 @@
 # Start nginx as the proxy in front of the API. docs/proxy.md describes the variables.
 set -eu
 here=$(dirname "$0")
-folder=${FOLDER:-/tmp/nginx}  # for nginx.conf as it is filled in, and for bodies in flight
+folder=${FOLDER:-/tmp/nginx}  # for the filled-in nginx.conf and for temporary files
 certificates=${CERTIFICATES:-/certificates}
 prefix=${PATH_PREFIX:-}
 prefix=${prefix%/}
@@ -15,13 +15,13 @@ if [ ! -e "$certificates/tls.crt" ] && [ ! -e "$certificates/tls.key" ]; then
     (umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
         -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost,DNS:proxy,IP:127.0.0.1,IP:::1" \
         -keyout "$certificates/new.key" -out "$certificates/new.crt" 2>/dev/null) ||
-        fail "$certificates holds no tls.crt and tls.key, and no certificate can be made there"
+        fail "$certificates has no tls.crt and tls.key, and the proxy cannot write a certificate there"
     mv "$certificates/new.key" "$certificates/tls.key"
     mv "$certificates/new.crt" "$certificates/tls.crt"
     echo "made a self-signed certificate for localhost; to use your own, set CERTIFICATES to a folder with tls.crt and tls.key"
 fi
 
-# Proxies in front of this one, whose X-Forwarded-For counts.
+# Trusted proxies in front of this one.
 trusted=
 for each in $(printf %s "${FORWARDED_ALLOW_IPS:-}" | tr , ' ' | sed 's|^\*$|0.0.0.0/0 ::/0|'); do
     trusted="$trusted set_real_ip_from $each;"
@@ -35,7 +35,7 @@ sed -e "s|@HTTPS@|${LISTEN_HTTPS:-8443}|" -e "s|@HTTP@|${LISTEN_HTTP:-8080}|" \
     -e "s|@SEND_TIMEOUT@|${SEND_TIMEOUT:-60s}|" -e "s|@TRUSTED@|$trusted|" \
     "$here/nginx.conf" >"$folder/nginx.conf"
 
-# The API's name has an address for each replica. When they change, nginx loads them; requests under way go on.
+# DNS has one address for each replica of the API. When they change, nginx reloads; running requests continue.
 api=${API:-api:8000}
 find_replicas() {
     getent ahostsv4 "${api%:*}" | awk -v port="${api##*:}" '$2 == "STREAM" {print "server " $1 ":" port " fail_timeout=2s;"}' |
@@ -43,7 +43,7 @@ find_replicas() {
     [ -s "$folder/found.conf" ] && ! cmp -s "$folder/found.conf" "$folder/replicas.conf" &&
         mv "$folder/found.conf" "$folder/replicas.conf"
 }
-echo "server 127.0.0.1:1;" >"$folder/replicas.conf"  # none yet: 502
+echo "server 127.0.0.1:1;" >"$folder/replicas.conf"  # until the first replica is there: 502
 find_replicas || true
 while sleep 2 && kill -0 $$; do
     ! find_replicas || kill -HUP $$
