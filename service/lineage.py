@@ -21,8 +21,7 @@ from service import release
 from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
 from service.release import Release, ReleaseError
 from service.settings import ROOT, Settings, SettingsError
-from service.users.database import FEEDBACK, Database
-from service.users.database_url import DatabaseDownError, DatabaseUrlError
+from service.users.database import FEEDBACK, Database, DatabaseDownError, DatabaseUrlError
 
 _VALIDATION: Final = "metrics/validation.json"
 _OF_THE_RELEASE: Final = {"verdict", "reason", "overrides", "by", "at", "revision", "dirty", "registry"}

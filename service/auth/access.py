@@ -14,8 +14,7 @@ from service.feedback.store import FeedbackStore
 from service.settings import Settings
 from service.threads import BusyError, Threads
 from service.users.accounts import Accounts
-from service.users.database import Database
-from service.users.database_url import DatabaseDownError
+from service.users.database import Database, DatabaseDownError
 from service.users.passwords import Passwords
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from service.http.problems import Problem
 from service.settings import Settings
 from service.threads import BusyError, Threads
 from service.users.accounts import Account, Accounts
-from service.users.database_url import DatabaseDownError
+from service.users.database import DatabaseDownError
 from service.users.rules import lookup_name
 
 WAITING: Final = 32

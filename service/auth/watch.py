@@ -8,8 +8,7 @@ from typing import Final
 
 from service.threads import BusyError, Threads
 from service.users.api_keys import ApiKeys
-from service.users.database import Database
-from service.users.database_url import DatabaseDownError
+from service.users.database import Database, DatabaseDownError
 from service.users.rules import AccountError
 from service.users.snapshot import KnownKey, Snapshot, check_writes, read_snapshot
 

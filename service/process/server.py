@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
         with ThreadPoolExecutor(1) as thread:
             loading = thread.submit(artifact.load, self._settings)
             from service.app import create_app  # noqa: PLC0415
-            from service.users.database_url import DatabaseUrlError  # noqa: PLC0415
+            from service.users.database import DatabaseUrlError  # noqa: PLC0415
             from service.users.rules import AccountError  # noqa: PLC0415
 
         try:

@@ -16,7 +16,7 @@ from service.routes.bodies import describe, read_struct
 from service.routes.errors import BODY, errors
 from service.threads import BusyError
 from service.users.accounts import Account, Accounts
-from service.users.database_url import DatabaseDownError
+from service.users.database import DatabaseDownError
 from service.users.rules import AccountError, LastAdminError, UnknownUserError, UserExistsError
 
 _log = logging.getLogger(__name__)

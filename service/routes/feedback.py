@@ -24,7 +24,7 @@ from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
 from service.threads import BusyError
-from service.users.database_url import DatabaseDownError
+from service.users.database import DatabaseDownError
 
 if TYPE_CHECKING:
     from service.scoring.serving import Serving

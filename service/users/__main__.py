@@ -19,8 +19,7 @@ from typing import Final
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts
 from service.users.api_keys import ApiKeys
-from service.users.database import Database
-from service.users.database_url import DatabaseDownError, DatabaseUrlError
+from service.users.database import Database, DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from service.users.database import REVISION, USERS, Database, schema_version
-from service.users.database_url import DatabaseDownError
+from service.users.database import REVISION, USERS, Database, DatabaseDownError, schema_version
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import (

@@ -1,4 +1,4 @@
-"""The users database: its tables, how the service connects to it, and how it is migrated."""
+"""The users database: where it is, its tables, how the service connects to it, and how it is migrated."""
 
 import contextlib
 import os
@@ -11,15 +11,37 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, Integer, MetaData, String, Table, Text, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from service.users.database_url import BUSY_SECONDS, DatabaseDownError, parse
+from service.settings import ROOT
 from service.users.migrations import NEWEST
 
+BUSY_SECONDS: Final = 5.0
+"""How long a statement may wait for another one's lock."""
 MIGRATION_SECONDS: Final = 60.0
 """How long a process waits for another one's migration."""
 _MIGRATION_LOCK: Final = 0x6D6C5F75736572  # any number that other users of the same PostgreSQL don't lock
+_LIBPQ_DEFAULTS: Final = {
+    "connect_timeout": "3",
+    # A host that vanished is given up after ten seconds; Linux would wait for a quarter of an hour.
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+_FORMS: Final = (
+    "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters of the password "
+    "percent-encoded"
+)
+
+
+class DatabaseUrlError(ValueError):
+    """DATABASE_URL names no usable database; one line that says why and what to do, without the password."""
+
+
+class DatabaseDownError(Exception):
+    """The database doesn't answer, or not as expected; one line with its URL, but for the password, and its words."""
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
@@ -82,13 +104,20 @@ class Database:
 
     Every method may wait for it, so call none on the event loop. They raise DatabaseDownError; making one
     raises DatabaseUrlError.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:////absolute.db``, ``sqlite:///from/the/repository's/root.db`` or
+        ``postgresql://user:password@host/name``, with libpq's parameters after a question mark.
     """
 
     def __init__(self, url: str) -> None:
-        self._location = parse(url)
-        file = self._location.file
-        self._engine = _sqlite(file) if file else _postgresql(self._location.arguments)
+        parsed = _parse(url)
+        self._file = ROOT / str(parsed.database) if parsed.get_backend_name() == "sqlite" else None
+        self._engine = _sqlite(self._file) if self._file else _postgresql(parsed)
         self._writer = self._engine.execution_options(writes=True)
+        self._shown = f"sqlite:///{self._file}" if self._file else parsed.set(query={}).render_as_string()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -109,8 +138,8 @@ class Database:
         What the block writes is committed with the migration or not at all.
         """
         with self._errors_explained():
-            if self._location.file:
-                _create(self._location.file)
+            if self._file:
+                _create(self._file)
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -128,7 +157,7 @@ class Database:
             yield
         except (DBAPIError, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error.strerror
-            raise DatabaseDownError(f"{self._location.url}: {' '.join(str(reason).split())}") from error
+            raise DatabaseDownError(f"{self._shown}: {' '.join(str(reason).split())}") from error
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -137,6 +166,21 @@ def schema_version(connection: Connection) -> str | None:
         return None
     version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return version
+
+
+def _parse(text: str) -> sa.URL:
+    """Parse DATABASE_URL. Raises DatabaseUrlError."""
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):  # which may contain the password
+        raise DatabaseUrlError(f"DATABASE_URL is no URL; {_FORMS}") from None
+    if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"} and "@" not in (url.host or ""):
+        return url.set(drivername="postgresql")
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
+        raise DatabaseUrlError(f"DATABASE_URL names no database of a known kind; {_FORMS}")
+    if url.database in {None, "", ":memory:"} or url.query:
+        raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE with no settings behind it")
+    return url
 
 
 def _sqlite(file: Path) -> Engine:
@@ -162,15 +206,19 @@ def _sqlite(file: Path) -> Engine:
     return engine
 
 
-def _postgresql(arguments: dict[str, str]) -> Engine:
-    engine = sa.create_engine(
-        "postgresql+psycopg://",
-        connect_args={**arguments, "prepare_threshold": None},  # PgBouncer keeps no prepared statements
-        pool_pre_ping=True,
-        pool_size=2,
-        max_overflow=-1,  # the threads that ask are few
-        hide_parameters=True,
-    )
+def _postgresql(url: sa.URL) -> Engine:
+    try:
+        engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg", query={**_LIBPQ_DEFAULTS, **url.query}),
+            connect_args={"prepare_threshold": None},  # PgBouncer keeps no prepared statements
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=-1,  # the threads that ask are few
+            hide_parameters=True,
+        )
+    except ImportError:
+        hint = "install requirements/postgres.txt"
+        raise DatabaseUrlError(f"DATABASE_URL names PostgreSQL, but its driver is missing; {hint}") from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

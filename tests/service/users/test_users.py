@@ -139,7 +139,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     mistake: tuple[str, str, str],
 ) -> None:
-    (line, password, expected), url = mistake, sqlite_accounts._database._location.url
+    (line, password, expected), url = mistake, sqlite_accounts._database._shown
     database = connect(url)
     sqlite_accounts.add("anna", PASSWORD, ["admin"])
     ApiKeys(database).add("nightly", ["predict"], None)
