@@ -75,6 +75,11 @@ class SplitParams(_Section):
     group_column: ColumnName | None = None
     key: ColumnName | None = None
 
+    @property
+    def column(self) -> str | None:
+        """The column that decides about the sides; None if the row's content does."""
+        return {"time": self.time_column, "group": self.group_column, "random": self.key}[self.method]
+
 
 class ValidateParams(_Section):
     """The gate on data: a Great Expectations suite beside the structural expectations."""

@@ -12,7 +12,7 @@ from stages import files
 from stages.entry import log, run
 from stages.params import Params, load_params
 from stages.table.reader import read_table
-from stages.validate.suite import NUMBERS, Entry, write
+from stages.validate.suite import NUMBERS, Entry
 
 _SLACK = 0.1
 """How far beyond what was seen a bound lies, as a share of the range."""
@@ -48,9 +48,10 @@ def _describe_column(column: pd.Series) -> Iterator[Entry]:
     elif types.is_datetime64_any_dtype(column.dtype):
         yield _expect("column_values_to_be_of_type", column=name, type_="datetime64")
         # Bounds on the extremes: Great Expectations compares a range of dates row by row, in Python.
-        slack = (known.max() - known.min()) * _SLACK
-        yield _expect("column_min_to_be_between", column=name, min_value=_day(known.min() - slack, "floor"))
-        yield _expect("column_max_to_be_between", column=name, max_value=_day(known.max() + slack, "ceil"))
+        low, high = known.min(), known.max()
+        first, last = (low - (high - low) * _SLACK).floor("D"), (high + (high - low) * _SLACK).ceil("D")
+        yield _expect("column_min_to_be_between", column=name, min_value=first.isoformat())
+        yield _expect("column_max_to_be_between", column=name, max_value=last.isoformat())
     elif types.is_numeric_dtype(column.dtype):
         # One missing value makes whole numbers float64, and a CSV knows no int32.
         yield _expect("column_values_to_be_in_type_list", column=name, type_list=NUMBERS)
@@ -62,10 +63,6 @@ def _describe_column(column: pd.Series) -> Iterator[Entry]:
         if len(names) <= _CATEGORIES:
             mostly = 1.0 if len(names) <= _FEW else 0.99
             yield _expect("column_values_to_be_in_set", column=name, value_set=names, mostly=mostly)
-
-
-def _day(moment: pd.Timestamp, rounding: str) -> str:
-    return str(getattr(moment, rounding)("D").isoformat())
 
 
 def bounds(low: float, high: float) -> tuple[float, float]:
@@ -102,7 +99,7 @@ def main() -> None:
     params = load_params()
     entries = draft(read_table(params.data)[0], params.data.target)
     path = destination(params)
-    files.write_text(path, write(Path(params.data.path).stem, entries))
+    files.write_json(path, {"name": Path(params.data.path).stem, "expectations": entries, "meta": {}})
     log(f"{len(entries):,} expectations drafted from {params.data.path} -> {path}")
     then = "run `dvc repro validate`, and commit it"
     if path == files.SUITE_DRAFT:

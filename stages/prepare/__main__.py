@@ -15,7 +15,7 @@ from stages.prepare.columns import Roles, find_features
 from stages.prepare.example import build_example
 from stages.prepare.rare import Settled, in_words, settle
 from stages.prepare.review import review
-from stages.prepare.split import column_of, describe, split_rows
+from stages.prepare.split import describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
 from stages.table.typed import read_typed
 
@@ -46,7 +46,7 @@ def prepare(
     contract = _complete(contract, whole, left_out, params, reading or Reading())
     # An earlier model may need what this one leaves out, or may have been split by it.
     others = [column.name for column in left_out]
-    kept = [column for column in others if column in (column_of(params.split), params.split.key)]
+    kept = [column for column in others if column in (params.split.column, params.split.key)]
     train, test = _typed(train, target, contract, kept), _typed(test, target, contract, others)
     schema = Schema(
         rows=Rows(

@@ -34,18 +34,13 @@ def split_rows(table: pd.DataFrame, content: Hashes, params: SplitParams) -> Mas
     """
     if params.method == "time":
         return _by_time(_column(table, params.time_column, "split.time_column"), params.test_size)
-    column, key = column_of(params), "split.group_column" if params.method == "group" else "split.key"
+    column, key = params.column, "split.group_column" if params.method == "group" else "split.key"
     hashes = content if column is None else row_hash.keys(_column(table, column, key))
     test = row_hash.below(hashes, params.test_size)
     share = float(test.mean())
     if not min(SMALLEST_SHARE, params.test_size / 2) <= share <= LARGEST_SHARE or test.all() or not test.any():
         raise UserError(_explain_share(hashes, params, share))
     return test
-
-
-def column_of(params: SplitParams) -> str | None:
-    """Return the column that decides about the sides; None if the row's content does."""
-    return {"time": params.time_column, "group": params.group_column, "random": params.key}[params.method]
 
 
 def reading_of(data: DataParams) -> dict[str, Any]:
@@ -55,7 +50,7 @@ def reading_of(data: DataParams) -> dict[str, Any]:
 
 def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, params: SplitParams) -> Split:
     """Return the rule of the split: all that is needed to know on which side any row was."""
-    column = column_of(params)
+    column = params.column
     ends = _ends(table[column], test) if params.method == "time" and column else {}
     features = table.drop(columns=target)
     return Split(

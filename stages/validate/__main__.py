@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,30 +42,29 @@ def is_for_another_table(suite: Suite, table: pd.DataFrame, params: Params) -> b
 def structural(rows: int, params: Params) -> list[Entry]:
     """Return what every table of so many rows must fulfil before a model can learn from it."""
     target, split = params.data.target, params.split
-    labelled = {"column": target, "min_value": min(1.0, MIN_ROWS / max(rows, 1))}
-    column = {"time": split.time_column, "group": split.group_column, "random": split.key}[split.method]
-    claims = [
-        ("table_row_count_to_be_between", {"min_value": MIN_ROWS}, f"The table has at least {MIN_ROWS} rows"),
-        ("table_column_count_to_be_between", {"min_value": 2}, "The table has a column beside the target"),
-        ("column_to_exist", {"column": target}, f"The target {target} is a column of the table"),
+    least = min(1.0, MIN_ROWS / max(rows, 1))
+    claims: list[tuple[str, str, dict[str, Any]]] = [
+        (f"The table has at least {MIN_ROWS} rows", "table_row_count_to_be_between", {"min_value": MIN_ROWS}),
+        ("The table has a column beside the target", "table_column_count_to_be_between", {"min_value": 2}),
+        (f"The target {target} is a column of the table", "column_to_exist", {"column": target}),
         (
-            "column_proportion_of_non_null_values_to_be_between",
-            labelled,
             f"At least {MIN_ROWS} rows have a value in the target {target}",
+            "column_proportion_of_non_null_values_to_be_between",
+            {"column": target, "min_value": least},
         ),
         (
+            f"The target {target} has at least two different values",
             "column_unique_value_count_to_be_between",
             {"column": target, "min_value": 2},
-            f"The target {target} has at least two different values",
         ),
     ]
     if params.data.task == "regression":
         numbers = {"column": target, "type_list": NUMBERS}
-        claims.append(("column_values_to_be_in_type_list", numbers, f"The target {target} holds numbers"))
-    if column is not None:
-        sentence = f"{column}, the column of the {split.method} split, is in the table"
-        claims.append(("column_to_exist", {"column": column}, sentence))
-    return [{"type": f"expect_{kind}", "kwargs": kwargs, "description": text} for kind, kwargs, text in claims]
+        claims.append((f"The target {target} holds numbers", "column_values_to_be_in_type_list", numbers))
+    if split.column is not None:
+        sentence = f"{split.column}, the column of the {split.method} split, is in the table"
+        claims.append((sentence, "column_to_exist", {"column": split.column}))
+    return [{"type": f"expect_{kind}", "kwargs": kwargs, "description": text} for text, kind, kwargs in claims]
 
 
 def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
@@ -85,18 +85,17 @@ def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
 def stop(results: Sequence[Result], table: pd.DataFrame, params: Params) -> None:
     """Raise UserError if an expectation failed: how many, what to do, and a line for each of the first."""
     failed = [each for each in results if not each["success"]]
-    configs = [each["expectation_config"] for each in failed]
-    suite = params.validation.suite
-    absent = sorted({name for each in configs for name in columns(each)} - set(table.columns))
+    if not failed:
+        return
+    configs, suite = [each["expectation_config"] for each in failed], params.validation.suite
     remedy = f"correct the table or review {suite}"
     if all(each["meta"]["origin"] == STRUCTURAL for each in configs):
         remedy = "correct the table or params.yaml"
-    elif absent:
+    elif not {name for each in configs for name in columns(each)} <= set(table.columns):
         remedy = f"{suite} is about columns that the table has not; review it, or set validate.suite to null"
-    if failed:
-        count = f"{len(failed):,} of {len(results):,} expectations failed"
-        head = f"{params.data.path}: {count}; {remedy}; all in {files.VALIDATION_REPORT}"
-        raise UserError(head, *(describe(each, _LONGEST) for each in failed[:_SHOWN]))
+    count = f"{len(failed):,} of {len(results):,} expectations failed"
+    head = f"{params.data.path}: {count}; {remedy}; all in {files.VALIDATION_REPORT}"
+    raise UserError(head, *(describe(each, _LONGEST) for each in failed[:_SHOWN]))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from string import Template
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -16,39 +17,29 @@ from stages.errors import UserError
 from stages.validate.suite import Entry, Result, columns
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
-os.environ["TQDM_DISABLE"] = "1"
 
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
 """Arguments that say how to run; a suite that was saved from a run has them."""
 STRUCTURAL = "structural"
 """The origin of the expectations that every table gets."""
-_BOUNDS = ("min_value", "max_value")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_EXAMPLES = 3
 _LONGEST_ERROR = 200
 _LONGEST_LIST = 20
 _DIGITS = 12
 _BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
 # The query for unexpected rows is a text with the number of every one of them: never asked for.
-_DETAILED = {
-    "result_format": "SUMMARY",
-    "partial_unexpected_count": _EXAMPLES,
-    "return_unexpected_index_query": False,
-}
-
+_DETAILED = {"result_format": "SUMMARY", "partial_unexpected_count": 3, "return_unexpected_index_query": False}
+_CONTEXT: Any = SimpleNamespace(progress_bars={"globally": False})
+"""All that a validator asks of a data context."""
 
 with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports warn about themselves; nobody here can mend that
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
-    from great_expectations.exceptions.exceptions import ExpectationNotFoundError, GreatExpectationsError
+    from great_expectations.exceptions import ExpectationNotFoundError, GreatExpectationsError
+    from great_expectations.execution_engine import PandasExecutionEngine
     from great_expectations.expectations import registry
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.render.renderer.inline_renderer import InlineRenderer
+    from great_expectations.validator.validator import Validator
 
 
 def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
@@ -60,25 +51,23 @@ def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCT
 
     Raises UserError for a type that it does not know or arguments that it does not take.
     """
+    groups: dict[tuple[str, ...], list[Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        built = [_build(f"{origin}, expectation {place}", each) for place, each in enumerate(entries, 1)]
-        groups: dict[tuple[str, ...], list[Any]] = {}
-        for place, expectation in enumerate(built):
+        for place, entry in enumerate(entries):
+            expectation = _build(f"{origin}, expectation {place + 1}", entry)
             expectation.meta = {"place": place}
-            groups.setdefault(_needed(entries[place], table), []).append(expectation)
-        definition = _definition()
+            groups.setdefault(_needed(entry, table), []).append(expectation.configuration)
         found: dict[int, Any] = {}
         for names, group in groups.items():
-            narrow = table[list(names)] if names else table
-            found |= _run(definition.get_batch(batch_parameters={"dataframe": narrow}), group)
+            found |= _run(table[list(names)] if names else table, group)
         return [_result(origin, entry, found[place], table) for place, entry in enumerate(entries)]
 
 
 def _build(where: str, entry: Entry) -> Any:
     # A day alone becomes a `date`, which doesn't compare with the moments of a table.
     kwargs = {
-        key: f"{value}T00:00:00" if key in _BOUNDS and _DAY.fullmatch(str(value)) else value
+        key: f"{value}T00:00:00" if key in ("min_value", "max_value") and _DAY.fullmatch(str(value)) else value
         for key, value in entry["kwargs"].items()
         if key not in _OF_A_RUN
     }
@@ -86,16 +75,12 @@ def _build(where: str, entry: Entry) -> Any:
         return ExpectationConfiguration(**{**entry, "kwargs": kwargs, "id": None}).to_domain_obj()
     except ExpectationNotFoundError:
         near = difflib.get_close_matches(entry["type"], registry.list_registered_expectation_implementations(), 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"{where} ({entry['type']}): Great Expectations knows no such type{hint}") from None
+        problem = "Great Expectations knows no such type" + (f"; did you mean {near[0]}?" if near else "")
     except (GreatExpectationsError, TypeError, ValueError) as error:
-        raise UserError(f"{where} ({entry['type']}): {_complaint(error)}") from None
-
-
-def _complaint(error: Exception) -> str:
-    """Return the argument that pydantic complains about, and why; else the error's own words."""
-    first: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": error}
-    return ": ".join([*(str(part) for part in first["loc"] if part != "__root__"), str(first["msg"])])
+        # Of pydantic's errors the first: the argument that it complains about, and why.
+        first: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": error}
+        problem = ": ".join([*(str(part) for part in first["loc"] if part != "__root__"), str(first["msg"])])
+    raise UserError(f"{where} ({entry['type']}): {problem}")
 
 
 def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
@@ -109,24 +94,14 @@ def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(set(named) & set(table.columns)))
 
 
-def _definition() -> Any:
-    config = DataContextConfig(
-        store_backend_defaults=InMemoryStoreBackendDefaults(),
-        progress_bars=ProgressBarsConfig(globally=False),
-        analytics_enabled=False,
-    )
-    context = gx.get_context(mode="ephemeral", project_config=config)
-    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("table")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
-def _run(batch: Any, group: list[Any]) -> dict[int, Any]:
+def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
     """Return results by place; failed expectations run again for examples, which cost time."""
     found: dict[int, Any] = {}
+    # Without a data source, which would hash all rows twice.
+    validator = Validator(PandasExecutionEngine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
     for result_format in (_BRIEF, _DETAILED):
-        if group:
-            results = batch.validate(gx.ExpectationSuite("table", group), result_format=result_format).results
-            found |= {each.expectation_config.meta["place"]: each for each in results}
+        results = validator.graph_validate(group, {"result_format": result_format}) if group else []
+        found |= {each.expectation_config.meta["place"]: each for each in results}
         group = [each for each in group if not found[each.meta["place"]].success]
     return found
 

@@ -14,7 +14,7 @@ from stages import files
 from stages.errors import UserError
 from stages.params import Params
 from stages.validate import __main__ as stage
-from stages.validate.suite import Entry, Suite, read, write
+from stages.validate.suite import Entry, Suite, read
 
 Make = Callable[..., Params]
 ABSENT: Entry = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "seats"}}
@@ -121,7 +121,7 @@ def test_a_failing_gate_leaves_the_report_the_same_in_every_folder(
         monkeypatch.chdir(tmp_path / name)
         table.to_csv("table.csv", index=False)
         Path("params.yaml").write_text(json.dumps(raw | {"validate": {"suite": "s.json"}}), encoding="utf-8")
-        Path("s.json").write_text(write("s", [NO_NUMBER, ABSENT]), encoding="utf-8")
+        Path("s.json").write_text(json.dumps({"expectations": [NO_NUMBER, ABSENT]}), encoding="utf-8")
         with pytest.raises(UserError), caplog.at_level("INFO"):
             stage.main()
         written.append((files.VALIDATION.read_bytes(), files.VALIDATION_REPORT.read_bytes()))
