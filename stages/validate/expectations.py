@@ -34,8 +34,8 @@ _CONTEXT: Any = SimpleNamespace(progress_bars={"globally": False})
 
 with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports warn about themselves; nobody here can mend that
-    from great_expectations.exceptions import ExpectationNotFoundError, GreatExpectationsError
-    from great_expectations.execution_engine import PandasExecutionEngine
+    from great_expectations.exceptions.exceptions import ExpectationNotFoundError, GreatExpectationsError
+    from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
     from great_expectations.expectations import registry
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
     from great_expectations.render.renderer.inline_renderer import InlineRenderer
@@ -98,7 +98,7 @@ def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
     """Return results by place; failed expectations run again for examples, which cost time."""
     found: dict[int, Any] = {}
     # Without a data source, which would hash all rows twice.
-    validator = Validator(PandasExecutionEngine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
+    validator: Any = Validator(PandasExecutionEngine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
     for result_format in (_BRIEF, _DETAILED):
         results = validator.graph_validate(group, {"result_format": result_format}) if group else []
         found |= {each.expectation_config.meta["place"]: each for each in results}

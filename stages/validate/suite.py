@@ -48,7 +48,7 @@ def read(path: Path) -> Suite:
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, NaN, half a character, nested too deeply
         raise UserError(f"{path}: is not JSON: {error}; correct it") from None
     match suite:
-        case {"expectations": [_, *_] as entries, **rest}:
+        case {"expectations": [_, *_] as entries}:
             for place, entry in enumerate(entries, 1):
                 _check(f"{path}, expectation {place}", entry)
         case _:
@@ -56,7 +56,7 @@ def read(path: Path) -> Suite:
                 f"{path}: is no Great Expectations suite: expected an object with a list of `expectations`; "
                 "draft one with `make suite`, or set validate.suite to null"
             )
-    table = (rest.get("meta") or {}).get("table")
+    table = (suite.get("meta") or {}).get("table")
     if not isinstance(table, str | None):
         raise UserError(f"{path}: meta.table: got {table!r:.60}; expected the path of a table")
     return Suite(entries, table)
