@@ -1,4 +1,4 @@
-"""One alert, and what a person who is woken by it reads."""
+"""One alert, with the texts that people get."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,22 +6,22 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert and what a person who is woken by it reads."""
+    """An alert and its texts."""
 
     name: str
     expr: str
     pending: str
-    """How long `expr` must hold."""
+    """How long `expr` must be true before the alert fires."""
     severity: Literal["critical", "warning"]
-    """critical wakes somebody; warning waits for the morning."""
+    """critical: act at once, also at night; warning: act on the next working day."""
     summary: str
     """One line."""
     description: str
-    """What it means, with the value, and the first thing to do."""
+    """What it means, with the value, and the first step."""
     dashboard: Literal["service", "model", "data"]
 
     def rule(self, runbook: str, grafana: str) -> dict[str, Any]:
-        """Give the rule as Prometheus reads it."""
+        """Return the rule in the format of Prometheus' rule files."""
         return {
             "alert": self.name,
             "expr": self.expr,

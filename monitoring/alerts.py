@@ -1,4 +1,4 @@
-"""Alerts: what is wrong, how bad it is, and where to read what to do."""
+"""The alerts, with their texts and their links to runbook and dashboard."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ _DIGITS: Final = '{{ $value | printf "%.4g" }}'
 
 
 def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
-    """Give the alerts about whether anybody answers, and how."""
+    """Yield the alerts about availability, errors and latency."""
     yield Alert(
         "ApiDown",
-        # Without any target there is no series to compare: that is down as well.
+        # Without any target there is no `up` series; that also means down.
         f"sum by (job) ({_UP}) == 0 or absent({_UP})",
         timing.down, "critical",
         "The prediction API is down",
-        "No instance answers Prometheus: callers get no predictions. See that the process runs, then read its log;"
-        " if a new commit was just deployed, go back to the one before (runbook).",
+        "No instance answers Prometheus, so callers get no predictions. Check whether the process runs, and read its"
+        " log. If this began with a deployment, roll back to the previous release (runbook).",
         "service",
     )  # fmt: skip
     yield Alert(
@@ -37,16 +37,16 @@ def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f"{_UP} == 0 and on (job) sum by (job) ({_UP}) > 0",
         timing.down, "warning",
         "{{ $labels.instance }} of the prediction API is down",
-        "The others answer, with less room. Read the log of {{ $labels.instance }}, then start it again.",
+        "The other instances have to handle its load. Read the log of {{ $labels.instance }}, then restart it.",
         "service",
     )  # fmt: skip
     yield Alert(
         "MetricsLost",
         f"{_UP} == 1 unless on (job, instance) http_requests_total",
         timing.soon, "warning",
-        "{{ $labels.instance }} answers, but has lost its counters",
-        "Whatever happens on {{ $labels.instance }} now raises no alert. Its workers' counters lie in a folder"
-        " (METRICS_DIR, else under /tmp), and somebody has removed it; a restart makes it anew.",
+        "{{ $labels.instance }} answers without its request counters",
+        "No alert on requests can fire for {{ $labels.instance }}. Its workers keep their counters in a folder (METRICS_DIR,"
+        " by default under /tmp), which was probably deleted. Restart the service: it makes a new one.",
         "service",
     )  # fmt: skip
     fast = timing.fast_long, limits.fast_burn, timing.soon, "two days"
@@ -56,13 +56,13 @@ def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
     answered = f'http_request_duration_seconds_bucket{{{PREDICTING},le="+Inf"}}'
     yield Alert(
         "HighLatency",
-        # One large table alone is no sign of a slow service.
+        # A single large table does not mean that the service is slow.
         f"job:predict_duration_seconds:p99 > {limits.latency_seconds} and on (job)"
         f" round(sum by (job) (increase({answered}[{timing.fast}]))) >= {limits.min_requests}",
         timing.soon, "warning",
         "Predictions are slow: 1 in 100 takes longer than {{ $value | humanizeDuration }}",
-        f"The 99th percentile of predicting is {_SECONDS}; the objective is {limits.latency_seconds} s. Look for large"
-        " requests (rows per request), a full machine, or a new, larger model.",
+        f"The 99th percentile of the time to predict is {_SECONDS}; the objective is {limits.latency_seconds} s. Check"
+        " for large requests (rows per request), a busy machine, or a new, larger model.",
         "service",
     )  # fmt: skip
     yield Alert(
@@ -72,28 +72,31 @@ def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f" > {limits.restarts}",
         timing.down, "warning",
         "{{ $labels.instance }} keeps restarting",
-        f"{_COUNT} restarts lately of workers or of the whole service; requests under way were lost."
-        " Its log has the reason of each death; look at memory first.",
+        f"Workers or the whole service restarted {_COUNT} times in {timing.restarts}, and lost the requests that they"
+        " were answering. The log has the reason for each restart; check memory first.",
         "service",
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Burn:
-    """How fast the error budget is spent, over a long window, and a short one so that the alert ends soon."""
+    """An alert on the rate at which the error budget is used, over a long window and a short one.
+
+    The short window ends the alert soon after the errors end.
+    """
 
     name: str
     severity: Literal["critical", "warning"]
     long: str
-    """As recording rules name it."""
+    """The name of the long window in the recording rules."""
     short: str
     window: str
-    """The long one's length."""
+    """The length of the long window."""
     speed: float
-    """Times the rate that spends the budget in 30 days."""
+    """A multiple of the rate that uses up the budget in 30 days."""
     pending: str
     gone: str
-    """When there is nothing left at that speed."""
+    """How long the budget lasts at that rate."""
 
     def alert(self, limits: Limits) -> Alert:
         ratio = round(self.speed * (1 - limits.slo), 6)
@@ -105,26 +108,26 @@ class _Burn:
             f" and round({failed}) >= {limits.min_errors}",
             self.pending,
             self.severity,
-            f"{_PERCENT} of the requests fail: the error budget is gone in {self.gone}",
-            f"Over {self.long}, {_PERCENT} of the requests were answered 5xx, and the last {self.short} are no better;"
-            f" the objective allows {1 - limits.slo:.1%}. The service's log has a traceback for each. If a new commit"
-            " was just deployed, go back to the one before (runbook).",
+            f"{_PERCENT} of the requests fail; at this rate the error budget lasts {self.gone}",
+            f"In the last {self.long}, {_PERCENT} of the requests got 5xx, and it is no better in the last"
+            f" {self.short}; the objective allows {1 - limits.slo:.1%}. The service's log has a traceback for each"
+            " status 500. If this began with a deployment, roll back to the previous release (runbook).",
             "service",
         )
 
 
 def traffic(timing: Timing, limits: Limits) -> Iterator[Alert]:
-    """Give the alerts about who asks."""
+    """Yield the alerts about requests and logins."""
     requests = f"http_requests_total{{{PREDICTING}}}"
     yield Alert(
         "NoPredictions",
         f"round(sum by (job) (increase({requests}[{timing.fast}]))) >= {limits.min_requests}"
         f" unless sum by (job) (increase(predictions_total[{timing.fast}])) > 0",
         timing.soon, "critical",
-        "Requests come, but nothing is predicted",
-        f"{_COUNT} requests to predict came lately and not one was answered with a prediction. See which"
-        " status they get: 401 is an expired token or a changed SECRET_KEY, 422 a caller or a model whose fields"
-        " changed, 5xx the service.",
+        "No request to predict succeeds",
+        f"None of {_COUNT} requests to predict in {timing.fast} got a prediction. Check their status: 401 means an"
+        " expired token or a changed SECRET_KEY, 422 means that the fields of the caller or of the model changed, 5xx"
+        " means a fault of the service.",
         "service",
     )  # fmt: skip
     yield Alert(
@@ -132,9 +135,9 @@ def traffic(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f"sum by (job) (rate({requests}[{timing.quiet}])) == 0 and sum by (job)"
         f" (rate({requests}[{timing.busy}] offset {timing.quiet})) > {limits.usual_requests_per_second}",
         timing.soon, "warning",
-        "No request to predict comes any more",
-        f"Not one request to predict came in {timing.quiet}, after steady traffic. The service answers Prometheus, so"
-        " look before it: the callers, the load balancer, DNS, certificates.",
+        "Requests to predict have stopped",
+        f"After steady traffic, no request to predict arrived in {timing.quiet}. The service answers Prometheus, so"
+        " check the callers, the load balancer, DNS and certificates.",
         "service",
     )  # fmt: skip
     yield Alert(
@@ -143,21 +146,21 @@ def traffic(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f"[{timing.fast}]))) > {limits.refused_logins}",
         timing.down, "warning",
         "Many logins are refused",
-        f"{_COUNT} logins were refused within {timing.fast}: somebody guesses passwords, or a caller"
-        " has an old one. The log names user and request; they are slowed down already.",
+        f"The service refused {_COUNT} logins in {timing.fast}: somebody guesses passwords, or a caller uses an old"
+        " one. It already limits them. The log names the users.",
         "service",
     )  # fmt: skip
 
 
 def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
-    """Give the alerts about what is served."""
+    """Yield the alerts about the model in service."""
     yield Alert(
         "ModelReloadFailing",
         "max by (job, instance) (model_files_refused) == 1",
         timing.soon, "warning",
-        "{{ $labels.instance }} refuses the model that was deployed",
-        "The current release is damaged or holds a model that may not be served; the release before serves on. The log"
-        " names the file and the reason; `make promote` makes a new release, `make rollback` goes back.",
+        "{{ $labels.instance }} refuses the newest release",
+        "The newest release is damaged or has a model that the service refuses; the previous release stays in service."
+        " The log names the file and the reason. `make promote` makes a new release, `make rollback` goes back.",
         "model",
     )  # fmt: skip
     yield Alert(
@@ -165,7 +168,8 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
         "count by (job) (count by (job, version) (model_info)) > 1",
         timing.later, "warning",
         "{{ $value }} versions of the model answer at the same time",
-        "Which one a caller gets is chance. Bring all instances to one release: the dashboard shows who serves what.",
+        "Callers get answers of different versions by chance. The dashboard shows which instance serves which; make"
+        " all of them serve the same release.",
         "model",
     )  # fmt: skip
     yield Alert(
@@ -173,8 +177,8 @@ def model(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f"(time() - min by (job, version) (model_timestamp_seconds)) / 86400 > {limits.model_age_days}",
         timing.later, "warning",
         f"The model is {_COUNT} days old",
-        f"Version {{{{ $labels.version }}}} was made {_COUNT} days ago; {limits.model_age_days}"
-        " are allowed. Fetch newer data, `make repro`, review the metrics.",
+        f"Version {{{{ $labels.version }}}} was first registered or released {_COUNT} days ago; the limit is"
+        f" {limits.model_age_days}. Get newer data, run `make repro`, and review the metrics.",
         "model",
     )  # fmt: skip
     yield from _feedback(timing, limits)
@@ -188,9 +192,9 @@ def _feedback(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f' (model_accepted_metric{{metric="accuracy"}}) - {limits.accuracy_margin}) {enough}',
         timing.soon, "warning",
         f"Live accuracy is down to {_PERCENT}",
-        f"Of the predictions whose truth came back within a day {_PERCENT} were right, more than"
-        f" {limits.accuracy_margin:.0%} below what evaluation measured. See whether features drift, whether the truth"
-        " that comes back is a fair sample, then train on newer rows.",
+        f"{_PERCENT} of the predictions with feedback in the last day were right. That is more than"
+        f" {100 * limits.accuracy_margin:g} percentage points below the accuracy on the test rows. Check whether"
+        " features drift and whether the feedback is a fair sample; then train on newer rows.",
         "model",
     )  # fmt: skip
     more = round(1 + 5 * limits.accuracy_margin, 6)
@@ -200,32 +204,32 @@ def _feedback(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f' (model_accepted_metric{{metric="mean_absolute_error"}}) * {more}) {enough}',
         timing.soon, "warning",
         f"The live mean absolute error is up to {_DIGITS}",
-        f"Predictions whose truth came back within a day were off by {_DIGITS} on average, more than"
-        f" {more - 1:.0%} above what evaluation measured. See whether features drift, whether the truth that comes"
-        " back is a fair sample, then train on newer rows.",
+        f"The predictions with feedback in the last day had a mean absolute error of {_DIGITS}. That is more than"
+        f" {more - 1:.0%} above the error on the test rows. Check whether features drift and whether the feedback is a"
+        " fair sample; then train on newer rows.",
         "model",
     )  # fmt: skip
 
 
 def data(timing: Timing, limits: Limits) -> Iterator[Alert]:
-    """Give the alerts about what callers send."""
+    """Yield the alerts about the rows that callers send."""
     yield Alert(
         "FeatureDrift",
         _either("feature", limits.psi),
         timing.later, "warning",
-        "{{ $labels.feature }} is no longer spread as in training",
-        f"The population stability index of {{{{ $labels.feature }}}} is {_DECIMAL}; above"
-        f" {limits.psi} is a major shift. The dashboard lays training and live shares side by side: a broken source"
-        " shows as one bin that swallows the others, a changing world as a slow move.",
+        "The distribution of {{ $labels.feature }} differs from training",
+        f"The population stability index of {{{{ $labels.feature }}}} is {_DECIMAL}; above {limits.psi} is a major"
+        " shift. The dashboard shows live and training shares side by side. If one bin has nearly all rows, a source is"
+        " probably broken; if all bins change slowly, the data itself changes.",
         "data",
     )  # fmt: skip
     yield Alert(
         "PredictionDrift",
         _either("score", limits.psi),
         timing.later, "warning",
-        "What the model predicts is no longer spread as on the test rows",
-        f"The population stability index of the score is {_DECIMAL}; above {limits.psi} is a major"
-        " shift. If features drift too, begin with those; if none does, look at the model's version.",
+        "The distribution of scores differs from the test rows",
+        f"The population stability index of the score is {_DECIMAL}; above {limits.psi} is a major shift. If features"
+        " drift too, begin with those; if none does, check whether the model's version changed.",
         "data",
     )  # fmt: skip
     missing = 'feature:reference_share{bin="missing"}'
@@ -234,8 +238,8 @@ def data(timing: Timing, limits: Limits) -> Iterator[Alert]:
         _beyond('feature:share:1h{bin="missing"}', missing, ("bin",), limits.missing_share, limits),
         timing.later, "warning",
         "{{ $labels.feature }} is missing more often than in training",
-        f"Rows without {{{{ $labels.feature }}}} are {_PERCENT} of all, in percentage points above training. A source"
-        " or a join has likely broken at the caller's.",
+        f"The share of rows without {{{{ $labels.feature }}}} is {_PERCENT} (percentage points) higher than in"
+        " training. Probably a source or a join of the caller is broken.",
         "data",
     )  # fmt: skip
     warned = f"sum by (job, version, feature) ({increase('prediction_warnings_total', timing.hour)})"
@@ -244,16 +248,16 @@ def data(timing: Timing, limits: Limits) -> Iterator[Alert]:
         "UnseenValues",
         _beyond(unseen, expected, (), limits.unseen_share, limits),
         timing.later, "warning",
-        "{{ $labels.feature }} has more values that training did not know",
-        f"Rows with an unseen category or a number out of range in {{{{ $labels.feature }}}} are {_PERCENT} of all, in"
-        " percentage points above what new rows like those of training have; the model guesses there. See whether"
-        " units or names changed at the caller's.",
+        "{{ $labels.feature }} has more unknown values than expected",
+        f"The share of rows with an unknown category or an out-of-range number in {{{{ $labels.feature }}}} is"
+        f" {_PERCENT} (percentage points) higher than expected of new rows. Predictions for these rows are guesses."
+        " Check whether the caller changed a unit or names.",
         "data",
     )  # fmt: skip
 
 
 def _beyond(share: str, reference: str, labels: tuple[str, ...], limit: float, limits: Limits) -> str:
-    """Return by how much a share is above its reference, where chance in so few rows doesn't explain it."""
+    """Return the expression for a share minus its reference, where that is above the limit and beyond chance."""
     feature = "job, version, feature"
     on = ", ".join((feature, *labels))
     variance = f"{reference} * (1 - {reference}) / on ({feature}) group_left () feature:rows:sum1h"
@@ -262,7 +266,7 @@ def _beyond(share: str, reference: str, labels: tuple[str, ...], limit: float, l
 
 
 def _either(level: str, limit: float) -> str:
-    """Compare the last hour, and the last day where the hour has too few rows to say anything."""
+    """Return the expression that compares the last hour, or the last day if the hour has too few rows."""
     hour, day = f"{level}:psi:1h", f"{level}:psi:24h"
     return f"{hour} > {limit} or ({day} > {limit} unless {hour} <= {limit})"
 
@@ -271,17 +275,17 @@ _ALL: Final[tuple[Callable[[Timing, Limits], Iterator[Alert]], ...]] = (availabi
 
 
 def alerts(timing: Timing, limits: Limits) -> list[Alert]:
-    """Give all alerts."""
-    return [alert for give in _ALL for alert in give(timing, limits)]
+    """Return all alerts."""
+    return [alert for group in _ALL for alert in group(timing, limits)]
 
 
 def groups(timing: Timing, limits: Limits, runbook: str = RUNBOOK, grafana: str = GRAFANA) -> list[dict[str, Any]]:
-    """Give the alerts as Prometheus reads them."""
+    """Return the groups of alerts in the format of Prometheus' rule files."""
     return [
         {
-            "name": give.__name__,
+            "name": group.__name__,
             "interval": timing.evaluation,
-            "rules": [alert.rule(runbook, grafana) for alert in give(timing, limits)],
+            "rules": [alert.rule(runbook, grafana) for alert in group(timing, limits)],
         }
-        for give in _ALL
+        for group in _ALL
     ]

@@ -1,4 +1,4 @@
-"""A dashboard: its variables, its panels, its JSON; and the selectors that panels share."""
+"""A dashboard with its variables and panels, and the selectors that panels share."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +29,7 @@ class Board:
     panels: tuple[Panel, ...]
 
     def text(self) -> str:
-        """Give the JSON that Grafana is provisioned with."""
+        """Return the JSON that Grafana loads."""
         board = (
             dashboard.Dashboard(self.title)
             .uid(self.uid)

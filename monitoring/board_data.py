@@ -1,4 +1,4 @@
-"""The dashboard of what callers send, beside what training had."""
+"""The dashboard Data: the rows that callers send, compared with the training rows."""
 
 from typing import Final
 
@@ -9,13 +9,13 @@ from monitoring.timing import LIMITS
 DATA: Final = Board(
     "data",
     "Data",
-    "How far the rows that callers send are from those of training.",
+    "How much the rows that callers send differ from the training rows.",
     ("version", "feature"),
     (
         Panel(
             "Drift, ranked",
-            f"Population stability index of each feature, worst first, of the last hour, or of the last day "
-            f"where the hour has too few rows: below 0.1 none, above {LIMITS.psi} major.",
+            f"Population stability index of each feature, highest first, in the last hour, or in the last day if the "
+            f"hour has too few rows. Below {LIMITS.psi / 2:g} there is no drift, above {LIMITS.psi} a major shift.",
             {
                 "{{feature}}": f"sort_desc(max by (feature) (feature:psi:1h{{{FEATURE}}} or "
                 f"feature:psi:24h{{{FEATURE}}}))"
@@ -24,21 +24,22 @@ DATA: Final = Board(
             warn=LIMITS.psi / 2,
             limit=LIMITS.psi,
             height=10,
-            no_value="too few rows for a verdict",
+            no_value="too few rows",
         ),
         Panel(
             "Drift over time",
-            "Population stability index of the last hour: a step is a broken source, a slope a changing world.",
+            "Population stability index in the last hour. A sudden step often means a broken source, a slow rise"
+            " changing data.",
             {"{{feature}}": f"max by (feature) (feature:psi:1h{{{FEATURE}}})"},
             warn=LIMITS.psi / 2,
             limit=LIMITS.psi,
             height=10,
-            no_value="too few rows for a verdict",
+            no_value="too few rows",
         ),
         Panel(
             "Live against training",
-            "Share of rows in each bin in the last hour, beside training's. Choose one feature above; a "
-            "number's bin is named by its upper edge.",
+            "Share of rows in each bin, live in the last hour and in training. Choose one feature above. The name of a "
+            "number's bin is its upper edge.",
             {
                 "live": f"sum by (feature, bin) (feature:share:1h{{{FEATURE}}})",
                 "training": f"max by (feature, bin) (feature_reference_share{{{FEATURE}}})",
@@ -50,13 +51,14 @@ DATA: Final = Board(
         ),
         Panel(
             "Missing",
-            "Share of rows of the last hour without a value, by feature.",
+            "Share of rows without a value in the last hour, by feature.",
             {"{{feature}}": f'sum by (feature) (feature:share:1h{{{FEATURE},bin="missing"}})'},
             unit="percentunit",
         ),
         Panel(
             "Missing beyond training",
-            f"The same above training's share; {LIMITS.missing_share:.0%} raise an alert.",
+            f"Share of rows without a value, minus the share in training. An alert fires above"
+            f" {LIMITS.missing_share:.0%}.",
             {
                 "{{feature}}": f'max by (feature) (feature:share:1h{{{FEATURE},bin="missing"}} - on (job, '
                 f"version, feature, bin) "
@@ -67,8 +69,8 @@ DATA: Final = Board(
         ),
         Panel(
             "Unseen and out of range",
-            f"Share of rows with a category that training did not know, or a number beyond its range, above the "
-            f"share that new rows like those of training have; {LIMITS.unseen_share:.0%} in an hour raise an alert.",
+            f"Share of rows with an unknown category or a number out of training's range, minus the share that is"
+            f" expected of new rows. An alert fires above {LIMITS.unseen_share:.0%} in an hour.",
             {
                 "{{feature}}": f"sum by (feature) "
                 f"(rate(prediction_warnings_total{{{FEATURE}}}{RATE})) / on (feature) "
@@ -80,7 +82,7 @@ DATA: Final = Board(
         ),
         Panel(
             "Refused values",
-            "Values in a second that the contract does not allow, by feature and kind; their requests got 422.",
+            "Invalid values per second, by feature and kind. Their requests got 422.",
             {"{{feature}} {{kind}}": f"sum by (feature, kind) (rate(prediction_errors_total{{{VERSION}}}{RATE}))"},
             unit="ops",
         ),

@@ -1,4 +1,4 @@
-"""The dashboard of what is predicted, by which version, how well."""
+"""The dashboard Model: what the model in service predicts, and how well."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ from monitoring.timing import LIMITS
 MODEL: Final = Board(
     "model",
     "Model",
-    "What the model in service predicts, and whether it is still as good as when it was accepted.",
+    "What the model in service predicts, and whether it is as good as on the test rows.",
     ("instance", "version"),
     (
         Panel(
             "In service",
-            "Which version each instance serves; more than one is only right during a deployment.",
+            "The version that each instance serves. There should be more than one only during a deployment.",
             {"serves": f"model_info{{{API}}}"},
             "table",
             width=14,
@@ -22,7 +22,8 @@ MODEL: Final = Board(
         ),
         Panel(
             "Age",
-            f"Since the model was first registered, or else released; {LIMITS.model_age_days} days are allowed.",
+            f"Time since the model was first registered or released. An alert fires after {LIMITS.model_age_days}"
+            " days.",
             {"{{version}}": f"time() - min by (version) (model_timestamp_seconds{{{VERSION}}})"},
             "stat",
             "s",
@@ -33,7 +34,7 @@ MODEL: Final = Board(
         ),
         Panel(
             "Files refused",
-            "1 while the files that were deployed are refused and the model before serves on.",
+            "1 while an instance refuses the newest release and serves the previous one, else 0.",
             {"{{instance}}": f"max by (instance) (model_files_refused{{{API}}})"},
             "stat",
             limit=1,
@@ -42,20 +43,20 @@ MODEL: Final = Board(
         ),
         Panel(
             "Predictions by class",
-            "Rows predicted in a second.",
+            "Rows predicted per second, by class.",
             {"{{label}}": f"sum by (label) (rate(predictions_total{{{VERSION}}}{RATE}))"},
             unit="ops",
         ),
         Panel(
             "Predictions by version",
-            "Rows predicted in a second by each version: how a deployment takes over.",
+            "Rows predicted per second, by version. During a deployment the new version replaces the old one.",
             {"{{version}}": f"sum by (version) (rate(predictions_total{{{VERSION}}}{RATE}))"},
             unit="ops",
         ),
         Panel(
             "Score, live against test rows",
-            "Share of rows in each bin of the score in the last hour, beside those of the test and the training "
-            "rows; a binary model's score is the positive class's probability.",
+            "Share of rows in each bin of the score: live in the last hour, test rows, training rows. The score of a"
+            " binary model is the probability of the positive class.",
             {
                 "live": f"sum by (bin) (score:share:1h{{{VERSION}}})",
                 "{{rows}} rows": f"max by (rows, bin) (score_reference_share{{{VERSION}}})",
@@ -65,30 +66,31 @@ MODEL: Final = Board(
         ),
         Panel(
             "Drift of the score",
-            f"Population stability index against the test or the training rows, whichever are nearer; above "
+            f"Population stability index compared with the test rows or the training rows, whichever is lower. Above "
             f"{LIMITS.psi} is a major shift.",
             {"last hour": f"score:psi:1h{{{VERSION}}}", "last day": f"score:psi:24h{{{VERSION}}}"},
             warn=LIMITS.psi / 2,
             limit=LIMITS.psi,
-            no_value="too few rows for a verdict",
+            no_value="too few rows",
         ),
         Panel(
-            "Accuracy, live against accepted",
-            "Share of right predictions of those whose truth came back within a day, beside "
-            "what evaluation measured; for regression the mean absolute errors.",
+            "Accuracy, live and on test rows",
+            "Share of right predictions among those with feedback in the last day, and the accuracy on the test rows. "
+            "For regression, the mean absolute errors.",
             {
                 "live {{version}}": f"version:feedback_accuracy:24h{{{VERSION}}} or "
                 f"version:feedback_absolute_error:24h{{{VERSION}}}",
-                "accepted {{metric}}": f"max by (metric) "
+                "test rows {{metric}}": f"max by (metric) "
                 f'(model_accepted_metric{{{VERSION},metric=~"accuracy|mean_absolute_error"}})',
             },
         ),
         Panel(
             "Calibration",
-            "Of the predictions whose truth came back since the service began, by the upper bound of the positive "
-            "class's probability: how many came true, which should be about that probability; and how they are spread.",
+            "Predictions with feedback since the service started, by the predicted probability of the positive class"
+            " (upper edge of the bin): the share that was positive, which should be about that probability, and the"
+            " share of rows.",
             {
-                "came true": f"sum by (bin) (feedback_score_positives_total{{{VERSION}}})"
+                "positive": f"sum by (bin) (feedback_score_positives_total{{{VERSION}}})"
                 f" / (sum by (bin) (feedback_score_rows_total{{{VERSION}}}) > 0)",
                 "share of rows": f"sum by (bin) (feedback_score_rows_total{{{VERSION}}})"
                 f" / on () group_left () clamp_min(sum(feedback_score_rows_total{{{VERSION}}}), 1)",
@@ -98,7 +100,7 @@ MODEL: Final = Board(
         ),
         Panel(
             "Deployments",
-            "New files taken into service or refused in the last hour.",
+            "Releases loaded or refused in the last hour.",
             {"{{outcome}}": f"sum by (outcome) (increase(model_reloads_total{{{API}}}[1h]))"},
         ),
     ),

@@ -1,4 +1,4 @@
-"""The dashboard of what answers: traffic, errors, latency, room left."""
+"""The dashboard Service: traffic, errors, latency, load."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ def _quantile(quantile: float) -> str:
 SERVICE: Final = Board(
     "service",
     "Service",
-    "Whether the prediction API answers, how fast, and how many errors it may still make.",
+    "Whether the prediction API answers, how fast, and how much of the error budget is left.",
     ("instance",),
     (
         Panel(
@@ -35,7 +35,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Requests",
-            "Requests answered in a second, without those that watch the service.",
+            "Requests answered per second, without scrapes and health checks.",
             {"requests": f"sum(rate(http_requests_total{{{API},{SERVING}}}{RATE}))"},
             "stat",
             "reqps",
@@ -44,8 +44,8 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Error budget left",
-            f"Of the {BUDGET:.1%} of requests that may fail, the share still unspent in the time "
-            "shown; below 0 the objective is missed.",
+            f"{BUDGET:.1%} of the requests may fail. The share of this budget that is left in the time range shown;"
+            " below 0 the service misses its objective.",
             {"left": f"1 - {_FAILED} / {_ALL} / {BUDGET}"},
             "stat",
             "percentunit",
@@ -57,7 +57,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "99th percentile",
-            "1 of 100 requests to predict takes longer.",
+            "One in 100 requests to predict takes longer than this.",
             {"p99": _quantile(0.99)},
             "stat",
             "s",
@@ -68,7 +68,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "In progress",
-            "Requests begun and not yet answered. A number that climbs means the service is full.",
+            "Requests that the service is answering. If the number keeps rising, the service is overloaded.",
             {"requests": f"sum(http_requests_inprogress{{{API}}})"},
             "stat",
             width=5,
@@ -76,20 +76,20 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Traffic by route",
-            "Requests in a second by route.",
+            "Requests per second, by route.",
             {"{{method}} {{handler}}": f"sum by (method, handler) (rate(http_requests_total{{{API}}}{RATE})) > 0"},
             unit="reqps",
         ),
         Panel(
             "Traffic by status",
-            "Requests in a second by class of status: 4xx is the callers' mistake, 5xx the service's.",
+            "Requests per second, by class of status. 4xx is a mistake of the caller, 5xx of the service.",
             {"{{status}}": f"sum by (status) (rate(http_requests_total{{{API},{SERVING}}}{RATE}))"},
             unit="reqps",
         ),
         Panel(
             "Share of failed requests",
-            f"Share answered 5xx. The lines are the rates that page within an hour "
-            f"({LIMITS.fast_burn:g} times the budget) and that become a ticket ({LIMITS.slow_burn:g} times).",
+            f"Share of requests that got 5xx. HighErrorRate fires above the upper line ({LIMITS.fast_burn:g} times the "
+            f"budget), SlowErrorBurn above the lower one ({LIMITS.slow_burn:g} times).",
             {
                 "last 5 minutes": "job:http_request_errors:ratio_rate5m",
                 "last hour": "job:http_request_errors:ratio_rate1h",
@@ -100,7 +100,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Latency of predictions",
-            "Quantiles of the time from a request's first byte to the answer's last.",
+            "Quantiles of the time from the first byte of a request to the last byte of the answer.",
             {"p50": _quantile(0.5), "p90": _quantile(0.9), "p99": _quantile(0.99)},
             unit="s",
             warn=LIMITS.latency_seconds / 2,
@@ -108,14 +108,14 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Latency heatmap",
-            "How many predictions in a second took how long: two bands are two kinds of requests.",
+            "Requests to predict per second, by duration. Two bands mean two kinds of requests.",
             {"{{le}}": f"sum by (le) (rate(http_request_duration_seconds_bucket{{{API},{PREDICTING}}}{RATE}))"},
             "heatmap",
             "s",
         ),
         Panel(
             "Rows per request",
-            "Rows that a request to predict brings: average, and what 9 of 10 do not exceed.",
+            "Rows in a request to predict: the average, and what 9 in 10 requests don't exceed.",
             {
                 "average": f"sum(rate(prediction_instances_sum{{{API}}}{RATE})) / "
                 f"(sum(rate(prediction_instances_count{{{API}}}{RATE})) > 0)",
@@ -124,7 +124,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Workers",
-            "Processes that answer, by instance, and restarts in 15 minutes.",
+            "Worker processes and their restarts in 15 minutes, by instance.",
             {
                 "workers {{instance}}": f"service_workers{{{API}}} or up{{{API}}}",
                 "restarts {{instance}}": f"increase(service_worker_restarts_total{{{API}}}[15m])",
@@ -132,7 +132,7 @@ SERVICE: Final = Board(
         ),
         Panel(
             "Logins and refused tokens",
-            "What became of logins, and of tokens that were not accepted, in a second.",
+            "Outcomes of logins, and refused tokens, per second.",
             {"{{outcome}}": f"sum by (outcome) (rate(authentication_events_total{{{API}}}{RATE}))"},
             unit="ops",
         ),

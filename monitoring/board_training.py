@@ -1,4 +1,4 @@
-"""The dashboard of what was released and what the pipeline measured of it."""
+"""The dashboard Training: the releases and their metrics."""
 
 from typing import Final
 
@@ -6,40 +6,40 @@ from monitoring.board import VERSION, Board
 from monitoring.panels import Panel
 from monitoring.rules import JOB
 
-_TOLD: Final = 'metric!~".*_(low|high|std)|baseline_.*|threshold|cv_folds|interval_units"'
+_WITHOUT_DETAILS: Final = 'metric!~".*_(low|high|std)|baseline_.*|threshold|cv_folds|interval_units"'
 """The metrics without their intervals, spreads, counts and baselines."""
 _RELEASED: Final = f'release_metric{{job="{JOB}"'
 TRAINING: Final = Board(
     "training",
     "Training",
-    "How good each release was on its test rows, and which one is in service.",
+    "The metrics of each release on its test rows, and the release in service.",
     ("version",),
     (
         Panel(
             "Metrics of releases",
-            "What evaluation measured of each of the newest releases.",
-            {"value": f"max by (release, version, metric) ({_RELEASED},{_TOLD}}})"},
+            "What evaluation measured for each of the newest releases.",
+            {"value": f"max by (release, version, metric) ({_RELEASED},{_WITHOUT_DETAILS}}})"},
             "table",
             width=24,
             height=10,
         ),
         Panel(
             "Main metrics by release",
-            "ROC AUC, accuracy and R², by release.",
+            "ROC AUC, accuracy and R² of each release.",
             {"{{metric}} {{release}}": f'max by (release, metric) ({_RELEASED},metric=~"roc_auc|accuracy|r2"}})'},
             "ranking",
             height=10,
         ),
         Panel(
-            "Accepted",
-            "What was accepted of the version in service, each metric by its name.",
-            {"{{metric}}": f"max by (metric) (model_accepted_metric{{{VERSION},{_TOLD}}})"},
+            "Metrics in service",
+            "What evaluation measured for the version in service.",
+            {"{{metric}}": f"max by (metric) (model_accepted_metric{{{VERSION},{_WITHOUT_DETAILS}}})"},
             "stat",
             height=10,
         ),
         Panel(
             "Released",
-            "When each release was made, with its verdict, its number in the registry and its Git commit.",
+            "When each release was made, its verdict, its version in the registry and its Git commit.",
             {
                 "released": f'1000 * max by (release) (release_timestamp_seconds{{job="{JOB}"}}) * on (release) '
                 f"group_right max by (release, name, verdict, number, revision) "

@@ -1,4 +1,4 @@
-"""Grafana's dashboards: Service, Model, Data and Training."""
+"""All dashboards."""
 
 from typing import Final
 

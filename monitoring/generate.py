@@ -1,6 +1,6 @@
-"""``python -m monitoring.generate``: write the rules of Prometheus and the dashboards of Grafana.
+"""Write the rules for Prometheus and the dashboards for Grafana.
 
-What it writes is committed, so that Prometheus and Grafana need no Python; a test compares.
+The files are committed, so that Prometheus and Grafana need no Python. A test compares them.
 """
 
 import argparse
@@ -17,14 +17,14 @@ _HEADER: Final = "# Written by `python -m monitoring.generate`; change monitorin
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML ships no types
-    """Writes lists indented, as people do."""
+    """Indents lists inside mappings."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002  # PyYAML's own signature
         return super().increase_indent(flow, indentless=False)
 
 
 def as_yaml(document: dict[str, Any], source: str) -> str:
-    """Give a document under a line that says where it comes from."""
+    """Return a document as YAML, with a first line that names its source."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
     return _HEADER.format(source) + text
 
@@ -35,7 +35,7 @@ def rule_files(
     runbook: str = alerts.RUNBOOK,
     grafana: str = alerts.GRAFANA,
 ) -> dict[str, str]:
-    """Give the text of each rule file by its name."""
+    """Return the text of each rule file by its name."""
     return {
         "recording.yml": as_yaml({"groups": rules.groups(timing, limits)}, "rules"),
         "alerts.yml": as_yaml({"groups": alerts.groups(timing, limits, runbook, grafana)}, "alerts"),
@@ -43,7 +43,7 @@ def rule_files(
 
 
 def dashboard_files() -> dict[str, str]:
-    """Give the text of each dashboard by its file's name."""
+    """Return the text of each dashboard by its file's name."""
     return {f"{board.uid}.json": board.text() for board in dashboards.BOARDS}
 
 

@@ -1,4 +1,4 @@
-"""Panels of the dashboards: what is drawn, how, in which unit, from which limit on in red."""
+"""Panels of the dashboards: queries, kind, unit, and the limits for orange and red."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -20,7 +20,7 @@ from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE: Final = "prometheus"
-"""The fixed uid of the data source: a name or a variable would not survive provisioning."""
+"""The fixed uid of the data source: provisioning loses a name or a variable."""
 
 Kind = Literal["lines", "stat", "table", "bars", "ranking", "heatmap"]
 _BUILDERS: Final[dict[Kind, Any]] = {
@@ -32,7 +32,7 @@ _BUILDERS: Final[dict[Kind, Any]] = {
     "heatmap": heatmap.Panel,
 }
 _NOW: Final = {"stat", "table", "bars", "ranking"}
-"""Kinds that draw one moment."""
+"""Kinds that show one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +43,25 @@ class Panel:
     description: str
     """What it shows and how to read it."""
     queries: dict[str, str]
-    """PromQL by legend; a legend may hold labels such as {{feature}}."""
+    """PromQL by legend; a legend may contain labels such as {{feature}}."""
     kind: Kind = "lines"
     unit: str = "short"
     """Grafana's id of the unit."""
     warn: float | None = None
-    """Orange from here on."""
+    """Orange from this value on."""
     limit: float | None = None
-    """Red from here on."""
+    """Red from this value on."""
     low_is_bad: bool = False
-    """Whether red is below instead: `limit` below `warn`."""
+    """If true, values below `warn` are orange and values below `limit` are red."""
     width: int = 12
-    """Columns of 24."""
+    """Width in columns; the dashboard has 24."""
     height: int = 8
     no_value: str = "no data yet"
     options: dict[str, Any] = field(default_factory=dict)
-    """Further calls of the builder by name."""
+    """More methods of the builder, with their arguments."""
 
     def build(self) -> Any:
-        """Give Grafana's builder of it."""
+        """Return Grafana's builder for this panel."""
         panel = (
             _BUILDERS[self.kind]()
             .title(self.title)
@@ -122,12 +122,12 @@ class Panel:
 
 
 def common_heat() -> Any:
-    """Give a heatmap's colours."""
+    """Return the colours of a heatmap."""
     return heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64).exponent(0.5)
 
 
 def _join(panel: Any, queries: dict[str, str]) -> None:
-    """Lay several queries side by side: one row for each bin or version, one column for each query."""
+    """Join several queries: one row for each bin or version, one column for each query."""
     names = {f"Value #{chr(ord('A') + number)}": legend for number, legend in enumerate(queries)}
     if len(queries) == 1:
         names = {"Value": next(iter(queries))}
@@ -138,5 +138,5 @@ def _join(panel: Any, queries: dict[str, str]) -> None:
 
 
 def reference() -> Any:
-    """Name the data source."""
+    """Return the reference to the data source."""
     return parts.DataSourceRef(type_val="prometheus", uid=DATASOURCE)

@@ -1,4 +1,4 @@
-"""Recording rules: error ratios, latency, and how far live rows are from those of training."""
+"""Recording rules: error ratios, latency, drift and feedback."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -6,22 +6,22 @@ from typing import Any, Final
 from monitoring.timing import Limits, Timing
 
 JOB: Final = "api"
-"""Value of the label `job` of all that the service exports."""
+"""The label `job` of all metrics of the service."""
 PREDICTING: Final = 'method="POST",handler=~"/predict|/v2/models/.*/infer"'
 SERVING: Final = 'handler!~"/metrics|(/v2)?/health/.*"'
-"""Requests that count for the objective: all but those that watch the service."""
+"""Requests that count for the objective: all except scrapes and health checks."""
 
 Rule = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What is counted in bins: how its metrics and rules are named, and what tells one from another."""
+    """Something that the service counts in bins: the prefix of its metrics and rules, and their labels."""
 
     name: str
     by: tuple[str, ...]
     references_by: tuple[str, ...] = ()
-    """Labels that tell several references apart; live rows are held against the nearest."""
+    """Labels that distinguish several references; live rows are compared with the nearest."""
 
     @property
     def counted(self) -> str:
@@ -30,7 +30,7 @@ class Drift:
 
     @property
     def reference(self) -> str:
-        """Gauge of the shares in each bin that live ones are held against."""
+        """Gauge of the reference share in each bin."""
         return f"{self.name}_reference_share"
 
 
@@ -39,27 +39,27 @@ SCORES: Final = Drift("score", ("job", "version"), ("rows",))
 
 
 def increase(metric: str, window: str) -> str:
-    """Count what was added in a window, to the last row.
+    """Return the expression for the exact increase of a counter in a window.
 
-    `increase()` extrapolates, each series by a factor of its own, and misses what a series
-    had at its first scrape: shares of its results are wrong in the third digit. A difference
-    of counters is exact; where one was reset, or went, `increase()` must do.
+    `increase()` extrapolates each series by its own factor and misses the value of a series at
+    its first scrape, so shares of its results are wrong in the third digit. A difference of
+    counters is exact. `increase()` is used only if a counter was reset or is gone.
     """
     exact = f"{metric} - ({metric} offset {window} or 0 * {metric})"
     return f"({exact}) and resets({metric}[{window}]) == 0 or increase({metric}[{window}])"
 
 
 def record(name: str, expr: str) -> Rule:
-    """Make a recording rule."""
+    """Return a recording rule."""
     return {"record": name, "expr": expr}
 
 
 def drift(of: Drift, label: str, window: str, limits: Limits) -> list[Rule]:
-    """Make the rules for a window.
+    """Return the rules for a window.
 
-    PSI = Σ (live - reference) ln(live / reference) over the bins, with shares below
-    `limits.share_floor` counted as that floor. There is a value only where the window has
-    `limits.rows_per_bin` rows for each bin, and `limits.min_rows` in all.
+    PSI = Σ (live - reference) ln(live / reference) over the bins, where no share is below
+    `limits.share_floor`. There is a value only if the window has `limits.rows_per_bin` rows
+    per bin and `limits.min_rows` in total.
     """
     group, level = ", ".join(of.by), of.name
     references = ", ".join((*of.by, *of.references_by))
@@ -83,19 +83,19 @@ def drift(of: Drift, label: str, window: str, limits: Limits) -> list[Rule]:
 
 
 def references(of: Drift) -> Rule:
-    """Make the rule for the shares that all instances agree on."""
+    """Return the rule for the reference shares, which are the same in all instances."""
     labels = ", ".join((*of.by, *of.references_by, "bin"))
     return record(f"{of.name}:reference_share", f"max by ({labels}) ({of.reference})")
 
 
 def warnings_reference() -> Rule:
-    """Make the rule for the share of rows that are warned about although nothing drifted."""
+    """Return the rule for the share of rows that get a warning without any drift."""
     group = ", ".join(FEATURES.by)
     return record("feature:warnings:reference_share", f"max by ({group}) (prediction_warnings_reference_share)")
 
 
 def error_ratio(label: str, window: str) -> Rule:
-    """Make the rule for the share of requests that failed for the service's own reasons."""
+    """Return the rule for the share of requests that got 5xx."""
     failed = f'sum by (job) (rate(http_requests_total{{status="5xx",{SERVING}}}[{window}]))'
     return record(
         f"job:http_request_errors:ratio_rate{label}",
@@ -104,7 +104,7 @@ def error_ratio(label: str, window: str) -> Rule:
 
 
 def latency(quantile: float, window: str) -> Rule:
-    """Make the rule for a quantile of POST /predict, in seconds."""
+    """Return the rule for a quantile of the time to predict, in seconds."""
     buckets = f"rate(http_request_duration_seconds_bucket{{{PREDICTING}}}[{window}])"
     return record(
         f"job:predict_duration_seconds:p{round(quantile * 100)}",
@@ -113,7 +113,7 @@ def latency(quantile: float, window: str) -> Rule:
 
 
 def feedback(window: str) -> list[Rule]:
-    """Make the rules for what turned out to be true, by the version that predicted."""
+    """Return the rules for feedback, by the version that predicted."""
     rows, total = "version:feedback_rows:increase24h", "version:feedback_rows:sum24h"
     error = increase("feedback_absolute_error_total", window)
     return [
@@ -129,11 +129,11 @@ def feedback(window: str) -> list[Rule]:
 
 
 RENAMED: Final = {"http_requests_in_progress": "http_requests_inprogress"}
-"""New names by old ones, which recording rules keep alive until the next version."""
+"""New names by old ones; recording rules keep the old ones until the next version."""
 
 
 def groups(timing: Timing, limits: Limits) -> list[dict[str, Any]]:
-    """Give all recording rules, in the groups that are evaluated together."""
+    """Return all recording rules in their groups."""
     windows = (("5m", timing.fast), ("30m", timing.slow), ("1h", timing.fast_long), ("6h", timing.slow_long))
     requests = [error_ratio(label, window) for label, window in windows]
     requests += [latency(quantile, timing.fast) for quantile in (0.5, 0.9, 0.99)]

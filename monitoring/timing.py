@@ -1,7 +1,7 @@
-"""How long is looked back and waited, and from which value on something is wrong.
+"""The windows, waiting times and limits of all rules.
 
 All rules are written from one `Timing` and one `Limits`. Tests that fire real alerts use
-`SHORT`, so that what they prove is what production runs, only faster.
+`SHORT`: the same rules with shorter windows.
 """
 
 from dataclasses import dataclass
@@ -12,81 +12,83 @@ from typing import Final
 class Timing:
     """Durations as Prometheus writes them: 15s, 5m, 1h.
 
-    Names of recording rules and alerts keep production's windows whatever these say.
+    The names of recording rules always have the windows of production.
     """
 
     scrape: str = "15s"
-    """Between two looks at each instance."""
+    """Time between two scrapes of an instance."""
     evaluation: str = "15s"
-    """Between two evaluations of the alerts and of the drift of the last hour."""
+    """Time between two evaluations of the alerts and of the last hour's drift."""
     daily_evaluation: str = "2m"
-    """Between two evaluations over a day, which read much; beyond 5m values would seem gone in between."""
+    """Time between two evaluations of the last day's drift, which read many samples. At most 5m: after that Prometheus
+    treats a value as gone."""
     hour: str = "1h"
-    """Short window of drift."""
+    """Short window for drift."""
     day: str = "24h"
-    """Long window of drift."""
+    """Long window for drift."""
     fast: str = "5m"
-    """Short window of the error budget's fast burn, and of latency, logins and predictions."""
+    """Short window for the fast burn of the error budget, for latency, logins and predictions."""
     fast_long: str = "1h"
-    """Long window of the fast burn: how long a short burst is remembered."""
+    """Long window for the fast burn."""
     slow: str = "30m"
     slow_long: str = "6h"
-    """Windows of the slow burn."""
+    """Short and long window for the slow burn."""
     quiet: str = "10m"
-    """How long no request must come to call traffic stopped."""
+    """How long without requests means that traffic has stopped."""
     busy: str = "1h"
-    """How long it must have come before."""
+    """The window before that, which must have had traffic."""
     restarts: str = "15m"
     down: str = "1m"
-    """How long nothing must answer to be called down."""
+    """How long without an answer means down."""
     soon: str = "2m"
-    """Pending time of what hurts users."""
+    """Pending time of alerts that affect users now."""
     later: str = "10m"
-    """Pending time of what hurts slowly."""
+    """Pending time of alerts that affect users slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Values above which an alert fires, unless said otherwise."""
+    """Values above which an alert fires, unless the field says otherwise."""
 
     slo: float = 0.995
-    """Share of requests that must not fail with 5xx, over 30 days."""
+    """The objective: share of requests without 5xx, over 30 days."""
     fast_burn: float = 14.4
-    """Times the budget's rate that spends 2 % of it in an hour (Google's SRE workbook, chapter 5)."""
+    """A multiple of the budget's rate: uses 2 % of the budget in an hour (Google's SRE workbook, chapter 5)."""
     slow_burn: float = 6.0
-    """Times the budget's rate that spends 5 % of it in six hours."""
+    """A multiple of the budget's rate: uses 5 % of the budget in six hours."""
     min_errors: int = 5
-    """Failed requests in the long window below which nobody is woken."""
+    """The fewest failed requests in the long window that raise an alert."""
     latency_seconds: float = 0.5
     """99th percentile of POST /predict."""
     min_requests: int = 20
-    """Requests to predict within the short window from which on none predicted is strange, and slow ones count."""
+    """The fewest requests to predict in the short window for NoPredictions and HighLatency."""
     usual_requests_per_second: float = 0.05
-    """Requests to predict, on average over the busy window, whose stop is noticed."""
+    """The lowest average rate in the busy window for TrafficStopped."""
     model_age_days: int = 90
     psi: float = 0.2
     """Population stability index; 0.1 to 0.2 is a moderate shift, above 0.2 a major one."""
     missing_share: float = 0.1
-    """Share of rows without a value above training's share."""
+    """How much the share of rows without a value may be above training's."""
     unseen_share: float = 0.05
-    """Share of rows with a value that training did not know, above the share that is expected of new rows."""
+    """How much the share of rows with an unknown value may be above what is expected of new rows."""
     deviations: float = 3.0
-    """Standard deviations that a share is above its reference by chance; they add to the two limits above."""
+    """Standard deviations of a share, which are added to the two limits above to allow for chance."""
     accuracy_margin: float = 0.05
-    """How much live accuracy may be below the accepted one; of a mean absolute error as a share of it, fivefold."""
+    """How much live accuracy may be below the one on the test rows; a mean absolute error may be five times this
+    share above."""
     min_feedback: int = 100
-    """Rows of feedback below which there is no verdict."""
+    """The fewest rows of feedback that raise an alert."""
     refused_logins: int = 50
-    """Within the short window."""
+    """In the short window."""
     restarts: int = 2
-    """Within the window of restarts."""
+    """In the window of restarts."""
     share_floor: float = 1e-4
-    """What an empty bin counts as, for PSI's logarithm; live and training share alike."""
+    """The lowest share of a bin, live or training: the PSI's logarithm has no value for 0."""
     rows_per_bin: int = 20
-    """Rows in the window for each bin of a feature, below which PSI gives no verdict: PSI of rows that did
-    not drift is about (bins - 1) / rows, so that chance alone gives at most 0.05."""
+    """The fewest rows in the window per bin of a feature for a PSI: without drift the PSI is about
+    (bins - 1) / rows, so chance gives at most 0.05."""
     min_rows: int = 200
-    """Rows in the window below which nothing is said about any feature: with two bins, 40 rows are too few."""
+    """The fewest rows in the window for a PSI: with two bins, 40 rows would be too few."""
 
 
 PRODUCTION: Final = Timing()

@@ -156,4 +156,4 @@ def test_a_killed_service_pages_once_and_nothing_else_is_said(stage: Stage) -> N
     _recovers(stage, expected)
     assert (stage.fired(), stage.pages()) == (expected, 1)
     (page,) = (each for each in stage.receiver.heard[stage.heard :] if each["status"] == "firing")
-    assert "go back to the one before" in page["commonAnnotations"]["description"]
+    assert "roll back to the previous release" in page["commonAnnotations"]["description"]

@@ -29,11 +29,11 @@ def sections(root: Path) -> dict[str, str]:
 def test_an_alert_has_a_section_that_answers_four_questions(alert: Alert, sections: dict[str, str]) -> None:
     section = sections[alert.name]
     assert section.startswith(f"*{alert.severity}.*")
-    assert all(f"- **{question}:** " in section for question in ("Users", "See it", "First", "Back"))
+    assert all(f"- **{question}:** " in section for question in ("Users", "Check", "Do", "Roll back"))
 
 
 def test_no_section_is_about_an_alert_that_is_gone(sections: dict[str, str]) -> None:
-    assert set(sections) == {alert.name for alert in ALERTS} | {"Going back to the model before"}
+    assert set(sections) == {alert.name for alert in ALERTS} | {"Roll back to the previous release"}
 
 
 def test_panels_that_the_runbook_names_are_there(sections: dict[str, str]) -> None:
@@ -48,7 +48,7 @@ def test_the_way_back_works_as_written(sections: dict[str, str], root: Path, tmp
     first, second = (released.write(onnx_bytes(lean)) for lean in (0, 1))
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     environment = os.environ | {"RELEASES": str(released.releases), "MLFLOW_TRACKING_URI": store}
-    written = re.search(r"```sh\n(.*?)```", sections["Going back to the model before"], re.DOTALL)
+    written = re.search(r"```sh\n(.*?)```", sections["Roll back to the previous release"], re.DOTALL)
     assert written
 
     done = subprocess.run(
