@@ -3,13 +3,11 @@
 import ipaddress
 import math
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 MAX_KEYS: Final = 10_000
-"""Addresses, names and pairs remembered of each kind, about 200 bytes each."""
-
-Clock = Callable[[], float]
+"""Failures and trusted users remembered, about 200 bytes each."""
 
 
 class ThrottledError(Exception):
@@ -21,83 +19,64 @@ class ThrottledError(Exception):
         self.seconds = math.ceil(seconds)
 
 
-class Bucket:
-    """Allows each key `burst` failures at once, and then one every `window / burst` seconds.
-
-    A key is one number: the moment at which its bucket is full again. When there are too many keys, the
-    one used longest ago is forgotten.
-    """
-
-    def __init__(self, burst: int, window: float, clock: Clock) -> None:
-        self._interval = window / burst
-        self._window = window
-        self._clock = clock
-        self._full_at: dict[str, float] = {}
-
-    def wait(self, key: str) -> float:
-        """Return how many seconds the key has to wait for its next attempt; 0 if it may now."""
-        return max(0.0, self._full_at.get(key, 0.0) + self._interval - self._window - self._clock())
-
-    def take(self, key: str) -> None:
-        """Count a failure."""
-        full_at = max(self._full_at.pop(key, 0.0), self._clock())
-        while len(self._full_at) >= MAX_KEYS:
-            del self._full_at[next(iter(self._full_at))]
-        self._full_at[key] = full_at + self._interval
-
-    def reset(self, key: str) -> None:
-        """Forget the key's failures."""
-        self._full_at.pop(key, None)
+class _Limit(NamedTuple):
+    by: str
+    key: str
+    interval: float
+    """Seconds until a failure is forgiven."""
 
 
 class Throttle:
-    """Lets a login be tried, or says how long to wait.
+    """Limits failures per user and address, and four times as many per address and per user name.
 
-    Three limits hold. An address gets four times `attempts`, whatever the names, so that many people behind
-    one router have room. A user at one address gets `attempts`. A user gets four times `attempts` from all
-    addresses together, which stops a botnet. Only the second limit holds for a user who has logged in from
-    that address before, so that neither strangers elsewhere nor a neighbour behind the same router locks the
-    user out. Only failures count.
-
-    The counts live in one worker, and none is written to the database, which an attacker would otherwise
-    keep busy. With several workers each takes its share of the limit.
+    After these, one attempt is allowed every `window / attempts` seconds (a leaky bucket). A user at an address where
+    the right password came before answers for that pair alone: an attacker can neither lock the user out nor be hidden
+    by the user's good logins. Several workers share the limit out.
     """
 
-    def __init__(self, attempts: int, window: float, workers: int = 1, clock: Clock = time.monotonic) -> None:
-        share = max(1, math.ceil(attempts / workers))
-        self._pairs = Bucket(share, window, clock)
-        self._addresses = Bucket(4 * share, window, clock)
-        self._usernames = Bucket(4 * share, window, clock)
-        self._trusted: dict[str, None] = {}
+    def __init__(
+        self, attempts: int, window: float, workers: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval = window / max(1, math.ceil(attempts / workers))
+        self._window = window
+        self._clock = clock
+        self._forgiven_at: dict[str, float] = {}
+        """When all of a key's failures are forgiven; the key used longest ago comes first."""
+        self._trusted: dict[str, float] = {}
 
     def check(self, address: str, username: str) -> None:
         """Raise ThrottledError after too many failures."""
-        for by, bucket, key in self._limits(address, username):
-            seconds = bucket.wait(key)
+        for limit in self._limits(address, username):
+            seconds = self._forgiven_at.get(limit.key, 0.0) + limit.interval - self._window - self._clock()
             if seconds > 0:
-                raise ThrottledError(by, seconds)
+                raise ThrottledError(limit.by, seconds)
 
     def count_failure(self, address: str, username: str) -> None:
         """Count a wrong password."""
-        for _, bucket, key in self._limits(address, username):
-            bucket.take(key)
+        for limit in self._limits(address, username):
+            forgiven_at = max(self._forgiven_at.get(limit.key, 0.0), self._clock())
+            _put(self._forgiven_at, limit.key, forgiven_at + limit.interval)
 
     def trust(self, address: str, username: str) -> None:
         """Trust the user at this address from now on, after a right password."""
         pair = f"{address} {username}"
-        self._pairs.reset(pair)
-        self._trusted.pop(pair, None)
-        while len(self._trusted) >= MAX_KEYS:
-            del self._trusted[next(iter(self._trusted))]
-        self._trusted[pair] = None
+        self._forgiven_at.pop(pair, None)
+        _put(self._trusted, pair, self._clock())
 
-    def _limits(self, address: str, username: str) -> list[tuple[str, Bucket, str]]:
-        """Return who is limited, by which bucket, under which key."""
+    def _limits(self, address: str, username: str) -> Iterator[_Limit]:
         pair = f"{address} {username}"
-        of_pair = ("user name", self._pairs, pair)
-        if pair in self._trusted:
-            return [of_pair]
-        return [("address", self._addresses, address), of_pair, ("user name", self._usernames, username)]
+        if pair not in self._trusted:
+            yield _Limit("address", address, self._interval / 4)
+            yield _Limit("user name", f" {username}", self._interval / 4)
+        yield _Limit("user name", pair, self._interval)
+
+
+def _put(remembered: dict[str, float], key: str, value: float) -> None:
+    """Remember a value as the newest, and forget the oldest ones."""
+    remembered.pop(key, None)
+    while len(remembered) >= MAX_KEYS:
+        del remembered[next(iter(remembered))]
+    remembered[key] = value
 
 
 def network(address: str | None) -> str:
