@@ -9,7 +9,7 @@ from service.auth.callers import Callers
 from service.auth.logins import Logins
 from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import Count, Tokens
-from service.auth.watch import Known, Watch
+from service.auth.watch import Watch
 from service.feedback.store import FeedbackStore
 from service.settings import Settings
 from service.threads import BusyError, Threads
@@ -37,10 +37,9 @@ class Access:
         self.tokens = Tokens(settings)
         self.count = count
         self.provider = IdentityProvider(settings, settings.oidc_issuer, count) if settings.oidc_issuer else None
-        self.known = Known()
-        self.watch = Watch(self._database, self.known, self._prepare)
-        self.callers = Callers(self.tokens, self.known, self.provider, count, self.watch)
-        self.watch.used_keys = self.callers.take_used_keys
+        self.watch = Watch(self._database, self._prepare)
+        self.known = self.watch.known
+        self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)
         # SQLite takes one writer at a time: callers wait here, in turn, rather than for its lock, by chance.

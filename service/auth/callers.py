@@ -35,15 +35,11 @@ class Caller:
     revision: int | None = None
     """The revision of a user's token."""
     key_digest: str | None = None
-    used: bool = False
-    """Whether a request came since the last look."""
 
-    def is_current(self) -> bool:
+    def is_current(self, known: Known) -> bool:
         """Return whether the credential counts now; a clock that is set ends it in all workers alike."""
-        return self.issued - CLOCK_SKEW_SECONDS <= time.time() < self.expiry
-
-    def is_allowed(self, known: Known) -> bool:
-        """Return whether the credential was not revoked."""
+        if not self.issued - CLOCK_SKEW_SECONDS <= time.time() < self.expiry:
+            return False
         if self.revision is not None:
             return known.allows(self.name, self.revision)
         return self.key_digest is None or known.find_key(self.key_digest) is not None
@@ -52,24 +48,16 @@ class Caller:
 class Callers:
     """Authenticates requests.
 
-    A verified credential is remembered until it expires or is revoked; checking it again is one look-up.
+    A verified credential is remembered until it expires or is revoked; checking it again is two look-ups.
     """
 
-    def __init__(
-        self,
-        tokens: Tokens,
-        known: Known,
-        provider: IdentityProvider | None,
-        count: Count,
-        watch: Watch,
-    ) -> None:
+    def __init__(self, tokens: Tokens, watch: Watch, provider: IdentityProvider | None, count: Count) -> None:
         self._tokens = tokens
-        self._known = known
+        self._watch = watch
+        self._known = watch.known
         self._provider = provider
         self._count = count
-        self._watch = watch
         self._remembered: dict[bytes | None, Caller] = {}
-        known.on_update = self.forget_revoked
         if provider:
             provider.on_new_keys = self._remembered.clear
 
@@ -80,40 +68,30 @@ class Callers:
         that can't be told since the database or the identity provider doesn't answer.
         """
         caller = self._remembered.get(headers.get(b"authorization"))
-        if caller is not None and scope in caller.scopes and caller.is_current():
-            caller.used = True
-            return caller
+        if caller is not None and scope in caller.scopes and caller.is_current(self._known):
+            return self._note_use(caller)
         try:
             return await self._verify(_authorization(headers), scope)
         except TokenError as error:
             self._count(f"token_{error.reason}")
             raise error.as_problem() from None
 
-    def forget_revoked(self) -> None:
-        """Drop remembered credentials that were revoked or expired."""
-        for authorization, caller in list(self._remembered.items()):
-            if not (caller.is_current() and caller.is_allowed(self._known)):
-                del self._remembered[authorization]
-
-    def take_used_keys(self) -> set[str]:
-        """Return the names of API keys used since the last call."""
-        used = [caller for caller in list(self._remembered.values()) if caller.used and caller.key_digest]
-        for caller in used:
-            caller.used = False
-        return {caller.name.removeprefix("key:") for caller in used}
-
     async def _verify(self, authorization: bytes, scope: str) -> Caller:
         caller = self._remembered.get(authorization)
-        if caller is None or not caller.is_current():
+        if caller is None or not caller.is_current(self._known):
             caller = await self._identify(_credential(authorization))
-            if not caller.is_current():
+            if not caller.is_current(self._known):  # revoked ones were refused just now
                 raise TokenError("expired", "The token is expired; ask for a new one")
             self._remember(authorization, caller)
         if scope not in caller.scopes:
             self._count("insufficient_scope")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise Problem(403, f"The token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
-        caller.used = True
+        return self._note_use(caller)
+
+    def _note_use(self, caller: Caller) -> Caller:
+        if caller.key_digest is not None:
+            self._watch.used_keys.add(caller.name.removeprefix("key:"))
         return caller
 
     async def _identify(self, credential: str) -> Caller:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
@@ -17,7 +16,7 @@ from service.http.problems import Problem
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from authlib.integrations.httpx_client import AsyncOAuth2Client
+    from authlib.integrations.starlette_client import StarletteOAuth2App
 
 ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -36,21 +35,6 @@ _MAX_NAME: Final = 64
 _log = logging.getLogger(__name__)
 
 
-class _Metadata(msgspec.Struct):
-    """What the service reads of a provider's description."""
-
-    issuer: str
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
-    scopes_supported: tuple[str, ...] = ("openid", "profile", "email")
-    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
-
-
-class _Keys(msgspec.Struct):
-    keys: list[dict[str, Any]]
-
-
 class IdentityProvider:
     """The provider that OIDC_ISSUER names: its endpoints and keys, cached.
 
@@ -62,11 +46,8 @@ class IdentityProvider:
         self._count = count
         self.on_new_keys: Callable[[], None] = lambda: None
         """Called when the provider's keys change."""
-        secret = settings.oidc_client_secret
-        self._client_id, self._secret = settings.oidc_client_id, secret.get_secret_value() if secret else None
-        self._audience = settings.oidc_audience or settings.oidc_client_id
-        self._rules = settings.oidc_scopes
-        self._metadata = _Metadata(issuer, "", "", "")
+        self._settings = settings
+        self._app: StarletteOAuth2App | None = None
         self._keys: KeySet | None = None
         self._turn = asyncio.Lock()
         self._tried = float("-inf")
@@ -88,7 +69,7 @@ class IdentityProvider:
                 return
             try:
                 await self._fetch()
-            except (HTTPError, InvalidURL, JoseError, ValueError) as error:
+            except (HTTPError, InvalidURL, JoseError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 self._fail(f"{type(error).__name__}: {error}")
             finally:
                 self._tried = monotonic()
@@ -104,10 +85,11 @@ class IdentityProvider:
                     raise self._down() from None
                 claims = self._decode(token)
             expected: Any = {"essential": True}
+            settings = self._settings
             jwt.JWTClaimsRegistry(
                 leeway=CLOCK_SKEW_SECONDS,
                 iss={"essential": True, "value": self.issuer},
-                aud={"essential": True, "value": audience or self._audience},
+                aud={"essential": True, "value": audience or settings.oidc_audience or settings.oidc_client_id},
                 **dict.fromkeys(("sub", "exp", "iat"), expected),
             ).validate(claims)
         return claims
@@ -117,25 +99,17 @@ class IdentityProvider:
         names = (claims.get(each) for each in ("preferred_username", "email", "client_id", "sub"))
         name = next(each for each in names if isinstance(each, str) and each)
         shown = "".join(each for each in name if each.isprintable() and not each.isspace())[:_MAX_NAME]
-        scopes = {scope for scope, rule in self._rules.items() if not rule or _matches(claims, rule)}
+        scopes = {scope for scope, rule in self._settings.oidc_scopes.items() if not rule or _matches(claims, rule)}
         return f"sso:{shown}", frozenset(scopes)
 
     async def begin(self, redirect_uri: str) -> tuple[str, dict[str, str]]:
         """Return where to send a browser, and what to keep until it comes back. Raises Problem (503)."""
-        from authlib.common.security import generate_token  # noqa: PLC0415
-
-        await self._ready()
-        kept = {
-            "state": generate_token(32),
-            "nonce": generate_token(32),
-            "code_verifier": generate_token(48),
-            "redirect_uri": redirect_uri,
-        }
-        async with self._client() as client:
-            url, _ = client.create_authorization_url(
-                self._metadata.authorization_endpoint, scope=self._requested(), **kept
-            )
-        return url, kept
+        app = await self._ready()
+        wanted = {"profile", "email", *(claim for rule in self._settings.oidc_scopes.values() for claim in rule)}
+        # A claim's scope may bear the claim's name.
+        known = wanted.intersection(app.server_metadata.get("scopes_supported", ("profile", "email")))
+        kept = await app.create_authorization_url(redirect_uri, scope=" ".join(["openid", *sorted(known)]))
+        return kept.pop("url"), {**kept, "redirect_uri": redirect_uri}
 
     async def finish(self, code: str, kept: Mapping[str, Any]) -> dict[str, Any]:
         """Return the claims of who signed in. Raises TokenError, Problem (503)."""
@@ -143,26 +117,20 @@ class IdentityProvider:
         from authlib.oidc.core import CodeIDToken  # noqa: PLC0415
         from httpx2 import HTTPError  # noqa: PLC0415
 
-        await self._ready()
+        app = await self._ready()
+        sent = {name: kept[name] for name in ("redirect_uri", "code_verifier")}
         try:
-            async with self._client() as client:
-                answer = await client.fetch_token(
-                    self._metadata.token_endpoint,
-                    grant_type="authorization_code",
-                    code=code,
-                    code_verifier=kept["code_verifier"],
-                    redirect_uri=kept["redirect_uri"],
-                )
+            answer = await app.fetch_access_token(code=code, **sent)
         except OAuthError as error:
             _log.warning("the identity provider refused a sign-in: %s", error)
             raise TokenError("sign_in", "The identity provider refused the sign-in; start again") from None
         except (HTTPError, ValueError) as error:
             self._fail(f"{type(error).__name__}: {error}")
             raise self._down() from None
-        token = str(answer.get("id_token"))
-        claims = await self.verify(token, self._client_id)
+        token, client_id = str(answer.get("id_token")), self._settings.oidc_client_id
+        claims = await self.verify(token, client_id)
         with explained("the identity provider"):
-            params = {"nonce": kept["nonce"], "client_id": self._client_id, "access_token": answer.get("access_token")}
+            params = {"nonce": kept["nonce"], "client_id": client_id, "access_token": answer.get("access_token")}
             header = jws.extract_compact(token.encode()).headers()
             CodeIDToken(claims, header, params=params).validate(leeway=CLOCK_SKEW_SECONDS)
         return claims
@@ -173,23 +141,23 @@ class IdentityProvider:
         registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
         return jwt.decode(token, self._keys, registry=registry).claims
 
-    async def _ready(self) -> None:
+    async def _ready(self) -> "StarletteOAuth2App":
         if self.failure is not None:
             await self.refresh()
-        if self.failure is not None:
+        if self.failure is not None or self._app is None:
             raise self._down()
+        return self._app
 
     async def _fetch(self) -> None:
-        async with self._client() as client:
-            address = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-            answer = await client.request("GET", address, withhold_token=True)
-            metadata = msgspec.json.decode(answer.raise_for_status().content, type=_Metadata)
-            if metadata.issuer != self.issuer:
-                raise ValueError(f"{address} describes another issuer, {metadata.issuer!r}")
-            answer = await client.request("GET", metadata.jwks_uri, withhold_token=True)
-            keys = msgspec.json.decode(answer.raise_for_status().content, type=_Keys)
-        fetched = KeySet.import_key_set({"keys": keys.keys})
-        self._metadata = metadata
+        app = self._make_app()
+        metadata = await app.load_server_metadata()
+        if metadata["issuer"] != self.issuer:
+            raise ValueError(f"{self.issuer} describes another issuer, {metadata['issuer']!r}")
+        fetched = KeySet.import_key_set(await app.fetch_jwk_set())
+        methods = metadata.get("token_endpoint_auth_methods_supported")
+        if app.client_secret and methods and "client_secret_basic" not in methods:
+            app.client_kwargs["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105  # a method's name
+        self._app = app
         if self._keys is None or fetched.as_dict() != self._keys.as_dict():
             self._keys = fetched
             self.on_new_keys()
@@ -197,23 +165,17 @@ class IdentityProvider:
             self.failure = None
             _log.info("the identity provider %s answers", self.issuer)
 
-    def _client(self) -> "AsyncOAuth2Client":
-        from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
+    def _make_app(self) -> "StarletteOAuth2App":
+        from authlib.integrations.starlette_client import StarletteOAuth2App  # noqa: PLC0415
 
-        methods = self._metadata.token_endpoint_auth_methods_supported
-        by = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
-        return AsyncOAuth2Client(
-            self._client_id,
-            self._secret,
-            token_endpoint_auth_method=by if self._secret else "none",
-            code_challenge_method="S256",
-            timeout=TIMEOUT_SECONDS,
+        secret = self._settings.oidc_client_secret
+        return StarletteOAuth2App(
+            None,  # the cookie of who signs in is kept by service.routes.sign_in
+            client_id=self._settings.oidc_client_id,
+            client_secret=secret.get_secret_value() if secret else None,
+            server_metadata_url=f"{self.issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_kwargs={"code_challenge_method": "S256", "timeout": TIMEOUT_SECONDS},
         )
-
-    def _requested(self) -> str:
-        """Return the scopes to ask the provider for, of those it knows: a claim's may bear the claim's name."""
-        wanted = {"profile", "email", *(claim for rule in self._rules.values() for claim in rule)}
-        return " ".join(["openid", *sorted(wanted.intersection(self._metadata.scopes_supported))])
 
     def _fail(self, reason: str) -> None:
         if self.failure != reason:

@@ -36,8 +36,6 @@ class Known:
     def __init__(self) -> None:
         self._snapshot = Snapshot(-1, {})
         self._void = -1
-        self.on_update: Callable[[], None] = lambda: None
-        """Called after each update."""
 
     @property
     def revision(self) -> int:
@@ -62,7 +60,6 @@ class Known:
         if snapshot.revision < self.revision:
             self._void = max(self._void, self.revision)
         self._snapshot = snapshot
-        self.on_update()
 
 
 class Watch:
@@ -72,12 +69,12 @@ class Watch:
     that starts before its database heals by itself.
     """
 
-    def __init__(self, database: Database, known: Known, prepare: Callable[[], object]) -> None:
+    def __init__(self, database: Database, prepare: Callable[[], object]) -> None:
         self._database = database
-        self._known = known
         self._prepare = prepare
-        self.used_keys: Callable[[], set[str]] = set
-        """Returns the names of keys used since the last call."""
+        self.known = Known()
+        self.used_keys: set[str] = set()
+        """Names of the keys used since that was last written down."""
         self._prepared = False
         self._threads = Threads("watch", count=1, waiting=0)
         self._turn = asyncio.Lock()
@@ -125,7 +122,7 @@ class Watch:
 
     async def record_use(self) -> None:
         """Write down which keys were used. Raises as `check_writes`."""
-        names = self.used_keys()
+        names, self.used_keys = self.used_keys, set()
         if names:
             await self._threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
 
@@ -133,10 +130,10 @@ class Watch:
         if not self._prepared:
             await self._threads.run(self._prepare, PREPARE_SECONDS)
             self._prepared = True
-        since = self._known.revision
+        since = self.known.revision
         snapshot = await self._threads.run(lambda: read_snapshot(self._database, since), ANSWER_SECONDS)
         if snapshot is not None:
-            self._known.update(snapshot)
+            self.known.update(snapshot)
         if self.failure is not None:
             self.failure = None
             _log.info("the users database answers")
