@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from stages.scores.metrics import Codes, Floats, Outcome, Predicted
@@ -165,10 +165,10 @@ def _means(outcome: Outcome) -> tuple[Floats, Floats]:
 
 
 def _judged(table: pd.DataFrame, measured: Measure, whole: float) -> pd.DataFrame:
-    half = t.ppf(0.975, table["freedom"]) * table["error"]
+    half = stdtrit(table["freedom"], 0.975) * table["error"]
     gap = (whole - table["metric"]) * (1 if measured.more_is_better else -1)
     # Bonferroni: among m slices chance alone makes about m / 40 look worse at 95 %.
-    certain = gap > t.ppf(1 - 0.025 / len(table), table["freedom"]) * table["gap_error"]
+    certain = gap > stdtrit(table["freedom"], 1 - 0.025 / len(table)) * table["gap_error"]
     low, high = table["metric"] - half, table["metric"] + half
     ceiling = 1.0 if measured.more_is_better else np.inf
     figures = {
