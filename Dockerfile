@@ -1,6 +1,6 @@
 # Targets: service (the API), proxy (nginx in front of it), mlflow (the server), trainer (the pipeline),
 # init (secrets and volumes).
-# What changes seldom stands above what changes often: a change of code installs no package.
+# Layers that change rarely come first, so that a change of code doesn't install packages again.
 
 FROM python:3.11-slim-bookworm AS python
 ENV LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
@@ -12,7 +12,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /venv
 
 
-# The locks hold all that is needed, with hashes: nothing is resolved and, in the service, nothing is built.
+# The lock files list every package with its hashes, so pip resolves nothing; for the service it builds nothing either.
 FROM builder AS service-packages
 COPY requirements/service.txt requirements/postgres.txt requirements/tracing.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
       pip --python /venv/bin/python install -q --no-deps --require-hashes -r /locks/$lock.txt || exit 1; done
 
 
-# What runs has no use for installers, nor for programs that make another user of who calls them.
+# Remove what a running container doesn't need: installers, and the setuid bit of all programs.
 FROM python AS runtime
 RUN rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip \
       /usr/local/bin/pip* /usr/local/bin/wheel \
@@ -42,7 +42,7 @@ WORKDIR /app
 RUN mkdir /artifact && chown app:app /artifact
 COPY deploy/images/serve.sh deploy/images/wait.py /app/deploy/images/
 COPY service/ /app/service/
-# Compiled here: the root is read-only when it runs.
+# Compile now, because the root file system is read-only later.
 RUN python -m compileall -q service
 USER 10001:10001
 ENV HOST=0.0.0.0 PORT=8000 LOG_FORMAT=json RELEASES=/artifact
@@ -59,9 +59,9 @@ RUN apt-get update && apt-get install --yes --no-install-recommends nginx openss
 COPY deploy/proxy/ /app/
 USER 10001:10001
 EXPOSE 8443 8080
-# nginx answers what is under way, then ends.
+# nginx completes running requests, then stops.
 STOPSIGNAL SIGQUIT
-# Whether the API answers is the API's own health check.
+# This checks nginx only; the API has its own health check.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=1m --start-interval=1s --retries=3 \
     CMD ["python", "-IS", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/proxy/health', timeout=4)"]
 CMD ["sh", "/app/start.sh"]
@@ -69,7 +69,7 @@ CMD ["sh", "/app/start.sh"]
 
 FROM runtime AS pipeline
 COPY --from=pipeline-packages /venv /venv
-# Without a home of its own nothing is left behind outside the volumes; nothing is told to those who made the packages.
+# HOME is /tmp, so that nothing is written outside the volumes. The packages send no usage reports.
 ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib DVC_SITE_CACHE_DIR=/tmp/dvc GIT_PYTHON_REFRESH=quiet \
     DVC_NO_ANALYTICS=1 GX_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true
 
@@ -89,11 +89,11 @@ RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -r
     && git config --system --add safe.directory '*' \
     && git config --system user.name trainer && git config --system user.email trainer@localhost \
     && git config --system init.defaultBranch main && git config --system advice.detachedHead false
-# MLflow's server has another name here than where people open its pages.
+# Don't print links to MLflow: people open it under another host name than the trainer.
 ENV MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT=true RELEASES=/artifact
 RUN mkdir /workspace /artifact && chown app:app /workspace /artifact
 WORKDIR /workspace
-# The checkout with its history: DVC's experiments are Git commits. See .dockerignore for what stays outside.
+# The checkout with its history, because DVC's experiments are Git commits. .dockerignore lists what isn't copied.
 COPY . /src
 USER 10001:10001
 ENTRYPOINT ["python", "/src/deploy/images/trainer.py"]
@@ -101,7 +101,7 @@ CMD ["dvc", "repro"]
 
 
 FROM runtime AS init
-# A volume that is empty takes the owner of the folder where it is first mounted.
+# An empty volume gets the owner of the folder where it is first mounted.
 RUN mkdir -p /volumes/secrets /volumes/s3 && chown -R app:app /volumes
 COPY deploy/images/init.py /app/
 USER 10001:10001

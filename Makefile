@@ -1,7 +1,7 @@
-# `make` alone prints the help that stands behind the ##.
+# `make` prints each target with the text after its ##.
 VENV := .venv
 BIN := $(VENV)/bin
-# The first Python that the lock files are made for.
+# The first Python on PATH that the lock files support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: $(VENV)/.dev ## make the environment with everything in it (.venv)
+setup: $(VENV)/.dev ## install everything into .venv
 
 repro: $(VENV)/.pipeline ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
 	@dvc repro
@@ -22,10 +22,10 @@ repro: $(VENV)/.pipeline ## run the pipeline (ingest, validate, prepare, train, 
 promote: $(VENV)/.pipeline ## release the workspace's model, or VERSION=N, or REV=commit or experiment; OVERRIDE='gate contract champion' REASON=why
 	@$(promote) $(if $(VERSION),--version '$(VERSION)') $(if $(REV),--rev '$(REV)') $(OVERRIDE:%=--override-%)
 
-rollback: $(VENV)/.pipeline ## put the release before back into service, or TO=sequence number; REASON=why
+rollback: $(VENV)/.pipeline ## go back to the previous release, or to TO=sequence number; REASON=why
 	@python -m stages.commands.rollback $(if $(TO),--to '$(TO)') $(why)
 
-# Status 3: a check refused the model, which says so in one line; what was released before serves on.
+# Status 3: a check refused the model and said why in one line; the current release stays in service.
 promote = python -m stages.commands.promote $(why)
 why = $(if $(REASON),--reason "$$REASON")
 export REASON
@@ -33,19 +33,19 @@ export REASON
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
 RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
 RELEASED = $(or $(RELEASES),models/releases)/current/release.json
-serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## promote unless a service is up, then serve on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env)
+serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## serve on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env); promote first, unless a service runs already
 	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(VENV)/.pipeline && $(MAKE) --no-print-directory models/model.onnx; }
 	@[ ! -e $(VENV)/.pipeline ] || $(promote) --unless-served || [ -e $(RELEASED) ]
 	@exec python -m service.serve
 
-# Only where it is missing: from the cache or the remote if they have what dvc.lock names, otherwise made.
+# Only if it is missing: from the cache or the remote if they have it, otherwise from the pipeline.
 models/model.onnx:
 	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages.commands.remote pull $@ 2>/dev/null; } || dvc repro
 
 test: $(VENV)/.dev ## run the tests
 	@pytest -n auto --dist loadgroup
 
-check: $(VENV)/.dev ## run what CI runs: format, lint, types, import contracts, tests
+check: $(VENV)/.dev ## check format, lint, types and import contracts, run the tests
 	@ruff format --check --quiet
 	@ruff check --quiet
 	@mypy
@@ -55,58 +55,58 @@ check: $(VENV)/.dev ## run what CI runs: format, lint, types, import contracts, 
 verify: $(VENV)/.pipeline ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
 	@python tests/e2e/verify.py
 
-bench: $(VENV)/.dev ## measure pipeline and service against floors; tables and JSON in build/
+bench: $(VENV)/.dev ## measure the speed of pipeline and service; results in build/
 	@python tests/bench/pipeline.py
 	@python tests/bench/bench_service.py
 
-suite: $(VENV)/.pipeline ## draft expectations from the current table, for review
+suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table, for you to review
 	@python -m stages.commands.draft
 
-sweep: $(VENV)/.pipeline ## run experiments one by one: make sweep SET='n_estimators=50,100 max_depth=8,12'
+sweep: $(VENV)/.pipeline ## run experiments one after another: make sweep SET='n_estimators=50,100 max_depth=8,12'
 	@python -m stages.commands.sweep $(SET)
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	@case "$${MLFLOW_TRACKING_URI:-}" in \
-	  http*) echo "MLFLOW_TRACKING_URI names a server, which has these pages: $$MLFLOW_TRACKING_URI" ;; \
+	  http*) echo "MLFLOW_TRACKING_URI is a server; open it there: $$MLFLOW_TRACKING_URI" ;; \
 	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
 	       --host 127.0.0.1 --port 5000 --workers 1 ;; esac
 
-up: ## bring the whole system up in containers and wait for its first model (docs/containers.md)
+up: ## start everything in containers and wait for the first model (docs/containers.md)
 	@docker compose up --build --detach
 	@docker compose logs --follow --no-log-prefix trainer
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
-	  echo "the training failed, see above; what served before serves on" >&2; exit 1; }
+	  echo "the training failed, see above; the API still serves what it served before" >&2; exit 1; }
 	@docker compose up --detach --no-deps --wait api proxy
 	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/docs" 'MLflow http mlflow 5000 /#/models' 'Grafana http grafana 3000 /' \
 	  'Prometheus http prometheus 9090 /' 'Alertmanager http alertmanager 9093 /'; do \
 	  set -- $$each; printf '%-13s %s://%s%s\n' "$$1" "$$2" "$$(docker compose port $$3 $$4)" "$$5"; done
 	@echo "API: user admin, password: docker compose exec api cat /run/secrets/admin_password"
 
-down: ## stop the containers; everything they keep stays in volumes
+down: ## stop the containers; the volumes keep all data
 	@docker compose --profile '*' down
 
-logs: ## follow what the containers say
+logs: ## follow the logs of the containers
 	@docker compose logs --follow --tail 50
 
-test-compose: $(VENV)/.dev ## bring a system of its own up, use it, kill its containers, tear it down (needs Docker)
+test-compose: $(VENV)/.dev ## test the containers in a second system (needs Docker)
 	@pytest -m compose tests/containers
 
-# What the images install, as bills of materials (CycloneDX).
+# Bills of materials (CycloneDX) of the packages in the images.
 build/sbom: $(VENV)/.dev
 	@mkdir -p $@
 	@$(call bill,service,service postgres tracing)
 	@$(call bill,pipeline,pipeline postgres tracing store)
 
-# What several lock files name is one component.
+# A package that is in several lock files is listed once.
 bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | cyclonedx-py requirements - --output-reproducible -o build/sbom/$(1).cdx.json
 
-push: $(VENV)/.pipeline ## share what dvc.lock names through the DVC remote, and compare afterwards
+push: $(VENV)/.pipeline ## upload what dvc.lock names to the DVC remote, and check that it arrived
 	@python -m stages.commands.remote push
 
-pull: $(VENV)/.pipeline ## fetch what dvc.lock names from the DVC remote
+pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
 	@python -m stages.commands.remote pull
 
-lock: $(VENV)/.dev ## compile the lock files anew with the newest versions that fit (UPGRADE= keeps what fits)
+lock: $(VENV)/.dev ## update the lock files to the newest versions (UPGRADE= changes only what pyproject.toml requires)
 	@$(compile) --group dev -o requirements/dev.txt
 	@for group in pipeline service postgres tracing store; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
@@ -115,7 +115,7 @@ UPGRADE ?= --upgrade
 compile = uv pip compile -q --universal --generate-hashes --no-emit-index-url $(UPGRADE) \
   --custom-compile-command 'make lock' --python-version 3.11
 
-# One environment; dev.txt holds what pipeline.txt holds, and that what service.txt holds, at the same versions.
+# One environment: dev.txt includes pipeline.txt, which includes service.txt, at the same versions.
 $(VENV)/.dev: installs := dev pipeline service
 $(VENV)/.pipeline: installs := pipeline service
 $(VENV)/.service: installs := service
@@ -124,17 +124,17 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 	@$(install)
 	@touch $(installs:%=$(VENV)/.%)
 
-# What sends traces is small, and most services send none.
+# Most services send no traces, so these packages are installed only if needed.
 $(VENV)/.tracing: requirements/tracing.txt | $(VENV)/.service
 	@$(install_lock)
 	@touch $@
 
-# uv, where the machine has it, installs the same files in a tenth of pip's time.
+# If the machine has uv, it installs the same files in a tenth of pip's time.
 UV := $(shell command -v uv)
 install_lock = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet \
   --disable-pip-version-check --no-input) --no-deps --require-hashes -r $<
 
-# The file BUSY holds the id of the process that installs. If that process is dead, the environment is made anew.
+# The file BUSY has the id of the process that installs. If that process is dead, make the environment again.
 BUSY := $(VENV)/.installing
 define make_venv
 [ -n "$(PYTHON)" ] || { echo "no Python 3.11, 3.12 or 3.13 on PATH; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }; \

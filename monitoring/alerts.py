@@ -45,8 +45,8 @@ def availability(timing: Timing, limits: Limits) -> Iterator[Alert]:
         f"{_UP} == 1 unless on (job, instance) http_requests_total",
         timing.soon, "warning",
         "{{ $labels.instance }} answers without its request counters",
-        "No alert on requests can fire for {{ $labels.instance }}. Its workers keep their counters in a folder (METRICS_DIR,"
-        " by default under /tmp), which was probably deleted. Restart the service: it makes a new one.",
+        "No alert on requests can fire for {{ $labels.instance }}. Its workers keep their counters in a folder"
+        " (METRICS_DIR, by default under /tmp), which was probably deleted. Restart the service: it makes a new one.",
         "service",
     )  # fmt: skip
     fast = timing.fast_long, limits.fast_burn, timing.soon, "two days"

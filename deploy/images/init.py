@@ -1,4 +1,4 @@
-"""Draw the secrets that nobody set, once, each into the folder of the container that needs it."""
+"""Generate the missing secrets once, each into the folder of the container that needs it."""
 
 import json
 import os
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 TO_REPLACE = "replace-this"
-"""The values of .env.example that are to be replaced begin with this."""
+"""Values in .env.example that must be replaced begin with this."""
 BYTES = 32
 MODE = 0o440
-"""Containers that run as another user are in our group."""
+"""Read access for the group: containers with another user are in this group."""
 
 
 def main(folder: Path, environ: Mapping[str, str]) -> None:
-    """Write the missing secrets into `folder`; a value in the environment replaces one that was drawn before."""
+    """Write the missing secrets into `folder`; a value in the environment replaces a generated one."""
     drawn = {
         name: _given(environ, name.upper()) or _kept(folder / "api" / name) or secrets.token_urlsafe(BYTES)
         for name in ("secret_key", "admin_password")
@@ -43,7 +43,7 @@ def _database_url(environ: Mapping[str, str], password: str) -> str:
 
 
 def _s3(folder: Path) -> dict[str, str]:
-    """Return the file with the address and key of the profile s3; write the store's own file at the first start."""
+    """Return the file with address and key of the profile s3; at the first start, also write the S3 server's own file."""
     path = folder / "s3" / "s3.json"
     if not path.exists():
         key = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(BYTES)}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Serve what the trainer released; until there is a release, answer that there is none.
+# Serve the current release; until there is one, answer 503.
 set -eu
 released=${RELEASES:-/artifact}/current/release.json
 [ -e "$released" ] || python -IS /app/deploy/images/wait.py "$released"

@@ -1,9 +1,8 @@
-"""The trainer's entry point: run one command in a checkout in a volume, and release the model after `dvc repro`.
+"""The trainer's entry point: run one command in a checkout in a volume; after `dvc repro`, release the model.
 
-The image holds the repository in `SOURCE`. When the image changed, the volume `WORKSPACE` gets its
-files; models, cache and experiments stay. After a `dvc repro` that succeeds, `stages.commands.promote`
-releases the model into the folder that the variable RELEASES names, the volume that the service
-reads. No other command changes what is served.
+The image has the repository in `SOURCE`. If the image changed, the volume `WORKSPACE` gets its files;
+models, cache and experiments stay. After `dvc repro` succeeds, `stages.commands.promote` releases the
+model into the folder RELEASES, a volume that the service reads. No other command changes what is served.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ PROMOTE: Final = ("python", "-m", "stages.commands.promote")
 REFUSED: Final = 3
 """The status of promote if a check refuses the model."""
 FAILED: Final = "failed"
-"""This file is in the folder of releases if the last command failed, for an API that waits for its first model."""
+"""This file is in the folder of releases if the last command failed; an API that waits for its first model reads it."""
 
 
 def main(command: list[str]) -> int:
@@ -66,16 +65,16 @@ def lock(workspace: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("another trainer is at work; waiting until it is done")
+            report("another trainer is running; waiting until it stops")
             fcntl.flock(file, fcntl.LOCK_EX)
-        # DVC asks whether the process with that number lives, but in a new container others have the same numbers.
+        # DVC checks whether the process of a lock still runs, but in a new container another process may have its id.
         for left in (git / "index.lock", workspace / ".dvc/tmp/rwlock"):
             left.unlink(missing_ok=True)
         yield
 
 
 def follow(source: Path, workspace: Path) -> None:
-    """Give the workspace the files of the image, if the image changed.
+    """Copy the files of the image into the workspace, if the image changed.
 
     Changes in the workspace are kept: commits in a branch ``kept-…``, others in a stash. If this
     is interrupted, the next start does all of it again.
@@ -123,11 +122,11 @@ def _keep(workspace: Path) -> None:
     if not _has_commit(workspace):
         return
     head = _git(workspace, "rev-parse", "--short", "HEAD").strip()
-    # Without a branch of its own, a commit that the image doesn't know would be out of reach.
+    # Without a branch, a commit that isn't in the image would be lost.
     _git(workspace, "branch", "--force", f"kept-{head}", "HEAD")
     changes = _git(workspace, "stash", "create").strip()
     if changes:
-        message = f"changes before the image moved on from {head}"
+        message = f"changes on top of {head}, before the image changed"
         _git(workspace, "stash", "store", "--message", message, changes)
         report(f"changes in the workspace are kept: `git stash list` shows {message!r}")
 
@@ -166,13 +165,13 @@ def store(path: Path) -> dict[str, str]:
 
 
 def make_buckets(config: Path) -> None:
-    """Make the buckets that DVC's remotes name; in the project's own store nobody else does."""
+    """Make the buckets of DVC's remotes, because nobody else makes them in the S3 server of the profile s3."""
     from botocore.exceptions import ClientError  # noqa: PLC0415  # only where the store runs
     from botocore.session import get_session  # noqa: PLC0415
 
     client = get_session().create_client("s3")
     for bucket in re.findall(r"^\s*url\s*=\s*s3://([^/\s]+)", config.read_text(encoding="utf-8"), re.MULTILINE):
-        with contextlib.suppress(ClientError):  # is there already; anything else DVC meets as well, and tells
+        with contextlib.suppress(ClientError):  # it exists already; DVC reports any other error itself
             client.create_bucket(Bucket=bucket)
 
 
@@ -183,7 +182,7 @@ def attempt(command: list[str], workspace: Path) -> int:
     status = run(command, workspace)
     if status and command[0] == "dvc" and params.read_bytes() != before:
         params.write_bytes(before)
-        report("params.yaml is again as it was before")
+        report("params.yaml is restored")
     return status
 
 
@@ -191,7 +190,7 @@ def run(command: list[str], folder: Path) -> int:
     """Run `command` until it ends; pass SIGTERM on to it."""
     with subprocess.Popen(command, cwd=folder) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells the command as well
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal signals the command itself too
         return process.wait()
 
 

@@ -1,4 +1,4 @@
-"""Answer in place of the API until there is a model: say what is missing and whether the training failed."""
+"""Answer in place of the API until there is a model; say whether the training still runs or failed."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Final
 
 FAILED: Final = "failed"
 """The trainer leaves this file in the folder of releases when a command fails, until the next command."""
-WAITING: Final = "no model yet: the first training has not ended; `docker compose logs --follow trainer` shows it"
+WAITING: Final = "no model yet: the first training is still running; `docker compose logs --follow trainer` shows it"
 HOPELESS: Final = (
     "no model: the training failed, `docker compose logs trainer` says why; "
     "`docker compose run --rm trainer` tries again"

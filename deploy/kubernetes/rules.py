@@ -1,6 +1,6 @@
-"""Wrap the rules of Prometheus for its operator: ``python deploy/kubernetes/rules.py`` writes prometheusrule.yaml.
+"""Write prometheusrule.yaml for the Prometheus operator: ``python deploy/kubernetes/rules.py``.
 
-The rules are kept in monitoring/prometheus/rules; a test compares the copy with them.
+The rules come from monitoring/prometheus/rules; a test compares the copy with them.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/bin/bash
-# At the first start: a database for the users and one for MLflow, each with an owner who reaches only his own.
+# At the first start, make a database for the users and one for MLflow. Each owner can connect only to its own.
 set -euo pipefail
 for name in users mlflow; do
     psql -v ON_ERROR_STOP=1 --no-psqlrc -U "$POSTGRES_USER" -d postgres -v name="$name" -v password="$(cat "/run/secrets/${name}_password")" <<'SQL'

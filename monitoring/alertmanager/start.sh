@@ -1,17 +1,17 @@
 #!/bin/sh
-# Writes Alertmanager's configuration as the environment says, for Alertmanager expands no variables, and starts it.
-# Arguments go to Alertmanager; `start.sh --print` writes the configuration on stdout instead.
+# Write Alertmanager's configuration from environment variables, which Alertmanager can't read itself, and start it.
+# Arguments go to Alertmanager. `start.sh --print` prints the configuration instead.
 #
-#   ALERT_EMAIL_TO            addresses, separated by commas; with SMTP_SMARTHOST (host:port), SMTP_FROM, and, where
-#                             the server wants a login, SMTP_USERNAME and SMTP_PASSWORD_FILE; SMTP_REQUIRE_TLS=false
-#   ALERT_SLACK_URL_FILE      a file that holds the URL of a Slack webhook; ALERT_SLACK_CHANNEL
-#   ALERT_WEBHOOK_URL         POSTs Alertmanager's JSON there; ALERT_WEBHOOK_TOKEN_FILE: a file with a bearer token
-#   ALERT_CRITICAL_TO         which of "email slack webhook" get critical alerts; all that are set up by default
+#   ALERT_EMAIL_TO            addresses, separated by commas; needs SMTP_SMARTHOST (host:port) and SMTP_FROM, and if the
+#                             server wants a login SMTP_USERNAME and SMTP_PASSWORD_FILE; SMTP_REQUIRE_TLS is true by default
+#   ALERT_SLACK_URL_FILE      a file with the URL of a Slack webhook; also ALERT_SLACK_CHANNEL
+#   ALERT_WEBHOOK_URL         Alertmanager posts its JSON to this URL; ALERT_WEBHOOK_TOKEN_FILE is a file with a bearer token
+#   ALERT_CRITICAL_TO         which of "email slack webhook" get critical alerts; by default all that you set up
 #   ALERT_WARNING_TO          the same for warnings
-#   ALERT_GROUP_WAIT          how long a group gathers before the first message (30s)
-#   ALERT_GROUP_INTERVAL      how long until news about a group are sent (5m)
+#   ALERT_GROUP_WAIT          how long to collect alerts of a group before the first message (30s)
+#   ALERT_GROUP_INTERVAL      how long to wait before a message about new alerts of a group (5m)
 #
-# Secrets stand in files that Alertmanager itself reads, never here. With nothing set alerts show in the web page alone.
+# Secrets are in files that Alertmanager reads itself. If you set nothing, alerts appear only on Alertmanager's web page.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 : "${ALERTMANAGER_CONFIG:=${TMPDIR:-/tmp}/alertmanager.yml}" "${ALERT_GROUP_WAIT:=30s}" "${ALERT_GROUP_INTERVAL:=5m}"

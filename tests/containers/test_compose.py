@@ -105,7 +105,7 @@ def test_make_up_ends_with_what_the_trainer_says(system: System, token: dict[str
     assert done.returncode
     assert "failed with status 255, see above; release " in done.stdout
     assert f"-{before[:8]} is in service" in done.stdout
-    assert "what served before serves on" in done.stderr
+    assert "the API still serves what it served before" in done.stderr
     assert system.version(token) == before
 
 

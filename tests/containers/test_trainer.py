@@ -122,7 +122,7 @@ def test_a_second_trainer_waits_and_says_so(
     with ThreadPoolExecutor(1) as pool:
         with trainer.lock(workspace):
             second = pool.submit(trainer.lock(workspace).__enter__)
-            wait_for(lambda: "another trainer is at work" in capfd.readouterr().err, "the message")
+            wait_for(lambda: "another trainer is running" in capfd.readouterr().err, "the message")
             assert not second.done()
         second.result(10)
 

@@ -40,7 +40,7 @@ def test_it_says_that_there_is_no_model_yet(waiting: httpx.Client, method: str, 
     answer = waiting.request(method, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-    assert "the first training has not ended" in answer.json()["detail"]
+    assert "the first training is still running" in answer.json()["detail"]
 
 
 def test_one_probe_after_a_failed_training_ends_the_start_period(waiting: httpx.Client, tmp_path: Path) -> None:
