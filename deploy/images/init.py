@@ -43,7 +43,7 @@ def _database_url(environ: Mapping[str, str], password: str) -> str:
 
 
 def _s3(folder: Path) -> dict[str, str]:
-    """Return the file with address and key of the profile s3; at the first start, also write the S3 server's own file."""
+    """Return the file with address and key of the profile s3; at the first start also write the S3 server's file."""
     path = folder / "s3" / "s3.json"
     if not path.exists():
         key = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(BYTES)}
