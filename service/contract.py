@@ -40,6 +40,15 @@ class _Feature(_Frozen):
     strict: bool = False
     """True if values beyond those of training are refused instead of reported."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the encoded columns: one, but for dates."""
+        return (self.name,)
+
+    def encode(self, values: Any) -> Matrix:
+        """Return shape (rows, columns): numbers and truth values as they are; None, NA and NaN become NaN."""
+        return encode_numbers(values)
+
 
 class NumberFeature(_Feature):
     """A real number; encoded as float32."""
@@ -52,15 +61,6 @@ class NumberFeature(_Feature):
     bin_shares: tuple[float, ...]
     """Share of the training rows in each bin (len(bin_edges) + 1), then of those with no value; sums to 1."""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the encoded columns."""
-        return (self.name,)
-
-    def encode(self, values: Any) -> Matrix:
-        """Return shape (rows, 1); None, NA and NaN become NaN."""
-        return encode_numbers(values)
-
 
 class BooleanFeature(_Feature):
     """True or false; encoded as 1 and 0."""
@@ -68,15 +68,6 @@ class BooleanFeature(_Feature):
     type: Literal["boolean"] = "boolean"
     bin_shares: tuple[float, float, float]
     """Share of the training rows that are false, true, missing; sums to 1."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the encoded columns."""
-        return (self.name,)
-
-    def encode(self, values: Any) -> Matrix:
-        """Return shape (rows, 1); None, NA and NaN become NaN."""
-        return encode_numbers(values)
 
 
 class CategoryFeature(_Feature):
@@ -93,11 +84,6 @@ class CategoryFeature(_Feature):
     rare_share: float = 0.0
     """Drift counts the categories with at most this share of the training rows together with the unseen ones:
     new rows of the same kind have them unseen too often."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the encoded columns."""
-        return (self.name,)
 
     @cached_property
     def codes(self) -> dict[Any, float]:

@@ -1,6 +1,7 @@
 """The body of POST /feedback: one entry, or many."""
 
 import re
+from io import BytesIO
 from typing import Annotated, Final
 
 import msgspec
@@ -10,10 +11,10 @@ from service.http.problems import FieldError, Problem
 
 BYTES_AN_ENTRY: Final = 1024
 """Room for each entry of a batch, on average; an id has some 150 bytes."""
-_PLACE: Final = re.compile(r" - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`$")
-_NAMED: Final = re.compile(r"(?:missing required|unknown) field `(?P<field>[^`]*)`")
-_BYTE: Final = re.compile(r" \(byte (\d+)\)$")
-_FILLED_LINE: Final = re.compile(rb"\S[^\n]*")
+_PLACE: Final = re.compile(
+    r"(?:(?:missing required|unknown) field `(?P<named>[^`]*)`)?"
+    r"(?: - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`)?$"
+)
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,7 +30,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True):
     feedback: Annotated[list[Entry], Meta(extra_json_schema={"minItems": 1})]
 
 
-_LINES: Final = msgspec.json.Decoder(Entry)
+_LINE: Final = msgspec.json.Decoder(Entry)
 
 
 def read_json(body: bytes, limit: int) -> Entry | list[Entry]:
@@ -48,25 +49,17 @@ def read_json(body: bytes, limit: int) -> Entry | list[Entry]:
 
 
 def read_lines(body: bytes, limit: int) -> list[Entry]:
-    """Parse an entry in each line (NDJSON); raises Problem as `read_json`, and 400 for two entries in one line."""
-    try:
-        entries = _LINES.decode_lines(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_form(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_lines(body, str(error)) from None
-    if len(entries) != sum(1 for _ in _FILLED_LINE.finditer(body)):
-        raise _not_lines(body, "each entry needs a line of its own")
+    """Parse an entry in each line (NDJSON); raises Problem as `read_json`."""
+    entries: list[Entry] = []
+    for number, line in enumerate(BytesIO(body), start=1):
+        try:
+            if line.strip():
+                entries.append(_LINE.decode(line))
+        except msgspec.ValidationError as error:
+            raise _wrong_form(error, len(entries)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, f"Line {number} is not NDJSON: {error}", title="Not NDJSON") from None
     return _checked(entries, limit)
-
-
-def _not_lines(body: bytes, reason: str) -> Problem:
-    """Name the line, if the decoder names the byte or the last line is cut off."""
-    found = _BYTE.search(reason)
-    place = int(found[1]) if found else len(body.rstrip())
-    line = body.count(b"\n", 0, place) + 1
-    where = f"Line {line}" if found or "truncated" in reason else "The body"
-    return Problem(400, f"{where} is not NDJSON: {_BYTE.sub('', reason)}", title="Not NDJSON")
 
 
 def _checked(entries: list[Entry], limit: int) -> list[Entry]:
@@ -79,14 +72,15 @@ def _checked(entries: list[Entry], limit: int) -> list[Entry]:
     return entries
 
 
-def _wrong_form(error: msgspec.ValidationError) -> Problem:
+def _wrong_form(error: msgspec.ValidationError, number: int | None = None) -> Problem:
     """Name the entry and the field; the decoder's words give types, never a value."""
     text = str(error)
-    place, named = _PLACE.search(text), _NAMED.search(text)
+    place = _PLACE.search(text)
+    entry, field = (place["entry"], place["named"] or place["field"]) if place else (None, None)
     found = FieldError(
         expected="an entry with prediction_id (text) and actual (text, number or boolean), and nothing else",
-        got=_PLACE.sub("", text),
-        instance=int(place["entry"]) if place and place["entry"] else None,
-        field=named["field"] if named else place["field"] if place else None,
+        got=text.partition(" - at `")[0],
+        instance=int(entry) if entry else number,
+        field=field,
     )
     return Problem(422, text, errors=[found])

@@ -15,14 +15,14 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
+from pydantic import TypeAdapter, ValidationError
 
 from service.contract import Label
 from service.http.problems import FieldError, Problem
 from service.settings import Settings
 
 _ASKED: Final = b"ids=true"
-_TRUE: Final = ("true", "1", "yes", "on", "t", "y")
-_FALSE: Final = ("false", "0", "no", "off", "f", "n")
+_FLAG: Final = TypeAdapter(bool)
 MAX_LENGTH: Final = 2048
 
 _FEW_ROWS: Final = 150
@@ -125,18 +125,16 @@ def _signature(key: bytes, body: bytes) -> bytes:
 def are_asked(query: bytes) -> bool:
     """Tell whether a query of POST /predict asks for ids.
 
-    Raises Problem (422) where it says neither yes nor no, as Pydantic reads them.
+    Raises Problem (422) if it says neither yes nor no.
     """
     if not query or query == _ASKED:
         return bool(query)
-    asked = False
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name == "ids":
-            if value.lower() not in _TRUE + _FALSE:
-                error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
-                raise Problem(422, "The query does not fit", errors=[error])
-            asked = value.lower() in _TRUE
-    return asked
+    value = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("ids", "false")
+    try:
+        return _FLAG.validate_strings(value)
+    except ValidationError:
+        error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
+        raise Problem(422, "The query does not fit", errors=[error]) from None
 
 
 def rows(classes: Sequence[Label], positive: Any, scored: Any) -> list[tuple[Label | float, float | None, bool | None]]:

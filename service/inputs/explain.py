@@ -11,7 +11,6 @@ from typing import Any, Final
 from service.cells import Value
 from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs import extent
 from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong
 
 _SHOWN_CHARACTERS: Final = 80
@@ -87,12 +86,11 @@ def make_fields(contract: Contract, readers: Sequence[Reader], *, are_cells: boo
     return Fields(readers, frozenset((*(reader.feature.name for reader in readers), *contract.left_out)), are_cells)
 
 
-def read_request(body: bytes, fields: Fields, limit: int, findings: Findings) -> list[Any]:
+def read_request(body: bytes, limit: int, findings: Findings) -> list[Any]:
     """Read a request thoroughly and return its instances as they came; note what is wrong around them.
 
     Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 where there are none.
     """
-    extent.check(body, objects=limit + 2, values=2 * (limit + 1) * (len(fields.known) + 1))
     document = read_json(body)
     if not isinstance(document, dict):
         findings.add(FieldError(expected='an object: {"instances": [...]}', got=show(document)), "wrong_type")

@@ -76,7 +76,8 @@ class RowReader:
 
         Raises Problem: 400 for what is not JSON, 413 for more instances, 422 for what does not fit.
         """
-        if self._is_quick and not extent.is_suspect(body, limit + 1):
+        extent.check(body, limit, limit * (len(self.fields.known) + 1))
+        if self._is_quick:
             try:
                 decoded = self._request.decode(body).instances
                 explain.check_number(len(decoded), limit)
@@ -84,7 +85,7 @@ class RowReader:
             except (Unclear, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
         findings = Findings()
-        return self.read_instances(explain.read_request(body, self.fields, limit, findings), findings)
+        return self.read_instances(explain.read_request(body, limit, findings), findings)
 
     def read_lines(self, lines: bytes) -> Rows | None:
         """Read newline-delimited JSON. None if there is no row. Raises Unclear if they need to be read thoroughly."""

@@ -1,7 +1,7 @@
 """POST /feedback: what turned out to be true of predictions."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 30.0
 """How long a caller waits for its turn and for the database."""
-_FEW_ENTRIES: Final = 150
-_JSON: Final = b"application/json"
+_FEW_BYTES: Final = 32 * 1024
+"""Larger bodies are checked in a thread, so that others are answered meanwhile."""
+_READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"application/json": read_json, NDJSON: read_lines}
 _ENTRY: Final = msgspec.json.schema_components([Entry])[1]["Entry"]
 _BATCH: Final[dict[str, Any]] = {
     "type": "object",
@@ -46,7 +47,7 @@ _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            _JSON.decode(): {"schema": {"oneOf": [_ENTRY, _BATCH]}},
+            "application/json": {"schema": {"oneOf": [_ENTRY, _BATCH]}},
             NDJSON.decode(): {"schema": _LINES},
         },
     },
@@ -91,24 +92,24 @@ async def feedback(request: Request) -> Stored | BatchStored:
     The same truth again changes nothing, so a request may be repeated.
     """
     await authenticate(request, SCOPE)
-    body = await _read(request)
-    if isinstance(body, Entry):
-        new = await _store(request, [_check(request, body)], is_batch=False)
-        return Stored(status="new" if new else "known")
-    check = partial(_check_all, request, body)
-    truths = check() if len(body) <= _FEW_ENTRIES else await asyncio.to_thread(check)
-    new = await _store(request, truths, is_batch=True)
-    return BatchStored(new=new, known=len(truths) - new)
-
-
-async def _read(request: Request) -> Entry | list[Entry]:
     settings, headers = request.app.state.settings, dict(request.scope["headers"])
     kind = media_type(headers)
-    if kind not in {_JSON, NDJSON}:
-        raise Problem(415, f"Content-Type must be {_JSON.decode()} or {NDJSON.decode()}")
+    if kind not in _READERS:
+        raise Problem(415, f"Content-Type must be {b' or '.join(_READERS).decode()}")
     limit = min(settings.max_body_bytes, settings.max_instances * BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
-    return (read_json if kind == _JSON else read_lines)(body, settings.max_instances)
+    check = partial(_check_body, request, _READERS[kind], body)
+    truths, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
+    new = await _store(request, truths, is_batch=is_batch)
+    if is_batch:
+        return BatchStored(new=new, known=len(truths) - new)
+    return Stored(status="new" if new else "known")
+
+
+def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Truth], bool]:
+    """Return the truths of a body, and whether it is a batch."""
+    found = read(body, request.app.state.settings.max_instances)
+    return ([_check(request, found)], False) if isinstance(found, Entry) else (_check_all(request, found), True)
 
 
 async def _store(request: Request, truths: list[Truth], *, is_batch: bool) -> int:

@@ -129,7 +129,7 @@ def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored
 
 
 def _parse(body: bytes, values: int) -> Inference:
-    extent.check(body, objects=values + _OBJECTS, values=2 * (values + _OBJECTS))
+    extent.check(body, values + _OBJECTS, values + _OBJECTS)
     document = explain.read_json(body)
     try:
         wanted = msgspec.convert(document, Inference)

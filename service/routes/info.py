@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from service.contract import BooleanFeature, CategoryFeature, Label
-from service.contract import Feature as ContractFeature
+from service.contract import Label
 from service.http.problems import Problem
 from service.routes.errors import errors
 
@@ -64,7 +63,7 @@ async def model_info(request: Request) -> ModelInfo:
         classes=list(contract.classes),
         positive=contract.positive,
         threshold=artifact.threshold if contract.task == "binary" else None,
-        features=[_feature(feature) for feature in contract.features],
+        features=[Feature.model_validate(feature, from_attributes=True) for feature in contract.features],
         params=dict(artifact.params),
         metrics=dict(artifact.metrics),
         data_md5=artifact.data_md5,
@@ -95,12 +94,3 @@ def _check_token(header: str, token: str) -> None:
     if scheme.lower() != "bearer" or not compare_digest(given.strip().encode(), token.encode()):
         detail = "GET /metrics wants METRICS_TOKEN as a bearer token"
         raise Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
-
-
-def _feature(feature: ContractFeature) -> Feature:
-    known = {"name": feature.name, "type": feature.type, "nullable": feature.nullable, "strict": feature.strict}
-    if isinstance(feature, CategoryFeature):
-        return Feature(**known, categories=list(feature.categories))
-    if isinstance(feature, BooleanFeature):
-        return Feature(**known)
-    return Feature(**known, minimum=feature.minimum, maximum=feature.maximum)

@@ -133,7 +133,7 @@ def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str
         ("{good}\n{{broken\n{good}", "Line 2 is not NDJSON: JSON is malformed"),
         ("{good}\n\n{good}\nx\n", "Line 4 is not NDJSON: JSON is malformed"),
         ("{good}\n{{", "Line 2 is not NDJSON: Input data was truncated"),
-        ("{good}{good}\n\n", "each entry needs a line of its own"),
+        ("{good}{good}\n\n", "Line 1 is not NDJSON: JSON is malformed: trailing characters"),
     ],
 )
 def test_a_broken_line_is_named_and_nothing_is_kept(start: Start, lines: str, told: str) -> None:
