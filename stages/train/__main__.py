@@ -1,20 +1,23 @@
 """Fit the pipeline on the training rows; MLflow gets a copy of what happened."""
 
+from typing import TYPE_CHECKING
+
 import joblib
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds
-from stages.estimators.progress import log_elapsed
 from stages.params import Params, load_params
 from stages.runs import tracking, training_run
 from stages.schema import read_schema
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
-def train(rows: pd.DataFrame, contract: Contract, params: Params) -> Pipeline:
+
+def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
     """Fit `params.model` on `rows`."""
     return fitting.fit(rows, contract, params)
 
@@ -23,9 +26,9 @@ def main() -> None:
     """Read the training rows, write the fitted pipeline."""
     params, contract, rows = load_params(), read_schema().contract, pd.read_parquet(files.TRAIN)
     experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
-    what = f"fitting {params.model} on {len(rows):,} rows"
+    fit = timed(f"fitting {params.model} on {len(rows):,} rows")
     with training_run.start_run(experiment, params) as active:
-        with timed(what), log_elapsed(what), training_run.autologging(rows) as logged:
+        with fit, training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, params)
         with files.replacing(files.MODEL) as beside:
             joblib.dump(pipeline, beside, compress=3)

@@ -15,9 +15,9 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
+from stages.entry import timed
 from stages.errors import UserError
 from stages.estimators import fitting, kinds
-from stages.estimators.progress import log_elapsed
 from stages.estimators.steps import FillBelow
 from stages.params import Params
 from stages.prepare import __main__ as prepare
@@ -186,11 +186,21 @@ def test_a_missing_number_stands_below_the_others_as_far_as_they_spread() -> Non
 def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stages")
 
-    with log_elapsed("fitting", seconds=0.01):
-        while not caplog.messages:
+    with timed("fitting", every=0.01):
+        while len(caplog.messages) < 2:
             time.sleep(0.01)
 
-    assert caplog.messages[0] == "fitting: 0 s"
+    assert caplog.messages[1] == "fitting: 0 s"
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_openmp_learns_how_to_wait_before_it_is_loaded(stage: str, root: Path) -> None:
+    program = (
+        f"import sys, stages.{stage}.__main__; names = list(sys.modules); "
+        "sys.exit(names.index('stages.entry') > names.index('sklearn'))"
+    )
+
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=root, check=False).returncode == 0
 
 
 def test_a_fit_that_does_not_converge_is_noticed(
