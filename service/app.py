@@ -19,7 +19,6 @@ from service.http.door import Door
 from service.http.logs import AccessLog
 from service.instruments.exposition import Exposition
 from service.instruments.registry import Instruments
-from service.instruments.requests import instrument_requests
 from service.routes import (
     admin,
     docs,
@@ -75,7 +74,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.access_log = access_log
     app.state.openapi_of_version = {}
     app.state.registry = instruments.shown(serving.in_service)
-    app.state.exposition = Exposition(app.state.registry, serving.flush, settings.metrics_seconds)
+    app.state.exposition = Exposition(app.state.registry, instruments.flush, settings.metrics_seconds)
     app.state.prediction_ids = PredictionIds(settings)
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
@@ -92,10 +91,9 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
         app.router.routes.append(route)
     routes = [route for route in app.routes if isinstance(route, Route)]
     named = [(method, route.path) for route in routes for method in route.methods or ()]
-    measure = instrument_requests(instruments.registry, named)
-    app.add_middleware(
-        Door, routes, traces.noting(access_log.note), measure, instruments.in_progress.track_inprogress()
-    )
+    requests = instruments.requests
+    requests.begin_series(named)
+    app.add_middleware(Door, routes, traces.noting(access_log.note), requests.begin, requests.measure)
     traces.instrument(app)
     return app
 
@@ -130,7 +128,7 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
             await access.stop()
-            serving.flush()
+            instruments.flush()
             traces.stop()
             access_log.stop()
 

@@ -8,8 +8,9 @@ spans, and no request waits for it. Without a collector the SDK isn't even impor
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, nullcontext
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -17,7 +18,6 @@ from opentelemetry.trace import get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.correlation import current_trace
-from service.http.exchange import no_step
 from service.http.logs import Answered
 from service.settings import SettingsError
 
@@ -103,18 +103,33 @@ class Tracing:
         }
         """What FastAPI is told."""
 
-    def step(self, name: str) -> AbstractContextManager[object]:
-        """Make a span around a step of a request, if the request's trace is kept."""
-        if self._tracer is None or not get_current_span().is_recording():
-            return no_step(name)
-        return self._tracer.start_as_current_span(name)
+    def step(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` with a span around each call, for requests whose trace is kept."""
+        tracer = self._tracer
+        if tracer is None:
+            return function
+
+        def span() -> AbstractContextManager[object]:
+            return tracer.start_as_current_span(name) if get_current_span().is_recording() else nullcontext()
+
+        def traced(*arguments: Any) -> Any:
+            with span():
+                return function(*arguments)
+
+        async def traced_coroutine(*arguments: Any) -> Any:
+            with span():
+                return await function(*arguments)
+
+        return traced_coroutine if iscoroutinefunction(function) else traced
 
     def noting(self, note: Note) -> Note:
         """Return `note` with the ids of the request's span."""
 
         def noted(answered: Answered) -> None:
             trace = current_trace()
-            note(answered if trace is None else answered._replace(**trace._asdict()))
+            if trace is not None:
+                answered.trace_id, answered.span_id = trace
+            note(answered)
 
         return noted if self._provider else note
 

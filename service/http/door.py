@@ -1,8 +1,7 @@
 """What every request has around it, whichever route answers it: the one middleware of the application."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from time import perf_counter, time
 from typing import Final
@@ -14,7 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.exchange import SECURITY_HEADERS, ClientGone
-from service.http.logs import Answered, RequestIds
+from service.http.logs import Answered, RequestIds, format_time
 from service.http.problems import MEDIA_TYPE, Problem, problem_of
 
 CLIENT_GONE: Final = 499
@@ -24,6 +23,7 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 
 _log = logging.getLogger(__name__)
 
+_SECURITY_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
 Measure = Callable[[Info], None]
 
 
@@ -34,76 +34,79 @@ class Door:
     ----------
     routes
         All routes, for the header Allow.
-    note
+    log
         Writes a request to the access log.
+    begin
+        Counts a request among those in progress.
     measure
         Count a request once it has ended: the instrumentator's functions.
-    in_progress
-        Counts a request while it lasts.
 
     Notes
     -----
-    Routes tell it more by `scope["state"]`: `user`, `version` of the model and number of `instances`.
+    `scope["state"]` gets the request's `headers` as a dictionary. Routes tell by it who the `user` is, the `version`
+    of the model and the number of `instances`.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         routes: Sequence[Route],
-        note: Callable[[Answered], None],
+        log: Callable[[Answered], None],
+        begin: Callable[[], None],
         measure: Sequence[Measure],
-        in_progress: AbstractContextManager[None],
     ) -> None:
         self._app = app
         self._routes = routes
         self._choose_id = RequestIds(uuid4().hex[:12]).choose
-        self._note = note
+        self._log = log
+        self._begin = begin
         self._measure = measure
-        self._in_progress = in_progress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, complete its answer, count it and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = perf_counter()
+        began, method = perf_counter(), scope["method"]
+        self._begin()
         state = scope.setdefault("state", {})
-        request_id = self._choose_id(dict(scope["headers"]).get(b"x-request-id"))
-        exchange = _Exchange(send, request_id)
-        with self._in_progress:
-            await self._answer(scope, receive, exchange)
-        seconds = perf_counter() - began
+        state["headers"] = headers = dict(scope["headers"])
+        exchange = _Exchange(send, self._choose_id(headers.get(b"x-request-id")), has_body=method != "HEAD")
+        if method == "HEAD":  # answered as a GET without its body (RFC 9110, 9.3.2), on every path
+            scope = {**scope, "method": "GET"}
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ClientGone:
+            pass
+        except Exception as error:  # noqa: BLE001  # each becomes an answer
+            await self._explain(scope, error, exchange)
+        finally:
+            self._end(scope, method, exchange, perf_counter() - began)
+
+    async def _explain(self, scope: Scope, error: Exception, exchange: "_Exchange") -> None:
+        problem = self._problem(scope, error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("request %s failed", exchange.request_id.decode(), exc_info=error)
+        if exchange.status:  # too late for another answer; uvicorn closes the connection
+            raise error
+        await exchange.send_problem(problem)
+
+    def _end(self, scope: Scope, method: str, exchange: "_Exchange", seconds: float) -> None:
+        """Measure and log a request."""
+        state, status = scope["state"], exchange.status or CLIENT_GONE
         route = getattr(scope.get("route"), "path", None)
-        method, status = scope["method"], exchange.status
         info = Info(Request(scope), None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self._measure:
             measure(info)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
-        self._note(
+        self._log(
             Answered(
-                time(), request_id.decode(), state.get("user", ""), method, route or scope["path"], status, seconds,
-                state.get("version", ""), state.get("instances", 0),
+                format_time(time()), "info", "request", exchange.request_id.decode(), state.get("user"), method,
+                route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
+                state.get("instances", 0),
             )
         )  # fmt: skip
-
-    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        has_body = scope["method"] != "HEAD"
-        # HEAD is answered as a GET without its body (RFC 9110, 9.3.2), on every path.
-        inner = scope if has_body else {**scope, "method": "GET"}
-        try:
-            await self._app(inner, receive, exchange.send if has_body else exchange.send_head)
-        except ClientGone:
-            exchange.status = CLIENT_GONE
-        except Exception as error:
-            problem = self._problem(inner, error)
-            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                _log.exception("request %s failed", exchange.request_id.decode())
-            if exchange.status:  # too late for another answer; uvicorn closes the connection
-                raise
-            await exchange.send_problem(problem, has_body=has_body)
-        finally:
-            scope["route"] = inner.get("route")
 
     def _problem(self, scope: Scope, error: Exception) -> Problem:
         problem = problem_of(error)
@@ -122,32 +125,36 @@ class Door:
 class _Exchange:
     """One request's answer on its way out."""
 
-    __slots__ = ("_send", "request_id", "status")
+    __slots__ = ("_has_body", "_send", "request_id", "status")
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
+    def __init__(self, send: Send, request_id: bytes, *, has_body: bool) -> None:
         self._send = send
+        self._has_body = has_body
         self.request_id = request_id
         self.status = 0
+        """Of the answer, 0 until it begins."""
 
     async def send(self, message: Message) -> None:
-        """Send a message; complete the headers."""
+        """Send a message; complete the headers, leave the body out where only a head is wanted."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
-            present = {name for name, _ in headers}
-            headers += [header for header in SECURITY_HEADERS if header[0] not in present]
+            headers = message.get("headers", ())
+            message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing(dict(headers))]
+        elif not self._has_body:
+            message = {**message, "body": b""}
         await self._send(message)
 
-    async def send_head(self, message: Message) -> None:
-        """Send a message without the body."""
-        if message["type"] == "http.response.body":
-            message = {**message, "body": b""}
-        await self.send(message)
-
-    async def send_problem(self, problem: Problem, *, has_body: bool) -> None:
+    async def send_problem(self, problem: Problem) -> None:
         """Send an error."""
         body = problem.body()
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
         headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body if has_body else b""})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _missing(headers: Mapping[bytes, bytes]) -> Sequence[tuple[bytes, bytes]]:
+    """Return the security headers that a route hasn't set itself."""
+    if _SECURITY_NAMES.isdisjoint(headers):
+        return SECURITY_HEADERS
+    return [header for header in SECURITY_HEADERS if header[0] not in headers]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from service.http.problems import Problem
@@ -22,15 +21,6 @@ SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
 )
 _CLOSE: Final = {"Connection": "close"}
-
-Step = Callable[[str], AbstractContextManager[object]]
-"""Makes a span around a step of a request."""
-_NOTHING: Final = nullcontext()
-
-
-def no_step(_: str) -> AbstractContextManager[object]:
-    """Return what a step is without traces: nothing."""
-    return _NOTHING
 
 
 class ClientGone(Exception):  # noqa: N818  # nobody's error
@@ -60,14 +50,14 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise too_large(limit)
-    message = await _next(receive)
+    message = _checked(await receive())
     if not message.get("more_body"):
         return _within(message.get("body", b""), limit)
     pieces = bytearray(message.get("body", b""))
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while message.get("more_body"):
-                message = await _next(receive)
+                message = _checked(await receive())
                 pieces += _within(message.get("body", b""), limit - len(pieces), limit)
     except TimeoutError:
         raise _too_slow() from None
@@ -83,7 +73,7 @@ async def read_pieces(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                message = await _next(receive)
+                message = _checked(await receive())
         except TimeoutError:
             raise _too_slow() from None
         more = message.get("more_body", False)
@@ -105,8 +95,7 @@ def _too_slow() -> Problem:
     return Problem(408, f"The body took longer than {BODY_SECONDS:.0f} s", headers=_CLOSE)
 
 
-async def _next(receive: Receive) -> Message:
-    message = await receive()
+def _checked(message: Message) -> Message:
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message

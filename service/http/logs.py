@@ -10,13 +10,13 @@ import logging
 import re
 import sys
 import threading
-import time
 from collections import deque
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import count
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, TextIO
 
+import msgspec
 import orjson
 
 from service.http.correlation import current_trace
@@ -29,21 +29,22 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
 
 
-class Answered(NamedTuple):
-    """One request as the access log has it."""
+class Answered(msgspec.Struct, omit_defaults=True, gc=False):
+    """One request as a JSON line of the access log has it."""
 
-    time: float
-    """Seconds since 1970, when it was answered."""
+    time: str
+    """When it was answered, as `format_time` gives it."""
+    level: str
+    event: str
     request_id: str
-    user: str
-    """Empty if nobody was authenticated."""
+    user: str | None
     method: str
     route: str
     """The route's template, or the path where there is no such route."""
     status: int
-    seconds: float
-    version: str
-    """The model that answered; empty if none did."""
+    duration_ms: float
+    model_version: str | None
+    """The model that answered."""
     instances: int
     trace_id: str = ""
     """Empty unless traces are made."""
@@ -80,7 +81,7 @@ class AccessLog:
     def __init__(self, stream: TextIO, *, as_json: bool) -> None:
         self._stream = stream
         self._format = _json_line if as_json else _text_line
-        self._waiting: deque[str] = deque(maxlen=_KEPT)
+        self._waiting: deque[bytes] = deque(maxlen=_KEPT)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -113,39 +114,28 @@ class AccessLog:
             lines.append(self._waiting.popleft())
         if lines:
             with contextlib.suppress(OSError, ValueError):  # the reader has gone, or the disk is full: serve on
-                self._stream.write("".join(lines))
+                self._stream.write(b"".join(lines).decode())
                 self._stream.flush()
 
 
-def _json_line(request: Answered) -> str:
-    line: dict[str, Any] = {
-        "time": _timestamp(request.time),
-        "level": "info",
-        "event": "request",
-        "request_id": request.request_id,
-        "user": request.user or None,
-        "method": request.method,
-        "route": request.route,
-        "status": request.status,
-        "duration_ms": round(request.seconds * 1000, 3),
-        "model_version": request.version or None,
-        "instances": request.instances,
-    }
-    if request.trace_id:
-        line |= {"trace_id": request.trace_id, "span_id": request.span_id}
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE).decode()
+_ENCODER: Final = msgspec.json.Encoder()
 
 
-def _text_line(request: Answered) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(request.time))
+def _json_line(request: Answered) -> bytes:
+    return _ENCODER.encode(request) + b"\n"
+
+
+def _text_line(request: Answered) -> bytes:
+    clock = datetime.fromisoformat(request.time).astimezone().strftime("%H:%M:%S")
     rows = f" {request.instances} rows" if request.instances else ""
     return (
-        f"{clock} {request.status} {request.method} {plain(request.route)} {request.seconds * 1000:.1f} ms"
+        f"{clock} {request.status} {request.method} {plain(request.route)} {request.duration_ms:.1f} ms"
         f"{rows} {request.user or '-'} {request.request_id}\n"
-    )
+    ).encode()
 
 
-def _timestamp(seconds: float) -> str:
+def format_time(seconds: float) -> str:
+    """Return seconds since 1970 as logs write them, in UTC to the millisecond."""
     whole = int(seconds)
     return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
@@ -167,7 +157,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
-            "time": _timestamp(record.created),
+            "time": format_time(record.created),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_LARGE: Final = 64 * 1024
-"""Pieces of so many bytes are not copied to join them."""
+_HEAD: Final = b"HTTP/1.1 "
+_CONTINUE: Final = b"HTTP/1.1 100 "
 
 
 class OneWriteProtocol(HttpToolsProtocol):
@@ -14,36 +14,42 @@ class OneWriteProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin with a connection."""
-        super().connection_made(_Joining(transport))  # type: ignore[arg-type]  # which has all that uvicorn calls
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]  # which has all that uvicorn calls
+
+    def on_response_complete(self) -> None:
+        """Write the head of an answer without a body."""
+        self._joining.flush()
+        super().on_response_complete()
 
 
 class _Joining:
-    """A transport that keeps what is written until the next write, or until the event loop's next turn."""
+    """A transport that keeps an answer's head until the next write, or the answer's end."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._held = b""
-        self._call_soon = asyncio.get_running_loop().call_soon
+        self._head = b""
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, soon."""
-        if self._held or len(data) >= _LARGE:
-            held, self._held = self._held, b""
-            self._transport.write(held + data if held else data)
-        elif data:
-            self._held = data
-            self._call_soon(self._flush)
+        """Write, or keep a head."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(_HEAD) and not data.startswith(_CONTINUE):
+            self._head = data
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        """Write a head that is kept."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
     def close(self) -> None:
-        """Write what is left and close."""
-        self._flush()
+        """Write what is kept and close."""
+        self.flush()
         self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            held, self._held = self._held, b""
-            self._transport.write(held)

@@ -4,7 +4,6 @@ Every label value is known beforehand and its series begins at zero, so that no 
 Prometheus sees the first increase.
 """
 
-import asyncio
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
@@ -12,20 +11,20 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, ScoreBins
 from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.instruments.bins import Bins
+from service.instruments.flushing import Flusher, Histogram
 from service.model import Model
 
 INSTANCE_BOUNDS: Final = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 ERROR_KINDS: Final = ("missing", "wrong_type", "wrong_value", "unknown", "outside")
 NO_FEATURE: Final = ""
 _ROWS_AT_ONCE: Final = 512
-_FLUSH_SECONDS: Final = 0.25
 
 Answered = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
 """Rows, their scores and labels."""
@@ -34,7 +33,9 @@ Answered = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
 class Predictions:
     """The counters of all versions."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, flusher: Flusher) -> None:
+        self.flusher = flusher
+
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(name, help_, ("version", *labels), registry=registry)
 
@@ -67,8 +68,8 @@ class PredictionInstruments:
         self._contract = contract = model.contract
         self._bins = Bins(contract, layout)
         self._score_bins = _score_bins(model)
-        self.count_request = counters.instances.observe
-        """Count one request with so many instances."""
+        self._instances = counters.instances
+        self._flusher = counters.flusher
         names = [feature.name for feature in contract.features]
         self._labels = {
             label: counters.rows.labels(version, _label_text(label)) for label in contract.classes or (None,)
@@ -89,16 +90,22 @@ class PredictionInstruments:
         self._counts = np.zeros(len(self._counters), dtype=np.intp)
         self._waiting: list[Answered] = []
         self._rows = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._sizes: list[int] = []
 
     def count(self, numbers: Matrix, scores: npt.NDArray[np.float32], labels: Sequence[Label | None]) -> None:
         """Count answered rows."""
+        if not self._waiting:
+            self._flusher.soon(self.flush)
         self._waiting.append((numbers, scores, labels))
         self._rows += len(numbers)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
         if self._rows >= _ROWS_AT_ONCE:
             self._add_up()
+
+    def count_request(self, instances: int) -> None:
+        """Count one request with so many instances."""
+        if not self._sizes:
+            self._flusher.soon(self.flush)
+        self._sizes.append(instances)
 
     def count_outside(self, found: Iterable[Outside]) -> None:
         """Count warnings, if there are any."""
@@ -112,10 +119,10 @@ class PredictionInstruments:
 
     def flush(self) -> None:
         """Add the rows that wait to the counters."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._add_up()
+        sizes, self._sizes = self._sizes, []
+        if sizes:
+            self._instances.observe_all(sizes)
         for place in np.flatnonzero(self._counts).tolist():
             self._counters[place].inc(float(self._counts[place]))
         self._counts[:] = 0

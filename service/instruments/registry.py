@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from service.inputs.layout import Layout
 from service.instruments.events import EventInstruments
 from service.instruments.feedback import FeedbackInstruments
+from service.instruments.flushing import Flusher
 from service.instruments.predictions import PredictionInstruments, Predictions
 from service.instruments.releases import History, InService, ReleaseCollector
+from service.instruments.requests import RequestInstruments
 from service.instruments.worker_files import WorkerFiles
 from service.model import Model
 from service.settings import Settings
@@ -31,13 +33,11 @@ class Instruments:
         """Where instruments are registered."""
         self.events = EventInstruments(registry)
         self.feedback = FeedbackInstruments(registry)
-        self._predictions = Predictions(registry)
-        self.in_progress = Gauge(
-            "http_requests_inprogress",
-            "Requests begun and not yet answered.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
+        self._flusher = flusher = Flusher()
+        self.flush = flusher.flush
+        """Add to the instruments what waits to be added; in the event loop's thread."""
+        self.requests = RequestInstruments(registry, flusher)
+        self._predictions = Predictions(registry, flusher)
         self._workers = Gauge("service_workers", "Workers that answer.", multiprocess_mode="livesum", registry=registry)
         restarts = Counter("service_worker_restarts", "Workers started in place of one that died.", registry=registry)
         restarts.inc(self._files is not None and self._files.is_replacement)

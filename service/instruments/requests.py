@@ -1,11 +1,14 @@
 """Requests by method, route and class of status, and how long they took."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
+
+from service.instruments.flushing import Flusher, Histogram
 
 DURATION_BOUNDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -15,32 +18,70 @@ UNKNOWN: Final = ("OTHER", "none")
 """Method and route of requests for paths or with methods that don't exist."""
 
 
-def instrument_requests(
-    registry: CollectorRegistry, routes: Iterable[tuple[str, str]]
-) -> Sequence[Callable[[Info], None]]:
-    """Return the instrumentator's functions, which measure a request once it has ended; `routes` are all there are.
+class RequestInstruments:
+    """Measures requests, once `service.http.door` tells that one begins or has ended.
 
-    `service.http.door` calls them for every route: the instrumentator's own middleware would match each request
-    against all routes a second time (docs/decisions.md). Its own instruments take the method from the request, so
-    that callers could make series, and begin a series with its first request, so that Prometheus misses an error.
+    The instrumentator's own middleware would match each request against all routes a second time
+    (docs/decisions.md). Its own instruments take the method from the request, so that callers could make series,
+    and begin a series with its first request, so that Prometheus misses an error.
     """
-    known = sorted({*routes, UNKNOWN})
-    requests = Counter("http_requests", "Requests answered.", ["method", "handler", "status"], registry=registry)
-    seconds = Histogram(
-        "http_request_duration_seconds",
-        "Time from a request's first byte at the application to the answer's last.",
-        ["method", "handler"],
-        buckets=DURATION_BOUNDS,
-        registry=registry,
-    )
-    inc = {(*route, status): requests.labels(*route, status).inc for route in known for status in STATUS_CLASSES}
-    observe = {route: seconds.labels(*route).observe for route in known}
 
-    def count(info: Info) -> None:
-        route = info.method, info.modified_handler
-        if route not in observe:
-            route = UNKNOWN
-        inc[(*route, info.modified_status)]()
-        observe[route](info.modified_duration)
+    def __init__(self, registry: CollectorRegistry, flusher: Flusher) -> None:
+        self.measure: Sequence[Callable[[Info], None]] = (
+            Instrumentator(registry=registry).add(self._count).instrumentations
+        )
+        """The instrumentator's functions, which measure a request that has ended."""
+        self._requests = Counter(
+            "http_requests", "Requests answered.", ["method", "handler", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time from a request's first byte at the application to the answer's last.",
+            ["method", "handler"],
+            buckets=DURATION_BOUNDS,
+            registry=registry,
+        )
+        self._in_progress = Gauge(
+            "http_requests_inprogress",
+            "Requests begun and not yet answered.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._inc: dict[tuple[str, str, str], Callable[[], None]] = {}
+        self._flusher = flusher
+        self._is_waiting = False
+        self._begun = 0
+        self._ended: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
-    return Instrumentator(registry=registry).add(count).instrumentations
+    def begin_series(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Begin the series of all routes there are, given as method and path, at zero."""
+        for route in {*routes, UNKNOWN}:
+            self._seconds.labels(*route)
+            for status in STATUS_CLASSES:
+                self._inc[(*route, status)] = self._requests.labels(*route, status).inc
+
+    def begin(self) -> None:
+        """Count a request among those in progress until it is measured."""
+        self._begun += 1
+        self._flush_soon()
+
+    def _count(self, info: Info) -> None:
+        self._begun -= 1
+        self._flush_soon()
+        method, handler, status = info.method, info.modified_handler, info.modified_status
+        if (method, handler, status) not in self._inc:
+            method, handler = UNKNOWN
+        self._inc[method, handler, status]()
+        self._ended[method, handler].append(info.modified_duration)
+
+    def _flush_soon(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._flusher.soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_waiting = False
+        ended, self._ended = self._ended, defaultdict(list)
+        for route, seconds in ended.items():
+            self._seconds.labels(*route).observe_all(seconds)
+        self._in_progress.set(self._begun)

@@ -6,7 +6,7 @@ take longer for a row than the model (docs/performance.md).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.callers import Callers
 from service.feedback.prediction_ids import PredictionIds, are_asked
-from service.http.exchange import Headers, Step, media_type, no_step, read_body, respond
+from service.http.exchange import Headers, media_type, read_body, respond
 from service.http.problems import Problem
 from service.inputs.explain import Invalid
-from service.inputs.rows import Rows
+from service.inputs.rows import RowReader, Rows
 from service.routes import openapi
 from service.scoring.batches import Batches
 from service.scoring.serving import Scored, Served, Serving
@@ -32,6 +32,9 @@ _INLINE_BYTES: Final = 64 * 1024
 
 Table = Callable[[Served, Receive, Send, PredictionIds | None], Awaitable[int]]
 """Answers a request with a table, with ids of its rows if they are asked for; returns the number of its rows."""
+
+Step = Callable[[str, Callable[..., Any]], Callable[..., Any]]
+"""Puts a span around a function, if requests are traced."""
 
 
 class Route(APIRoute):
@@ -65,21 +68,22 @@ class Predict:
         callers: Callers,
         ids: PredictionIds,
         tables: Mapping[bytes, Table],
-        step: Step = no_step,
+        step: Step,
     ) -> None:
         self._serving = serving
         self._authenticate = callers.authenticate
         self._max_instances = settings.max_instances
         self._max_bytes = settings.max_body_bytes
-        self._tables = tables
+        self._tables = {kind: step("table", table) for kind, table in tables.items()}
         self._ids = ids
-        self._step = step
-        self._batches = Batches()
+        self._read = step("decode", RowReader.read_request)
+        self._score = step("infer", Batches().score)
+        self._encode = step("encode", Served.answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, then answer by the body's media type."""
         served, state = self._serving.current, scope["state"]
-        headers: Headers = dict(scope["headers"])
+        headers: Headers = state["headers"]
         state["version"] = served.version
         state["user"] = (await self._authenticate(headers, SCOPE)).name
         kind = headers.get(b"content-type")
@@ -92,8 +96,7 @@ class Predict:
                 state["instances"], answer = await self._predict(served, body, ids)
                 await respond(send, answer, (b"content-type", JSON))
             elif kind in self._tables:
-                with self._step("table"):
-                    state["instances"] = await self._tables[kind](served, receive, send, ids)
+                state["instances"] = await self._tables[kind](served, receive, send, ids)
             else:
                 self._refuse_kind()
         except Invalid as problem:
@@ -104,22 +107,20 @@ class Predict:
     async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
         """Return the number of instances and the answer."""
         if len(body) > _INLINE_BYTES:
-            rows, scored = await asyncio.to_thread(self._score, served, body)
+            rows, scored = await asyncio.to_thread(_score_aside, served, body, self._max_instances)
         else:
-            with self._step("decode"):
-                rows = served.reader.read_request(body, self._max_instances)
-            with self._step("infer"):
-                scored = await self._batches.score(served, rows.numbers)
+            rows = self._read(served.reader, body, self._max_instances)
+            scored = await self._score(served, rows.numbers)
         served.check(rows, scored)
         served.count(scored)
         named = await ids.name_aside(served, scored) if ids else None
-        with self._step("encode"):
-            return len(scored.labels), served.answer(scored, named)
-
-    def _score(self, served: Served, body: bytes) -> tuple[Rows, Scored]:
-        rows = served.reader.read_request(body, self._max_instances)
-        return rows, served.score(rows.numbers)
+        return len(scored.labels), self._encode(served, scored, named)
 
     def _refuse_kind(self) -> NoReturn:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))
         raise Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
+
+
+def _score_aside(served: Served, body: bytes, limit: int) -> tuple[Rows, Scored]:
+    rows = served.reader.read_request(body, limit)
+    return rows, served.score(rows.numbers)

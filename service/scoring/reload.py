@@ -76,7 +76,6 @@ class Reloader:
             _log.exception("the release in %s could not be taken into service", self._settings.releases)
             self._refuse(ArtifactError(f"{self._settings.releases}: could not be taken into service: {error!r}"))
         else:
-            self._serving.let_go()
             memory.give_back()
             self._agreed()
 

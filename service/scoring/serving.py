@@ -180,7 +180,6 @@ class Serving:
     def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
         self._instruments = instruments
         self._current = Served(artifact, instruments)
-        self._before: Served | None = None
 
     @property
     def current(self) -> Served:
@@ -195,19 +194,8 @@ class Serving:
     def swap(self, artifact: "Artifact") -> None:
         """Make `artifact` ready, warm it up, and serve it from the next request on; may run in any thread."""
         ready = Served(artifact, self._instruments)
-        self._before, self._current = self._current, ready
+        self._current = ready
         _log.info("serving %s version %s", artifact.name, ready.version)
-
-    def flush(self) -> None:
-        """Count what waits to be counted; in the event loop's thread."""
-        for served in (self._before, self._current):
-            if served is not None:
-                served.instruments.flush()
-
-    def let_go(self) -> None:
-        """Forget the artifact served before, so that its memory is free once its last request is answered."""
-        self.flush()
-        self._before = None
 
 
 def class_name(label: Label) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from service import release
 from service.instruments.predictions import INSTANCE_BOUNDS
 from service.users.snapshot import Snapshot
+from tests.service.processes import wait_for
 
 Start = Callable[..., Any]
 
@@ -137,7 +139,8 @@ def test_a_request_is_counted_under_its_route(service: Any, method: str, path: s
 def test_requests_under_way_are_counted(start: Start) -> None:
     service = start()
     assert "\nhttp_requests_inprogress 1.0\n" in service.client.get("/metrics").text
-    assert service.metric("http_requests_inprogress") == 0
+    value = partial(service.app.state.registry.get_sample_value, "http_requests_inprogress")
+    wait_for(lambda: value() == 0, "the end of the scrape in the gauge")
 
 
 def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) -> None:

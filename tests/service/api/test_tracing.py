@@ -102,7 +102,7 @@ def test_a_request_that_is_refused_has_the_steps_that_it_came_to(traced: Any, co
 def test_a_failure_of_the_service_is_an_error_of_the_span(
     traced: Any, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traced.app.state.serving.current, "answer", lambda _: 1 / 0)
+    monkeypatch.setattr(traced.app.state.serving.current, "check", lambda *_: 1 / 0)
     assert traced.predict(traced.example).status_code == 500
     span = collector.one("POST /predict")
     assert (span.status, span.attributes["error.type"]) == (2, "500")

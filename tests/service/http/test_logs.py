@@ -6,11 +6,14 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from service.http.logs import AccessLog, Answered, JsonFormatter, RequestIds, plain
+from service.http.logs import AccessLog, Answered, JsonFormatter, RequestIds, format_time, plain
 
-REQUEST = Answered(0.0, "id", "anna", "POST", "/predict", 200, 0.0012345, "v" * 32, 1)
+REQUEST = Answered(
+    format_time(0.0), "info", "request", "id", "anna", "POST", "/predict", 200, 1.234, "v" * 32, 1
+)  # fmt: skip
 
 
 def written(*requests: Answered, as_json: bool) -> list[str]:
@@ -39,7 +42,7 @@ def test_a_request_is_one_line_for_people() -> None:
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_no_path_can_forge_a_line(as_json: bool) -> None:
-    assert len(written(REQUEST._replace(route='/\n{"level":"info"}\x1b[31m'), as_json=as_json)) == 1
+    assert len(written(replace(REQUEST, route='/\n{"level":"info"}\x1b[31m'), as_json=as_json)) == 1
 
 
 def test_every_request_is_written_at_the_end() -> None:

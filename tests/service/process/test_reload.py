@@ -93,7 +93,6 @@ def test_a_replaced_model_leaves_memory_without_the_collector(tmp_path: Path) ->
 
     try:
         serving.swap(artifact.load(root.settings()))
-        serving.let_go()
     finally:
         gc.enable()
 
