@@ -84,6 +84,10 @@ class Door:
             self._end(scope, method, exchange, perf_counter() - began)
 
     async def _explain(self, scope: Scope, error: Exception, exchange: "_Exchange") -> None:
+        """Send an error as a problem.
+
+        In `__call__` that variable would refer to itself by its traceback, and keep the body in memory.
+        """
         problem = self._problem(scope, error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request %s failed", exchange.request_id.decode(), exc_info=error)

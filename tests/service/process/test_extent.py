@@ -100,3 +100,11 @@ def test_what_is_too_much_is_refused_at_once_and_in_little_memory(service: Servi
     assert answer.status_code in {400, 413, 422}
     assert seconds < SECONDS
     assert peak_kib(pid) - idle < MEMORY_KIB
+
+
+def test_a_refused_body_does_not_stay_in_memory(service: Service, pid: int) -> None:
+    media, body = BODIES["nested arrays"]
+    idle = peak_kib(pid)
+    answers = [service.client.post("/predict", content=body, headers={"Content-Type": media}) for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {413}
+    assert peak_kib(pid) - idle < MEMORY_KIB
