@@ -100,8 +100,6 @@ class EvaluateParams(_Section):
     threshold: Share | Literal["auto"]
     costs: Costs | None = None
     folds: Annotated[int, Field(ge=0, le=20)] | None = 5
-    bootstrap: int | None = None
-    """Without effect; older files have it."""
 
     @model_validator(mode="after")
     def _costs_choose(self) -> Self:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.scores.main_metric import main_metric
+from stages.scores.gate import main_metric
 
 _SCORES = [f"cv_{main_metric(task)}" for task in ("binary", "regression")]
 _MOST_LINES = 20

@@ -16,7 +16,7 @@ from service.contract import Contract
 from stages.estimators import fitting
 from stages.params import Params
 from stages.schema import Split
-from stages.scores.main_metric import main_metric
+from stages.scores.gate import main_metric
 from stages.scores.metrics import Codes, Outcome, main_score, outcome
 
 MOST_ROWS = 50_000

@@ -19,8 +19,8 @@ from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
 from stages.params import Params, load_params
 from stages.schema import Schema, read_schema
+from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
-from stages.scores.main_metric import main_metric
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
 from stages.scores.units import Units, units_of
 
@@ -127,8 +127,6 @@ def _describe(found: dict[str, float], schema: Schema, params: Params, units: Un
     if units.too_few:
         yield f"no intervals: {units.too_few}"
     yield from describe_worst(tables.slices)
-    if params.evaluate.bootstrap is not None:
-        yield "evaluate.bootstrap has no effect any more, as intervals draw no resamples; delete it from params.yaml"
 
 
 def _write(found: dict[str, float], units: Units, tables: Tables, text: str) -> None:

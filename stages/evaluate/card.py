@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from stages.evaluate.slices import worst
 from stages.params import Params
 from stages.schema import Schema
-from stages.scores.main_metric import main_metric
+from stages.scores.gate import main_metric
 from stages.scores.units import Units
 
 _RARE = 0.1

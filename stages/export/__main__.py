@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import Model, from_bytes
 from stages import files
+from stages.bins import find_edges, shares
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.export.graph import convert
@@ -27,7 +28,6 @@ _SMALLEST = 1e-6
 _RESOLUTION = 2.0**-22
 """Two probabilities that are nearer in scikit-learn's own sum are equal: four steps of float32."""
 _ROWS_AT_ONCE = 16_384
-_BINS = 10
 _TRAINING_ROWS = 50_000
 """Training rows at most whose scores are counted."""
 
@@ -60,17 +60,11 @@ def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None
 
 
 def score_bins(contract: Contract, tested: Scores, trained: Scores) -> ScoreBins:
-    """Count the scores of test and training rows in the test rows' deciles.
-
-    Equal scores share a bin, so that there may be fewer than ten.
-    """
-    scores = _watched(contract, tested)
-    quantiles = np.quantile(scores, np.arange(1, _BINS) / _BINS, method="lower")
-    edges = np.unique(quantiles[quantiles < scores.max()])
+    """Count the scores of test and training rows in the test rows' quantile bins."""
+    test, train = _watched(contract, tested), _watched(contract, trained)
+    edges = find_edges(test)
     return ScoreBins(
-        edges=tuple(float(edge) for edge in edges),
-        shares=_shares(edges, scores),
-        training_shares=_shares(edges, _watched(contract, trained)),
+        edges=tuple(float(edge) for edge in edges), shares=shares(edges, test), training_shares=shares(edges, train)
     )
 
 
@@ -79,11 +73,6 @@ def _watched(contract: Contract, scores: Scores) -> Scores:
     if contract.task == "binary" and contract.positive is not None:
         return scores[:, contract.classes.index(contract.positive)]
     return scores.max(axis=1) if contract.task == "multiclass" else scores
-
-
-def _shares(edges: Scores, scores: Scores) -> tuple[float, ...]:
-    counts = np.bincount(np.searchsorted(edges, scores, side="left"), minlength=len(edges) + 1)
-    return tuple(round(float(count) / len(scores), 12) for count in counts)
 
 
 def score(model: Model, rows: pd.DataFrame) -> Scores:

@@ -10,13 +10,13 @@ import pandas as pd
 from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
+from stages.bins import BINS, find_edges, shares
 from stages.prepare import tail as _tail
 from stages.schema import LeftOut
 
 if TYPE_CHECKING:
     from service.encoding import DatePart
 
-BINS = 10
 MAX_CATEGORIES = 1000
 """The most frequent categories of a column that are kept; the rest count as unseen."""
 _TEXT_WORDS = 4
@@ -136,14 +136,14 @@ def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | Non
 
 def _number(column: pd.Series) -> NumberFeature:
     values = column.to_numpy(np.float32, na_value=np.nan)
-    edges, shares = _bins(values)
+    edges, bin_shares = _bins(values)
     return NumberFeature(
         name=str(column.name),
         nullable=bool(np.isnan(values).any()),
         minimum=float(np.nanmin(values)),
         maximum=float(np.nanmax(values)),
         bin_edges=edges,
-        bin_shares=shares,
+        bin_shares=bin_shares,
     )
 
 
@@ -207,8 +207,8 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
     feature = feature.model_copy(update={"parts": parts})
     if "days" not in parts:
         return feature
-    edges, shares = _bins(feature.encode(moments)[:, 0])
-    return feature.model_copy(update={"bin_edges": edges, "bin_shares": shares})
+    edges, bin_shares = _bins(feature.encode(moments)[:, 0])
+    return feature.model_copy(update={"bin_edges": edges, "bin_shares": bin_shares})
 
 
 def _lasts(part: "DatePart", old: Floats, new: Floats) -> bool:
@@ -220,15 +220,8 @@ def _lasts(part: "DatePart", old: Floats, new: Floats) -> bool:
 
 def _bins(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the inner edges of quantile bins, and the share of rows in each and of those without a value."""
-    known = values[~np.isnan(values)]
-    quantiles = np.quantile(known, np.arange(1, BINS) / BINS, method="lower")
-    frequent, times = np.unique(quantiles, return_counts=True)
-    below = [known[known < value] for value in frequent[times > 1]]  # so that these have a bin of their own
-    edges = np.unique(np.concatenate([quantiles, [part.max() for part in below if part.size]]).astype(np.float32))
-    edges = edges[edges < known.max()]
-    counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
-    shares = [_digits(count / len(values)) for count in counts]
-    return tuple(float(edge) for edge in edges), (*shares, _mean(np.isnan(values)))
+    edges = find_edges(values[~np.isnan(values)])
+    return tuple(float(edge) for edge in edges), (*shares(edges, values), _mean(np.isnan(values)))
 
 
 def _mean(mask: Any) -> float:

@@ -14,7 +14,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 from service.contract import Contract
 from stages import files
 from stages.params import Params
-from stages.scores.main_metric import main_metric
+from stages.scores.gate import main_metric
 
 FOLDER = "test"
 """Folder of a run's artifacts about test rows."""
@@ -53,7 +53,7 @@ def draw(name: str, table: pd.DataFrame) -> Figure | None:
     if table.empty or name not in _AXES:
         return None
     x, y = _AXES[name]
-    figure = Figure(figsize=(5, 4), layout="constrained")
+    figure = Figure(figsize=(5, 4), layout="constrained" if name in _BARS else None)  # makes room for long names
     axes = figure.subplots()
     if name in _CURVES:
         for label, curve in table.groupby("class", sort=False):

@@ -11,7 +11,7 @@ from stages.errors import NotComparableError
 from stages.prepare.split import unseen_rows
 from stages.schema import Split
 from stages.scores import intervals
-from stages.scores.main_metric import DIGITS, main_metric
+from stages.scores.gate import DIGITS, main_metric
 from stages.scores.metrics import Scores, main_score, outcome
 from stages.scores.units import units_of
 

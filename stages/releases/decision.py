@@ -17,8 +17,7 @@ from stages.params import Params
 from stages.releases import contracts, folder
 from stages.releases.candidates import Candidate, parse_split
 from stages.releases.champion import Earlier, compare
-from stages.scores.gate import compare_with_baseline
-from stages.scores.main_metric import main_metric
+from stages.scores.gate import compare_with_baseline, main_metric
 
 CHECKS = ("gate", "contract", "champion")
 

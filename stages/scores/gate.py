@@ -1,10 +1,16 @@
-"""The gate: a model has to be better than the dummy baseline, by what params.yaml asks for."""
+"""The metric that models are compared by, and the gate: a model has to beat the dummy baseline by a gain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.scores import main_metric
+DIGITS = 10
+"""Figures are given to this many significant digits and decimals: a sum's last bits are the machine's own."""
+
+
+def main_metric(task: str) -> str:
+    """Return the metric that the gate compares: r2 for regression, else roc_auc."""
+    return "r2" if task == "regression" else "roc_auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +28,12 @@ class Gate:
         if self.value is None or self.baseline is None:
             return f"the test rows give no {self.metric}: there are too few, or all are of one class; change the split"
         # Both are rounded to so many digits, and so is their difference.
-        if round(self.value - self.baseline, main_metric.DIGITS) >= self.min_gain:
+        if round(self.value - self.baseline, DIGITS) >= self.min_gain:
             return ""
         return f"{self.metric} {self.value:.4f} does not beat the baseline {self.baseline:.4f} by {self.min_gain}"
 
 
 def compare_with_baseline(found: Mapping[str, Any], task: str, min_gain: float) -> Gate:
     """Compare the main metric of `found`, the content of metrics.json, with the baseline's."""
-    metric = main_metric.main_metric(task)
+    metric = main_metric(task)
     return Gate(metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from service.contract import Contract, Label
-from stages.scores.main_metric import DIGITS, main_metric
+from stages.scores.gate import DIGITS, main_metric
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, NumberFeature
-from stages.prepare.columns import BINS, MAX_CATEGORIES, Roles, find_features
+from stages.bins import BINS
+from stages.prepare.columns import MAX_CATEGORIES, Roles, find_features
 
 ROWS = 100
 RNG = np.random.default_rng(0)
