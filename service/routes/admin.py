@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from fastapi import APIRouter, Depends, Request
 from msgspec import Meta
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from service.auth.access import access_of, authenticate
 from service.http.problems import Problem
@@ -33,7 +33,7 @@ class User(BaseModel):
     """A user as administrators see one."""
 
     username: str
-    scopes: list[str]
+    scopes: Annotated[list[str], BeforeValidator(sorted)]
     disabled: bool
     created_at: datetime
 
@@ -66,22 +66,23 @@ router = APIRouter(
 )
 
 
-@router.get("", openapi_extra=_SECURITY)
-async def list_users(request: Request) -> list[User]:
+@router.get("", response_model=list[User], openapi_extra=_SECURITY)
+async def list_users(request: Request) -> list[Account]:
     """List the users by name."""
-    return [_user(account) for account in await _run(request, lambda accounts: accounts.list())]
+    return await _run(request, lambda accounts: accounts.list())
 
 
 @router.post(
     "",
     status_code=201,
+    response_model=User,
     openapi_extra=describe(NewUser) | _SECURITY,
     responses=errors(*BODY, also={409: "The name is taken"}),
 )
-async def add_user(request: Request) -> User:
+async def add_user(request: Request) -> Account:
     """Add a user."""
     new = await read_struct(request, NewUser)
-    return _user(await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes)))
+    return await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes))
 
 
 @router.put(
@@ -112,15 +113,6 @@ async def enable_user(request: Request, username: str) -> None:
 async def remove_user(request: Request, username: str) -> None:
     """Remove a user; earlier tokens end."""
     await _run(request, lambda accounts: accounts.remove(username))
-
-
-def _user(account: Account) -> User:
-    return User(
-        username=account.username,
-        scopes=sorted(account.scopes),
-        disabled=account.disabled,
-        created_at=account.created_at,
-    )
 
 
 async def _run(request: Request, function: Callable[[Accounts], T]) -> T:

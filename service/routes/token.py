@@ -1,5 +1,6 @@
 """POST /token: a token for a name and a password (OAuth2, RFC 6749 section 4.3)."""
 
+from collections import Counter
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -70,10 +71,8 @@ def _parse(body: bytes) -> dict[str, str]:
     except ValueError:
         detail = f"The form is not {_FORM} in UTF-8 of at most {_MAX_FIELDS} fields"
         raise Problem(422, detail, members={"error": "invalid_request"}) from None
-    form, names = dict(pairs), [name for name, _ in pairs]
-    errors = [
-        FieldError("one value", "several", field=name) for name in Login.__struct_fields__ if names.count(name) > 1
-    ]
+    form, counts = dict(pairs), Counter(name for name, _ in pairs)
+    errors = [FieldError("one value", "several", field=name) for name, count in counts.items() if count > 1]
     errors += [FieldError("a text", "nothing", field=name) for name in ("username", "password") if not form.get(name)]
     code = "invalid_request"
     if form.get("grant_type") not in {None, "", "password"}:
