@@ -1,7 +1,7 @@
-"""Turn one text cell into a value, by the rules that the training table was read by.
+"""Parse text cells into values, by the rules of the training table.
 
 The pipeline's table reader and the service's CSV and JSON readers call these functions, so a
-cell means the same on both sides. The rules travel in the contract as `Reading`.
+cell means the same in training and in service. The contract contains the rules as `Reading`.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ Decimal = Literal[".", ","]
 
 EVERY_COLUMN: Final = "*"
 LARGEST: Final = 3.4028234663852886e38
-"""The largest float32, and so the largest number that a feature can have."""
+"""The largest float32, which is the largest number that a feature can have."""
 
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 _SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
-"""No-break and thin spaces, which separate groups of digits as a plain one does."""
+"""No-break and thin spaces, which separate groups of digits like a plain space."""
 MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
-"""The marks between thousands that each decimal mark allows."""
+"""The marks between thousands that are possible with each decimal mark."""
 
 _PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
 _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
@@ -34,7 +34,7 @@ _ZONES: Final = (
     "EST:-5 EDT:-4 CST:-6 CDT:-5 MST:-7 MDT:-6 PST:-8 PDT:-7"
 )
 _OFFSETS: Final = {name: f"{int(hours):+03}00" for name, hours in (zone.split(":") for zone in _ZONES.split())}
-"""Zone names, without regard to the season; names that two zones share (IST, BST) are left out."""
+"""UTC offsets of zone names, whatever the season. Names of two zones (IST, BST) are left out."""
 
 _MONTH: Final = (
     r"(?P<b>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
@@ -54,10 +54,10 @@ _TIME: Final = (
     rf"(?:\s*(?P<p>[ap])\.?m\.?)?(?:\s*{_ZONE})?)?"
 )
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d)?", re.ASCII)
-"""The forms that Python reads many times as fast as a pattern."""
+"""The forms that Python parses many times faster than a pattern."""
 _LEAP_YEAR: Final = 2000
 _PIVOT: Final = 69
-"""Years of two digits from here on are 19xx, below 20xx, as in POSIX and Python's strptime."""
+"""Two-digit years from 69 on are 19xx, below 20xx, as in POSIX and Python's strptime."""
 
 
 class Reading(BaseModel):
@@ -69,16 +69,16 @@ class Reading(BaseModel):
     encoding: str = "utf-8"
     decimal: Decimal = "."
     thousands: str = ""
-    """The marks between groups of three digits that the table has: any of ``,`` ``.`` ``'`` and a space."""
+    """The marks between thousands in the table: any of ``,`` ``.`` ``'`` and a space."""
     missing: dict[str, tuple[str, ...]] = {}
-    """The texts that mean "no value", by column; ``*`` is for columns not named. An empty cell always means it."""
+    """The texts that mean "no value", by column; ``*`` is for all other columns. An empty cell always does."""
     dates: dict[str, str] = {}
-    """The form of the dates of a column (see `parse_date`), where it is not ``Ymd``."""
+    """The form of the dates by column (see `parse_date`), if it is not ``Ymd``."""
     row_names: bool = False
-    """True if the first column has no name and only counts the rows; a table sent back may have it too."""
+    """True if the first column has no name and only counts the rows; then a request may have it too."""
 
     def missing_texts(self, column: str) -> frozenset[str]:
-        """Return the texts that mean "no value" in `column`, without blanks around them."""
+        """Return the texts that mean "no value" in `column`, without spaces around them."""
         texts = self.missing.get(column, self.missing.get(EVERY_COLUMN, ()))
         return frozenset(("", *(text.strip() for text in texts)))
 
@@ -86,9 +86,9 @@ class Reading(BaseModel):
 def parser(
     kind: Literal["number", "boolean", "date", "category"], column: str, reading: Reading
 ) -> Callable[[str], Value]:
-    """Return the function that turns a cell of `column` into its value, None for a missing one.
+    """Return the function that parses a cell of `column`; it returns None for a missing value.
 
-    It raises ValueError, with what was expected, for a cell of another kind.
+    It raises ValueError, with what it expected, for a cell of another kind.
     """
     missing = reading.missing_texts(column)
     parsers: dict[str, Callable[[str], Value]] = {
@@ -107,9 +107,9 @@ def parser(
 
 
 def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> float:
-    """Return the number in decimal notation, such as ``-1.5``, ``.5``, ``2e3`` or, with marks, ``1 234,5``.
+    """Parse a decimal number such as ``-1.5``, ``.5``, ``2e3`` or, with marks, ``1 234,5``.
 
-    Raises ValueError for anything else, also for a number that float32 cannot hold.
+    Raises ValueError for other text, and for a number beyond float32.
     """
     plain = plain_marks(text.strip())
     if not _number(decimal, thousands).fullmatch(plain):
@@ -123,10 +123,10 @@ def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> floa
 
 
 def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decimal) -> list[float] | None:
-    """Return the numbers of many cells as `parse_number` does, NaN for missing ones; many times as fast.
+    """Parse many cells like `parse_number`, but many times faster; a missing value becomes NaN.
 
-    None if a cell has anything but digits, a sign, the decimal mark, an exponent and spaces around
-    them, or is no number; then they must be looked at one by one.
+    Return None if a cell isn't a number, or has more than digits, sign, decimal mark, exponent and
+    spaces around them; then call `parse_number` for each.
     """
     if not _PLAIN[decimal].fullmatch("".join(text for text in texts if text not in missing)):
         return None
@@ -140,7 +140,7 @@ def parse_numbers(texts: Sequence[str], missing: Container[str], decimal: Decima
 
 
 def parse_boolean(text: str) -> bool:
-    """Return the truth value of ``true``, ``false`` (in any case), ``1`` or ``0``, also written ``1.0`` and ``0.0``.
+    """Parse ``true`` or ``false`` in any case, ``1`` or ``0``, or ``1.0`` or ``0.0``.
 
     Raises ValueError for other text.
     """
@@ -151,31 +151,31 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_date(text: str, form: str = "Ymd") -> datetime:
-    """Return the moment as a datetime without a zone, in UTC if the text has a zone.
+    """Parse a date into a datetime without a zone, converted to UTC if the text has a zone.
 
-    `form` is the order of the parts, one letter each: ``d`` day, ``m`` month (number or English
-    name), ``Y`` year of four digits, ``y`` year of two, as in ``Ymd`` (which takes ISO 8601),
-    ``dmY`` or ``mdy``; any of ``-/.,`` or blanks separate them, and a time with a zone may follow.
-    Or it is a format of `strptime`, such as ``%d/%m/%y %H:%M``. A missing day is the first, a
-    missing year 2000; digits beyond the microsecond are dropped; 24:00 is the next midnight.
-    Raises ValueError for text of another form and for what is no date of the calendar.
+    `form` is the order of the parts: ``d`` day, ``m`` month (number or English name), ``Y``
+    four-digit year, ``y`` two-digit year, as in ``Ymd`` (which includes ISO 8601), ``dmY`` or
+    ``mdy``. Any of ``-/.,`` or spaces separate them, and a time with a zone may follow. Or `form`
+    is a format of `strptime`, such as ``%d/%m/%y %H:%M``. A missing day means the first, a missing
+    year 2000. Digits beyond the microsecond are dropped. 24:00 means the next midnight.
+    Raises ValueError for text of another form, and for dates that don't exist.
     """
     return parse_moment(text, form)[0]
 
 
 def parse_moment(text: str, form: str) -> tuple[datetime, bool]:
-    """Return the moment as `parse_date` does, and whether the text names a time zone."""
+    """Return the datetime like `parse_date`, and whether the text has a time zone."""
     if form == "Ymd" and _ISO.fullmatch(text):
-        with contextlib.suppress(ValueError):  # 24:00:00 is read below
+        with contextlib.suppress(ValueError):  # 24:00:00 is parsed below
             return datetime.fromisoformat(text), False
     try:
         return _parse_format(text.strip(), form) if "%" in form else _parse_order(text.strip(), form)
     except OverflowError:
-        raise ValueError(f"expected a date of the years {MINYEAR} to 9999") from None
+        raise ValueError(f"expected a date in the years {MINYEAR} to 9999") from None
 
 
 def check_form(form: str) -> None:
-    """Raise ValueError unless `form` is one that `parse_date` knows."""
+    """Raise ValueError unless `parse_date` supports `form`."""
     if "%" in form:
         with contextlib.suppress(ValueError, re.error):
             parse_moment(datetime.now(UTC).strftime(form), form)
@@ -186,7 +186,7 @@ def check_form(form: str) -> None:
 
 
 def plain_marks(text: str) -> str:
-    """Return the text with thin and no-break spaces as plain ones, and ``’`` as ``'``."""
+    """Return the text with plain spaces for thin and no-break ones, and ``'`` for ``’``."""
     return text if text.isascii() else _SPACES.sub(" ", text).replace("’", "'")
 
 
@@ -205,12 +205,12 @@ def _date_patterns(form: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _parse_format(text: str, form: str) -> tuple[datetime, bool]:
-    if "%Z" in form:  # of whose names strptime knows only UTC
+    if "%Z" in form:  # strptime knows only the zone name UTC
         form = form.replace("%Z", "%z")
         text = re.sub("[A-Z]+", lambda name: _OFFSETS.get(name[0], name[0]), text)
     if "%Y" not in form and "%y" not in form:
         text, form = f"{text} {_LEAP_YEAR}", f"{form} %Y"
-    moment = datetime.strptime(text, form)  # noqa: DTZ007  # a format may have a zone or none
+    moment = datetime.strptime(text, form)  # noqa: DTZ007  # a format can be without a zone
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, bool(moment.tzinfo)
 
 
@@ -228,10 +228,10 @@ def _parse_order(text: str, form: str) -> tuple[datetime, bool]:
 
 
 def _time(parts: dict[str, str | None]) -> timedelta:
-    """Return the time since midnight, of UTC if there is a zone."""
+    """Return the time since midnight, converted to UTC if there is a zone."""
     hour, minute, second = (int(parts[part] or 0) for part in "HMS")
     if parts["p"]:
-        if not 1 <= hour <= 12:  # noqa: PLR2004  # of a clock
+        if not 1 <= hour <= 12:  # noqa: PLR2004  # of a 12-hour clock
             raise ValueError("expected an hour from 1 to 12 before AM or PM")
         hour = hour % 12 + 12 * (parts["p"] in "pP")
     if (hour, minute, second) > (24, 0, 0) or minute > 59 or second > 59:  # noqa: PLR2004

@@ -1,8 +1,7 @@
-"""The contract between a trained model and whoever sends it rows.
+"""The contract of a model: its features, their values and their encoding.
 
-It is written once by the pipeline, travels inside the ONNX file as metadata, and says
-which features a row has, what values they take, and how they become numbers. Training,
-evaluation and serving all encode through this one module, so they cannot drift apart.
+The pipeline writes it once, and the ONNX file contains it as metadata. Training, evaluation and
+service encode rows with this module, so they encode them in the same way.
 """
 
 from functools import cached_property
@@ -23,7 +22,7 @@ class Columns(Protocol):
     """A mapping of arrays or lists of equal length by column name, or a DataFrame."""
 
     def __getitem__(self, name: str, /) -> Any:
-        """Give the values of the column `name`."""
+        """Return the values of the column `name`."""
 
 
 Label = StrictBool | StrictInt | StrictStr
@@ -36,17 +35,17 @@ class _Frozen(BaseModel):
 class _Feature(_Frozen):
     name: str
     nullable: bool
-    """True if any row of the whole table, training and test, had no value here."""
+    """True if any row of the table, training or test, has no value here."""
     strict: bool = False
-    """True if values beyond those of training are refused instead of reported."""
+    """True if the service refuses values that training didn't have; otherwise it adds a warning."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the encoded columns: one, but for dates."""
+        """Names of the encoded columns; only dates have several."""
         return (self.name,)
 
     def encode(self, values: Any) -> Matrix:
-        """Return shape (rows, columns): numbers and truth values as they are; None, NA and NaN become NaN."""
+        """Return shape (rows, columns); None, NA and NaN become NaN."""
         return encode_numbers(values)
 
 
@@ -57,7 +56,7 @@ class NumberFeature(_Feature):
     minimum: float
     maximum: float
     bin_edges: tuple[float, ...]
-    """Inner edges of the training quantile bins, rising; bin i holds edge[i-1] < x <= edge[i]."""
+    """Inner edges of the training quantile bins, ascending; bin i has edge[i-1] < x <= edge[i]."""
     bin_shares: tuple[float, ...]
     """Share of the training rows in each bin (len(bin_edges) + 1), then of those with no value; sums to 1."""
 
@@ -71,7 +70,7 @@ class BooleanFeature(_Feature):
 
 
 class CategoryFeature(_Feature):
-    """One name out of a set; encoded as its place in `categories`, `MISSING` or `UNSEEN`."""
+    """One of a set of names; encoded as its index in `categories`, `MISSING` or `UNSEEN`."""
 
     type: Literal["category"] = "category"
     categories: tuple[str, ...]
@@ -80,10 +79,10 @@ class CategoryFeature(_Feature):
     unseen_share: float = 0.0
     """Share of the training rows whose category is not among `categories`."""
     unseen_share_in_new_rows: float = 0.0
-    """The same of new rows of the same kind, as estimated from the training rows; never less."""
+    """The same share in new rows without drift, estimated from the training rows; never lower."""
     rare_share: float = 0.0
-    """Drift counts the categories with at most this share of the training rows together with the unseen ones:
-    new rows of the same kind have them unseen too often."""
+    """Categories with at most this share of the training rows count as unseen for drift, because too many of them
+    are missing from new rows without drift."""
 
     @cached_property
     def codes(self) -> dict[Any, float]:
@@ -91,7 +90,7 @@ class CategoryFeature(_Feature):
         return {name: float(code) for code, name in enumerate(self.categories)} | {None: MISSING}
 
     def encode(self, values: Any) -> Matrix:
-        """Return shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
+        """Return codes of shape (rows, 1); None, NA and NaN become `MISSING`, other unknown values `UNSEEN`."""
         return encode_categories(values, self.codes)
 
 
@@ -102,7 +101,7 @@ class DateFeature(_Feature):
     minimum: str
     maximum: str
     parts: tuple[DatePart, ...]
-    """days: since 1970-01-01, with fraction; month 1-12; day of the month 1-31; weekday 0-6 from Monday; hour 0-23."""
+    """days since 1970-01-01, with fraction; month 1-12; day of the month 1-31; weekday 0-6 from Monday; hour 0-23."""
     bin_edges: tuple[float, ...]
     """As for numbers, in days since 1970-01-01."""
     bin_shares: tuple[float, ...]
@@ -121,22 +120,22 @@ Feature = Annotated[NumberFeature | BooleanFeature | CategoryFeature | DateFeatu
 
 
 class ScoreBins(_Frozen):
-    """How the model's scores are spread over the test and the training rows, to hold live ones against.
+    """The distribution of the model's scores on test and training rows, with which live scores are compared.
 
-    A score is the positive class's probability (binary), the predicted class's
-    (multiclass) or the value (regression).
+    A score is the probability of the positive class (binary) or of the predicted class
+    (multiclass), or the predicted value (regression).
     """
 
     edges: tuple[float, ...]
-    """Inner edges of the quantile bins, rising; bin i holds edge[i-1] < x <= edge[i]."""
+    """Inner edges of the quantile bins, ascending; bin i has edge[i-1] < x <= edge[i]."""
     shares: tuple[float, ...]
     """Share of the test rows in each bin, len(edges) + 1 of them; sums to 1."""
     training_shares: tuple[float, ...] = ()
-    """The same of the training rows, which the model knows; empty where nobody measured it."""
+    """The same for the training rows; empty in older files."""
 
 
 class Contract(_Frozen):
-    """What a model was trained on: the task, the target and every feature, in the order of the matrix."""
+    """What a model was trained on: task, target and features, in the order of the matrix."""
 
     version: Literal[1, 2] = CONTRACT_VERSION
     task: Literal["binary", "multiclass", "regression"]
@@ -144,14 +143,14 @@ class Contract(_Frozen):
     classes: tuple[Label, ...]
     """Class labels in the order of the probabilities; empty for regression."""
     positive: Label | None = None
-    """Binary: the class that the decision threshold is about, one of `classes`; else None."""
+    """Binary: the class to which the threshold applies, one of `classes`; otherwise None."""
     features: tuple[Feature, ...]
     example: dict[str, bool | int | float | str] = {}
-    """A typical row that the table does not have, by feature; empty in contracts of version 1."""
+    """A typical row, by feature, that isn't in the table; empty in contracts of version 1."""
     left_out: tuple[str, ...] = ()
-    """Columns of the training table that are no features; a row may have them, and they are passed over."""
+    """Columns of the training table that aren't features; requests may have them, and the service ignores them."""
     reading: Reading = Reading()
-    """How the cells of the training table were read. Version 1 had no such rules; its defaults are in `Reading`."""
+    """How the cells of the training table were read. Contracts of version 1 use the defaults."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -161,15 +160,15 @@ class Contract(_Frozen):
     def encode(self, table: Columns) -> Matrix:
         """Encode columns of equal length as the model's matrix.
 
-        Raises KeyError for a column that is not there and ValueError for values that
-        are no numbers or dates.
+        Raises KeyError for a missing column and ValueError for values that aren't numbers
+        or dates.
         """
         matrix: Matrix = np.empty((0, len(self.columns)), np.float32)
         start = 0
         for feature in self.features:
             encoded = feature.encode(table[feature.name])
             if start == 0:
-                # Filled column by column, so that a wide table is never held twice.
+                # Fill it column by column, so that a wide table isn't in memory twice.
                 matrix = np.empty((len(encoded), len(self.columns)), np.float32)
             matrix[:, start : start + encoded.shape[1]] = encoded
             start += encoded.shape[1]

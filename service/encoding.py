@@ -1,7 +1,7 @@
-"""Turn values into the model's numbers: the one place where training, evaluation and serving do it.
+"""Encode values as the model's numbers, in the same way for training, evaluation and service.
 
-A value is what `service.cells` makes of a text cell: a number, a truth value, a text or a
-moment without a zone, None if it is missing.
+A value is what `service.cells` returns for a text cell: a number, a boolean, a text or a datetime
+without a zone; None if it is missing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,37 +14,37 @@ import numpy.typing as npt
 from service.cells import parse_date
 
 MISSING: Final = -1.0
-"""Code of a category that is missing; known categories count from 0."""
+"""Code of a missing category; known categories have codes from 0."""
 UNSEEN: Final = -2.0
-"""Code of a category that training did not know."""
+"""Code of a category that the model doesn't know."""
 
 Matrix = npt.NDArray[np.float32]
 """Encoded rows, float32, shape (rows, columns), C order; NaN where a number is missing."""
 DatePart = Literal["days", "month", "day", "weekday", "hour"]
 
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # moments have no zone here
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # datetimes have no zone here
 _MICROSECOND: Final = timedelta(microseconds=1)
 _HOUR: Final = 3_600_000_000
 _DAY: Final = 24 * _HOUR
 
 
 def encode_numbers(values: Any) -> Matrix:
-    """Return shape (rows, 1) for numbers and truth values; None, NA and NaN become NaN."""
+    """Return numbers and booleans as shape (rows, 1); None, NA and NaN become NaN."""
     if hasattr(values, "to_numpy"):  # a pandas column, whose NA NumPy alone cannot convert
         values = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    # By way of float64, as numbers of text and of JSON come: large integers are rounded twice.
+    # Numbers in text and in JSON become float64 first, so do the same here: large integers are rounded twice.
     with np.errstate(over="ignore"):
         return np.asarray(values, dtype=np.float64).astype(np.float32).reshape(-1, 1)
 
 
 def encode_categories(values: Any, codes: dict[Any, float]) -> Matrix:
-    """Return shape (rows, 1); None, NA and NaN are missing, whatever is no known text is unseen."""
-    if hasattr(values, "factorize"):  # a pandas column: each different value is looked up once
+    """Return codes of shape (rows, 1); None, NA and NaN become `MISSING`, other unknown values `UNSEEN`."""
+    if hasattr(values, "factorize"):  # a pandas column: look up each different value once
         places, different = values.factorize()
         known = [codes.get(value, UNSEEN) for value in different]
         by_place: Matrix = np.asarray([*known, MISSING], dtype=np.float32)[places]  # the place -1 means missing
         return by_place.reshape(-1, 1)
-    # A missing value is None or a NaN, the only value that differs from itself.
+    # A missing value is None or NaN, the only value that differs from itself.
     encoded = [codes.get(value, UNSEEN) if value == value else MISSING for value in values]  # noqa: PLR0124
     return np.asarray(encoded, dtype=np.float32).reshape(-1, 1)
 
@@ -52,7 +52,7 @@ def encode_categories(values: Any, codes: dict[Any, float]) -> Matrix:
 def encode_dates(values: Any, parts: Sequence[DatePart]) -> Matrix:
     """Return shape (rows, len(parts)); a missing date is NaN in every part.
 
-    Values are datetime64, dates, datetimes, or text in ISO 8601; one with a zone counts in UTC.
+    Values are datetime64, dates, datetimes or ISO 8601 text; those with a zone are converted to UTC.
     """
     moments = _moments(values)
     encoded = np.stack([_part(moments.astype(np.int64), part) for part in parts], axis=1).astype(np.float32)
@@ -61,7 +61,7 @@ def encode_dates(values: Any, parts: Sequence[DatePart]) -> Matrix:
 
 
 def date_numbers(moment: datetime, parts: Iterable[DatePart]) -> tuple[float, ...]:
-    """Return the parts of one moment, which become the same float32 as those of `encode_dates`."""
+    """Return the parts of one datetime; as float32 they equal those of `encode_dates`."""
     microseconds = (moment - _EPOCH) // _MICROSECOND
     return tuple(float(_part(microseconds, part)) for part in parts)
 
@@ -69,7 +69,7 @@ def date_numbers(moment: datetime, parts: Iterable[DatePart]) -> tuple[float, ..
 def _part(microseconds: Any, part: DatePart) -> Any:
     """Return a calendar part of microseconds since 1970, an integer or an array of them.
 
-    Month and day after http://howardhinnant.github.io/date_algorithms.html#civil_from_days.
+    Source of month and day: http://howardhinnant.github.io/date_algorithms.html#civil_from_days.
     """
     match part:
         case "days":
@@ -96,7 +96,7 @@ def _moment(value: Any) -> Any:
     if isinstance(value, str):
         return parse_date(value)
     if isinstance(value, datetime):
-        # `value != value` holds for a missing one of pandas alone, which is a datetime by its class.
+        # Only pandas' NaT, which is a datetime by its class, differs from itself.
         return None if value != value else _in_utc(value)  # noqa: PLR0124
     if value is None or isinstance(value, date | np.datetime64):
         return value

@@ -1,8 +1,8 @@
-"""``python -m service.lineage ID``: from a prediction back to all that made it.
+"""``python -m service.lineage ID``: print the release, commit, data and outcome behind a prediction.
 
-The id names the model's MD5. The releases of that model hold the rest: parameters, metrics, the MD5s of model and
-data, the Git commit, the registered version and its run. The validation report comes from that commit, if this is
-a clone that has it, and the truth, if it came back, from the users database.
+The id contains the model's MD5. The releases of that model have its parameters and metrics, the MD5s of model and
+data, the Git commit, the registered version and its run. The validation report comes from the commit, if this clone
+has it. The actual outcome comes from the users database, if feedback was sent.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from service.users.database import FEEDBACK, Database, DatabaseDownError, Databa
 
 _VALIDATION: Final = "metrics/validation.json"
 _OF_THE_RELEASE: Final = {"verdict", "reason", "overrides", "by", "at", "revision", "dirty", "registry"}
-"""What may differ between releases of one model."""
+"""The fields that may differ between releases of one model."""
 
 
 class LineageError(Exception):
-    """Nothing is known of a prediction's model; one line that says why and what to do."""
+    """The model of a prediction was never released. The message is one line with the reason and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what is known as JSON; a user's mistake becomes one line on stderr and status 1."""
+    """Print the lineage as JSON; after a user's mistake print one line on stderr and return 1."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.lineage", description="Print the release, commit, data and truth behind a prediction."
+        prog="python -m service.lineage", description="Print the release, commit, data and outcome behind a prediction."
     )
-    parser.add_argument("id", help="from POST /predict?ids=true")
+    parser.add_argument("id", help="an id from POST /predict?ids=true")
     text = parser.parse_args(arguments).id
     try:
         settings = Settings.load()
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -> dict[str, Any]:
-    """Return all that is known of a prediction.
+    """Return the lineage of a prediction.
 
     Raises LineageError if its model was never released, ReleaseError if the history can't be read.
     """
@@ -62,7 +62,7 @@ def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -
             f"{settings.releases}: no release has the model {version}; if it was served before there were releases, "
             f"`git log --all -S{version} -- dvc.lock` finds its commit"
         )
-    # Releases of one model may have other metrics; times are in whole seconds.
+    # Releases of one model may have different metrics. A prediction's time is in whole seconds.
     before = [each for each in releases.values() if int(each.at.timestamp()) <= prediction.at]
     served = before[-1] if before else next(iter(releases.values()))
     commit = _describe_commit(repository, served)
@@ -72,7 +72,7 @@ def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -
             "at": datetime.fromtimestamp(prediction.at, UTC).isoformat(),
             "predicted": prediction.predicted,
             "score": prediction.score,
-            "actual": _read_truth(prediction, settings),
+            "actual": _read_actual(prediction, settings),
         },
         **served.model_dump(mode="json", exclude=_OF_THE_RELEASE | {"format"}),
         "commit": commit,
@@ -85,8 +85,8 @@ def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
-    """Return what Git prints; None if it doesn't know the revision, or isn't installed."""
-    command = ["git", "-C", str(repository), *arguments]  # found on PATH, as by whoever typed the command
+    """Return what Git prints, or None if it doesn't know the revision or isn't installed."""
+    command = ["git", "-C", str(repository), *arguments]  # from PATH, as in the user's shell
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False)
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def _git(repository: Path, *arguments: str) -> str | None:
 
 
 def _describe_commit(repository: Path, found: Release) -> dict[str, Any] | None:
-    """Describe the commit that the model was made at; without a clone that has it, return its id alone."""
+    """Return the commit at which the model was trained; only its id if this clone doesn't have it."""
     if found.revision is None:
         return None
     shown = _git(repository, "show", "-s", "--format=%an%n%aI%n%s", f"{found.revision}^{{commit}}")
@@ -106,14 +106,14 @@ def _describe_commit(repository: Path, found: Release) -> dict[str, Any] | None:
 
 
 def _read_validation(repository: Path, found: Release) -> Any:
-    """Return the commit's validation report; None if the model was made of other files than the commit's."""
+    """Return the commit's validation report, or None if the model was trained with uncommitted changes."""
     text = None if found.dirty else _git(repository, "show", f"{found.revision}:./{_VALIDATION}")
     with contextlib.suppress(ValueError):
         return json.loads(text or "")
     return None
 
 
-def _read_truth(prediction: Prediction, settings: Settings) -> Any:
+def _read_actual(prediction: Prediction, settings: Settings) -> Any:
     try:
         with (
             contextlib.closing(Database(settings.database_url.get_secret_value())) as database,
@@ -121,7 +121,7 @@ def _read_truth(prediction: Prediction, settings: Settings) -> Any:
         ):
             text = connection.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
     except (DatabaseDownError, DatabaseUrlError) as error:
-        print(f"warning: can't read the truth from the users database: {error}", file=sys.stderr)  # noqa: T201
+        print(f"warning: can't read the actual outcome from the users database: {error}", file=sys.stderr)  # noqa: T201
         return None
     return None if text is None else json.loads(text)
 

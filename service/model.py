@@ -1,7 +1,6 @@
 """Load an ONNX file with its contract, and predict from encoded rows.
 
-`stages.evaluate` scores models through this module, so the code that is evaluated is the
-code that serves.
+`stages.evaluate` also uses this module, so the metrics are of the code that serves.
 """
 
 import os
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
-# From 1.29 on ONNX Runtime sends telemetry to its maker and keeps a database below the home directory,
-# unless this is set before the import.
+# Without this variable, set before the import, ONNX Runtime 1.29 and newer sends telemetry to its maker and keeps a
+# database in the home directory.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
@@ -25,7 +24,7 @@ from service.encoding import Matrix
 RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
 _FATAL = 4
-# Its own errors, and those that C++ exceptions become.
+# Its own errors, and those into which C++ exceptions are converted.
 _ONNXRUNTIME_ERRORS: tuple[type[Exception], ...] = (
     *(each for each in vars(_state).values() if isinstance(each, type) and issubclass(each, Exception)),
     *(IndexError, MemoryError, OverflowError, RuntimeError, ValueError),
@@ -33,40 +32,40 @@ _ONNXRUNTIME_ERRORS: tuple[type[Exception], ...] = (
 
 
 class ArtifactError(Exception):
-    """The file cannot be served; the message names the file, the reason and what to do."""
+    """The file cannot be served. The message has the file, the reason and what to do."""
 
 
 class _MisfitError(Exception):
-    """The file is ONNX, but its contract is missing, broken or about another graph."""
+    """The file is ONNX, but its contract is missing, invalid or for another graph."""
 
 
 class _Version(BaseModel):
-    """The one field of a contract that every version has."""
+    """The field that every version of a contract has."""
 
     version: int
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded artifact."""
+    """A loaded model."""
 
     contract: Contract
     version: str
-    """MD5 of the ONNX file, 32 hexadecimal digits, as dvc.lock and release.json have it."""
+    """MD5 of the ONNX file, 32 hexadecimal digits, as in dvc.lock and release.json."""
     session: onnxruntime.InferenceSession
 
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         """Return probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
         scores: npt.NDArray[np.float32] = self.session.run(None, {"X": matrix})[0]
-        # A sum of float32 probabilities can end a rounding above 1.
-        # (np.clip does the same, but takes 1.5 µs longer about one row.)
+        # By rounding, a sum of float32 probabilities can be above 1.
+        # (np.clip does the same, but takes 1.5 µs longer for one row.)
         return np.minimum(np.maximum(scores, 0.0), 1.0) if self.contract.classes else scores.reshape(-1)
 
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
         """Return the class of each row.
 
-        Binary: the positive class where its probability is above `threshold`. Multiclass: the
-        most probable class, the first one of equals.
+        Binary: the positive class if its probability is above `threshold`. Multiclass: the most
+        probable class, or the first one of equally probable ones.
         """
         classes = self.contract.classes
         if self.contract.task == "binary":
@@ -77,7 +76,7 @@ class Model:
 
 
 def load(path: Path) -> Model:
-    """Load the artifact at `path`. Raises ArtifactError as `from_bytes`, and if it is missing."""
+    """Load the model at `path`. Raises ArtifactError like `from_bytes`, and if the file can't be read."""
     try:
         return from_bytes(path.read_bytes(), str(path))
     except OSError as error:
@@ -85,10 +84,10 @@ def load(path: Path) -> Model:
 
 
 def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
-    """Build the model from the bytes of the file `name`; errors end with `remedy`.
+    """Return the model in the bytes of the file `name`; errors end with `remedy`.
 
-    Raises ArtifactError if ONNX Runtime refuses the bytes or their contract does not fit the
-    graph. Loaded from bytes, a graph has no folder: ONNX Runtime refuses weights in other files.
+    Raises ArtifactError if ONNX Runtime refuses the bytes or the contract does not fit the graph.
+    A graph in bytes has no folder, so ONNX Runtime refuses weights in other files.
     """
     try:
         model = _build(content)
@@ -102,13 +101,13 @@ def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
 
 
 def _build(content: bytes) -> Model:
-    # One thread: rows are summed in one fixed order whatever the batch, so an answer is the same to the last digit.
+    # One thread sums each row in the same order in any batch, so an answer is the same to the last digit.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL  # errors are raised; ONNX Runtime would also print them
+    options.log_severity_level = _FATAL  # ONNX Runtime raises errors; it would also print them
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    session._model_bytes = None  # noqa: SLF001  # a copy for falling back to another provider; there is none
+    session._model_bytes = None  # noqa: SLF001  # a copy for a fallback to another provider, which isn't used
     return Model(
         contract=_contract(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)),
         version=md5(content, usedforsecurity=False).hexdigest(),
@@ -118,32 +117,32 @@ def _build(content: bytes) -> Model:
 
 def _contract(text: str | None) -> Contract:
     if text is None:
-        raise _MisfitError("it carries no contract, so nobody knows what its columns mean")
+        raise _MisfitError("it has no contract that describes its columns")
     try:
         version = _Version.model_validate_json(text).version
         if version > CONTRACT_VERSION:
             raise _MisfitError(
-                f"its contract has version {version}, this service knows {CONTRACT_VERSION}: update the service, or"
+                f"its contract has version {version}, this service supports {CONTRACT_VERSION}: update the service, or"
             )
         return Contract.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "contract"
-        raise _MisfitError(f"its contract does not hold: {where}: {first['msg']}") from error
+        raise _MisfitError(f"its contract is invalid: {where}: {first['msg']}") from error
 
 
 def _check_fit(model: Model) -> None:
-    """Run one row. Raises _MisfitError unless inputs and outputs are as the contract says."""
+    """Run one row. Raises _MisfitError if inputs or outputs differ from the contract."""
     contract = model.contract
     inputs = [(each.name, each.type, each.shape[1:]) for each in model.session.get_inputs()]
     wanted = ("X", "tensor(float)", [len(contract.columns)])
     if inputs != [wanted]:
-        raise _MisfitError(f"its contract does not fit the graph: it wants the input {wanted}, got {inputs}")
+        raise _MisfitError(f"its contract does not fit the graph: expected the input {wanted}, got {inputs}")
     outputs = model.session.run(None, {"X": np.zeros((1, len(contract.columns)), np.float32)})
     found = [(str(output.dtype), output.shape) for output in outputs]
-    # A regression whose target lies far from zero needs the digits of a double.
+    # A regression target far from zero needs the digits of a double.
     kinds = ("float32",) if contract.classes else ("float32", "float64")
     if found not in [[(kind, (1, max(1, len(contract.classes))))] for kind in kinds]:
         raise _MisfitError(
-            f"its contract does not fit the graph: {len(contract.classes)} classes, but the graph gives {found}"
+            f"its contract does not fit the graph: {len(contract.classes)} classes, but the graph returns {found}"
         )

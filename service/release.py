@@ -1,19 +1,19 @@
 """The format of a release, and how to read one.
 
-A folder of releases holds one folder for each release, named by its sequence number and the
-first 8 digits of its model's MD5, and a relative link `current` to the release in service::
+The folder of releases has one folder for each release, whose name is its sequence number and the
+first 8 digits of the model's MD5, and a relative link `current` to the release in service::
 
     models/releases/
-        .lock                 locked by a command that changes something here
-        .served               locked, shared, by services that run
+        .lock                 exclusive lock of a command that changes this folder
+        .served               shared lock of each running service
         7-0f3c9a12/           release.json, model.onnx
         8-5be07c44/           release.json, model.onnx
         current -> 8-5be07c44
 
-A release is written under another name, renamed, and becomes current when a rename replaces
-`current`. It never changes afterwards, and a rollback is a new release. So `current` names the
-highest sequence number that was ever released; an interrupted command left any folder beyond
-it. Old releases lose their model, but keep their release.json.
+A release is written under another name and renamed. It becomes current when a rename replaces
+`current`. Afterwards it never changes; a rollback makes a new release. So `current` always has the
+highest sequence number that was released. A folder with a higher one comes from an interrupted
+command. Old releases lose their model, but keep their release.json.
 """
 
 import contextlib
@@ -31,18 +31,18 @@ DEFAULT_FOLDER: Final = "models/releases"
 CURRENT: Final = "current"
 LOCK_FILE: Final = ".lock"
 SERVED_FILE: Final = ".served"
-"""Every service that may write here holds a shared lock on it."""
+"""Every running service that has write access holds a shared lock on this file."""
 MODEL_FILE: Final = "model.onnx"
 RELEASE_FILE: Final = "release.json"
 FORMAT: Final = 1
 KEPT_MODELS: Final = 5
-"""How many of the newest models are kept, beside the best one of each name."""
+"""How many of the newest models are kept, in addition to the best one of each name."""
 MISSING: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
-"""What to do if there is no release."""
+"""The remedy if there is no release."""
 DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
-"""What to do if a release cannot be served."""
+"""The remedy if a release cannot be served."""
 MAX_BYTES: Final = 1024**3
-"""The default of the setting MAX_ARTIFACT_BYTES: the largest file of a release."""
+"""The default of the setting MAX_ARTIFACT_BYTES, the largest size of a file in a release."""
 
 _FOLDER_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}")
 
@@ -50,7 +50,7 @@ Md5 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
 class ReleaseError(Exception):
-    """A release cannot be read: one line that names the file, the reason and the remedy."""
+    """A release cannot be read. The message is one line with the file, the reason and the remedy."""
 
 
 class NoReleaseError(ReleaseError):
@@ -58,7 +58,7 @@ class NoReleaseError(ReleaseError):
 
 
 class Registry(BaseModel):
-    """The registered version that was released."""
+    """The version in the model registry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,7 +68,7 @@ class Registry(BaseModel):
 
 
 class ModelRecord(BaseModel):
-    """What is known about a trained model."""
+    """A trained model: its name, the MD5s of its files, its metrics and parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,7 +85,7 @@ class ModelRecord(BaseModel):
     metrics_md5: Md5 | None
     """MD5 of metrics/metrics.json."""
     revision: str | None
-    """The Git commit that the model was made at."""
+    """The Git commit at which the model was trained."""
     dirty: bool
     """True if the working tree differed from `revision`."""
     metrics: dict[str, float | str | bool | None]
@@ -102,9 +102,9 @@ class Release(ModelRecord):
     verdict: Literal["accepted", "overridden", "rollback", "migrated"]
     reason: str
     overrides: tuple[Literal["gate", "contract", "champion"], ...] = ()
-    """The checks that were overridden by their flags."""
+    """The checks that the user overrode."""
     best: str | None = None
-    """Folder of the best release of this name so far, which the next one is compared with; null: this one."""
+    """Folder of the best release of this name so far, with which the next one is compared; null means this one."""
     by: str
     """Who made the release."""
     at: AwareDatetime
@@ -113,7 +113,7 @@ class Release(ModelRecord):
 
 
 class _Format(BaseModel):
-    """The one field that every format has."""
+    """The field that every format has."""
 
     format: int
 
@@ -124,7 +124,7 @@ def folder_name(sequence: int, onnx_md5: str) -> str:
 
 
 def sequence_of(name: str) -> int | None:
-    """Return the sequence number in the name of a release's folder, None for any other name."""
+    """Return the sequence number in the name of a release's folder, or None for another name."""
     return int(name.partition("-")[0]) if _FOLDER_NAME.fullmatch(name) else None
 
 
@@ -136,7 +136,7 @@ def find_current(releases: Path) -> Path:
     NoReleaseError
         If there is no `current`.
     ReleaseError
-        If `current` is not a link to a release of this folder, or cannot be read.
+        If `current` is not a link to a release in this folder, or cannot be read.
     """
     link = releases / CURRENT
     try:
@@ -147,12 +147,12 @@ def find_current(releases: Path) -> Path:
         reason = "is not a link" if link.exists() else error.strerror
         raise ReleaseError(f"{link}: {reason}; {DAMAGED}") from None
     if sequence_of(target) is None:
-        raise ReleaseError(f"{link}: leads to {target}, expected a release beside it such as 8-5be07c44; {DAMAGED}")
+        raise ReleaseError(f"{link}: links to {target}, expected a release beside it such as 8-5be07c44; {DAMAGED}")
     return releases / target
 
 
 def load(folder: Path, limit: int = MAX_BYTES) -> Release:
-    """Read the release.json of a release's folder. Raises ReleaseError."""
+    """Load release.json from a release's folder. Raises ReleaseError."""
     path = folder / RELEASE_FILE
     content = read_file(path, limit)
     try:
@@ -167,7 +167,7 @@ def load(folder: Path, limit: int = MAX_BYTES) -> Release:
 
 
 def read_history(releases: Path) -> dict[str, Release]:
-    """Return all releases ever made by the name of their folder, oldest first.
+    """Return all releases by the names of their folders, oldest first.
 
     Raises ReleaseError if one cannot be read.
     """
@@ -192,9 +192,9 @@ def find_released(releases: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def marked_as_served(releases: Path) -> Iterator[None]:
-    """Hold a lock while a service runs, so that a second `make serve` releases nothing.
+    """Hold a shared lock while a service runs, so that `make serve` doesn't promote meanwhile.
 
-    If the service may not write to the folder, nobody types `make serve` there: no lock is needed.
+    Without write access to the folder there is no lock: then `make serve` can't promote anyway.
     """
     try:
         file = (releases / SERVED_FILE).open("w")
@@ -207,7 +207,7 @@ def marked_as_served(releases: Path) -> Iterator[None]:
 
 
 def is_served(releases: Path) -> bool:
-    """Return whether a service runs on these releases."""
+    """Return whether a running service uses these releases."""
     try:
         with (releases / SERVED_FILE).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class SettingsError(Exception):
-    """A setting is wrong: one line that names the variable and says what to do."""
+    """A setting is invalid. The message is one line with the variable and what to do."""
 
 
 def env_file() -> Path:
@@ -51,20 +51,20 @@ def _from_json(value: Any) -> Any:
 def _check_key(secret: SecretStr | None) -> SecretStr | None:
     text = secret.get_secret_value() if secret else None
     if text == EXAMPLE_SECRET:
-        raise ValueError("is the one of .env.example; draw your own with `openssl rand -hex 32`")
+        raise ValueError("is the example value; generate your own with `openssl rand -hex 32`")
     if text is not None and len(text.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; draw one with `openssl rand -hex 32`")
+        raise ValueError(f"is shorter than {MIN_SECRET_BYTES} bytes; generate one with `openssl rand -hex 32`")
     return secret
 
 
 def _check_password(secret: SecretStr | None) -> SecretStr | None:
     if secret and secret.get_secret_value() == EXAMPLE_PASSWORD:
-        raise ValueError("is the one of .env.example; choose your own")
+        raise ValueError("is the example value; choose your own")
     return secret
 
 
 ScopeRules = dict[Literal["predict", "admin"], dict[str, list[str | bool]]]
-"""By scope, the claims that give it: any of the listed values of any of them."""
+"""The claims that give each scope; one of the listed values of one claim is enough."""
 RootPath = Annotated[Path, BeforeValidator(_from_root)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
@@ -73,7 +73,7 @@ Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 class Settings(BaseSettings):
     """The service's settings; each field is the environment variable of the same name in capitals.
 
-    A relative path counts from the repository's root.
+    A relative path starts at the repository's root.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
@@ -81,68 +81,68 @@ class Settings(BaseSettings):
     secret_key: Annotated[SecretStr, AfterValidator(_check_key)]
     """Signs tokens; at least 32 bytes."""
     secret_key_previous: Annotated[SecretStr | None, AfterValidator(_check_key)] = None
-    """Still accepted while tokens signed with it live."""
+    """The key before, which is still accepted. Remove it when nothing signed with it is valid any more."""
     token_lifetime_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 3600
     token_issuer: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     token_audience: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
     admin_username: str | None = None
     admin_password: Annotated[SecretStr | None, AfterValidator(_check_password)] = None
-    """With `admin_username`, the first user, made when there is none."""
+    """With `admin_username`: the first user, which the service adds if there is no user."""
     database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
 
-    # OWASP's recommendation for one lane: 25 ms a hash, where RFC 9106's would take 100 ms of a core that predicts.
-    # Its other one, 19 MiB twice over, is small enough for glibc to keep the memory, 19 MiB for each thread.
+    # OWASP's recommendation for one lane takes 25 ms per hash; RFC 9106's would take 100 ms of a core that predicts.
+    # OWASP's other one, two passes over 19 MiB, is so small that glibc would keep 19 MiB for each thread.
     argon2_time_cost: Count = 1
     argon2_memory_kib: Annotated[int, Field(ge=8, le=4 * 1024**2)] = 47_104
     argon2_parallelism: Count = 1
     login_concurrency: Count = 1
-    """Passwords checked at the same time in one worker; more wait."""
+    """How many passwords a worker checks at the same time; others wait."""
     login_attempts: Count = 10
-    """Failed logins of one user at one address within the window, and four times as many for one address or for
-    one user name; after these, 429. Several workers share them out."""
+    """Failed logins of a user at one address in the window before the next one gets 429. One address, or one user
+    name, may have four times as many. With several workers, each one allows its part."""
     login_window_seconds: Seconds = 60.0
 
     oidc_issuer: str | None = None
-    """URL of the identity provider for single sign-on (docs/access.md); none by default."""
+    """URL of the identity provider for single sign-on (docs/access.md). None turns single sign-on off."""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr | None = None
-    """Left out for a public client, which PKCE alone protects."""
+    """None for a public client, which only PKCE protects."""
     oidc_scopes: Annotated[ScopeRules, NoDecode, BeforeValidator(_from_json)] = {}
-    """Which claims give which scope, as JSON: ``{"predict": {"groups": ["staff"]}}``; an empty object: to everyone."""
+    """The claims that give each scope, as JSON: ``{"predict": {"groups": ["staff"]}}``; ``{}`` gives it to everyone."""
     oidc_audience: str | None = None
-    """What programs' tokens must name in `aud`; the client's id by default."""
+    """The `aud` of programs' tokens; the client's id by default."""
     oidc_redirect_uri: str | None = None
-    """Where the provider sends people back: the address of /callback; by default as the browser's request has it."""
+    """The URL of /callback, where the provider sends people back; by default made from the browser's request."""
 
     releases: RootPath = ROOT / DEFAULT_FOLDER
-    """The folder of releases; the one that its link `current` names is served."""
+    """The folder of releases; the service serves its link `current`."""
     max_artifact_bytes: Count = MAX_BYTES
-    """Largest size of a file of a release."""
+    """Largest size of a file in a release."""
     reload_seconds: Seconds = 1.0
-    """How often the service looks for another release."""
+    """How often the service checks for a new release."""
 
     feedback_days: Count = 30
-    """How long after a prediction its truth is taken."""
+    """How long after a prediction the service accepts feedback on it."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     workers: Count = 1
-    """Processes that answer."""
+    """Number of worker processes."""
     forwarded_allow_ips: str = "127.0.0.1"
-    """Proxies whose X-Forwarded-For tells the caller's address, which logins are counted by: addresses or networks,
-    separated by commas, or * for all."""
+    """Trusted proxies: the service takes the client's address, by which it counts logins, from their X-Forwarded-For.
+    Addresses or networks, separated by commas, or * for all."""
     shutdown_seconds: Count = 30
-    """How long a stop waits for answers under way."""
+    """How long the service waits for running requests when it stops."""
     max_instances: Count = 10_000
-    """Rows of one JSON request; a table may have any number."""
+    """Most rows in a JSON request; a table can have any number."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
-    """Of a JSON body; of one line in CSV or NDJSON a thirty-second part."""
+    """Largest JSON body. A line of CSV or NDJSON may have a thirty-second part of this."""
     metrics_dir: Path | None = None
-    """Where several workers keep their counters; a folder of its own for each start by default."""
+    """The folder in which several workers keep their counters; by default a new temporary one for each start."""
     metrics_seconds: Seconds = 1.0
-    """How often at most a worker renders GET /metrics; requests that come faster wait and share a rendering."""
+    """Shortest time between two renderings of GET /metrics in a worker; faster requests wait and share one."""
     metrics_token: Annotated[SecretStr | None, AfterValidator(_check_key)] = None
-    """What GET /metrics wants as a bearer token, at least 32 bytes; without it everyone may read the metrics."""
+    """Bearer token for GET /metrics, at least 32 bytes. Without it, everyone may read the metrics."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
 
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     def _check_argon2(self) -> "Settings":
         least = 8 * self.argon2_parallelism  # RFC 9106, section 3.1
         if self.argon2_memory_kib < least:
-            raise SettingsError(f"ARGON2_MEMORY_KIB is {self.argon2_memory_kib}, ARGON2_PARALLELISM wants {least}")
+            raise SettingsError(f"ARGON2_MEMORY_KIB is {self.argon2_memory_kib}, ARGON2_PARALLELISM needs {least}")
         return self
 
     @model_validator(mode="after")
@@ -161,15 +161,16 @@ class Settings(BaseSettings):
         if address.scheme != "https" and address.hostname not in {"localhost", "127.0.0.1", "::1"}:
             raise SettingsError("OIDC_ISSUER must begin with https://, unless it is on this machine")
         if not self.oidc_client_id or not self.oidc_scopes:
-            raise SettingsError("OIDC_ISSUER needs OIDC_CLIENT_ID and OIDC_SCOPES beside it (docs/access.md)")
+            raise SettingsError("OIDC_ISSUER also needs OIDC_CLIENT_ID and OIDC_SCOPES (docs/access.md)")
         return self
 
     @classmethod
     def load(cls, **known: Any) -> "Settings":
-        """Read the environment, then .env; what is `known` overrides both, and an empty variable counts as not set.
+        """Load the settings from the environment and from .env; `known` overrides both.
 
-        A secret may be in a file that ``SECRET_KEY_FILE`` names, as Docker and Kubernetes mount them. OpenTelemetry's
-        variables in .env go into the process's environment, the only place where its SDK looks.
+        The environment overrides .env. An empty variable is like one that isn't set. A secret can be in a file: then
+        ``SECRET_KEY_FILE`` is its path. OpenTelemetry's variables in .env are copied to the process's environment,
+        because its SDK reads only that.
 
         Raises SettingsError with one line that names the variable.
         """
@@ -178,7 +179,9 @@ class Settings(BaseSettings):
         variables = in_file | {name: value for name, value in os.environ.items() if value}
         for name in REPLACED:
             if name in variables:
-                raise SettingsError(f"{name} has no effect any more; remove it, and set RELEASES to the release folder")
+                raise SettingsError(
+                    f"{name} has no effect any more; remove it, and set RELEASES to the folder of releases"
+                )
         os.environ.update({name: value for name, value in variables.items() if name.startswith("OTEL_")})
         try:
             return cls(_env_file=path, **dict(_read_secrets(cls, variables)) | known)
@@ -187,7 +190,7 @@ class Settings(BaseSettings):
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
-    """Return the file's variables; an absent .env is empty, a file that ENV_FILE names must be there."""
+    """Return the variables in the file. A missing .env is like an empty one, but the file ENV_FILE must exist."""
     if not path.exists() and not os.environ.get("ENV_FILE"):
         return {}
     try:
@@ -198,11 +201,11 @@ def _read_env_file(path: Path) -> dict[str, str]:
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not UTF-8; write it anew from .env.example") from None
+        raise SettingsError(f"{path} is not UTF-8; copy .env.example and fill it in again") from None
 
 
 def _read_secrets(cls: type[Settings], variables: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield field and value of each secret that is in a file of its own."""
+    """Yield the field and value of each secret that is in a file."""
     for field, info in cls.model_fields.items():
         name = f"{field.upper()}_FILE"
         if name in variables and info.annotation in (SecretStr, SecretStr | None):
@@ -217,7 +220,7 @@ def _read_secrets(cls: type[Settings], variables: dict[str, str]) -> Iterator[tu
 def _explain(error: Any) -> str:
     name = str(error["loc"][0]).upper() if error["loc"] else "settings"
     if error["type"] == "missing":
-        return f"{name} is not set; put it into the environment or .env (`make serve` draws one)"
+        return f"{name} is not set; put it into the environment or .env (`make serve` generates one)"
     if error["type"] == "value_error":
         return f"{name} {error['ctx']['error']}"
     return f"{name}: {error['msg']}"

@@ -121,7 +121,7 @@ def test_without_an_admin_it_says_how_users_come(tmp_path: Path) -> None:
 
 
 def test_the_example_s_own_password_is_refused() -> None:
-    with pytest.raises(SettingsError, match="ADMIN_PASSWORD is the one of"):
+    with pytest.raises(SettingsError, match="ADMIN_PASSWORD is the example value"):
         load_settings({"SECRET_KEY": SECRET, "ADMIN_PASSWORD": "replace-this-by-a-password"})
     assert "ADMIN_PASSWORD=replace-this-by-a-password\n" in EXAMPLE
 

@@ -163,11 +163,11 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"not a model at all", "ONNX Runtime refuses it"),
     "cut off": (lambda: onnx_bytes()[:-9], "ONNX Runtime refuses it"),
     "a pickle": (lambda: pickle.dumps({"model": 1}), "ONNX Runtime refuses it"),
-    "no contract": (lambda: graph([stump()]).SerializeToString(), "carries no contract"),
-    "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 1}'), "contract does not hold: task"),
+    "no contract": (lambda: graph([stump()]).SerializeToString(), "has no contract"),
+    "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 1}'), "contract is invalid: task"),
     "a newer contract": (
         lambda: with_contract(graph([stump()]), json.dumps({"version": CONTRACT_VERSION + 1})),
-        f"has version {CONTRACT_VERSION + 1}, this service knows {CONTRACT_VERSION}",
+        f"has version {CONTRACT_VERSION + 1}, this service supports {CONTRACT_VERSION}",
     ),
     "other columns": (
         lambda: with_contract(graph([stump()]), contract(columns=3).model_dump_json()),
@@ -175,7 +175,7 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "other classes": (
         lambda: with_contract(graph([stump()]), contract(classes=("no", "yes", "?")).model_dump_json()),
-        "3 classes, but the graph gives",
+        "3 classes, but the graph returns",
     ),
     "other input": (
         lambda: with_contract(graph([helper.make_node("Identity", ["Z"], ["Y"])])),
