@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """As many jobs wait as may."""
+    """Too many jobs wait, whatever they need: that is no outage."""
 
 
 class Threads:
@@ -29,13 +29,25 @@ class Threads:
     async def run(self, function: Callable[[], T], seconds: float) -> T:
         """Return what the function returns, or raise what it raises.
 
-        Raises BusyError at once if the queue is full, TimeoutError after `seconds`; a job that has
-        begun keeps its thread until it ends by itself.
+        Raises BusyError at once if the queue is full, and if the job doesn't begin within `seconds`;
+        TimeoutError if it then takes longer than that: it keeps its thread until it ends by itself.
         """
         if not self._places.acquire(blocking=False):
             raise BusyError
-        future = self._pool.submit(function)
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        def work() -> T:
+            loop.call_soon_threadsafe(begun.set)
+            return function()
+
+        future = self._pool.submit(work)
         future.add_done_callback(lambda _: self._places.release())  # before whoever waits for the result goes on
+        try:
+            async with asyncio.timeout(seconds):
+                await begun.wait()
+        except TimeoutError:
+            if future.cancel():
+                raise BusyError from None
         async with asyncio.timeout(seconds):
             return await asyncio.wrap_future(future)
 

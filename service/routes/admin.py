@@ -62,7 +62,7 @@ _UNKNOWN: Final = {404: "There is no such user"}
 _LAST: Final = errors(422, also={**_UNKNOWN, 409: "The user is the last admin"})
 
 router = APIRouter(
-    prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=errors(401, 403, 503)
+    prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=errors(401, 403, 429, 503)
 )
 
 
@@ -126,8 +126,15 @@ async def _run(request: Request, function: Callable[[Accounts], T]) -> T:
             status = 409
         text = str(error)  # written to follow a colon on the command line
         raise Problem(status, text[:1].upper() + text[1:]) from None
-    except (DatabaseDownError, TimeoutError, BusyError) as error:
+    except BusyError:
+        raise too_busy() from None
+    except (DatabaseDownError, TimeoutError) as error:
         raise database_down(error) from None
+
+
+def too_busy() -> Problem:
+    """Return what a caller gets when too many others wait."""
+    return Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"})
 
 
 def database_down(error: Exception) -> Problem:

@@ -16,6 +16,7 @@ _MEANINGS: Final = {
     413: "The body is too large",
     415: "The body is of another media type",
     422: "The request breaks a rule",
+    429: "Too many callers wait for their turn",
     500: "The service failed",
     503: "The users database doesn't answer",
 }

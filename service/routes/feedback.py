@@ -19,7 +19,7 @@ from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import tally
-from service.routes.admin import database_down
+from service.routes.admin import database_down, too_busy
 from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from service.scoring.serving import Serving
 
 ANSWER_SECONDS: Final = 30.0
-"""How long a caller waits for its turn and for the database."""
+"""How long a caller waits for its turn, and then for the database."""
 _FEW_BYTES: Final = 32 * 1024
 """Larger bodies are checked in a thread, so that others are answered meanwhile."""
 _READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"application/json": read_json, NDJSON: read_lines}
@@ -76,13 +76,13 @@ class BatchStored(BaseModel):
         *BODY,
         401,
         403,
+        429,
         503,
         also={
             409: "Another truth came for a prediction before; nothing of the request is stored",
             410: "The id is too old; in a batch that is a 422",
             422: "An id is not of this service or too old, or a truth is impossible: "
             "`errors` names every entry and field, and nothing of the request is stored",
-            429: "Too many callers wait for their turn",
         },
     ),
 )
@@ -127,8 +127,8 @@ async def _store(request: Request, truths: list[Truth], *, is_batch: bool) -> in
         return await access.feedback_writer.run(store, ANSWER_SECONDS)
     except ContradictionError as error:
         raise _contradiction(error.stored, is_batch=is_batch) from None
-    except BusyError:  # the caller's to wait, and no outage
-        raise Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"}) from None
+    except BusyError:
+        raise too_busy() from None
     except (DatabaseDownError, TimeoutError) as error:
         raise database_down(error) from None
 

@@ -78,15 +78,16 @@ def test_a_number_beyond_float32_is_no_truth(start: Start, actual: str) -> None:
 
 
 def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.routes.feedback.ANSWER_SECONDS", 0.05)
     service, may_go_on = start(), threading.Event()
     store = service.app.state.access.feedback
     keep = store.store
-    monkeypatch.setattr(store, "store", lambda told: may_go_on.wait() and keep(told))
     (prediction_id,) = predict(service)["prediction_ids"]
-    late = tell(service, prediction_id, "да").status_code
-    may_go_on.set()
-    wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")
+    with monkeypatch.context() as slow:
+        slow.setattr("service.routes.feedback.ANSWER_SECONDS", 1.0)
+        slow.setattr(store, "store", lambda told: may_go_on.wait() and keep(told))
+        late = tell(service, prediction_id, "да").status_code
+        may_go_on.set()
+        wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")
     assert (late, tell(service, prediction_id, "да").json()["status"]) == (503, "known")
 
 

@@ -151,3 +151,14 @@ def test_without_a_database_administration_is_told_to_come_back(on_sqlite: Setti
     answer = asyncio.run(scenario())
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"
+
+
+def test_admins_at_once_beyond_those_that_may_wait_are_told_to_come_back(on_sqlite: Settings) -> None:
+    async def scenario() -> list[httpx.Response]:
+        async with serving(on_sqlite) as client:
+            await as_admin(client)
+            return await asyncio.gather(*(add(client, f"user{number}") for number in range(30)))
+
+    answers = asyncio.run(scenario())
+    assert {answer.status_code for answer in answers} == {201, 429}
+    assert {answer.headers["Retry-After"] for answer in answers if answer.status_code == 429} == {"2"}

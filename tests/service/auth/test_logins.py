@@ -70,6 +70,32 @@ def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
     assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"1"}
 
 
+def test_a_login_whose_turn_never_came_is_told_to_come_back(
+    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, may_go_on, counted = threading.Event(), threading.Event(), Counter[str]()
+
+    async def scenario() -> tuple[httpx.Response, int]:
+        async with serving(on_sqlite, lambda outcome: counted.update([outcome])) as client:
+            check = client.access.accounts.check
+
+            def wait(*form: str) -> object:
+                began.set()
+                return may_go_on.wait() and check(*form)
+
+            monkeypatch.setattr(client.access.accounts, "check", wait)
+            first = asyncio.create_task(log_in(client))
+            await until(began.is_set)
+            monkeypatch.setattr(logins, "ANSWER_SECONDS", 0.1)
+            second = await log_in(client)
+            may_go_on.set()
+            return second, (await first).status_code
+
+    second, first = asyncio.run(scenario())
+    assert (second.status_code, second.json()["detail"]) == (503, "Too many logins at once; try again")
+    assert (first, counted) == (200, {"granted": 1, "busy": 1})
+
+
 def test_a_refusal_is_held_back_while_others_are_answered(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> tuple[int, int]:
         async with serving(on_sqlite) as client:
