@@ -1,4 +1,4 @@
-"""The rules of the house that neither a linter nor a type checker holds."""
+"""Rules that neither a linter nor a type checker can enforce."""
 
 import ast
 import re
@@ -32,13 +32,13 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def dependency_of(module: str) -> str:
-    """Return what dvc.yaml names for a module: the folder of its room, or the file if it stands in no room."""
+    """Return the entry in dvc.yaml for a module: its package's folder, or its file if it isn't in a package."""
     top, name = module.split(".")[:2]
     return f"{top}/{name}" if (ROOT / top / name).is_dir() else f"{top}/{name}.py"
 
 
 def stage_lines(stage: str) -> list[str]:
-    """Give a stage's lines in dvc.yaml, from its name to the next one's."""
+    """Return a stage's lines in dvc.yaml."""
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     found = re.search(rf"^  {stage}:\n(?:    .*\n)+", text, re.MULTILINE)
     assert found
@@ -126,7 +126,7 @@ def test_make_has_at_most_19_targets_and_explains_each() -> None:
     assert [name for name, rest in targets if " ## " not in rest] == ["help"]
 
 
-def test_the_readme_is_read_in_a_few_minutes() -> None:
+def test_the_readme_has_at_most_120_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 

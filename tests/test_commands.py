@@ -31,7 +31,7 @@ def start(command: str, monkeypatch: pytest.MonkeyPatch, argument: str) -> int:
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_printed_and_nothing_is_done(
+def test_help_is_printed_and_nothing_else_happens(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
 ) -> None:
     assert start(command, monkeypatch, "--help") == 0

@@ -1,4 +1,4 @@
-"""A whole system of its own: a Compose project with its own ports, subnet, images and volumes, and a small table."""
+"""A second Compose project with its own ports, subnet, images and volumes, and a small table."""
 
 import contextlib
 import functools
@@ -30,11 +30,11 @@ __all__ = ["project"]
 PORTS = ("HTTPS_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "ALERTMANAGER_PORT")
 INSTANCE = {"a": 1.5, "b": 0.5, "c": "x"}
 PATIENCE = 180.0
-"""Seconds that something may take on a busy machine."""
+"""Timeout in seconds for a busy machine."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs an engine unless it is asked for, with the reason."""
+    """Skip tests that need a Docker engine, unless they are selected."""
     reason = ""
     if config.getoption("-m") != "compose":
         reason = "brings the whole system up: run it by `make test-compose`"
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def load_script(path: Path) -> ModuleType:
-    """Import a script of an image, which is in no package."""
+    """Import a script of an image, which isn't in a package."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -56,7 +56,7 @@ def load_script(path: Path) -> ModuleType:
 
 
 def until(holds: Callable[[], Any], what: str) -> None:
-    """Ask again until the answer is true."""
+    """Call again until the result is true."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
@@ -70,11 +70,11 @@ class System:
     project: Project
     ports: dict[str, int]
     planted: str
-    """A secret in files of the checkout that belong into no image."""
+    """A secret in files of the checkout that must not be in an image."""
 
     @functools.cached_property
     def tls(self) -> ssl.SSLContext:
-        """Trust the certificate that the proxy made."""
+        """Return a context that trusts the proxy's certificate."""
         return ssl.create_default_context(cadata=self.ok("exec", "-T", "proxy", "cat", "/certificates/tls.crt"))
 
     def compose(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
@@ -82,7 +82,7 @@ class System:
         return self.project.run("docker", "compose", "--profile", "s3", *arguments, timeout=timeout)
 
     def ok(self, *arguments: str, timeout: float = 400) -> str:
-        """Run ``docker compose``, which has to succeed; return its standard output."""
+        """Run ``docker compose``; fail the test if it fails, and return its standard output."""
         done = self.compose(*arguments, timeout=timeout)
         assert done.returncode == 0, (
             f"docker compose {' '.join(arguments)}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
@@ -95,13 +95,13 @@ class System:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout + done.stderr, "")
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """Return what the engine knows about a service's first container."""
+        """Return the engine's description of a service's first container."""
         names = self.ok("ps", "--all", "--quiet", service).split()
         found: dict[str, Any] = json.loads(self.project.ok("docker", "inspect", names[0]))[0]
         return found
 
     def secret(self, name: str) -> str:
-        """Return a secret that was drawn for the API."""
+        """Return a generated secret of the API."""
         return self.ok("exec", "-T", "api", "cat", f"/run/secrets/{name}")
 
     def ask(self, port: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -122,13 +122,13 @@ class System:
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def version(self, token: dict[str, str]) -> str:
-        """Return the MD5 of the model that answers."""
+        """Return the MD5 of the model in service."""
         status, answer = self.ask("HTTPS_PORT", "POST", "/predict", {"instances": [INSTANCE]}, **token)
         assert status == 200, answer
         return str(answer["model"]["version"])
 
     def query(self, expression: str) -> float:
-        """Ask Prometheus; return the first value, or 0."""
+        """Query Prometheus; return the first value, or 0."""
         path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
         result = self.ask("PROMETHEUS_PORT", "GET", path)[1]["data"]["result"]
         return float(result[0]["value"][1]) if result else 0.0
@@ -141,7 +141,7 @@ class System:
 
 @dataclass
 class Traffic:
-    """Predictions, one after the other, while something else happens."""
+    """Sends predictions one after another while something else happens."""
 
     system: System
     token: dict[str, str]
@@ -151,7 +151,7 @@ class Traffic:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Traffic"]:
-        """Send until the block ends."""
+        """Send requests until the block ends."""
         stop = threading.Event()
         thread = threading.Thread(target=self._send, args=(stop,))
         thread.start()
@@ -172,7 +172,7 @@ class Traffic:
 
 @pytest.fixture(scope="session")
 def system(project: Callable[..., Project]) -> Iterator[System]:
-    """Bring everything up as a newcomer does, with `.env.example` copied as it is; tear it down again."""
+    """Start everything as a new user does, with `.env.example` copied unchanged; remove it at the end."""
     made = project()
     shutil.copy(made.path / ".env.example", made.path / ".env")
     planted = secrets.token_hex(16)
@@ -183,7 +183,7 @@ def system(project: Callable[..., Project]) -> Iterator[System]:
     made.environment.update(
         COMPOSE_PROJECT_NAME="reproducible-ml-test", IMAGES="reproducible-ml-test", PROXY_SUBNET="10.201.90.0/24"
     )
-    # Where the plugins of `docker` are: tests have a home of their own.
+    # The folder of the `docker` plugins, because tests have another home directory.
     made.environment.setdefault("DOCKER_CONFIG", str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".docker"))
     running = System(made, ports, planted)
     away = ("--profile", "*", "down", "--volumes", "--remove-orphans")

@@ -1,4 +1,4 @@
-"""The whole system on a real engine, in the order of a day: it comes up, answers, retrains, is hurt, moves."""
+"""The whole system on a real Docker engine: start, predict, retrain, kill, move."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_every_address_answers(system: System, port: str) -> None:
     assert system.ask(port, "GET", PAGES[port])[0] == 200
 
 
-def test_the_api_is_reached_through_the_proxy_alone(system: System) -> None:
+def test_the_api_is_reached_only_through_the_proxy(system: System) -> None:
     published = [name for name in SERVERS if system.inspect(name)["HostConfig"]["PortBindings"]]
 
     assert published == ["proxy", "mlflow", "prometheus", "alertmanager", "grafana"]
@@ -62,7 +62,7 @@ def test_a_prediction_is_counted_in_prometheus(system: System, token: dict[str, 
     until(lambda: system.query('count(release_info{job="api"})') > 0, "the release in Prometheus")
 
 
-def test_the_model_that_answers_is_champion_in_mlflow(system: System, token: dict[str, str]) -> None:
+def test_the_model_in_service_is_champion_in_mlflow(system: System, token: dict[str, str]) -> None:
     path = "/api/2.0/mlflow/registered-models/alias?name=flights&alias=champion"
     status, answer = system.ask("MLFLOW_PORT", "GET", path)
 
@@ -72,7 +72,7 @@ def test_the_model_that_answers_is_champion_in_mlflow(system: System, token: dic
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:5000", 200), ("evil.example", 403)])
-def test_mlflow_answers_to_its_own_names_alone(system: System, host: str, status: int) -> None:
+def test_mlflow_answers_only_to_its_own_host_names(system: System, host: str, status: int) -> None:
     path = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert system.ask("MLFLOW_PORT", "GET", path, Host=host)[0] == status
 
@@ -84,7 +84,7 @@ def test_every_dashboard_of_the_repository_is_provisioned(system: System) -> Non
     assert {json.loads(path.read_text("utf-8"))["uid"] for path in files} <= {each["uid"] for each in found}
 
 
-def test_no_secret_is_seen_from_outside(system: System) -> None:
+def test_no_secret_is_visible_from_outside(system: System) -> None:
     secrets = [system.secret(name) for name in ("secret_key", "admin_password", "database_url")]
     shown = system.ok("logs") + system.ok("config")
     for service in (*SERVERS, "trainer", "init"):
@@ -94,7 +94,7 @@ def test_no_secret_is_seen_from_outside(system: System) -> None:
     assert not [secret for secret in secrets if secret in shown]
 
 
-def test_make_up_ends_with_what_the_trainer_says(system: System, token: dict[str, str]) -> None:
+def test_make_up_ends_with_the_last_line_of_the_trainer(system: System, token: dict[str, str]) -> None:
     before = system.version(token)
     params = system.project.path / "params.yaml"
     good = params.read_text("utf-8")
@@ -121,7 +121,7 @@ def test_a_new_model_comes_into_service_while_requests_run(system: System, token
     with Traffic(system, token).running() as traffic:
         done = system.train("dvc", "exp", "run", "-S", "n_estimators=7")
         assert done.returncode == 0, done.stdout
-        assert system.version(token) == before, "an experiment changed what is served"
+        assert system.version(token) == before, "an experiment changed the model in service"
         done = system.train(*PROMOTE, "--override-champion", "--reason", "a test")
         assert done.returncode == 0, done.stdout
         until(lambda: traffic.versions[-1] != before, "the new model")
@@ -175,7 +175,7 @@ def test_a_fresh_volume_gets_its_model_from_the_s3_store(system: System, token: 
     served = system.version(token)
     pushed = system.train("dvc", "push")
     assert pushed.returncode == 0, pushed.stdout
-    # What a person commits after a training: the lock and the results that Git holds.
+    # What you commit after a training: dvc.lock and the results in Git.
     changes = "git add --all && git diff --cached --binary HEAD"
     patch = system.ok("run", "--rm", "-T", "--entrypoint", "sh", "trainer", "-c", changes)
     (system.project.path.parent / "result.patch").write_text(patch, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the Compose file, the Dockerfile and .dockerignore say, read without an engine."""
+"""The Compose file, the Dockerfile and .dockerignore, checked without a Docker engine."""
 
 import re
 import subprocess
@@ -39,7 +39,7 @@ each_service = pytest.mark.parametrize("service", [COMPOSE["services"][name] for
 
 
 def extended(service: dict[str, Any]) -> dict[str, Any]:
-    """Return a service with what it takes from another file."""
+    """Return a service, with the parts that it extends from another file."""
     if "extends" not in service:
         return service
     loaded = YAML(typ="safe", pure=True).load((ROOT / service["extends"]["file"]).read_text("utf-8"))
@@ -48,14 +48,14 @@ def extended(service: dict[str, Any]) -> dict[str, Any]:
 
 
 def target(name: str) -> str:
-    """Return the lines of the Dockerfile that make a target, with those of the targets below it."""
+    """Return the lines of the Dockerfile for a target, with those of the targets that it builds on."""
     stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text("utf-8"), flags=re.MULTILINE)[1:]
     found = next((stage for stage in stages if stage.splitlines()[0].endswith(f" AS {name}")), "")
     return target(found.split()[0]) + found if found else ""
 
 
 @each_service
-def test_a_service_has_few_rights_limits_and_a_health_check(service: dict[str, Any]) -> None:
+def test_a_service_has_limits_a_health_check_and_no_needless_rights(service: dict[str, Any]) -> None:
     service = extended(service)
     built = "HEALTHCHECK" in target(service["build"]["target"]) if "build" in service else False
 
@@ -68,7 +68,7 @@ def test_a_service_has_few_rights_limits_and_a_health_check(service: dict[str, A
     assert "build" in service or re.search(r":v?\d+\.\d+", service["image"]), "an image of others has its version"
 
 
-def test_every_volume_that_is_used_is_named() -> None:
+def test_every_mounted_volume_is_declared() -> None:
     mounts = [mount for service in COMPOSE["services"].values() for mount in service.get("volumes", [])]
     sources = {mount["source"] if isinstance(mount, dict) else mount.rpartition(":/")[0] for mount in mounts}
     named = {re.sub(r"\$\{\w+:-(\w+)\}", r"\1", source).split(":")[0] for source in sources}
@@ -89,24 +89,24 @@ def test_the_proxy_is_the_only_way_to_the_api_and_nothing_leads_to_the_database(
     assert services["postgres"]["networks"] == ["back"]
 
 
-def test_the_image_gets_all_that_git_tracks() -> None:
+def test_the_image_gets_every_tracked_file() -> None:
     left_out = ["git", "ls-files", "--cached", "--ignored", "--exclude-from=.dockerignore"]
     assert subprocess.run(left_out, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
 
 
 @pytest.mark.parametrize("name", [".env", "backup", ".dvc/config.local", ".git/config", ".git/logs", ".git/FETCH_HEAD"])
-def test_what_may_hold_a_secret_stays_outside(name: str) -> None:
+def test_files_that_may_contain_a_secret_stay_out_of_the_image(name: str) -> None:
     assert name in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
 
 
-def test_every_lock_is_installed_with_its_hashes() -> None:
+def test_every_lock_file_is_installed_with_hashes() -> None:
     installs = re.findall(r"pip .*install .*", (ROOT / "Dockerfile").read_text("utf-8"))
     assert len(installs) == 2
     assert all("--require-hashes" in line and "--no-deps" in line for line in installs)
 
 
 @pytest.mark.parametrize("service", SILENT)
-def test_no_container_calls_home(service: str) -> None:
+def test_no_container_sends_usage_reports(service: str) -> None:
     asked = COMPOSE["services"][service]
     settings = dict(re.findall(r"(\w+)=(\S+)", target(asked["build"]["target"]))) if "build" in asked else {}
     settings |= asked.get("environment", {})
@@ -115,12 +115,12 @@ def test_no_container_calls_home(service: str) -> None:
     assert settings | SILENT[service] == settings
 
 
-def test_every_image_of_others_was_looked_at_for_telemetry() -> None:
+def test_every_third_party_image_was_checked_for_telemetry() -> None:
     others = {name for name, service in COMPOSE["services"].items() if "build" not in service}
     assert others == {"grafana", "s3", "postgres", "prometheus", "alertmanager", "tracing", "after-training"}
 
 
-def test_updates_are_looked_for_wherever_an_image_is_named() -> None:
+def test_dependabot_checks_every_file_that_names_an_image() -> None:
     named = subprocess.run(
         ["git", "grep", "--files-with-matches", "-E", "^ +image: [a-z/]+:", "--", "*.yml", ":!.github"],
         cwd=ROOT, capture_output=True, text=True, check=True,

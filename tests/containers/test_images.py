@@ -1,4 +1,4 @@
-"""What the images hold, and what they must not."""
+"""What is in the images, and what must not be."""
 
 import re
 
@@ -11,32 +11,32 @@ each_image = pytest.mark.parametrize("image", ["service", "proxy", "trainer", "m
 
 
 def find(system: System, image: str, *expression: str) -> list[str]:
-    """Look through an image's files as root; return the paths."""
+    """Search an image's files as root; return the paths."""
     run = ["docker", "run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "find"]
     name = f"reproducible-ml-test/{image}"
     return system.project.ok(*run, name, "/", "-xdev", *expression).splitlines()
 
 
 @each_image
-def test_no_program_gains_rights_and_no_folder_is_open_to_all(system: System, image: str) -> None:
+def test_no_program_is_setuid_and_no_folder_is_writable_for_all(system: System, image: str) -> None:
     assert find(system, image, "-type", "f", "-perm", "/6000") == []
     assert find(system, image, "-perm", "-0002", "!", "-perm", "-1000", "!", "-type", "l", "!", "-type", "c") == []
 
 
 @each_image
-def test_installers_left_nothing_behind(system: System, image: str) -> None:
+def test_no_installer_is_left(system: System, image: str) -> None:
     left = [word for name in ("pip", "pip-*", "uv", "ensurepip", ".cache") for word in ("-o", "-name", name)]
     assert find(system, image, "-type", "d", "(", *left[1:], ")") == []
     assert find(system, image, "-path", "/var/lib/apt/lists/*") == []
 
 
 @pytest.mark.parametrize("image", ["service", "proxy", "mlflow", "init"])
-def test_only_the_code_that_runs_is_taken_from_the_checkout(system: System, image: str) -> None:
+def test_only_the_code_that_runs_is_copied_from_the_checkout(system: System, image: str) -> None:
     names = ["(", "-name", ".git", "-o", "-name", ".env*", "-o", "-name", "*.md", "-o", "-name", "params.yaml", ")"]
     assert find(system, image, *names, "!", "-path", "/venv/*", "!", "-path", "/usr/*") == []
 
 
-def test_the_service_image_holds_the_service_its_locks_and_no_tools(system: System) -> None:
+def test_the_service_image_has_the_locked_packages_and_no_tools(system: System) -> None:
     listing = (
         "import importlib.metadata as m, re; "
         "print(*sorted(re.sub('[-_.]+', '-', d.name).lower() + '==' + d.version for d in m.distributions()))"

@@ -1,4 +1,4 @@
-"""Secrets are drawn once, for whoever needs them."""
+"""The container `init` generates secrets once, each for the containers that need it."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_secrets_are_drawn_once_where_the_example_was_copied_as_it_is(
+def test_secrets_are_generated_once_if_the_example_is_copied_unchanged(
     init: ModuleType, root: Path, tmp_path: Path
 ) -> None:
     lines = (root / ".env.example").read_text("utf-8").splitlines()
@@ -32,11 +32,11 @@ def test_secrets_are_drawn_once_where_the_example_was_copied_as_it_is(
     assert files(tmp_path) == found
     assert not [name for name, text in found.items() if "replace-this" in text]
     assert len(found["api/secret_key"]) >= 32
-    # MLflow and the trainer share the store's key, and MLflow and the database a password.
+    # MLflow and the trainer share the key of the S3 server; MLflow and the database share a password.
     assert len(set(found.values())) == len(found) - 2
 
 
-def test_what_is_set_replaces_what_was_drawn(init: ModuleType, tmp_path: Path) -> None:
+def test_a_value_in_the_environment_replaces_a_generated_one(init: ModuleType, tmp_path: Path) -> None:
     init.main(tmp_path, {})
     init.main(tmp_path, {"SECRET_KEY": "k" * 32, "DATABASE_URL": "postgresql://elsewhere/users"})
     found = files(tmp_path)

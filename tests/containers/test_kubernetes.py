@@ -1,4 +1,4 @@
-"""What `kubectl apply -k` would send, rendered and checked against the schemas of Kubernetes."""
+"""The resources of `kubectl apply -k`, checked against the schemas of Kubernetes."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ from tests.containers.conftest import load_script
 OPERATOR = "monitoring.coreos.com/v1"
 """Resources of the Prometheus operator, which are not in Kubernetes' own schemas."""
 KNOWN = {"path", "port", "interval", "scrapeTimeout"}
-"""Fields of an endpoint that were compared with the operator's schema of August 2026."""
+"""Fields of an endpoint, from the operator's schema of August 2026."""
 VERSION = "1.32"
 Resource = dict[str, Any]
 
@@ -58,7 +58,7 @@ def test_every_resource_fits_the_schema_of_its_kind(rendered: list[Resource]) ->
             schemas.validate(resource, VERSION, strict=True)
 
 
-def test_a_container_has_few_rights_limits_and_a_tagged_image(rendered: list[Resource]) -> None:
+def test_a_container_has_limits_a_tagged_image_and_no_needless_rights(rendered: list[Resource]) -> None:
     for pod in pods(rendered):
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -84,7 +84,7 @@ def test_selectors_find_the_pods(rendered: list[Resource]) -> None:
     assert all(each.items() <= labels.items() for each in wanted)
 
 
-def test_the_volumes_that_are_mounted_are_there(rendered: list[Resource]) -> None:
+def test_every_mounted_volume_exists(rendered: list[Resource]) -> None:
     claims = {each["metadata"]["name"] for each in rendered if each["kind"] == "PersistentVolumeClaim"}
     for pod in pods(rendered):
         used = {mount["name"] for each in containers(pod) for mount in each["volumeMounts"]}
@@ -93,7 +93,7 @@ def test_the_volumes_that_are_mounted_are_there(rendered: list[Resource]) -> Non
         assert {each["claimName"] for each in claimed} <= claims
 
 
-def test_the_api_is_migrated_before_it_starts_and_drained_before_it_ends(rendered: list[Resource]) -> None:
+def test_the_api_migrates_before_it_starts_and_drains_before_it_stops(rendered: list[Resource]) -> None:
     pod = find(rendered, "Deployment")["spec"]["template"]["spec"]
     api = pod["containers"][0]
 
@@ -102,7 +102,7 @@ def test_the_api_is_migrated_before_it_starts_and_drained_before_it_ends(rendere
     assert api["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
 
 
-def test_an_ingress_leads_to_the_api_but_not_to_its_metrics(rendered: list[Resource]) -> None:
+def test_an_ingress_routes_to_the_api_but_not_to_its_metrics(rendered: list[Resource]) -> None:
     for ingress in (each for each in rendered if each["kind"] == "Ingress"):
         (rule,) = ingress["spec"]["rules"]
         leads = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}

@@ -20,7 +20,7 @@ def trainer(root: Path) -> ModuleType:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Return a checkout as an image holds it: one commit, no index, no configuration."""
+    """Return a checkout like the one in an image: one commit, no index, no configuration."""
     made = tmp_path / "src"
     made.mkdir()
     (made / "params.yaml").write_text("n: 1\n", encoding="utf-8")
@@ -61,7 +61,7 @@ def test_an_empty_workspace_becomes_a_clean_checkout(trainer: ModuleType, source
     assert git(workspace, "rev-parse", "HEAD") == git(source, "rev-parse", "HEAD")
 
 
-def test_what_was_not_committed_on_the_host_comes_along(trainer: ModuleType, source: Path, workspace: Path) -> None:
+def test_uncommitted_changes_on_the_host_are_copied(trainer: ModuleType, source: Path, workspace: Path) -> None:
     (source / "params.yaml").write_text("n: 2\n", encoding="utf-8")
     (source / "new.txt").write_text("new\n", encoding="utf-8")
     (source / "old.txt").unlink()
@@ -70,7 +70,7 @@ def test_what_was_not_committed_on_the_host_comes_along(trainer: ModuleType, sou
     assert git(workspace, "status", "--porcelain").splitlines() == [" D old.txt", " M params.yaml", "?? new.txt"]
 
 
-def test_the_same_image_leaves_the_workspace_unless_the_start_was_interrupted(
+def test_the_same_image_changes_nothing_unless_the_start_was_interrupted(
     trainer: ModuleType, source: Path, workspace: Path
 ) -> None:
     trainer.follow(source, workspace)
@@ -83,7 +83,9 @@ def test_the_same_image_leaves_the_workspace_unless_the_start_was_interrupted(
     assert git(workspace, "status", "--porcelain") == ""
 
 
-def test_another_image_wins_and_what_was_changed_is_kept(trainer: ModuleType, source: Path, workspace: Path) -> None:
+def test_a_new_image_replaces_the_files_and_keeps_changes_in_a_stash(
+    trainer: ModuleType, source: Path, workspace: Path
+) -> None:
     trainer.follow(source, workspace)
     (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
     (workspace / "models").mkdir()
@@ -97,7 +99,7 @@ def test_another_image_wins_and_what_was_changed_is_kept(trainer: ModuleType, so
     assert "+n: 200" in git(workspace, "stash", "show", "--patch")
 
 
-def test_commits_of_the_workspace_stay_within_reach(trainer: ModuleType, source: Path, workspace: Path) -> None:
+def test_commits_in_the_workspace_are_kept_in_a_branch(trainer: ModuleType, source: Path, workspace: Path) -> None:
     trainer.follow(source, workspace)
     (workspace / "params.yaml").write_text("n: 200\n", encoding="utf-8")
     commit(workspace, "Result")
@@ -127,7 +129,7 @@ def test_a_second_trainer_waits_and_says_so(
         second.result(10)
 
 
-def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspace: Path) -> None:
+def test_locks_of_a_killed_trainer_are_removed(trainer: ModuleType, workspace: Path) -> None:
     left = [workspace / ".dvc/tmp/rwlock", workspace / ".git/index.lock"]
     left[0].parent.mkdir(parents=True)
     for path in left:
@@ -137,7 +139,7 @@ def test_what_a_killed_trainer_left_locked_is_free(trainer: ModuleType, workspac
 
 
 @pytest.mark.parametrize(("status", "left"), [(1, "n: 1"), (0, "n: 0")])
-def test_an_experiment_that_fails_takes_its_parameters_along(
+def test_a_failed_experiment_restores_the_parameters(
     trainer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, left: str
 ) -> None:
     (tmp_path / "params.yaml").write_text("n: 1\n", encoding="utf-8")
@@ -159,7 +161,7 @@ def releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(
     trainer: ModuleType, source: Path, workspace: Path, releases: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
-    """Return a function that runs a command as the container would; `dvc` and `python` only note that they ran."""
+    """Return a function that runs a command like the container; `dvc` and `python` only record that they ran."""
     (source / ".git").rename(source.parent / "history")
     for name, status in {"dvc": "STATUS", "python": "PROMOTE_STATUS"}.items():
         put_on_path(source.parent / "bin" / name, f'echo "{name} $*" >>ran; exit ${{{status}:-0}}', monkeypatch)
@@ -170,7 +172,7 @@ def run(
 
 @pytest.mark.parametrize("status", [0, 4])
 @pytest.mark.parametrize("command", ["dvc repro", "dvc exp run", "dvc pull"])
-def test_only_a_reproduction_that_succeeds_promotes_and_an_api_that_waits_hears_of_failures(
+def test_only_a_successful_reproduction_promotes_and_a_failure_leaves_a_file_for_the_waiting_api(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, status: int
 ) -> None:
     (tmp_path / "artifact/failed").touch()
@@ -183,7 +185,7 @@ def test_only_a_reproduction_that_succeeds_promotes_and_an_api_that_waits_hears_
 
 
 @pytest.mark.parametrize(("released", "status"), [(True, 0), (False, 3)])
-def test_a_refused_model_is_a_failure_only_where_nothing_is_in_service(
+def test_a_refused_model_is_a_failure_only_if_nothing_is_in_service(
     run: Callable[..., int], releases: Path, monkeypatch: pytest.MonkeyPatch, released: bool, status: int
 ) -> None:
     monkeypatch.setenv("PROMOTE_STATUS", "3")
@@ -195,7 +197,7 @@ def test_a_refused_model_is_a_failure_only_where_nothing_is_in_service(
     assert (releases / "failed").exists() != released
 
 
-def test_what_the_version_before_published_is_adopted_first(
+def test_the_model_of_an_earlier_version_becomes_a_release_first(
     run: Callable[..., int], workspace: Path, releases: Path
 ) -> None:
     (releases / "old").mkdir()
@@ -206,7 +208,7 @@ def test_what_the_version_before_published_is_adopted_first(
     assert (workspace / "ran").read_text("utf-8").splitlines()[0] == "python -m stages.commands.history"
 
 
-def test_the_store_of_the_project_is_used_where_no_other_is_named(
+def test_the_s3_server_of_the_project_is_used_if_no_other_is_set(
     trainer: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "s3.env").write_text("export AWS_ACCESS_KEY_ID=a\nexport AWS_ENDPOINT_URL=http://s3:8333\n", "utf-8")

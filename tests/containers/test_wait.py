@@ -1,4 +1,4 @@
-"""Until there is a model, another program answers in place of the API."""
+"""`wait.py`, which answers in place of the API until there is a model."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ def port() -> int:
 
 @pytest.fixture
 def waiting(process: subprocess.Popen[str], port: int) -> Iterator[httpx.Client]:
-    """Return a client of the program that waits."""
+    """Return a client of `wait.py`."""
     assert process.stderr
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         assert "no model yet" in process.stderr.readline()
@@ -36,7 +36,7 @@ def waiting(process: subprocess.Popen[str], port: int) -> Iterator[httpx.Client]
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/predict"), ("GET", "/health/ready")])
-def test_it_says_that_there_is_no_model_yet(waiting: httpx.Client, method: str, path: str) -> None:
+def test_it_answers_that_there_is_no_model_yet(waiting: httpx.Client, method: str, path: str) -> None:
     answer = waiting.request(method, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

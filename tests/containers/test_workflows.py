@@ -1,4 +1,4 @@
-"""What CI may do and what it runs is fixed."""
+"""The workflows: pinned actions, least permissions, existing targets."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 @each_workflow
-def test_every_action_is_locked_by_its_commit_and_says_its_version(path: Path) -> None:
+def test_every_action_is_pinned_to_a_commit_and_names_its_version(path: Path) -> None:
     used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
 
     assert used
@@ -28,7 +28,7 @@ def test_every_action_is_locked_by_its_commit_and_says_its_version(path: Path) -
 
 
 @each_workflow
-def test_a_job_has_its_own_rights_an_end_and_leaves_no_token(path: Path) -> None:
+def test_a_job_has_its_own_permissions_and_a_timeout_and_keeps_no_token(path: Path) -> None:
     workflow = load(path)
     checkouts = [
         step
@@ -54,7 +54,7 @@ def test_a_job_that_may_write_contents_runs_no_package(path: Path) -> None:
 
 
 @each_workflow
-def test_targets_that_are_called_are_in_the_makefile(path: Path) -> None:
+def test_the_makefile_has_every_target_that_a_workflow_calls(path: Path) -> None:
     makefile = (FOLDER.parents[1] / "Makefile").read_text("utf-8")
     called = set(re.findall(r"make ([a-z/-]+) PYTHON", path.read_text("utf-8")))
 

@@ -1,4 +1,4 @@
-"""For each alert a world at three levels: just below its threshold, at it, above it."""
+"""For each alert, series just below its threshold, at it, and above it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ FEATURE = 'job="api",version="v1",feature="size"'
 PREDICT = 'job="api",instance="a",method="POST",handler="/predict"'
 
 World = Callable[[float], dict[str, float]]
-"""Series at a level: what a counter gains in a minute, or a gauge's value."""
+"""Series at a level: the increase of a counter per minute, or the value of a gauge."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A world and what must be said in it."""
+    """Series, and the alert that must fire for them."""
 
     alert: str
     world: World
     levels: tuple[float, float, float]
-    """Below, at and above the threshold; fires at the last."""
+    """Below, at and above the threshold; the alert fires at the last one."""
     labels: dict[str, str] = field(default_factory=lambda: {"job": "api"})
     value: str = ""
     """The value as the text shows it, above the threshold."""
     fires_at: bool = False
     """Whether it fires at the threshold."""
     minutes: int = 20
-    """How long the world stays so before it is looked at."""
+    """How long the series stay at a level before the check."""
     recovery: int = 80
     """How long after a return to `levels[0]` the alert must be gone."""
     before: World | None = None
-    """What was for an hour and a half before."""
+    """The level in the hour and a half before."""
 
 
 def _requests(errors: float) -> dict[str, float]:
@@ -113,7 +113,7 @@ def unseen(rows: float, reference: float = 0) -> dict[str, float]:
 
 
 def cases() -> Iterator[Case]:
-    """Give every case; a test says that no alert lacks one."""
+    """Yield every case; a test checks that each alert has one."""
     of_instance, of_feature = {"job": "api", "instance": "a"}, {"job": "api", "version": "v1", "feature": "size"}
     of_version = {"job": "api", "version": "v1"}
     yield Case("ApiDown", _up, (2, 1, 0))

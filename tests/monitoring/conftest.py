@@ -1,4 +1,4 @@
-"""A service with callers, and a Prometheus that looks at it."""
+"""A service with traffic, and a Prometheus that scrapes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from tests.service.processes import Service, running, wait_for
 
 @dataclass(frozen=True)
 class Watched:
-    """What runs."""
+    """A running service and its Prometheus."""
 
     service: Service
     prometheus: Prometheus
@@ -24,7 +24,7 @@ class Watched:
     caller: Caller
 
     def send(self, requests: int) -> None:
-        """Send requests, and wait until the rules have judged every row."""
+        """Send requests, and wait until the rules have counted every row."""
         for _ in range(requests):
             self.caller.send()
         rows = sum(len(each["size"]) for each in self.caller.sent)
@@ -35,13 +35,13 @@ class Watched:
 
 @pytest.fixture(scope="session")
 def artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, Contract]:
-    """Give a small model as the pipeline leaves it."""
+    """Return a small model like the pipeline's."""
     return make_artifact(tmp_path_factory.mktemp("artifact"), root)
 
 
 @pytest.fixture(scope="session")
 def service(artifact: tuple[Root, Contract]) -> Iterator[Service]:
-    """Give a service of two workers."""
+    """Return a service with two workers."""
     with running(artifact[0], WORKERS="2") as made:
         yield made
 
@@ -50,7 +50,7 @@ def service(artifact: tuple[Root, Contract]) -> Iterator[Service]:
 def watched(
     artifact: tuple[Root, Contract], service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    """Give a service that was asked, all of it seen by a Prometheus with production's windows of drift."""
+    """Return a service after traffic, and a Prometheus that has scraped all of it, with production's drift windows."""
     program("prometheus")
     token = service.client.headers["Authorization"].removeprefix("Bearer ")
     caller = Caller(f"http://127.0.0.1:{service.port}", token)

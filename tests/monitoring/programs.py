@@ -1,4 +1,4 @@
-"""The real Prometheus and Alertmanager, found on this machine."""
+"""The real Prometheus and Alertmanager on this machine."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ _NAMES = {"alertmanager": ("prometheus-alertmanager", "alertmanager")}
 
 
 def program(name: str) -> str:
-    """Give the program's path; skip the test, saying why, where there is none."""
+    """Return the program's path; skip the test if it isn't installed."""
     found = next(filter(None, map(shutil.which, _NAMES.get(name, (name,)))), None)
     if found is None:
         pytest.skip(f"{name} is missing; {ON_DEBIAN}")
@@ -25,7 +25,7 @@ def run(name: str, *arguments: str | Path, stdin: str | None = None) -> subproce
 
 
 def succeeds(name: str, *arguments: str | Path, stdin: str | None = None) -> str:
-    """Run a program that must end with 0; give what it said."""
+    """Run a program; fail the test if it fails, and return its output."""
     done = run(name, *arguments, stdin=stdin)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -28,7 +28,7 @@ def _print(root: Path, environment: dict[str, str]) -> subprocess.CompletedProce
 
 @pytest.fixture
 def environments(tmp_path: Path) -> dict[str, dict[str, str]]:
-    """Give the environment that sets up each kind of receiver."""
+    """Return the environment for each kind of receiver."""
     for name in ("password", "slack", "token"):
         (tmp_path / name).write_text(SECRET)
     email = {"ALERT_EMAIL_TO": "ops@example.org", "SMTP_SMARTHOST": "mail.example:587", "SMTP_FROM": "ml@example.org",
@@ -42,7 +42,7 @@ def environments(tmp_path: Path) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("chosen", list(product([False, True], repeat=3)), ids=str)
-def test_each_choice_of_receivers_is_taken_and_holds_no_secret(
+def test_each_choice_of_receivers_is_valid_and_contains_no_secret(
     chosen: tuple[bool, ...], environments: dict[str, dict[str, str]], root: Path, tmp_path: Path
 ) -> None:
     kinds = [kind for kind, wanted in zip(environments, chosen, strict=True) if wanted]
@@ -69,14 +69,14 @@ def test_warnings_may_go_elsewhere(environments: dict[str, dict[str, str]], root
         ({"ALERT_WARNING_TO": "pigeon"}, "pigeon is no receiver; there are email, slack and webhook"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(environment: dict[str, str], said: str, root: Path) -> None:
+def test_a_mistake_is_reported_in_one_line(environment: dict[str, str], said: str, root: Path) -> None:
     done = _print(root, environment)
     assert (done.returncode, done.stderr.splitlines()) == (1, [f"start.sh: {said}"])
 
 
 @pytest.fixture
 def config(root: Path, tmp_path: Path) -> Path:
-    """Give a configuration in a file."""
+    """Return a configuration file."""
     path = tmp_path / "config.yml"
     path.write_text(_print(root, {"ALERT_WEBHOOK_URL": "http://127.0.0.1:9/hook"}).stdout)
     return path
@@ -88,7 +88,7 @@ def test_an_alert_goes_to_the_receiver_of_its_severity(severity: str, receiver: 
     assert run("amtool", "config", "routes", "test", f"--config.file={config}", *labels).stdout.split() == [receiver]
 
 
-def test_inhibitions_name_alerts_that_there_are(config: Path) -> None:
+def test_inhibitions_name_existing_alerts(config: Path) -> None:
     text = config.read_text()
     names = {
         name
@@ -99,7 +99,7 @@ def test_inhibitions_name_alerts_that_there_are(config: Path) -> None:
     assert names <= {alert.name for alert in ALERTS}
 
 
-def test_messages_say_what_and_where_to_read_on(root: Path) -> None:
+def test_messages_have_summary_and_links(root: Path) -> None:
     annotations = ALERTS[0].rule(alerts.RUNBOOK, alerts.GRAFANA)["annotations"]
     told: dict[str, Any] = {
         "status": "firing",

@@ -1,4 +1,4 @@
-"""Each alert, held by promtool against worlds just below, at and above its threshold."""
+"""Each alert, tested by promtool just below, at and above its threshold."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ BEFORE_MINUTES = 90
 
 
 def _values(name: str, phases: list[tuple[dict[str, float], int]]) -> str:
-    """Write a series phase after phase, as promtool reads it."""
+    """Return a series of several phases in promtool's notation."""
     counter, now, parts = re.match(r"\w+_(total|bucket|count)\{", name), 0.0, []
     for world, minutes in phases:
         if name not in world:
@@ -72,7 +72,7 @@ def _phases(case: Case, level: float) -> list[tuple[dict[str, float], int]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
-def test_an_alert_fires_from_its_threshold_on_and_ends_once_all_is_well(case: Case, tmp_path: Path, root: Path) -> None:
+def test_an_alert_fires_from_its_threshold_on_and_ends_with_the_cause(case: Case, tmp_path: Path, root: Path) -> None:
     below, at, above = (_phases(case, level) for level in case.levels)
     value_at = {"NoPredictions": "20", "ModelVersionsDiffer": "2"}.get(case.alert, "")
     _check(
@@ -85,7 +85,7 @@ def test_an_alert_fires_from_its_threshold_on_and_ends_once_all_is_well(case: Ca
     )
 
 
-def test_no_alert_lacks_a_case() -> None:
+def test_every_alert_has_a_case() -> None:
     assert sorted(case.alert for case in CASES) == sorted(ALERTS)
 
 
@@ -94,7 +94,7 @@ def test_a_service_without_any_target_is_down(tmp_path: Path, root: Path) -> Non
     _check(tmp_path, root, _test(case, [({"something": 1}, 10)], fires=True))
 
 
-def test_the_day_speaks_where_the_hour_has_too_few_rows(tmp_path: Path, root: Path) -> None:
+def test_the_last_day_counts_if_the_hour_has_too_few_rows(tmp_path: Path, root: Path) -> None:
     labels = {"job": "api", "version": "v1", "feature": "size"}
     day = {'feature:psi:24h{job="api",version="v1",feature="size"}': 0.5}
     hour = {'feature:psi:1h{job="api",version="v1",feature="size"}': 0.1}
@@ -103,7 +103,9 @@ def test_the_day_speaks_where_the_hour_has_too_few_rows(tmp_path: Path, root: Pa
 
 
 @pytest.mark.parametrize(("requests", "fires"), [(3.8, False), (4, True)])
-def test_a_few_large_tables_are_no_slow_service(requests: float, fires: bool, tmp_path: Path, root: Path) -> None:
+def test_a_few_large_tables_do_not_mean_a_slow_service(
+    requests: float, fires: bool, tmp_path: Path, root: Path
+) -> None:
     bucket = f"http_request_duration_seconds_bucket{{{PREDICT},le="
     slow = {f'{bucket}"0.5"}}': 0, f'{bucket}"1.0"}}': requests, f'{bucket}"+Inf"}}': requests}
     case = Case("HighLatency", lambda _: {}, (0, 0, 0), {"job": "api"}, "995ms")

@@ -1,4 +1,4 @@
-"""Dashboards: what is committed is what is built, and no panel is empty under traffic."""
+"""Dashboards: the committed files equal the generated ones, and no panel is empty under traffic."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def built() -> Iterator[tuple[Board, dict[str, Any]]]:
 
 
 def expressions(panel: dict[str, Any]) -> list[str]:
-    """Give a panel's queries as Grafana sends them with all variables at All."""
+    """Return a panel's queries as Grafana sends them if all variables are set to All."""
     found = [target["expr"] for target in panel["targets"]]
     for name, value in VARIABLES.items():
         found = [expr.replace(name, value) for expr in found]
@@ -39,7 +39,7 @@ EACH_PANEL = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("name", generate.dashboard_files())
-def test_committed_dashboards_are_those_that_the_code_builds(name: str, root: Path) -> None:
+def test_committed_dashboards_equal_the_generated_ones(name: str, root: Path) -> None:
     assert (root / GRAFANA / "dashboards" / name).read_text(encoding="utf-8") == generate.dashboard_files()[name]
 
 
@@ -61,7 +61,7 @@ def test_a_panel_has_unit_description_and_thresholds(panel: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
-def test_every_variable_is_used_and_every_one_used_is_there(board: Board) -> None:
+def test_variables_are_exactly_those_that_panels_use(board: Board) -> None:
     text = board.text()
     used = set(re.findall(r'=~\\"\$(\w+)\\"', text))
     assert used == set(board.variables)
@@ -69,7 +69,7 @@ def test_every_variable_is_used_and_every_one_used_is_there(board: Board) -> Non
 
 @pytest.fixture(scope="module")
 def live(watched: Watched) -> Watched:
-    """Give a Prometheus that looks at a service under traffic."""
+    """Return a Prometheus that scrapes a service under traffic."""
     for number in range(4):
         watched.send(3)
         watched.service.client.post("/token", data={"username": f"u{number}", "password": "wrong"})

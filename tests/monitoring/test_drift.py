@@ -1,4 +1,4 @@
-"""PSI as Prometheus computes it, against NumPy from the rows themselves."""
+"""PSI computed by Prometheus, compared with NumPy's from the same rows."""
 
 import time
 from pathlib import Path
@@ -24,18 +24,18 @@ def _all(watched: Watched) -> Rows:
 
 @pytest.mark.parametrize("window", ["1h", "24h"])
 @pytest.mark.parametrize("feature", ["size", "noise", "shop", "flag"])
-def test_psi_of_real_rows_is_that_of_numpy(watched: Watched, feature: str, window: str) -> None:
+def test_psi_of_real_rows_equals_numpys(watched: Watched, feature: str, window: str) -> None:
     expected = psi(*shares(watched.contract, feature, _all(watched)[feature]), LIMITS.share_floor)
     found = watched.prometheus.value(f'feature:psi:{window}{{feature="{feature}"}}')
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_drift_in_one_feature_points_at_it_alone(watched: Watched) -> None:
+def test_drift_in_one_feature_shows_only_there(watched: Watched) -> None:
     above = watched.prometheus.query(f"feature:psi:1h > {LIMITS.psi}")
     assert [each["metric"]["feature"] for each in above] == ["noise"]
 
 
-def test_psi_of_the_score_is_that_of_numpy_against_the_nearer_rows(watched: Watched) -> None:
+def test_psi_of_the_score_equals_numpys_with_the_nearer_reference(watched: Watched) -> None:
     answers = {each["metric"]["bin"]: float(each["value"][1]) for each in watched.prometheus.query("score:share:1h")}
     found = []
     for rows in ("test", "training"):
@@ -46,7 +46,7 @@ def test_psi_of_the_score_is_that_of_numpy_against_the_nearer_rows(watched: Watc
 
 
 def _history(now: int, counts: dict[str, list[tuple[int, int]]], reference: dict[str, float]) -> str:
-    """Write counters that grow at some minutes before now, as OpenMetrics text."""
+    """Return counters that increase some minutes before now, as OpenMetrics text."""
     lines = ["# TYPE feature_rows counter"]
     moments = range(now - 120 * MINUTE, now + 1, 15)
     for name, steps in counts.items():
@@ -80,7 +80,7 @@ def test_rows_leave_the_short_window_after_an_hour_and_stay_in_the_long_one(tmp_
 @pytest.mark.parametrize(
     ("bins", "rows", "speaks"), [(4, 199, False), (4, 200, True), (12, 239, False), (12, 240, True)]
 )
-def test_there_is_no_verdict_from_few_rows(bins: int, rows: int, speaks: bool, tmp_path: Path, root: Path) -> None:
+def test_few_rows_give_no_psi(bins: int, rows: int, speaks: bool, tmp_path: Path, root: Path) -> None:
     labels = [f'{{{LABELS},bin="{number}"}}' for number in range(bins)]
     inputs = [f"{{series: 'feature_reference_share{each}', values: \"{1 / bins}x1\"}}" for each in labels]
     rising = [rows, *[0] * (bins - 1)]

@@ -24,7 +24,7 @@ QUIET_ROWS = 600
 
 @dataclass
 class Stage:
-    """Everything that runs."""
+    """All running programs."""
 
     root: Root
     service: Service
@@ -34,7 +34,7 @@ class Stage:
     heard: int = field(default=0)
 
     def begin(self) -> None:
-        """Forget what was heard."""
+        """Forget earlier messages."""
         self.heard = len(self.receiver.heard)
 
     def fired(self) -> Alerts:
@@ -44,12 +44,12 @@ class Stage:
         return self.receiver.alerts("resolved", self.heard)
 
     def pages(self) -> int:
-        """Count the messages that wake somebody."""
+        """Count the critical messages."""
         messages = self.receiver.heard[self.heard :]
         return sum(each["receiver"] == "critical" and each["status"] == "firing" for each in messages)
 
     def pending(self) -> list[dict[str, str]]:
-        """Give the alerts that fire or are about to."""
+        """Return the alerts that are pending or firing."""
         return [each["metric"] for each in self.prometheus.query("ALERTS")]
 
     def calm(self) -> bool:
@@ -58,7 +58,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Give a service under normal traffic, watched, and all quiet."""
+    """Return a service under normal traffic, with its Prometheus and Alertmanager and no alert."""
     program("prometheus"), program("alertmanager")
     folder = tmp_path_factory.mktemp("stage")
     artifact, _ = make_artifact(folder / "root", root)
@@ -75,7 +75,7 @@ def stage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stag
         ):
             made = Stage(artifact, service, caller, watching, receiver)
             wait_for(lambda: (watching.value('feature:rows:sum1h{feature="size"}') or 0) > QUIET_ROWS, "traffic", 30)
-            # Prometheus takes some seconds to find its targets, longer than the short windows call down.
+            # Prometheus needs some seconds to find its targets, longer than ApiDown waits with the short windows.
             wait_for(made.calm, "calm", 30)
             with alertmanager(folder / "alertmanager", port, receiver, root):
                 yield made
@@ -106,7 +106,7 @@ def test_normal_traffic_fires_nothing(stage: Stage) -> None:
     assert set(stage.caller.statuses) == {200}
 
 
-def test_a_feature_that_shifts_is_named_and_no_other(stage: Stage) -> None:
+def test_only_the_feature_that_shifts_raises_an_alert(stage: Stage) -> None:
     stage.begin()
     expected = {("FeatureDrift", "noise")}
     stage.caller.change = _only_upper
@@ -116,7 +116,7 @@ def test_a_feature_that_shifts_is_named_and_no_other(stage: Stage) -> None:
     assert (stage.fired(), stage.pages()) == (expected, 0)
 
 
-def test_a_bad_deployment_is_told_while_the_old_model_answers(stage: Stage) -> None:
+def test_a_bad_deployment_raises_an_alert_while_the_old_model_answers(stage: Stage) -> None:
     stage.begin()
     expected = {("ModelReloadFailing", "")}
     content = stage.root.model.read_bytes()
@@ -132,7 +132,7 @@ def test_failing_requests_page_once(stage: Stage) -> None:
     stage.begin()
     database = stage.root.folder / "users.db"
     aside = database.replace(database.with_suffix(".aside"))
-    database.mkdir()  # a file that is gone would be made anew
+    database.mkdir()  # the service would make a missing file again
     stage.caller.logins = 2
     expected = {("HighErrorRate", "")}
     wait_for(_heard(stage.fired, expected), "the alert", PATIENCE)
@@ -140,12 +140,12 @@ def test_failing_requests_page_once(stage: Stage) -> None:
     database.rmdir()
     aside.replace(database)
     _recovers(stage, expected)
-    # The slow burn may remember for longer what the fast one reported; it wakes nobody.
+    # SlowErrorBurn may fire for longer than HighErrorRate; it is a warning.
     assert expected <= stage.fired() <= expected | {("SlowErrorBurn", "")}
     assert stage.pages() == 1
 
 
-def test_a_killed_service_pages_once_and_nothing_else_is_said(stage: Stage) -> None:
+def test_a_killed_service_pages_once_and_mutes_other_alerts(stage: Stage) -> None:
     stage.begin()
     expected = {("ApiDown", "")}
     stage.service.process.kill()

@@ -1,4 +1,4 @@
-"""What the service exports: names, units, bounds; and that rules rest on it alone."""
+"""The exported metrics, and that rules use no others."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ _WORDS = {"and", "or", "unless", "offset", "bool", "by", "on", "job", "le"}
 
 
 def names(expr: str) -> set[str]:
-    """Give the metrics that an expression uses."""
+    """Return the metrics in an expression."""
     bare = _GROUPING.sub("", re.sub(r"\{[^}]*\}|\[[^]]*\]|\boffset \w+", "", _STRINGS.sub("", expr)))
     return {each for each in _NAME.findall(bare) if each not in _WORDS and not re.fullmatch(r"e\d*", each)}
 
@@ -31,12 +31,12 @@ def rules(root: Path) -> list[dict[str, str]]:
 
 
 def exported(service: Service) -> set[str]:
-    """Give the names of all samples."""
+    """Return the names of all samples."""
     lines = service.client.get("/metrics").text.splitlines()
     return {re.match(r"\w+", line)[0] for line in lines if line[0] != "#"}  # type: ignore[index]  # each line has one
 
 
-def test_rules_use_what_the_service_exports_and_each_other_alone(root: Path, service: Service) -> None:
+def test_rules_use_only_exported_metrics_and_recorded_ones(root: Path, service: Service) -> None:
     found = rules(root)
     known = exported(service) | {rule["record"] for rule in found if "record" in rule} | FROM_PROMETHEUS
     used = set().union(*(names(rule["expr"]) for rule in found))
@@ -44,5 +44,5 @@ def test_rules_use_what_the_service_exports_and_each_other_alone(root: Path, ser
     assert "feature_rows_total" in used
 
 
-def test_promtool_finds_nothing_to_say_about_the_metrics(service: Service) -> None:
+def test_promtool_reports_no_problem_with_the_metrics(service: Service) -> None:
     assert not succeeds("promtool", "check", "metrics", stdin=service.client.get("/metrics").text)

@@ -1,4 +1,4 @@
-"""Training's own rows raise no alert, whatever kinds of features they have; rows that differ do."""
+"""The training rows raise no drift alert, whatever kinds of features they have; rows that differ do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("no_drift"), pytest.mark
 ROWS = 24_000
 AT_ONCE = 8_000
 TIMING = replace(PRODUCTION, scrape="1s", evaluation="1s", daily_evaluation="1s", later="3s")
-"""Production's windows; Prometheus looks often, and alerts are pending for a shorter time."""
+"""Production's windows, but Prometheus scrapes often and alerts are pending for a shorter time."""
 DRIFTED = 'ALERTS{alertname=~"FeatureDrift|UnseenValues|MissingValues",alertstate="firing"}'
 
 
@@ -29,13 +29,13 @@ def _missing(values: object, share: float, rng: np.random.Generator) -> pd.Serie
 
 
 def _categories(number: int, rng: np.random.Generator) -> list[str]:
-    """Draw names; a few are frequent, most are rare."""
+    """Return names, of which a few are frequent and most are rare."""
     weights = 1 / np.arange(1, number + 1)
     return [f"name {each}" for each in rng.choice(number, ROWS, p=weights / weights.sum())]
 
 
 def _table() -> pd.DataFrame:
-    """Draw a column of each kind."""
+    """Return a table with a column of each kind."""
     rng = np.random.default_rng(5)
     table = pd.DataFrame(
         {
@@ -61,13 +61,13 @@ def _table() -> pd.DataFrame:
             "90 % missing": _missing(_categories(5000, rng), 0.9, rng),
         }
     )
-    # A target that hardly follows from the columns: the model fits its training rows better than any others.
+    # The target hardly depends on the columns, so the model fits its training rows better than any others.
     table["y"] = np.where(table["number"] + rng.normal(size=ROWS) * 3 > 0, "late", "on_time")
     return table
 
 
 def _shift(rows: pd.DataFrame) -> pd.DataFrame:
-    """Change every column, within the range of training as far as it goes."""
+    """Change every column, if possible within training's range."""
     rng = np.random.default_rng(6)
     shifted = rows.copy()
     for name in ("number", "ties", "large integer", "20 % missing"):
@@ -87,14 +87,14 @@ def _shift(rows: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Watched:
-    """A service and a Prometheus that looks at it."""
+    """A service and a Prometheus that scrapes it."""
 
     client: httpx.Client
     prometheus: Prometheus
     rows: pd.DataFrame
 
     def send(self, rows: pd.DataFrame) -> None:
-        """Send rows as CSV, and wait until the rules have judged all of them and alerts could fire."""
+        """Send rows as CSV, and wait until the rules have counted them all and alerts could fire."""
         before = self.prometheus.value("score:rows:sum1h") or 0
         for start in range(0, len(rows), AT_ONCE):
             piece = rows.iloc[start : start + AT_ONCE].to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S")
@@ -106,7 +106,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Give a service of a model of all kinds of features, and its training rows."""
+    """Return a service whose model has all kinds of features, and its training rows."""
     program("prometheus")
     folder = tmp_path_factory.mktemp("no_drift")
     artifact, contract, rows = make_model(folder / "root", root, _table())

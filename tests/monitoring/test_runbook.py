@@ -1,4 +1,4 @@
-"""The runbook: a section for each alert, and a way back that works as written."""
+"""The runbook: a section for each alert, and a rollback that works as written."""
 
 import os
 import re
@@ -19,7 +19,7 @@ ALERTS = alerts.alerts(PRODUCTION, LIMITS)
 
 @pytest.fixture(scope="module")
 def sections(root: Path) -> dict[str, str]:
-    """Give the runbook's sections by their headings."""
+    """Return the runbook's sections by their headings."""
     text = (root / alerts.RUNBOOK).read_text(encoding="utf-8")
     found = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)[1:]
     return dict(zip(found[::2], found[1::2], strict=True))
@@ -32,18 +32,18 @@ def test_an_alert_has_a_section_that_answers_four_questions(alert: Alert, sectio
     assert all(f"- **{question}:** " in section for question in ("Users", "Check", "Do", "Roll back"))
 
 
-def test_no_section_is_about_an_alert_that_is_gone(sections: dict[str, str]) -> None:
+def test_every_section_is_about_an_existing_alert(sections: dict[str, str]) -> None:
     assert set(sections) == {alert.name for alert in ALERTS} | {"Roll back to the previous release"}
 
 
-def test_panels_that_the_runbook_names_are_there(sections: dict[str, str]) -> None:
+def test_every_panel_in_the_runbook_exists(sections: dict[str, str]) -> None:
     titles = {panel.title for board in BOARDS for panel in board.panels} | {board.title for board in BOARDS}
     named = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", " ".join(" ".join(sections.values()).split())))
     assert named - titles == set()
 
 
 @pytest.mark.slow
-def test_the_way_back_works_as_written(sections: dict[str, str], root: Path, tmp_path: Path) -> None:
+def test_the_rollback_works_as_written(sections: dict[str, str], root: Path, tmp_path: Path) -> None:
     released = Root(tmp_path)
     first, second = (released.write(onnx_bytes(lean)) for lean in (0, 1))
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"

@@ -1,4 +1,4 @@
-"""A small model made by the stages, Prometheus and Alertmanager over its service, and callers."""
+"""A small model, its service with traffic, Prometheus and Alertmanager."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ Change = Callable[[Rows, np.random.Generator], Any]
 
 
 def draw(rng: np.random.Generator, rows: int = ROWS) -> Rows:
-    """Draw rows as training had them; the target follows from `size` and `flag`, never from `noise`."""
+    """Return random rows like the training rows; the target depends on `size` and `flag`, not on `noise`."""
     noise = rng.normal(size=rows)
     noise[rng.random(rows) < 0.1] = np.nan
     return {
@@ -47,12 +47,12 @@ def draw(rng: np.random.Generator, rows: int = ROWS) -> Rows:
 
 
 def truth(rows: Rows) -> npt.NDArray[Any]:
-    """Give the target of rows."""
+    """Return the target of rows."""
     return np.where(rows["size"] + rows["flag"] > 0.5, "late", "on_time")
 
 
 def instances(rows: Rows) -> list[dict[str, Any]]:
-    """Give rows as a request has them."""
+    """Return rows as the instances of a request."""
     names, columns = list(rows), [column.tolist() for column in rows.values()]
     return [
         {name: None if value != value else value for name, value in zip(names, row, strict=True)}  # noqa: PLR0124  # NaN
@@ -61,7 +61,7 @@ def instances(rows: Rows) -> list[dict[str, Any]]:
 
 
 def make_artifact(folder: Path, repository: Path, n_estimators: int = 10) -> tuple[Root, Contract]:
-    """Train, export and lock a small forest, as the pipeline does."""
+    """Train and export a small forest like the pipeline, and write its release."""
     table = pd.DataFrame(drawn := draw(np.random.default_rng(1)))
     table["y"] = truth(drawn)
     root, contract, _ = make_model(folder, repository, table, n_estimators)
@@ -87,7 +87,7 @@ def make_model(
 
 
 class Caller:
-    """Sends rows again and again, in a thread, and keeps them."""
+    """Sends rows repeatedly in a thread, and records them."""
 
     def __init__(self, url: str, token: str, rows: int = 40, pause: float = 0.1) -> None:
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
@@ -96,9 +96,9 @@ class Caller:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self.change: Change = lambda _rows, _rng: None
-        """Changes what is sent."""
+        """A function that changes the rows before they are sent."""
         self.logins = 0
-        """Logins with each request."""
+        """How many logins to send with each request."""
         self.sent: list[Rows] = []
         self.statuses: list[int] = []
 
@@ -128,7 +128,7 @@ class Caller:
 
 
 class Prometheus:
-    """A Prometheus with the project's rules, looking at one service."""
+    """A Prometheus with the project's rules that scrapes one service."""
 
     def __init__(self, folder: Path, target: int, alertmanager: int | None = None, timing: Timing = SHORT) -> None:
         self.port = free_port()
@@ -150,14 +150,14 @@ class Prometheus:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=20)
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """Give the samples of an instant query."""
+        """Return the samples of an instant query."""
         answer = self.client.get("/api/v1/query", params={"query": expr})
         assert answer.status_code == 200, (expr, answer.text)
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
 
     def value(self, expr: str) -> float | None:
-        """Give the one value of a query; None if there is none."""
+        """Return the only value of a query, or None."""
         found = self.query(expr)
         assert len(found) < 2, (expr, found)
         return float(found[0]["value"][1]) if found else None
@@ -194,7 +194,7 @@ def prometheus(
 
 
 class Receiver:
-    """Hears what Alertmanager says over its webhook."""
+    """Receives Alertmanager's messages by webhook."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -214,7 +214,7 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     def alerts(self, status: str, since: int = 0) -> set[tuple[str, str]]:
-        """Give alert and feature, or instance, of all messages of this status."""
+        """Return alert and feature (or instance) of all messages with this status."""
         found = [each for message in self.heard[since:] for each in message["alerts"] if each["status"] == status]
         return {(each["labels"]["alertname"], each["labels"].get("feature", "")) for each in found}
 
@@ -230,7 +230,7 @@ class Receiver:
 
 @contextlib.contextmanager
 def alertmanager(folder: Path, port: int, receiver: Receiver, repository: Path) -> Iterator[None]:
-    """Run an Alertmanager as the project starts it."""
+    """Run Alertmanager with the project's start.sh."""
     folder.mkdir()
     environment = {
         "ALERTMANAGER": program("alertmanager"),
@@ -253,7 +253,7 @@ def _answers(port: int) -> bool:
 
 
 def shares(contract: Contract, name: str, values: npt.NDArray[Any]) -> tuple[list[float], list[float]]:
-    """Give live and training shares of a feature's bins, counted here anew."""
+    """Return live and training shares of a feature's bins, counted independently of the service."""
     (feature,) = (each for each in contract.features if each.name == name)
     if feature.type == "category":
         counts = [int((values == each).sum()) for each in feature.categories]
@@ -272,6 +272,6 @@ def shares(contract: Contract, name: str, values: npt.NDArray[Any]) -> tuple[lis
 
 
 def psi(live: list[float], reference: list[float], floor: float) -> float:
-    """Population stability index."""
+    """Return the population stability index."""
     actual, expected = (np.maximum(np.array(each), floor) for each in (live, reference))
     return float(((actual - expected) * np.log(actual / expected)).sum())

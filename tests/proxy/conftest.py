@@ -1,4 +1,4 @@
-"""nginx as the image runs it, in front of a real service, both on loopback."""
+"""nginx, started as in the image, in front of a real service, both on loopback."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ QUICK = {"HEADER_TIMEOUT": "700ms", "BODY_TIMEOUT": "700ms", "SEND_TIMEOUT": "70
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy that runs."""
+    """A running proxy."""
 
     folder: Path
     port: int
@@ -73,12 +73,12 @@ def statuses(answers: bytes) -> list[int]:
 
 @contextlib.contextmanager
 def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
-    """Run a proxy in front of `api`, with what it keeps in `folder`."""
+    """Run a proxy in front of `api`, with its files in `folder`."""
     if not shutil.which("nginx"):
         pytest.skip("NGINX IS NOT INSTALLED: the proxy was not tested; on Debian and Ubuntu: apt-get install nginx")
     port, http_port, certificates = free_port(), free_port(), folder / "certificates"
     certificates.mkdir(parents=True, exist_ok=True)
-    # Started by root, nginx works as another user, who may not enter pytest's own folders.
+    # If root starts nginx, its workers run as another user, who can't enter pytest's own folders.
     work = tempfile.mkdtemp(prefix="nginx-")
     Path(work).chmod(0o755)
     environment = {
@@ -130,7 +130,7 @@ def proxy(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]
 
 @pytest.fixture(scope="session")
 def impatient(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """Return a proxy whose patience is a fraction of a second."""
+    """Return a proxy with timeouts below a second."""
     with proxying(tmp_path_factory.mktemp("impatient"), api, **QUICK) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""Slow, silent and garbled clients, and requests that two readers could take for different ones."""
+"""Slow, silent and garbled clients, and ambiguous requests."""
 
 import contextlib
 import json
@@ -34,19 +34,19 @@ def test_a_silent_client_is_dropped(impatient: Proxy, sent: bytes) -> None:
     assert statuses(impatient.send(sent)) in ([], [408])
 
 
-def test_a_head_that_comes_byte_by_byte_is_given_up(impatient: Proxy) -> None:
+def test_headers_that_arrive_byte_by_byte_time_out(impatient: Proxy) -> None:
     with impatient.connect() as client:
         drip(client, b"GET /" + b"a" * 30, 0.04)
         assert statuses(read_all(client)) in ([], [408])
 
 
-def test_a_body_that_stops_is_given_up_and_never_reaches_the_api(impatient: Proxy, service: Service) -> None:
+def test_a_body_that_stops_times_out_and_never_reaches_the_api(impatient: Proxy, service: Service) -> None:
     before = service.metric("http_requests_total")
     assert statuses(impatient.send(request()[:-1])) in ([], [408])
     assert service.metric("http_requests_total") <= before + 2, "the metrics' own requests"
 
 
-def test_a_body_that_keeps_coming_may_take_its_time(impatient: Proxy) -> None:
+def test_a_slow_body_that_keeps_arriving_is_accepted(impatient: Proxy) -> None:
     with impatient.connect() as client:
         client.sendall(request()[:-30])
         drip(client, b"x" * 30, 0.04)
@@ -61,7 +61,7 @@ def test_a_client_that_does_not_read_is_dropped(impatient: Proxy, token: dict[st
         client.sendall(head.encode() + f"Content-Length: {len(table)}\r\n\r\n".encode() + table)
         answer = client.recv(65536)
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        time.sleep(2)  # longer than the proxy waits
+        time.sleep(2)  # longer than the proxy's timeout
 
         assert len(answer + read_all(client)) < length
 
@@ -91,14 +91,14 @@ def test_a_client_that_does_not_read_is_dropped(impatient: Proxy, token: dict[st
         (f"GET / HTTP/1.1\r\nHost: a\r\n{'X: a' * 20_000}\r\n\r\n", 431),
     ],
 )
-def test_a_head_that_others_could_read_differently_is_refused(proxy: Proxy, sent: str, status: int) -> None:
+def test_ambiguous_headers_are_refused(proxy: Proxy, sent: str, status: int) -> None:
     answer = proxy.send(sent.encode("latin-1") + request())
 
     assert statuses(answer) == [status]
     assert b"application/problem+json" in answer
 
 
-def test_no_second_request_hides_in_a_body(proxy: Proxy, service: Service) -> None:
+def test_a_body_cannot_smuggle_a_second_request(proxy: Proxy, service: Service) -> None:
     hidden = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     chunks = b"0\r\n\r\n" + hidden
     bodies = [
@@ -112,13 +112,13 @@ def test_no_second_request_hides_in_a_body(proxy: Proxy, service: Service) -> No
     assert "smuggled" not in service.output()
 
 
-def test_a_wish_for_another_protocol_costs_no_body(proxy: Proxy) -> None:
+def test_a_request_to_upgrade_keeps_its_body(proxy: Proxy) -> None:
     wish = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
 
     assert statuses(proxy.send(request(headers=wish) + request())) == [415, 415]
 
 
-def test_requests_in_one_packet_are_all_answered_in_their_order(proxy: Proxy) -> None:
+def test_requests_in_one_packet_are_answered_in_order(proxy: Proxy) -> None:
     live = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 
     assert statuses(proxy.send(live + request(headers="") + live + request())) == [200, 415, 200, 415]
@@ -128,7 +128,7 @@ def test_http_1_0_needs_no_host(proxy: Proxy) -> None:
     assert statuses(proxy.send(b"GET /health/live HTTP/1.0\r\n\r\n")) == [200]
 
 
-def test_requests_garbled_at_random_are_no_failure_of_the_service(
+def test_randomly_garbled_requests_get_no_5xx_of_the_service(
     impatient: Proxy, service: Service, token: dict[str, str]
 ) -> None:
     drawn = random.Random(0)
@@ -150,7 +150,7 @@ def test_requests_garbled_at_random_are_no_failure_of_the_service(
             seen |= set(statuses(client.recv(65536)))
 
     assert {each // 100 for each in seen} <= {2, 4, 5}
-    assert {each for each in seen if each >= 500} <= {501, 505}, "what nginx does not know"
+    assert {each for each in seen if each >= 500} <= {501, 505}, "what nginx doesn't support"
     assert service.client.post("/predict", json=BODY).status_code == 200
     wait_for(lambda: service.metric("http_requests_inprogress") <= 1, "the end of all requests")
     assert "Traceback" not in service.output()

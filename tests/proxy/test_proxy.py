@@ -1,4 +1,4 @@
-"""What a client of the API sees of the proxy in front of it."""
+"""What a client of the API sees through the proxy."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ def problem(answer: httpx.Response) -> dict[str, object]:
     return found
 
 
-def test_a_token_and_a_prediction_come_over_tls(proxy: Proxy) -> None:
+def test_login_and_prediction_work_over_tls(proxy: Proxy) -> None:
     with proxy.client() as client:
         token = client.post("/token", data=ADMIN).json()["access_token"]
         answer = client.post("/predict", json=BODY, headers={"Authorization": f"Bearer {token}"})
@@ -31,13 +31,13 @@ def test_a_token_and_a_prediction_come_over_tls(proxy: Proxy) -> None:
     assert answer.json()["predictions"]
 
 
-def test_plain_http_leads_to_tls(proxy: Proxy) -> None:
+def test_plain_http_redirects_to_tls(proxy: Proxy) -> None:
     answer = httpx.post(f"http://127.0.0.1:{proxy.http_port}/predict?a=b", trust_env=False)
 
     assert (answer.status_code, answer.headers["location"]) == (308, f"https://127.0.0.1:{proxy.port}/predict?a=b")
 
 
-def test_the_certificate_is_made_once_and_told_in_one_line(tmp_path: Path, api: str) -> None:
+def test_the_certificate_is_made_once_and_logged_in_one_line(tmp_path: Path, api: str) -> None:
     with proxying(tmp_path, api) as first:
         made = first.certificate.read_bytes()
     with proxying(tmp_path, api) as second:
@@ -66,7 +66,7 @@ def test_your_own_certificate_is_used_and_a_renewed_one_loaded_at_a_signal(
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/metrics/", "/a/../metrics"])
-def test_the_metrics_stay_inside(proxy: Proxy, path: str) -> None:
+def test_the_metrics_are_not_reachable(proxy: Proxy, path: str) -> None:
     assert statuses(proxy.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())) == [404]
 
 
@@ -84,7 +84,7 @@ def test_the_api_works_behind_a_path_prefix(tmp_path: Path, api: str, token: dic
 
 
 @pytest.mark.parametrize("prefix", ["models", "/a b", "/a;return 200"])
-def test_a_prefix_that_is_no_path_stops_the_start_with_one_line(tmp_path: Path, prefix: str) -> None:
+def test_an_invalid_prefix_stops_the_start_with_one_line(tmp_path: Path, prefix: str) -> None:
     with (
         pytest.raises(AssertionError, match=r"error: PATH_PREFIX is .*; expected a path"),
         proxying(tmp_path, "127.0.0.1:1", PATH_PREFIX=prefix),
@@ -122,9 +122,9 @@ def attempts(proxy: Proxy, address: str, count: int = 6) -> list[int]:
 def test_logins_are_counted_by_the_address_of_the_client(tmp_path: Path, api: str, proxy: Proxy) -> None:
     with proxying(tmp_path, api, FORWARDED_ALLOW_IPS="10.0.0.0/8,127.0.0.1") as behind_another:
         assert 429 in attempts(behind_another, "192.0.2.1")
-        assert attempts(behind_another, "192.0.2.2", 1) == [401], "another client has attempts of its own"
+        assert attempts(behind_another, "192.0.2.2", 1) == [401], "another client has its own limit"
     assert 429 in attempts(proxy, "192.0.2.3")
-    assert attempts(proxy, "192.0.2.4", 1) == [429], "who makes up an address is counted by the real one"
+    assert attempts(proxy, "192.0.2.4", 1) == [429], "a made-up address doesn't help: the real one counts"
 
 
 def test_a_request_keeps_its_id_or_gets_one(proxy: Proxy, service: Service) -> None:
@@ -139,7 +139,7 @@ def test_a_request_keeps_its_id_or_gets_one(proxy: Proxy, service: Service) -> N
     assert drawn not in proxy.log(), "the API logged that one"
 
 
-def test_an_address_has_so_many_requests_at_once(proxy: Proxy, token: dict[str, str]) -> None:
+def test_concurrent_requests_of_an_address_are_limited(proxy: Proxy, token: dict[str, str]) -> None:
     half = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
     with contextlib.ExitStack() as held, proxy.client(headers=token) as client:
         for _ in range(CONNECTIONS + 5):
@@ -150,6 +150,6 @@ def test_an_address_has_so_many_requests_at_once(proxy: Proxy, token: dict[str, 
     assert "requests of your address" in str(problem(answer)["detail"])
 
 
-def test_without_the_api_the_proxy_says_so(tmp_path: Path) -> None:
+def test_without_the_api_the_proxy_answers_502(tmp_path: Path) -> None:
     with proxying(tmp_path, "127.0.0.1:1") as alone, alone.client() as client:
         assert "The API does not answer" in str(problem(client.get("/docs"))["detail"])
