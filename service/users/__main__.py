@@ -18,7 +18,7 @@ from typing import Final
 
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts
-from service.users.api_keys import ApiKeys
+from service.users.api_keys import ApiKey, ApiKeys
 from service.users.database import Database, DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake becomes one line on stderr and exit status 1."""
     asked = _parser().parse_args(arguments)
     try:
-        settings = Settings.load(
-            secret_key=secrets.token_hex(32)
-        )  # users are managed without the key that signs tokens
+        settings = Settings.load(secret_key=secrets.token_hex(32))  # users are managed without the one that signs
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
             accounts = Accounts(database, Passwords(settings))
             accounts.migrate()
@@ -86,9 +84,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("name")
         if name == "add":
             command.add_argument("--scopes", nargs="+", choices=SCOPES, default=["predict"], help="default: predict")
-            command.add_argument(
-                "--expires", type=_lifetime, default="90d", metavar="TIME", help="12h, 90d (the default), 52w or never"
-            )
+            form = "12h, 90d (the default), 52w or never"
+            command.add_argument("--expires", type=_lifetime, default="90d", metavar="TIME", help=form)
     return parser
 
 
@@ -103,30 +100,31 @@ def _lifetime(text: str) -> timedelta | None:
 
 def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:
     """Run a command about users; return the lines to print."""
-    if asked.command == "list":
-        rows = [
-            (each.username, _join(each.scopes), "disabled" if each.disabled else "active", _day(each.created_at))
-            for each in accounts.list()
-        ]
-        return _table(("user", "scopes", "state", "since"), *rows)
-    done = ""
+    name: str = getattr(asked, "username", "")
+    lines: list[str] = []
     match asked.command:
+        case "list":
+            rows = [
+                (each.username, _join(each.scopes), "disabled" if each.disabled else "active", _day(each.created_at))
+                for each in accounts.list()
+            ]
+            lines = _table(("user", "scopes", "state", "since"), *rows)
         case "add":
-            account = accounts.add(asked.username, _password(), asked.scope or ["predict"])
-            done = f"added {account.username} with scopes {_join(account.scopes)}"
+            account = accounts.add(name, _password(), asked.scope or ["predict"])
+            lines = [f"added {account.username} with scopes {_join(account.scopes)}"]
         case "passwd":
-            accounts.set_password(asked.username, _password())
-            done = f"changed the password of {asked.username}; earlier tokens end"
+            accounts.set_password(name, _password())
+            lines = [f"changed the password of {name}; earlier tokens end"]
         case "enable":
-            accounts.enable(asked.username)
-            done = f"enabled {asked.username}"
+            accounts.enable(name)
+            lines = [f"enabled {name}"]
         case "disable":
-            accounts.disable(asked.username, force=asked.force)
-            done = f"disabled {asked.username}; earlier tokens end"
+            accounts.disable(name, force=asked.force)
+            lines = [f"disabled {name}; earlier tokens end"]
         case "remove":
-            accounts.remove(asked.username, force=asked.force)
-            done = f"removed {asked.username}; earlier tokens end"
-    return [done] if done else []
+            accounts.remove(name, force=asked.force)
+            lines = [f"removed {name}; earlier tokens end"]
+    return lines
 
 
 def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
@@ -144,17 +142,15 @@ def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
             keys.revoke(asked.name)
             return [f"revoked {asked.name}; workers refuse it within 5 s"]
         case _:
-            rows = [
-                (
-                    each.name,
-                    _join(each.scopes),
-                    _day(each.created_at),
-                    _expiry(each.expires_at),
-                    _use(each.last_used_at),
-                )
-                for each in keys.list()
-            ]
-            return _table(("key", "scopes", "since", "expires", "last used"), *rows)
+            return _table(("key", "scopes", "since", "expires", "last used"), *map(_key_row, keys.list()))
+
+
+def _key_row(key: ApiKey) -> tuple[str, ...]:
+    expires = _day(key.expires_at) if key.expires_at else "never"
+    if key.expires_at and key.expires_at <= datetime.now(UTC):
+        expires += " (expired)"
+    used = f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never"
+    return key.name, _join(key.scopes), _day(key.created_at), expires, used
 
 
 def _password() -> str:
@@ -180,16 +176,6 @@ def _join(scopes: frozenset[str]) -> str:
 
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
-
-
-def _expiry(moment: datetime | None) -> str:
-    if moment is None:
-        return "never"
-    return _day(moment) if moment > datetime.now(UTC) else f"{_day(moment)} (expired)"
-
-
-def _use(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
 
 
 def _print(lines: list[str]) -> None:
