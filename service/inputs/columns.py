@@ -4,17 +4,18 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from operator import itemgetter
+from typing import Final
 
 from service.cells import Reading
 from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import Findings, clip, expected, make_fields
+from service.inputs.explain import Findings, clip, expected, show
 from service.inputs.layout import Layout
-from service.inputs.readers import make_readers
-from service.inputs.rows import Rows, Unclear
+from service.inputs.readers import Wrong, make_readers
+from service.inputs.rows import Rows
 
 _HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -77,38 +78,46 @@ class CsvReader:
         names = [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)]
         _check_separator(contract, head)
         check_names(contract, names)
-        self.fields = make_fields(contract, make_readers(contract, reading), are_cells=True)
+        self._readers = make_readers(contract, reading)
         self._layout = layout
         self._places = {name: place for place, name in enumerate(names, start=first)}
 
-    def read(self, rows: Sequence[Sequence[str]]) -> Rows:
-        """Read rows of as many cells as there are names. Raises Unclear if a cell is wrong."""
-        columns = list(zip(*rows, strict=True))
-        if any(any(map(str.strip, columns[place])) for place in self._nameless):
-            raise Unclear
-        try:
-            encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self.fields.readers]
-        except ValueError as error:
-            raise Unclear from error
-        return Rows(self._layout.join(encoded), lambda row, feature: self.get(rows[row], feature))
+    def read(self, rows: Sequence[Sequence[str]], first: int, findings: Findings) -> Rows | None:
+        """Encode rows of as many cells as there are names, the first of them having the number `first`.
 
-    def instances(self, rows: Sequence[Sequence[str]], first: int) -> Iterator[dict[str, Any]]:
-        """Yield the cells of rows by name, the first row having the number `first`."""
-        for number, row in enumerate(rows, first):
-            if any(row[place].strip() for place in self._nameless):
-                detail = f"Row {number} has a cell in a column without a name; give each column a name"
+        None if a cell is wrong, which is noted in `findings` then.
+        """
+        columns = list(zip(*rows, strict=True))
+        self._check_nameless(columns, first)
+        try:
+            encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self._readers]
+        except Wrong:
+            self._note_wrong(columns, first, findings)
+            return None
+        return Rows(self._layout.join(encoded), lambda row, feature: self._column(columns, feature)[row])
+
+    def _note_wrong(self, columns: Sequence[Sequence[str]], first: int, findings: Findings) -> None:
+        """Note the wrong cells, row by row."""
+        wrong = [
+            (row, reader, text, kind)
+            for reader in self._readers
+            for row, text, kind in reader.find_wrong(self._column(columns, reader.feature))
+        ]
+        for row, reader, text, kind in sorted(wrong, key=itemgetter(0)):
+            name, form = reader.feature.name, expected(reader.feature, reader.cell_form)
+            findings.add(FieldError(form, show(text), instance=first + row, field=name), kind, name)
+
+    def _check_nameless(self, columns: Sequence[Sequence[str]], first: int) -> None:
+        for place in self._nameless:
+            row = next((row for row, text in enumerate(columns[place]) if text.strip()), None)
+            if row is not None:
+                detail = f"Row {first + row} has a cell in a column without a name; give each column a name"
                 raise Problem(422, detail, title="Column without a name")
-            yield {name: row[place] for name, place in self._places.items()}
 
     def _column(self, columns: Sequence[Sequence[str]], feature: Feature) -> Sequence[str]:
         """Return the feature's cells; a column that may be missing may be left out."""
         place = self._places.get(feature.name)
         return ("",) * len(columns[0]) if place is None else columns[place]
-
-    def get(self, row: Sequence[str], feature: Feature) -> str | None:
-        """Return the cell that a row has for the feature."""
-        place = self._places.get(feature.name)
-        return None if place is None else row[place]
 
 
 def _reading(reading: Reading, delimiter: str) -> Reading:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from service.cells import Value
-from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from service.contract import CategoryFeature, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong
 
@@ -77,13 +77,6 @@ class Fields:
     readers: Sequence[Reader]
     known: frozenset[str]
     """Names of the features, and of columns that are ignored."""
-    are_cells: bool
-    """True for the text cells of a CSV, false for values of JSON."""
-
-
-def make_fields(contract: Contract, readers: Sequence[Reader], *, are_cells: bool = False) -> Fields:
-    """Return the fields that the contract names."""
-    return Fields(readers, frozenset((*(reader.feature.name for reader in readers), *contract.left_out)), are_cells)
 
 
 def read_request(body: bytes, limit: int, findings: Findings) -> list[Any]:
@@ -168,11 +161,11 @@ def _check(fields: Fields, number: int, instance: Any, findings: Findings) -> li
         name = reader.feature.name
         raw = instance.get(name)
         try:
-            values.append(reader.cell(raw or "") if fields.are_cells else reader.value(raw))
+            values.append(reader.value(raw))
         except Wrong as wrong:
             got = show(raw) if name in instance else "nothing"
-            kind = expected(reader.feature, reader.cell_form if fields.are_cells else "")
-            findings.add(FieldError(instance=number, field=name, expected=kind, got=got), wrong.kind, name)
+            error = FieldError(instance=number, field=name, expected=expected(reader.feature), got=got)
+            findings.add(error, wrong.kind, name)
     return values
 
 

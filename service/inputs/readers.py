@@ -5,7 +5,7 @@ by; what number a value becomes, by `service.encoding`. Here the results are rem
 that the same text is read once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import nan
@@ -102,6 +102,14 @@ class Reader:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         numbers = self.encode(self._read(list(places)))
         return numbers if len(places) == len(texts) else numbers[[places[text] for text in texts]]
+
+    def find_wrong(self, texts: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+        """Yield place, text and kind of error of each wrong cell."""
+        for place, text in enumerate(texts):
+            try:
+                self.cell(text)
+            except Wrong as wrong:
+                yield place, text, wrong.kind
 
     def _read(self, texts: list[str]) -> Sequence[Value]:
         if self.feature.type == "number" and (self.feature.nullable or self._missing.isdisjoint(texts)):

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from service.contract import CategoryFeature, Contract, DateFeature, Feature
 from service.encoding import Matrix
 from service.inputs import explain, extent
-from service.inputs.explain import Findings
+from service.inputs.explain import Fields, Findings
 from service.inputs.layout import Layout
 from service.inputs.readers import MAX_NUMBER, make_readers
 
@@ -52,7 +52,7 @@ class RowReader:
         features = contract.features
         self._layout = layout
         self.readers = make_readers(contract, contract.reading)
-        self.fields = explain.make_fields(contract, self.readers)
+        self.fields = Fields(self.readers, frozenset((*(feature.name for feature in features), *contract.left_out)))
         self._attributes = {feature.name: f"f{number}" for number, feature in enumerate(features)}
         # The decoder takes no name with these characters; rows of such contracts are always read thoroughly.
         self._is_quick = not any(_HARD.search(feature.name) for feature in features)

@@ -4,7 +4,7 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import dropwhile, pairwise
 from typing import IO, Any, Final
 
@@ -15,8 +15,8 @@ from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Head, find_head
-from service.inputs.explain import Fields, Findings
-from service.inputs.rows import Rows, Unclear, Value
+from service.inputs.explain import Findings
+from service.inputs.rows import Rows, Unclear
 from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
 
 CSV: Final = b"text/csv"
@@ -54,15 +54,6 @@ class Form(ABC):
                 results.append(scored)
             self.rows += len(scored.numbers)
         return results
-
-    def read_thoroughly(self, fields: Fields, instances: Iterable[dict[str, Any]], came: Value) -> Rows | None:
-        """Find out what is wrong with instances, or encode them if nothing is; `came` returns what came."""
-        before = self.findings.count
-        values = explain.check_all(fields, instances, self.findings, self.rows)
-        if self.findings.count > before:
-            self.rows += len(values)
-            return None
-        return Rows(self.served.reader.encode(values), came)
 
     def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for forms that decode
         """Return a piece of the body in UTF-8, or where ASCII is one byte; `final` if none follows."""
@@ -121,19 +112,14 @@ class Csv(Form):
         """Encode a block some rows at a time; note what is wrong with it."""
         rows = self._rows(block)
         for start in range(0, len(rows), self.rows_at_once):
-            encoded = self._encode(rows[start : start + self.rows_at_once])
+            some = rows[start : start + self.rows_at_once]
+            encoded = self._reader.read(some, self.rows, self.findings)
             if encoded is not None:
                 yield encoded
             elif self.findings.is_enough():
                 return
-
-    def _encode(self, rows: list[list[str]]) -> Rows | None:
-        reader = self._reader
-        try:
-            return reader.read(rows)
-        except Unclear:
-            instances = reader.instances(rows, self.rows)
-            return self.read_thoroughly(reader.fields, instances, lambda row, feature: reader.get(rows[row], feature))
+            else:
+                self.rows += len(some)
 
     def _rows(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
@@ -224,24 +210,24 @@ class Ndjson(Form):
                 return
 
     def _encode(self, lines: bytes) -> Rows | None:
-        reader = self.served.reader
+        reader, before = self.served.reader, self.findings.count
         try:
             return reader.read_lines(lines)
         except Unclear:
-            kept: list[Any] = []
-            instances = self._instances(lines, kept)
-            return self.read_thoroughly(reader.fields, instances, lambda row, feature: kept[row].get(feature.name))
+            filled = filter(bytes.strip, lines.splitlines())
+            instances = [self._parse(line, number) for number, line in enumerate(filled, self.rows)]
+            values = explain.check_all(reader.fields, instances, self.findings, self.rows)
+        if self.findings.count > before:
+            self.rows += len(values)
+            return None
+        return Rows(reader.encode(values), lambda row, feature: instances[row].get(feature.name))
 
-    def _instances(self, lines: bytes, kept: list[Any]) -> Iterator[Any]:
-        """Yield what the lines hold, and keep it."""
-        for line in lines.splitlines():
-            if line.strip():
-                try:
-                    kept.append(explain.read_json(line))
-                except Problem as problem:
-                    detail = f"Row {self.rows + len(kept)}: {problem.detail}"
-                    raise Problem(problem.status, detail, title=problem.title, errors=problem.errors) from None
-                yield kept[-1]
+    def _parse(self, line: bytes, number: int) -> Any:
+        try:
+            return explain.read_json(line)
+        except Problem as problem:
+            detail = f"Row {number}: {problem.detail}"
+            raise Problem(problem.status, detail, title=problem.title, errors=problem.errors) from None
 
     def write(self, scored: Scored, out: IO[bytes]) -> None:
         """Write a line for each row."""

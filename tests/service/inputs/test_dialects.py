@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from service.contract import Contract
-from service.inputs import explain
 from service.inputs.columns import CsvReader, find_head
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout
-from service.inputs.rows import RowReader, Unclear
 from stages.params import Params
 from stages.prepare import __main__ as prepare
 from stages.table import reader as _tables
@@ -136,15 +134,9 @@ def encode(contract: Contract, text: str) -> Any:
     lines = csv.reader(io.StringIO(text[head.skipped :], newline=""), delimiter=head.delimiter, strict=True)
     rows = list(lines)[1:]
     findings = Findings()
-    values = explain.check_all(reader.fields, reader.instances(rows, 0), findings)
-    assert findings.errors == [], contract.reading.model_dump_json()
-    thorough = RowReader(contract, layout).encode(values)
-    try:
-        quick = reader.read(rows).numbers
-    except Unclear:
-        quick = thorough
-    np.testing.assert_array_equal(quick, thorough)
-    return layout.matrix(quick)
+    encoded = reader.read(rows, 0, findings)
+    assert encoded, (findings.errors, contract.reading.model_dump_json())
+    return layout.matrix(encoded.numbers)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["as it was", "as programs write it"])
