@@ -45,7 +45,7 @@ class Api(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the middleware around the router, the one added last outermost."""
-        app: ASGIApp = self.router
+        app: ASGIApp = self.router.app
         for middleware, arguments, options in reversed(self.user_middleware):
             app = middleware(app, *arguments, **options)
         return app

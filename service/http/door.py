@@ -4,11 +4,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from time import perf_counter, time
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from prometheus_fastapi_instrumentator.metrics import Info
-from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +23,9 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 _log = logging.getLogger(__name__)
 
 _SECURITY_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
+_NO_REQUEST: Any = None
+"""What counts asks neither for the request nor for the response; a Request takes 1 µs to make."""
+
 Measure = Callable[[Info], None]
 
 
@@ -99,7 +101,7 @@ class Door:
         """Measure and log a request."""
         state, status = scope["state"], exchange.status or CLIENT_GONE
         route = getattr(scope.get("route"), "path", None)
-        info = Info(Request(scope), None, method, route or "none", f"{status // 100}xx", seconds)
+        info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self._measure:
             measure(info)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:

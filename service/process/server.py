@@ -9,10 +9,11 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service.http.one_write import OneWriteProtocol
 from service.model import ArtifactError
@@ -24,6 +25,17 @@ _LINGER_SECONDS: Final = 0.25
 """At a stop: how long connections may still bring the request that was already on its way."""
 _HANG_SECONDS: Final = 30.0
 """A worker whose event loop stands still for so long prints where, and ends; the supervisor replaces it."""
+_FORWARDED: Final = {b"x-forwarded-for", b"x-forwarded-proto"}
+
+
+class Forwarded(ProxyHeadersMiddleware):
+    """uvicorn's middleware for what a proxy tells about the caller; where none does, it costs next to nothing."""
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        """Pass a request on."""
+        if _FORWARDED.isdisjoint(dict(scope["headers"])):
+            return self.app(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 class Server(uvicorn.Server):
@@ -35,6 +47,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 "",  # made in `run`
+                interface="asgi3",
                 http=OneWriteProtocol,
                 ws="none",
                 lifespan="off",  # begins in `startup`, so that its errors come as they are
@@ -42,7 +55,7 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                forwarded_allow_ips=settings.forwarded_allow_ips,
+                proxy_headers=False,  # Forwarded reads them
                 workers=settings.workers,
                 timeout_graceful_shutdown=settings.shutdown_seconds,
             )
@@ -67,7 +80,8 @@ class Server(uvicorn.Server):
             from service.users.rules import AccountError  # noqa: PLC0415
 
         try:
-            self.config.app = self._app = create_app(self._settings, loading.result())
+            self._app = create_app(self._settings, loading.result())
+            self.config.app = Forwarded(cast(Any, self._app), self._settings.forwarded_allow_ips)
             super().run(sockets)
         except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # what a user can mend
             raise StartError(str(error)) from error

@@ -51,11 +51,11 @@ class Route(APIRoute):
             return self._found
         return super().matches(scope)
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         """Answer a request."""
         if scope["method"] != "POST":
             raise HTTPException(405)
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 class Predict:
