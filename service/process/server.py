@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
 
         try:
             self._app = create_app(self._settings, loading.result())
-            self.config.app = Forwarded(cast(Any, self._app), self._settings.forwarded_allow_ips)
+            self.config.app = Forwarded(cast("Any", self._app), self._settings.forwarded_allow_ips)
             super().run(sockets)
         except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # what a user can mend
             raise StartError(str(error)) from error
