@@ -1,6 +1,6 @@
 "use strict";
-// Shows openapi.json and sends requests. Text goes in as text, never as markup.
-// Addresses are relative to the page, so that it works behind a proxy's path prefix.
+// Shows openapi.json and sends requests. Inserts text as text, never as HTML.
+// URLs are relative to the page, so that it works behind a path prefix.
 let token = "";
 let description = {};
 
@@ -24,7 +24,7 @@ function typeOf(schema) {
 function fields(schema) {
   const table = element("table", "", element("tr", "", element("th", "field"), element("th", "type"), element("th", "")));
   for (const [name, each] of Object.entries(schema.properties || {})) {
-    const needed = (schema.required || []).includes(name) ? "" : "may be left out. ";
+    const needed = (schema.required || []).includes(name) ? "" : "optional. ";
     table.append(element("tr", "", element("td", name), element("td", typeOf(each)), element("td", needed + (resolve(each).description || ""))));
   }
   return table;
@@ -58,7 +58,7 @@ function form(path, method, operation) {
     const response = await fetch(url, { method, headers, body: kind ? body.value : undefined });
     const text = await response.text();
     let shown = text;
-    try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON: shown as it came */ }
+    try { shown = JSON.stringify(JSON.parse(text), null, 2); } catch { /* not JSON: show it unchanged */ }
     answer.textContent = `${response.status} in ${(performance.now() - began).toFixed(0)} ms\n${shown}`;
   });
   return made;
