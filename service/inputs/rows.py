@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from service.contract import CategoryFeature, Contract, DateFeature, Feature
 from service.encoding import Matrix
-from service.inputs import explain, extent
+from service.inputs import explain
 from service.inputs.explain import Fields, Findings
 from service.inputs.layout import Layout
 from service.inputs.readers import MAX_NUMBER, make_readers
@@ -76,7 +76,7 @@ class RowReader:
 
         Raises Problem: 400 for what is not JSON, 413 for more instances, 422 for what does not fit.
         """
-        extent.check(body, limit, limit * (len(self.fields.known) + 1))
+        explain.check_extent(body, limit, limit * (len(self.fields.known) + 1))
         if self._is_quick:
             try:
                 decoded = self._request.decode(body).instances

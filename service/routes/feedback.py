@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from service.auth.access import access_of, authenticate
 from service.contract import Label
-from service.feedback.entries import BYTES_AN_ENTRY, Entry, read_json, read_lines
+from service.feedback.entries import BYTES_AN_ENTRY, Batch, Entry, read_json, read_lines
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError
 from service.feedback.store import ContradictionError, Truth
 from service.http.exchange import media_type, read_body
@@ -34,21 +34,15 @@ ANSWER_SECONDS: Final = 30.0
 _FEW_BYTES: Final = 32 * 1024
 """Larger bodies are checked in a thread, so that others are answered meanwhile."""
 _READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"application/json": read_json, NDJSON: read_lines}
-_ENTRY: Final = msgspec.json.schema_components([Entry])[1]["Entry"]
-_BATCH: Final[dict[str, Any]] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["feedback"],
-    "properties": {"feedback": {"type": "array", "minItems": 1, "items": _ENTRY}},
-}
-_LINES: Final = {"type": "string", "description": "An object with prediction_id and actual in each line"}
+_FORMS: Final = msgspec.json.schema_components([Entry, Batch])[1]
+_FORMS["Batch"]["properties"]["feedback"]["items"] = _FORMS["Entry"]
 _BODY: Final[dict[str, Any]] = {
     "security": [{"token": [SCOPE]}],
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"oneOf": [_ENTRY, _BATCH]}},
-            NDJSON.decode(): {"schema": _LINES},
+            "application/json": {"schema": {"oneOf": [*_FORMS.values()]}},
+            NDJSON.decode(): {"schema": {"type": "string", "description": "An entry in each line"}},
         },
     },
 }

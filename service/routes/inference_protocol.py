@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from service.auth.access import authenticate
 from service.http.exchange import media_type, read_body
 from service.http.problems import Problem
-from service.inputs import explain, extent, tensors
+from service.inputs import explain, tensors
 from service.inputs.explain import Findings, Invalid
 from service.inputs.tensors import Inference
 from service.routes.errors import BODY, errors
@@ -129,7 +129,7 @@ def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored
 
 
 def _parse(body: bytes, values: int) -> Inference:
-    extent.check(body, values + _OBJECTS, values + _OBJECTS)
+    explain.check_extent(body, values + _OBJECTS, values + _OBJECTS)
     document = explain.read_json(body)
     try:
         wanted = msgspec.convert(document, Inference)

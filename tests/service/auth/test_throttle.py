@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.auth import throttle as module
-from service.auth.throttle import Throttle, ThrottledError, network
+from service.auth import logins as module
+from service.auth.logins import Throttle, ThrottledError, network
 
 HOME = "192.0.2.1"
 NAMES = [(HOME, f"user{number}") for number in range(20)]
