@@ -1,4 +1,4 @@
-"""What every test may rely on: fixed seeds, a home of its own, no tool that calls home."""
+"""For every test: fixed seeds, an empty home directory, no telemetry."""
 
 import os
 import random
@@ -33,7 +33,7 @@ _FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the tests an empty home, and none of the settings of the person who runs them."""
+    """Run the tests with an empty home directory and without the user's settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(_FOREIGN):
@@ -54,5 +54,5 @@ def _seeds() -> None:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """Give the repository's root."""
+    """Return the repository's root."""
     return ROOT

@@ -39,7 +39,7 @@ MAX_MEGABYTES = 175.0
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all measurements need."""
+    """What all measurements share."""
 
     options: argparse.Namespace
     folder: Path
@@ -50,7 +50,7 @@ class Bench:
 
     @property
     def beyond(self) -> list[dict[str, Any]]:
-        """The records, each with one value beyond training."""
+        """Return the records, each with one value outside training's range."""
         feature = next(each for each in self.served.contract.features if each.type == "number")
         return [{**record, feature.name: feature.maximum + 1.0} for record in self.records]
 
@@ -110,7 +110,7 @@ def _compared_with_floor(  # noqa: PLR0913, PLR0917  # what is compared with wha
 
 
 def _latencies(bench: Bench, floor: Server, service: Server, script: Path, token: str) -> list[Row]:
-    """p99 at 8 connections, and of one-row requests at half their rate beside 50 callers that log in wrongly."""
+    """Measure p99 at 8 connections, and at half that rate while 50 clients log in with wrong passwords."""
     body, seconds = bench.folder / "body.json", bench.options.seconds
     body.write_bytes(orjson.dumps({"instances": bench.records[:1]}))
     floors, ours, quiet, under = [], [], [], []
@@ -150,7 +150,7 @@ def _table(bench: Bench, service: Server, token: str) -> list[Row]:
 
 
 def _cold_start(bench: Bench) -> list[Row]:
-    """From the start of the process to the first answer, with a token of before; its files are in the cache."""
+    """Measure from the start of the process to the first answer, with an earlier token and files in the cache."""
     body = orjson.dumps({"instances": bench.records[:1]})
     with bench.servers.service(BOTH) as service:
         token = bench.servers.token(service)
@@ -169,7 +169,7 @@ def _cold_start(bench: Bench) -> list[Row]:
 
 
 def _two_workers(bench: Bench) -> list[Row]:
-    """Two workers and their load on two cores, so that the load takes part of what the second could answer."""
+    """Measure two workers and their load on two cores, so the load uses part of the second core."""
     ours, ones = [], []
     with bench.servers.service(BOTH) as one, bench.servers.service(BOTH, workers=2) as two:
         script = write_script(bench.folder, 1, bench.records, bench.servers.token(one))
@@ -183,7 +183,7 @@ def _two_workers(bench: Bench) -> list[Row]:
 
 
 def compared(what: str, ours: list[Figures], others: list[Figures], unit: str, bound: float | None) -> list[Row]:
-    """By the clock and by the processor, each as the round with the middle ratio had it."""
+    """Return the ratios by the clock and by processor time, each of the round with the median ratio."""
     rows = []
     for name, note, least in (("rate", "", bound), ("per CPU second", ", by CPU", None)):
         pairs = sorted(zip(ours, others, strict=True), key=lambda pair: pair[0][name] / pair[1][name])  # used at once
@@ -193,7 +193,7 @@ def compared(what: str, ours: list[Figures], others: list[Figures], unit: str, b
 
 
 def _loop(bench: Bench, size: int) -> Figures:
-    """Rows per second of ONNX Runtime alone, on the server's core, over the same rows as ready matrices."""
+    """Return the rows per second of ONNX Runtime itself, on the server's core, for the same rows as matrices."""
     matrix = bench.served.contract.encode(bench.rows)
     blocks = [np.ascontiguousarray(matrix[at : at + size]) for at in range(0, len(matrix) - size + 1, size)]
     before = os.sched_getaffinity(0)

@@ -1,4 +1,4 @@
-"""Rows of a table as callers send them, and wrk told to send them."""
+"""Rows of a table as request bodies, and the wrk script that sends them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ def make_rows(contract: Contract, path: Path) -> pd.DataFrame:
 
 
 def make_records(contract: Contract, rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give rows as a caller would write them."""
+    """Return rows as a caller would write them."""
     columns = {feature.name: _values(feature.type, rows[feature.name]) for feature in contract.features}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -1,4 +1,4 @@
-"""What the service is held against: FastAPI and Pydantic validate the same body and return a constant."""
+"""The floor, with which the service is compared: FastAPI and Pydantic validate the same body and return a constant."""
 
 import os
 from datetime import datetime

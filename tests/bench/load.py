@@ -1,4 +1,4 @@
-"""Load on a server, from a core of its own: wrk as fast as it goes, hey at a rate."""
+"""Load on a server, from its own core: wrk at full speed, hey at a fixed rate."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 def on_core(core: str, command: list[str]) -> str:
-    """Run a program on some cores; give what it printed."""
+    """Run a program on some cores; return its output."""
     return subprocess.run(["taskset", "-c", core, *command], capture_output=True, text=True, check=True).stdout
 
 
@@ -36,7 +36,7 @@ def flat_out(server: Server, script: Path, seconds: int, core: str, connections:
 
 
 def at_rate(server: Server, rate: float, body: Path, token: str, seconds: int, core: str) -> Figures:  # noqa: PLR0913, PLR0917  # what load is
-    """Latencies in ms under so many requests a second."""
+    """Return latencies in ms at this rate of requests per second."""
     text = on_core(core, [
         "hey", "-z", f"{seconds}s", "-c", str(CONNECTIONS), "-q", f"{rate / CONNECTIONS:.1f}", "-m", "POST", "-T",
         "application/json", "-H", f"Authorization: Bearer {token}", "-D", str(body), server.url,
@@ -49,7 +49,7 @@ def at_rate(server: Server, rate: float, body: Path, token: str, seconds: int, c
 
 @contextmanager
 def wrong_logins(server: Server, seconds: int, core: str) -> Iterator[None]:
-    """Let 50 callers log in wrongly meanwhile, for so many seconds at most."""
+    """Log in with wrong passwords from 50 clients meanwhile, for at most this many seconds."""
     url = server.url.replace("predict", "token")
     with subprocess.Popen(
         ["taskset", "-c", core, "hey", "-z", f"{seconds}s", "-c", "50", "-m", "POST", "-T",

@@ -1,4 +1,4 @@
-"""What the pipeline costs, each figure as a ratio to a floor measured in the same run: ``make bench``.
+"""Measure the pipeline, each figure as a ratio to a floor in the same run: ``make bench``.
 
 Works in a clone of HEAD in a temporary folder and writes build/bench-pipeline.md and .json.
 """
@@ -52,7 +52,7 @@ class Cost:
 
 
 def run(folder: Path, *command: str) -> Cost:
-    """Run `command` in `folder` and measure it; a failure ends the bench with its output."""
+    """Run `command` in `folder` and measure it; if it fails, stop with its output."""
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
@@ -72,7 +72,7 @@ def printed(folder: Path, program: str) -> float:
 
 
 def idle_repro(folder: Path, clone: Path) -> Row:
-    """A repro with nothing to do against DVC's own time for seven stages of ``true``."""
+    """Compare `dvc repro` with nothing to do with DVC's own time for seven stages of ``true``."""
     floor = folder / "floor"
     floor.mkdir()
     stages = "".join(f"  s{i}:\n    cmd: 'true'\n    deps: [d{i}]\n" for i in range(len(STAGES)))
@@ -88,14 +88,14 @@ def idle_repro(folder: Path, clone: Path) -> Row:
 
 
 def lift_row_limit(suite: Path) -> None:
-    """Take the limit on the number of rows out of the demo's suite, which ten times the rows would break."""
+    """Remove the limit on the number of rows from the demo's suite."""
     document = json.loads(suite.read_text(encoding="utf-8"))
     kept = [each for each in document["expectations"] if each["type"] != "expect_table_row_count_to_be_between"]
     suite.write_text(json.dumps(document | {"expectations": kept}), encoding="utf-8")
 
 
 def growth(clone: Path) -> list[Row]:
-    """Each stage on ten times the rows against the stage on the table as it is, with five trees."""
+    """Compare each stage on ten times the rows with the stage on the table itself, with five trees."""
     params = clone / "params.yaml"
     text = params.read_text(encoding="utf-8")
     params.write_text(text.replace("n_estimators: 100 ", "n_estimators: 5 "), encoding="utf-8")
@@ -113,7 +113,7 @@ def growth(clone: Path) -> list[Row]:
 
 
 def measure(folder: Path) -> list[Row]:
-    """All rows of the report."""
+    """Return all rows of the report."""
     clone = folder / "clone"
     run(folder, "git", "clone", "--quiet", str(ROOT), str(clone))
     whole = run(clone, "dvc", "repro", "--force", "--no-run-cache")
@@ -132,7 +132,7 @@ def measure(folder: Path) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print and keep the report."""
+    """Measure, print and save the report."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         rows = measure(Path(folder))

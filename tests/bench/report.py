@@ -1,4 +1,4 @@
-"""What a bench found: each figure as a ratio to a floor measured in the same run, as a table and as JSON."""
+"""The report of a bench: each figure with its ratio to a floor in the same run, as a table and as JSON."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,17 +20,17 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the floor."""
+        """Return the ratio to the floor."""
         return self.value / self.floor
 
     @property
     def is_missed(self) -> bool:
-        """Whether the ratio is beyond its bound."""
+        """Return whether the ratio is beyond its bound."""
         return self.bound is not None and (self.ratio < self.bound if self.least else self.ratio > self.bound)
 
 
 def markdown(rows: list[Row]) -> str:
-    """The report as a table."""
+    """Return the report as a table."""
     lines = ["| what | value | floor | ratio | bound |", "|---|---|---|---|---|"]
     for row in rows:
         side = "≥ " if row.least else ""
@@ -42,7 +42,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def write(rows: list[Row], name: str) -> None:
-    """Print the table, and keep it as build/bench-NAME.md and .json."""
+    """Print the table, and write it to build/bench-NAME.md and .json."""
     BUILD.mkdir(exist_ok=True)
     found = [asdict(row) | {"ratio": row.ratio} for row in rows]
     (BUILD / f"bench-{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The service and what it is held against, as processes of their own."""
+"""The service and the servers with which it is compared, as processes."""
 
 import json
 import os
@@ -45,18 +45,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where predictions are had."""
+        """Return the URL of predictions."""
         return f"http://127.0.0.1:{self.port}/predict"
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time that the process and its workers have used so far."""
+        """Return the processor time of the process and its workers so far."""
         ticks = sum(sum(map(int, _stat(each)[11:13])) for each in [self.process, *self._workers()])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     @property
     def resident(self) -> float:
-        """Resident memory of the one process, in MB."""
+        """Return the resident memory of the process, in MB."""
         lines = Path(f"/proc/{self.process}/status").read_text(encoding="utf-8").splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024 / 1e6
 
@@ -69,7 +69,7 @@ def _stat(process: int) -> list[str]:
 
 
 def own_python() -> str:
-    """Give the Python of an environment with what the service's lock file names and nothing else, made if need be.
+    """Return the Python of an environment with only the packages of the service's lock file; make it if it is missing.
 
     A library that others brought can be found by those of the service, and cost it time and memory.
     """
@@ -83,7 +83,7 @@ def own_python() -> str:
 
 
 class Servers:
-    """Starts servers over one artifact and one users database."""
+    """Starts servers with one artifact and one users database."""
 
     def __init__(self, model: Path, folder: Path) -> None:
         self._python = own_python()
@@ -104,7 +104,7 @@ class Servers:
 
     @contextmanager
     def floor(self, cores: str) -> Iterator[Server]:
-        """A FastAPI endpoint that validates the same body."""
+        """Start a FastAPI endpoint that validates the same body."""
         port = _free_port()
         with self._running(cores, [*_FLOOR, "--port", str(port)], port) as server:
             wait(f"http://127.0.0.1:{port}/docs")
@@ -114,14 +114,14 @@ class Servers:
     def service(
         self, cores: str, workers: int = 1, command: Sequence[str] = ("-m", "service"), **more: str
     ) -> Iterator[Server]:
-        """The service, or a `command` that runs it otherwise, once it is ready."""
+        """Start the service, or another `command`, and wait until it is ready."""
         port = _free_port()
         with self._running(cores, list(command), port, WORKERS=str(workers), **more) as server:
             wait(f"http://127.0.0.1:{port}/health/ready")
             yield server
 
     def starting(self, cores: str, *, bare: bool) -> AbstractContextManager[Server]:
-        """Give a bare FastAPI app or the service, just started."""
+        """Return a bare FastAPI app or the service, just started."""
         port = _free_port()
         return self._running(cores, ["-c", BARE, str(port)] if bare else ["-m", "service"], port)
 
@@ -159,7 +159,7 @@ def _free_port() -> int:
 
 
 def wait(url: str, body: bytes | None = None, token: str = "", pause: float = 0.02) -> None:
-    """Ask until there is an answer."""
+    """Send requests until there is an answer."""
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -21,13 +21,13 @@ _YAML = YAML()  # keeps the comments
 
 @dataclass(frozen=True)
 class Project:
-    """A folder under Git and DVC, and the environment of its commands: an empty home, no settings."""
+    """A folder under Git and DVC, and the environment of its commands: an empty home directory, no settings."""
 
     path: Path
     environment: dict[str, str]
 
     def run(self, *args: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project's root, `environment` added; it may fail."""
+        """Run a command in the project's root, with `environment` added; it may fail."""
         return subprocess.run(
             args,
             cwd=self.path,
@@ -39,7 +39,7 @@ class Project:
         )
 
     def ok(self, *args: str, timeout: float = 300, **environment: str) -> str:
-        """Run a command that has to succeed; return its standard output."""
+        """Run a command; fail the test if it fails, and return its standard output."""
         done = self.run(*args, timeout=timeout, **environment)
         assert done.returncode == 0, f"{' '.join(args)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -57,13 +57,13 @@ class Project:
             _YAML.dump(document, file)
 
     def commit(self, message: str) -> None:
-        """Commit whatever changed."""
+        """Commit all changes."""
         self.ok("git", "add", "--all")
         self.ok("git", "commit", "--quiet", "--allow-empty", "--message", message)
 
 
 def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
-    """Return numbers `a` and `b`, a category `c`, some missing, and the target `y`: no or yes, told by `a` and `c`."""
+    """Return numbers `a` and `b` and a category `c`, some missing, and the target `y`: yes or no, by `a` and `c`."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {"a": rng.normal(size=rows).round(4), "b": rng.normal(size=rows).round(4), "c": rng.choice([*"xyz"], rows)}
@@ -94,13 +94,13 @@ def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **pa
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..., Project]:
-    """Give a function that makes a project, as `make_project`."""
+    """Return a function that makes a project, as `make_project`."""
     return lambda table=None, **params: make_project(tmp_path_factory.mktemp("project"), root, table, **params)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[[], Project]:
-    """Give a function that copies a project with two commits of results: 5 trees, then 9.
+    """Return a function that copies a project with two commits of results: 5 trees, then 9.
 
     Each is registered, nothing is released. All test processes share one run of the pipeline.
     """
@@ -132,7 +132,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _copy(root: Path, to: Path) -> None:
-    """Copy what Git tracks or would track, as it is in the working tree."""
+    """Copy all files of the working tree that Git doesn't ignore."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
     for name in filter(None, names):

@@ -1,4 +1,4 @@
-"""Kill a stage by SIGKILL at some of its renames, then let it live: ``python killed.py STAGE 1 2 7``.
+"""Kill a stage with SIGKILL at some of its renames, then let it complete: ``python killed.py STAGE 1 2 7``.
 
 A stage writes a file beside its place and renames it, so that every write ends in a rename. The
 stage is imported once; each attempt is a fork. Prints how often it was killed.
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def attempt(stage: str, at: int) -> int:
-    """Run the stage in a fork that dies at rename number `at`; return its exit status, or minus the signal."""
+    """Run the stage in a fork that is killed at rename number `at`; return its exit status, or minus the signal."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

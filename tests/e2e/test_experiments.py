@@ -1,4 +1,4 @@
-"""Experiments as people type them: queued, in the workspace, in temporary copies, swept; one MLflow run each."""
+"""Experiments as you type them: queued, in the workspace, in temporary copies, in a sweep; each has one MLflow run."""
 
 import contextlib
 import csv
@@ -25,12 +25,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
 PATIENCE = 600
-"""Seconds that two queued experiments may take on a busy machine."""
+"""Timeout in seconds for two queued experiments on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def fresh(project: Callable[..., Project]) -> Iterator[Project]:
-    """Give a fresh clone in which a queue of two ran first: both begin the MLflow store at once."""
+    """Return a fresh clone in which a queue of two ran first: both begin the MLflow store at once."""
     made = project()
     made.ok("dvc", "exp", "run", "--queue", "-S", "n_estimators=5,10", "register")
     try:
@@ -59,7 +59,7 @@ def start_queue(project: Project) -> None:
 
 
 def end_workers(project: Project) -> None:
-    """End the workers, which wait a minute for more."""
+    """Stop the workers, which would wait a minute for more."""
     for file in (project.path / ".dvc/tmp/exps/celery").glob("*.pid"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(file.read_text(encoding="utf-8")), signal.SIGTERM)

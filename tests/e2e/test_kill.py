@@ -1,4 +1,4 @@
-"""Stages killed, hindered, run twice at once: each output is whole or missing, and the next run repairs it."""
+"""Stages killed, unable to write, or run twice at once: each output is complete or missing, and the next run repairs it."""
 
 import os
 import subprocess
@@ -17,23 +17,23 @@ pytestmark = [
     pytest.mark.xdist_group("kill"),  # all share one project
 ]
 RENAMES = {"prepare": "1 2 3", "train": "1", "evaluate": "1 2 11", "register": "1 3"}
-"""The renames at which a stage is killed: of files of its own, and in `register` of MLflow's too."""
+"""The renames at which a stage is killed: of its own files and, in `register`, of MLflow's."""
 LAUNCHER = Path(__file__).with_name("killed.py")
 OUTPUTS = {"prepare": "data/prepared/train.parquet", "export": "models/model.onnx", "evaluate": "metrics/metrics.json"}
-"""What a stage writes first."""
+"""The output that a stage writes first."""
 # Python 3.11 keeps bytecode that was cut off in the middle (cpython#126606).
 NO_FILE_BEYOND_256_BYTES = ("env", "PYTHONDONTWRITEBYTECODE=1", "prlimit", "--fsize=256")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(trained: Callable[[], Project]) -> Project:
-    """Give a project whose pipeline ran, with everything committed."""
+    """Return a project whose pipeline ran, with everything committed."""
     return trained()
 
 
 @pytest.fixture
 def ran(undisturbed: Project) -> Iterator[Project]:
-    """Give the same one, and restore what a failed test has changed in Git."""
+    """Return that project, and restore what a failed test changed in Git."""
     yield undisturbed
     undisturbed.ok("git", "checkout", "--quiet", ".")
 
@@ -44,7 +44,7 @@ def lock(project: Project) -> Any:
 
 
 def forget(project: Project, stage: str) -> Any:
-    """Take the stage out of dvc.lock, as if it had never ended; return the stages from before."""
+    """Remove the stage from dvc.lock, as if it had never completed; return the stages from before."""
     before = lock(project)
     rest = {name: entry for name, entry in before.items() if name != stage}
     with (project.path / "dvc.lock").open("w", encoding="utf-8") as file:
@@ -60,7 +60,7 @@ def leftovers(project: Project) -> list[str]:
 
 
 def failed(project: Project, stage: str, *before: str) -> str:
-    """Run a stage that has to fail with one line; return that line."""
+    """Run a stage that must fail with one line; return that line."""
     done = project.run(*before, "python", "-m", f"stages.{stage}")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -150,7 +150,7 @@ def test_a_store_that_cannot_grow_is_reported_in_one_line_before_the_fit(ran: Pr
 
 @pytest.fixture
 def full() -> tuple[str, ...]:
-    """Give what puts a file system of 4 KiB under data/prepared, or skip if that isn't permitted."""
+    """Return a function that mounts a file system of 4 KiB under data/prepared; skip if that isn't permitted."""
     mount = 'mount -t tmpfs -o size=4k tmpfs data/prepared && "$@"; status=$?; ls -A data/prepared; exit $status'
     command = ("unshare", "--map-root-user", "--mount", "sh", "-c")
     done = subprocess.run([*command, "mount -t tmpfs tmpfs /mnt"], capture_output=True, text=True, check=False)
@@ -170,7 +170,7 @@ def test_a_full_disk_is_reported_in_one_line_and_nothing_unfinished_stays(ran: P
 
 @pytest.fixture
 def plain() -> tuple[str, ...]:
-    """Give what takes root's power over permissions away; nobody else has it."""
+    """Return the command prefix that makes permissions apply to root too."""
     drop = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
     if os.geteuid() != 0:
         return ()

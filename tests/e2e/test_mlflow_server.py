@@ -1,4 +1,4 @@
-"""A real MLflow server on loopback instead of the file: everything goes there; if it is down, the stages say so."""
+"""A real MLflow server on loopback instead of the file; if it is down, the stages report it."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from tests.e2e.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow-server")]
 PATIENCE = 120
-"""Seconds for a server to come up on a busy machine."""
+"""Timeout in seconds for the start of a server on a busy machine."""
 
 
 def free_port() -> int:
@@ -54,7 +54,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def served(trained: Callable[[], Project]) -> Project:
-    """Give a project whose model was trained and registered on a server, which is down again when tests run.
+    """Return a project whose model was trained and registered on a server, which is down again when tests run.
 
     `answer.json` beside its folder holds what `mlflow models serve` answered to the input example.
     """

@@ -1,4 +1,4 @@
-"""README's section on your own table, typed as it stands, without a network, with a table unlike the demo's."""
+"""README's section on your own table, typed as written, without a network, with a table unlike the demo's."""
 
 import shlex
 import shutil
@@ -61,23 +61,23 @@ def wines(rows: int = 120) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Followed:
-    """A project in which the section was followed."""
+    """A project after the steps of the section."""
 
     project: Project
     without_network: bool
     attempts: int
-    """Packets of its commands that had no way out, name servers' among them."""
+    """Packets of its commands without a route, including those to name servers."""
 
 
 def attempts(output: str) -> int:
-    """Return how many packets had no way out, from the last lines that `SCRIPT` prints."""
+    """Return how many packets had no route, from the last lines that `SCRIPT` prints."""
     names, values = (line.split() for line in output.splitlines()[-2:])
     return int(values[names.index("OutNoRoutes")])
 
 
 @pytest.fixture(scope="module")
 def cut() -> tuple[str, ...]:
-    """Give what runs a command without a network; nothing if that isn't permitted."""
+    """Return the command prefix that cuts off the network; empty if that isn't permitted."""
     if not (shutil.which("unshare") and shutil.which("ip")):
         return ()
     done = subprocess.run([*CUT, "ip link set lo up"], capture_output=True, check=False)

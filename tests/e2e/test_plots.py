@@ -1,4 +1,4 @@
-"""`dvc plots` on two models of each task, as people type it."""
+"""`dvc plots` on two models of each task."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
 
 @pytest.fixture(scope="module", params=TASKS)
 def compared(project: Callable[..., Any], request: pytest.FixtureRequest) -> tuple[Any, str]:
-    """Give a project with a model of one tree and one of four, each committed, and its task."""
+    """Return a project with a model of one tree and one of four, each committed, and its task."""
     table = small(request.param)
     made = project(table, model="random_forest", n_estimators=1)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""README's section on releases, typed as it stands; and a clone that has only pulled."""
+"""README's section on releases, typed as written; and a clone that has only pulled."""
 
 import shutil
 import sys
@@ -41,7 +41,7 @@ def check_out(project: Project, commit: str) -> None:
 
 @pytest.fixture(scope="module")
 def released(trained: Callable[[], Project], root: Path) -> Project:
-    """Give a project in which the section was followed: the first line at one commit, the others at the next."""
+    """Return a project in which the section was followed: the first line at one commit, the others at the next."""
     made = trained()
     set_up_make(made)
     first, *others = commands(root)

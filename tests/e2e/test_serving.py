@@ -1,4 +1,4 @@
-"""The service over real releases under load: promote and rollback change what is served, DVC and Git never do."""
+"""The service with real releases under load: promote and rollback change the model in service, DVC and Git never do."""
 
 import json
 import time
@@ -32,23 +32,23 @@ REFUSED = 'model_reloads_total{outcome="refused"}'
 
 @dataclass
 class Served:
-    """A project with two committed models, the service over it, and traffic on the service."""
+    """A project with two committed models, its service, and traffic."""
 
     project: Project
     service: Service
     revisions: list[str]
     versions: dict[str, Answer]
-    """What each model ever served says of the rows."""
+    """The predictions of each model that was ever in service."""
     traffic: Traffic
 
     def version(self) -> str:
-        """The version of the release in service; its answers are noted."""
+        """Return the version of the release in service, and record its predictions."""
         version, answer = predicted(self.project.path / RELEASES / "current/model.onnx")
         self.versions[version] = answer
         return version
 
     def change(self, *command: str) -> None:
-        """Change the release; hold that every worker has it within 5 s, and answers from nothing else then."""
+        """Change the release; check that every worker serves it within 5 s, and nothing else afterwards."""
         before = self.service.metric(RELOADED)
         self.project.ok("python", "-m", *command)
         version = self.version()
@@ -72,7 +72,7 @@ class Served:
         return MlflowClient(f"sqlite:///{self.project.path}/mlflow.db")
 
     def state(self) -> tuple[object, ...]:
-        """What must stay as it is unless somebody promotes or rolls back."""
+        """What may change only by promote and rollback."""
         info = self.service.client.get("/model-info").json()
         return info["version"], (self.project.path / RELEASES / "current").readlink(), self.aliases()
 

@@ -1,4 +1,4 @@
-"""Outputs shared through a real S3 server: what is pushed comes back byte for byte, and an error is one line."""
+"""Outputs shared through a real S3 server: a pull returns the pushed bytes, and an error is one line."""
 
 import json
 import shutil
@@ -97,7 +97,7 @@ STAGE = "  {name}: {{cmd: '{command}', deps: [{dep}], outs: [{out}]}}\n"
 
 @pytest.fixture(scope="module")
 def shared(project: Callable[..., Project], server: Server) -> Project:
-    """Give a project of two commits, whose stages write a line into the models' files; the first model is pushed."""
+    """Return a project of two commits, whose stages write a line into the models' files; the first model is pushed."""
     made = project()
     stages = STAGE.format(
         name="train", command="cp params.yaml models/model.joblib", dep="params.yaml", out=files.MODEL
@@ -116,7 +116,7 @@ def shared(project: Callable[..., Project], server: Server) -> Project:
 
 
 def on(made: Project, variables: dict[str, str]) -> Project:
-    """Give the project with these variables in its environment."""
+    """Return the project with these variables in its environment."""
     return Project(made.path, made.environment | variables)
 
 

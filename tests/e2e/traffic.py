@@ -1,4 +1,4 @@
-"""Clients that predict all the time, and note which version answered what."""
+"""Clients that predict all the time, and record which version answered what."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ Answer = tuple[tuple[float, ...], ...]
 
 
 def rows() -> list[dict[str, Any]]:
-    """Rows within what training saw, whatever rows went into it."""
+    """Return rows within training's ranges, whichever rows were training rows."""
     table = small_table().dropna().query("a.abs() < 1 and b.abs() < 1").head(12)
     return [dict(row) for _, row in table.drop(columns="y").iterrows()]
 
@@ -28,7 +28,7 @@ BODY = json.dumps({"instances": rows()}).encode()
 
 
 def predicted(path: Path) -> tuple[str, Answer]:
-    """What the file itself says of the rows, and its version: the service has no part in it."""
+    """Return the predictions of the file itself, without the service, and its version."""
     loaded = model.load(path)
     columns = {feature.name: [row[feature.name] for row in rows()] for feature in loaded.contract.features}
     scores = loaded.scores(loaded.contract.encode(columns))
@@ -37,13 +37,13 @@ def predicted(path: Path) -> tuple[str, Answer]:
 
 @dataclass
 class Traffic:
-    """Clients that predict the same rows one after another, each on a connection of its own."""
+    """Clients that predict the same rows repeatedly, each on its own connection."""
 
     service: Service
     answers: dict[str, set[Answer]] = field(default_factory=dict)
-    """What was answered, by the version named."""
+    """The answers, by the version in them."""
     newest: dict[str, float] = field(default_factory=dict)
-    """When each version was last named, by the monotonic clock."""
+    """When each version last answered, by the monotonic clock."""
     failed: list[str] = field(default_factory=list)
     _stopping: bool = False
     _threads: list[threading.Thread] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Prove that HEAD's dvc.lock is what HEAD computes: run by ``make verify``.
+"""Check that HEAD's dvc.lock is what HEAD computes: run by ``make verify``.
 
 A second clone runs the whole pipeline with another folder name, hash seed, home, user
 cache, time zone, core count and MLflow store, and no result remembered. Then its dvc.lock
@@ -61,7 +61,7 @@ def _run(clone: Path, home: Path) -> None:
 
 
 def compare(committed: Path, computed: Path) -> str:
-    """Tell the first output, in the order of the pipeline, that differs; nothing if dvc.lock is the same."""
+    """Return the first output in the pipeline's order that differs, or nothing if dvc.lock is the same."""
     old = _git(committed, "show", "HEAD:dvc.lock")
     new = (computed / "dvc.lock").read_text(encoding="utf-8")
     if old == new:

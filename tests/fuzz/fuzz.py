@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 FOUND = ROOT / "build/fuzz"
 BATCH = 200
 SEND_SECONDS = 0.3
-"""How long a raw connection waits for an answer that may never come."""
+"""Timeout of a raw connection in seconds; some requests get no answer."""
 GROWTH_MEGABYTES = 15.0
 PATHS = [b"/predict", b"/metrics", b"/health/ready", b"/token", b"/../predict", b"*", b"/%00"]
 METHODS = [b"POST", b"POST", b"GET", b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE", b"post"]
@@ -61,7 +61,7 @@ class Fuzzer:
         }
 
     def batch(self) -> None:
-        """Send some of each kind, then check that the service is as it was."""
+        """Send some requests of each kind, then check that the service still works."""
         for _ in range(BATCH):
             name = self.random.choice([*self.kinds, "json", "csv", "raw"])
             self.counts[name] += 1
@@ -83,7 +83,7 @@ class Fuzzer:
         return max(int(text.partition("VmRSS:")[2].split()[0]) / 1000 for text in status)
 
     def replay(self, content: bytes) -> None:
-        """Send a kept input again: its first line says what the rest is."""
+        """Send a saved input again; its first line describes the rest."""
         name, _, content = content.partition(b"\n")
         if name == b"raw":
             oracle.check_raw(self._send(content))
@@ -145,7 +145,7 @@ class Fuzzer:
 
 @contextlib.contextmanager
 def keeping(what: str, content: bytes) -> Iterator[None]:
-    """Keep an input that finds something or gets no answer."""
+    """Save an input that finds something or gets no answer."""
     try:
         yield
     except (Finding, httpx.TransportError) as error:
@@ -164,7 +164,7 @@ def root_in(folder: Path) -> Root:
 
 
 def fuzz(fuzzer: Fuzzer, options: argparse.Namespace) -> None:
-    """Go on until the time is over; compare memory with what it was after a tenth of it."""
+    """Send requests until the time is over; compare memory with that after a tenth of the time."""
     began, settled, rounds = time.monotonic(), 0.0, 0
     while (passed := time.monotonic() - began) < 60 * options.minutes:
         fuzzer.batch()

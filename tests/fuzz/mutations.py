@@ -1,4 +1,4 @@
-"""Valid requests, and what a careless or hostile caller might make of them."""
+"""Valid requests, and mutations that a careless or hostile caller might send."""
 
 import json
 from random import Random
@@ -124,7 +124,7 @@ def request(method: bytes, path: bytes, headers: list[bytes], body: bytes) -> by
 
 
 def mutate_request(random: Random, content: bytes) -> bytes:
-    """Change the head of a request, or how its body is framed."""
+    """Change the headers of a request, or how its body is framed."""
     head, _, body = content.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     for _ in range(random.choice([1, 1, 2, 3])):

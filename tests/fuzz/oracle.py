@@ -1,4 +1,4 @@
-"""What must be true of every answer, whatever was asked."""
+"""Checks that every answer must pass, whatever the request."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,9 +7,9 @@ from typing import Any, Final, NoReturn
 
 PROBLEM: Final = "application/problem+json"
 STATUSES: Final = {400, 401, 403, 404, 405, 406, 408, 409, 411, 413, 414, 415, 422, 426, 429, 431, 503}
-"""What a wrong request may get; 503 if too many logins or tables run at once."""
+"""Allowed statuses for a wrong request; 503 if too many logins or tables run at once."""
 NO_HTTP: Final = b"Invalid HTTP request received."
-"""What uvicorn says to control characters in a header, which nginx lets through."""
+"""uvicorn's answer to control characters in a header, which nginx forwards."""
 UNKNOWN_TO_NGINX: Final = {501, 505}
 """A transfer coding, a version of HTTP."""
 RESTART_MARKS: Final = ("Traceback", '"level":"error"', '"level":"critical"', "died")
@@ -20,7 +20,7 @@ class Finding(Exception):  # noqa: N818  # a find, not an error
 
 
 def check_answer(status: int, content_type: str, body: bytes) -> None:
-    """Raise Finding unless an answer is a good one or a problem in the stated form."""
+    """Raise Finding unless an answer is valid, or an error in the documented form."""
     if 200 <= status < 300 or (status, body) == (400, NO_HTTP):
         return
     if status not in STATUSES:
@@ -33,7 +33,7 @@ def check_answer(status: int, content_type: str, body: bytes) -> None:
 
 
 def check_raw(answer: bytes) -> None:
-    """Raise Finding if something came over a connection that does not begin with a good status line."""
+    """Raise Finding if the bytes on a connection don't begin with a valid status line."""
     if not answer or answer.startswith(b'{"type":"about:blank",'):  # to a request of HTTP/0.9, which has no head
         return
     if not answer.startswith(b"HTTP/1.1 "):

@@ -23,7 +23,7 @@ CLASSES = ("no", "yes")
 
 
 def contract(columns: int = 2, **changes: Any) -> Contract:
-    """Give a contract of numbers between 0 and 1."""
+    """Return a contract of numbers between 0 and 1."""
     features = tuple(
         NumberFeature(
             name=f"x{column}", nullable=False, minimum=0, maximum=1, bin_edges=(0.5,), bin_shares=(0.5, 0.5, 0)
@@ -35,7 +35,7 @@ def contract(columns: int = 2, **changes: Any) -> Contract:
 
 
 def stump(lean: float = 0.0, column: int = 0) -> onnx.NodeProto:
-    """Give a tree that says yes where a column is above 0.5; `lean` hundredths of it move to yes."""
+    """Return a tree that predicts yes if a column is above 0.5; `lean` moves so many hundredths to yes."""
     yes = np.array([0.3, 0.7]) + lean / 100
     return helper.make_node(
         "TreeEnsembleRegressor",
@@ -79,7 +79,7 @@ def with_contract(model: onnx.ModelProto, text: str | None = None) -> bytes:
 
 
 def onnx_bytes(lean: float = 0.0) -> bytes:
-    """Give a whole artifact; each `lean` makes another version."""
+    """Return a complete artifact; each `lean` makes another version."""
     return with_contract(graph([stump(lean)]))
 
 
@@ -106,7 +106,7 @@ class Root:
         return self.current / MODEL_FILE
 
     def write(self, content: bytes, metrics: bytes = b'{"roc_auc": 0.7, "threshold": 0.4}', **changes: Any) -> str:
-        """Make a release and make it current; give the version."""
+        """Make a release and make it current; return the version."""
         self.promote(self.prepare(content, metrics, **changes))
         return md5_of(content)
 
@@ -173,7 +173,7 @@ def metrics_json(**values: Any) -> bytes:
 
 
 def written(folder: Path) -> Root:
-    """Give a root with a small artifact in it."""
+    """Return a root with a small artifact in it."""
     made = Root(folder)
     made.write(onnx_bytes())
     return made

@@ -70,7 +70,7 @@ class Collector:
         return span
 
     def steps(self, parent: Span) -> dict[str, Span]:
-        """Give what is within a span; it ended before."""
+        """Return the spans inside a span."""
         found = [span for span in self.spans if span.parent_id == parent.span_id]
         assert len({span.name for span in found}) == len(found)
         return {span.name: span for span in found}
@@ -117,7 +117,7 @@ def collecting(status: int = 200) -> Iterator[Collector]:
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

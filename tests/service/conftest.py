@@ -58,7 +58,7 @@ class Postgres:
         self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
 
     def empty(self) -> str:
-        """Give the URL of the one database, with nothing in it: faster than to make one for each test."""
+        """Return the URL of the shared database, emptied: this is faster than a new one for each test."""
         url = f"postgresql://tester@127.0.0.1:{self.port}/postgres"
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
             connection.execute("SET lock_timeout = '5s'")
@@ -82,7 +82,7 @@ def _restore_cell_limit() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Give a running PostgreSQL."""
+    """Return a running PostgreSQL."""
     programs = postgres_folder()
     if programs is None:
         pytest.skip("PostgreSQL's programs are missing; on Debian and Ubuntu: apt-get install postgresql")
@@ -97,19 +97,19 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def settings(database_url: str, make_settings: MakeSettings) -> Settings:
-    """Give settings that make anna the first admin, once on either engine."""
+    """Return settings that make anna the first admin, once on either engine."""
     return make_settings(database_url=database_url, admin_username="anna", admin_password=PASSWORD)
 
 
 @pytest.fixture
 def on_sqlite(make_settings: MakeSettings) -> Settings:
-    """Give settings that make anna the first admin, in a file."""
+    """Return settings that make anna the first admin, in a file."""
     return make_settings(admin_username="anna", admin_password=PASSWORD)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the URL of an empty database, once on either engine."""
+    """Return the URL of an empty database, once on either engine."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'users.db'}"
     cluster: Postgres = request.getfixturevalue("postgres")
@@ -118,13 +118,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """Give the URL of a database that isn't there yet."""
+    """Return the URL of a database that isn't there yet."""
     return f"sqlite:///{tmp_path / 'users.db'}"
 
 
 @pytest.fixture
 def connect() -> Iterator[Callable[[str], Database]]:
-    """Give a function that opens a database, closed when the test is over."""
+    """Return a function that opens a database, closed when the test is over."""
     with contextlib.ExitStack() as opened:
 
         def connect(url: str) -> Database:
@@ -144,7 +144,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_settings(sqlite_url: str) -> MakeSettings:
-    """Give a function that makes settings, with hashes that cost nothing."""
+    """Return a function that makes settings, with cheap hashes."""
 
     def make(**values: object) -> Settings:
         cheap = {"argon2_time_cost": 1, "argon2_memory_kib": 8, "argon2_parallelism": 1}
@@ -156,25 +156,25 @@ def make_settings(sqlite_url: str) -> MakeSettings:
 
 @pytest.fixture
 def accounts(database_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    """Give accounts on either engine, with the tables made and nobody in them."""
+    """Return accounts without users, on either engine."""
     return _without_users(connect(database_url), make_settings())
 
 
 @pytest.fixture
 def sqlite_accounts(sqlite_url: str, connect: Connect, make_settings: MakeSettings) -> Accounts:
-    """Give accounts in a file, with the tables made and nobody in them."""
+    """Return accounts without users, in a file."""
     return _without_users(connect(sqlite_url), make_settings())
 
 
 @pytest.fixture
 def counted() -> Counter[str]:
-    """Give how often `access` counted each outcome."""
+    """Return how often `access` counted each outcome."""
     return Counter()
 
 
 @pytest.fixture
 def access(make_settings: MakeSettings, counted: Counter[str]) -> Access:
-    """Give the access of a worker that knows of anna, at revision 5."""
+    """Return the access of a worker that knows anna, at revision 5."""
     made = Access(make_settings(), lambda outcome: counted.update([outcome]))
     made.known.update(Snapshot(5, {"anna": 5}))
     return made

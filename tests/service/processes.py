@@ -39,7 +39,7 @@ def wait_for(condition: object, what: str, seconds: float = 10.0) -> None:
 
 
 def environment(root: Root, port: int, **changes: str) -> dict[str, str]:
-    """Give what a service needs, with cheap hashes and a database beside the artifact."""
+    """Return the environment of a service, with cheap hashes and a database beside the artifact."""
     return {
         "PATH": os.environ["PATH"],
         "ENV_FILE": os.devnull,
@@ -93,7 +93,7 @@ class Service:
         return self.log.read_text(encoding="utf-8")
 
     def workers(self) -> list[int]:
-        """Give the process ids of the workers."""
+        """Return the process ids of the workers."""
         listed = subprocess.run(
             ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
@@ -107,12 +107,12 @@ class Service:
         return found
 
     def metric(self, name: str) -> float:
-        """Give the sum of all series that begin so."""
+        """Return the sum of all series with this prefix."""
         lines = self.client.get("/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def reaches(self, name: str, value: float) -> bool:
-        """Tell whether the metric is so; not while a connection ends with a killed worker."""
+        """Return whether the metric has this value; False while a connection to a killed worker ends."""
         with contextlib.suppress(httpx.TransportError):
             return self.metric(name) == value
         return False

@@ -51,7 +51,7 @@ def columns_of(instances: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def table_of(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """Give the types that `prepare` reads tables into."""
+    """Return the types that `prepare` reads tables into."""
     return pd.DataFrame(
         {
             "a b": np.array([np.nan if v is None else v for v in columns["a b"]], dtype=np.float64),

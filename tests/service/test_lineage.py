@@ -22,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Root, list[str]]:
-    """Give a clone of two commits, each with a release of its own, and their versions."""
+    """Return a clone with two commits, a release of each, and their versions."""
     root, versions = Root(tmp_path), []
     git(tmp_path, "init", "-q")
     (tmp_path / "metrics").mkdir()

@@ -20,7 +20,7 @@ WRONG = {"username": "anna", "password": "wrong horse"}
 
 
 def make_app(access: Access, settings: Settings) -> FastAPI:
-    """Give an app with the routes under test and one that asks for the scope `predict`."""
+    """Return an app with the routes under test and one that asks for the scope `predict`."""
     app = FastAPI()
     app.state.access, app.state.settings = access, settings
     for router in (token.router, admin.router, sign_in.router):
@@ -48,7 +48,7 @@ class Worker(httpx.AsyncClient):
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, count: Callable[[str], None] | None = None) -> AsyncIterator[Worker]:
-    """Give a client of one worker."""
+    """Return a client of one worker."""
     access = Access(settings, count or (lambda _: None))
     await access.start()
     try:

@@ -17,7 +17,7 @@ ROWS = 200
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Give 200 rows of numbers, categories, flags and dates, some missing, and the classes да and нет."""
+    """Return 200 rows of numbers, categories, flags and dates, some missing, and the classes да and нет."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -40,7 +40,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def params(root: Path) -> Callable[..., Params]:
-    """Give a function that makes params for a table with the target `y`, top-level keys overridden."""
+    """Return a function that makes params for a table with the target `y`, top-level keys overridden."""
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
 
     def make(path: Path | str = "table.csv", data: dict[str, Any] | None = None, **changes: Any) -> Params:
@@ -54,7 +54,7 @@ def params(root: Path) -> Callable[..., Params]:
 
 @pytest.fixture
 def hard_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the table with numbers from end to end of float32, large offsets, and a third of all values missing."""
+    """Return the table with numbers over the whole range of float32, large offsets, a third of all missing."""
     rng = np.random.default_rng(1)
     table["huge"] = rng.normal(size=ROWS) * 1e30
     table["tiny"] = rng.normal(size=ROWS) * 1e-30

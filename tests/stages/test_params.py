@@ -81,7 +81,7 @@ def committed(root: Path) -> str:
 
 @pytest.fixture
 def refuse(tmp_path: Path) -> Refuse:
-    """Give a function that loads a params.yaml with this content and returns the error."""
+    """Return a function that loads a params.yaml with this content and returns the error."""
 
     def load(content: bytes) -> str:
         (tmp_path / "params.yaml").write_bytes(content)

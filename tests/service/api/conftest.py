@@ -44,7 +44,7 @@ TARGETS: dict[str, Callable[[pd.DataFrame], Any]] = {
 
 
 def make_table() -> pd.DataFrame:
-    """Give rows with each kind of feature; `size` and `flag` have no missing values."""
+    """Return rows with each kind of feature; `size` and `flag` have no missing values."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -143,7 +143,7 @@ class Service:
         return self.example | values
 
     def metric(self, name: str, **labels: str) -> float:
-        """Give a sample's value by its name and some of its labels, added up."""
+        """Return a sample's value by its name and some of its labels, added up."""
         self.client.get("/metrics")
         samples = [each for family in self.app.state.registry.collect() for each in family.samples if each.name == name]
         return float(sum(each.value for each in samples if labels.items() <= each.labels.items()))
@@ -169,7 +169,7 @@ def _params(root: Path) -> Params:
 
 @pytest.fixture(scope="session")
 def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact]:
-    """Give a function that trains and exports for a kind of target, once for each."""
+    """Return a function that trains and exports for a kind of target, once for each."""
 
     @cache
     def make(target: str, strict: tuple[str, ...], threshold: float, model_name: str) -> Artifact:
@@ -200,7 +200,7 @@ class Learnt:
 
 @pytest.fixture
 def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
-    """Give a function that trains on a CSV file with the target `y`, and starts an API."""
+    """Return a function that trains on a CSV file with the target `y`, and starts an API."""
     with contextlib.ExitStack() as running:
 
         def learn(content: bytes, model_name: str = "logistic_regression", **data: Any) -> Learnt:
@@ -233,14 +233,14 @@ def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def service(make_artifact: Callable[..., Artifact], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Give the API over a binary classifier, the same for all tests that only ask."""
+    """Return the API of a binary classifier, shared by all tests that change nothing."""
     with _run(make_artifact(), tmp_path_factory.mktemp("service")) as running:
         yield running
 
 
 @pytest.fixture
 def start(make_artifact: Callable[..., Artifact], tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Give a function that starts an API of the test's own."""
+    """Return a function that starts an API for one test."""
     with contextlib.ExitStack() as running:
 
         def start(
@@ -258,7 +258,7 @@ def start(make_artifact: Callable[..., Artifact], tmp_path: Path) -> Iterator[Ca
 
 @pytest.fixture(scope="session")
 def score() -> Callable[..., npt.NDArray[np.float32]]:
-    """Give the function that scores instances as the pipeline does."""
+    """Return the function that scores instances as the pipeline does."""
     return expected_scores
 
 
@@ -280,13 +280,13 @@ def _serve(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[tuple[s
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
-    """Give the context that serves an artifact on loopback, with its data in a folder."""
+    """Return a context manager that serves an artifact on loopback, with its data in a folder."""
     return _serve
 
 
 @pytest.fixture(scope="session")
 def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Give the address of a server, and a token for it."""
+    """Return the address of a server, and a token for it."""
     artifact = make_artifact()
     with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
         access = app.state.access

@@ -29,7 +29,7 @@ def values(feature: Feature) -> st.SearchStrategy[Any]:
 
 @st.composite
 def instances(draw: st.DrawFn, contract: Contract) -> list[dict[str, Any]]:
-    """Give one to four rows; those that may miss a value may leave it out."""
+    """Return one to four rows; nullable features may be missing."""
     rows = []
     for _ in range(draw(st.integers(1, 4))):
         row = {feature.name: draw(values(feature)) for feature in contract.features}

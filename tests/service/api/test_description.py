@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def api(serve: Any, make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a server with room for any number of failed logins."""
+    """Return the address of a server with room for any number of failed logins."""
     with serve(make_artifact(), tmp_path_factory.mktemp("described"), login_attempts=10_000) as (address, _):
         yield f"http://{address}"
 

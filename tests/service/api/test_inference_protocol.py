@@ -29,7 +29,7 @@ def infer(service: Any, request: Any, name: str = "shop") -> Any:
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Give headers of the call's own: the client writes its own into them."""
+    """Return new headers for each call, because the client changes them."""
     return {"Authorization": f"Bearer {token}"}
 
 

@@ -14,7 +14,7 @@ def registered(number: int, seconds: float) -> Registry:
 
 
 def started(root: Root, folder: Path) -> Any:
-    """Give an app over releases of the test's own, with a way to read its metrics."""
+    """Return an app over the test's own releases, and a function that reads its metrics."""
     app = create_app(root.settings(database_url=f"sqlite:///{folder / 'users.db'}"))
 
     def metric(family: str, /, **labels: str) -> list[float]:

@@ -27,7 +27,7 @@ def traced(start: Callable[..., Any], collector: Collector) -> Any:
 
 
 def make_traced(start: Callable[..., Any], collector: Collector) -> Any:
-    """Give an API that sends its spans every 10 ms, and the collector forgets what came before."""
+    """Return an API that sends its spans every 10 ms, to an empty collector."""
     collector.spans.clear()
     with patch.dict(os.environ, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "10"}):
         return start()

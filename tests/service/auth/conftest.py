@@ -44,7 +44,7 @@ def with_provider(make_settings: MakeSettings, provider: Provider, **more: Any) 
 async def signing_in(
     settings: Settings, count: Callable[[str], None] | None = None
 ) -> AsyncIterator[tuple[Worker, httpx.URL]]:
-    """Give a browser whose user agreed at the provider, and the address that it is sent back to."""
+    """Return a browser whose user signed in at the provider, and the URL to which the provider redirects it."""
     async with serving(settings, count) as browser, httpx.AsyncClient(trust_env=False) as elsewhere:
         sent = await browser.get("/login")
         agreed = await elsewhere.get(sent.headers["Location"])

@@ -180,7 +180,7 @@ def _app(provider: Provider, redirect_uri: str) -> Flask:
 
 @contextmanager
 def providing() -> Iterator[Provider]:
-    """Give a running provider."""
+    """Return a running provider."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     provider = Provider()
     try:

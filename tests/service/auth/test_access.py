@@ -79,7 +79,7 @@ def test_with_the_database_gone_tokens_go_on_and_logins_wait_until_it_is_back(
 
 @pytest.fixture
 def own_postgres(request: pytest.FixtureRequest) -> Iterator["Postgres"]:
-    """Give the shared PostgreSQL, running again when the test is over."""
+    """Return the shared PostgreSQL, running again when the test is over."""
     cluster = request.getfixturevalue("postgres")
     yield cluster
     with contextlib.suppress(Exception):

@@ -26,7 +26,7 @@ async def add(client: Worker, username: str = "bob", **more: Any) -> httpx.Respo
 
 
 def after_adding_bob(settings: Settings, *calls: Call) -> list[httpx.Response]:
-    """Give the answers to what the admin asks for, in a service with the users anna and bob."""
+    """Return the answers to the admin's requests, in a service with the users anna and bob."""
 
     async def scenario() -> list[httpx.Response]:
         async with serving(settings) as client:

@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture
 def glewlwyd(tmp_path: Path) -> Iterator[httpx.Client]:
-    """Give a client of a running glewlwyd, signed in as its administrator."""
+    """Return a client of a running glewlwyd, signed in as its administrator."""
     sqlite3.connect(tmp_path / "provider.db").executescript(SCHEMA.read_text(encoding="utf-8")).connection.close()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

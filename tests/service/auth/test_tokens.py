@@ -27,7 +27,7 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture
 def token(access: Access) -> dict[bytes, bytes]:
-    """Give a header with anna's token."""
+    """Return a header with anna's token."""
     return bearer(access.tokens.issue("anna", ["predict"], 5)[0])
 
 

@@ -61,7 +61,7 @@ class Worker:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[], Worker]]:
-    """Give a function that starts a worker."""
+    """Return a function that starts a worker."""
     with contextlib.ExitStack() as processes:
         yield lambda: Worker(tmp_path / "counts", processes)
 

@@ -62,7 +62,7 @@ SetClock = Callable[[float], None]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with the clock in it."""
+    """Return a folder with the clock in it."""
     compiler = shutil.which("cc")
     if sys.platform != "linux" or compiler is None:
         pytest.skip("a clock that can be set is compiled, which needs Linux and `cc`")
@@ -80,7 +80,7 @@ def root(folder: Path) -> Root:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path, root: Root) -> Iterator[Service]:
-    """Give a service with two workers that go by that clock."""
+    """Return a service with two workers that use that clock."""
     changes = {"LD_PRELOAD": str(folder / "clock.so"), "CLOCK_OFFSET": str(folder / "offset"), "WORKERS": "2"}
     with running(root, **changes) as made:
         yield made
@@ -88,7 +88,7 @@ def whole(folder: Path, root: Root) -> Iterator[Service]:
 
 @pytest.fixture
 def set_clock(folder: Path) -> Iterator[SetClock]:
-    """Give what sets the service's clock by so many seconds; it goes right again when the test is over."""
+    """Return a function that changes the service's clock by some seconds; it is right again after the test."""
 
     def set_(seconds: float) -> None:
         with (folder / "offset").open("r+b") as file:
@@ -100,7 +100,7 @@ def set_clock(folder: Path) -> Iterator[SetClock]:
 
 @pytest.fixture
 def service(whole: Service, set_clock: SetClock) -> Service:
-    """Give the service with its admin signed in by the right clock, and known to both workers."""
+    """Return the service with its admin signed in by the right clock, and known to both workers."""
     whole.sign_in()
     assert statuses(whole) == {200}
     return whole

@@ -17,7 +17,7 @@ TIMES = 2
 
 
 def _call(service: Service, ids: list[str], start: threading.Barrier) -> list[int]:
-    """Tell truths one after another, on a connection of one's own; return the statuses."""
+    """Send feedback repeatedly on one connection; return the statuses."""
     with httpx.Client(
         base_url=service.client.base_url, headers=service.client.headers, trust_env=False, timeout=60
     ) as client:

@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 @pytest.fixture(scope="module")
 def service(root: Root) -> Iterator[Service]:
-    """Give a service whose files may not grow; what they hold already is there."""
+    """Return a service whose files can't grow."""
     with running(root) as made:
         limit(made, 0)
         yield made

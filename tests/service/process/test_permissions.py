@@ -35,14 +35,14 @@ def root(tmp_path: Path) -> Iterator[Root]:
 
 @pytest.fixture
 def service(root: Root, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """Give a service of a user like others, with its database made."""
+    """Return a service of a user like others, with its database made."""
     monkeypatch.setattr("tests.service.processes.COMMAND", [*PREFIX, sys.executable])
     with running(root) as made:
         yield made
 
 
 def refusal(root: Root, monkeypatch: pytest.MonkeyPatch, **changes: str) -> str:
-    """Give all that a service says which does not start."""
+    """Return the output of a service that doesn't start."""
     monkeypatch.setattr("tests.service.processes.COMMAND", [*PREFIX, sys.executable])
     service = Service(root, **changes)
     try:

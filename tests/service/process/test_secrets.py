@@ -73,7 +73,7 @@ def spoil(database: Path) -> None:
 
 @pytest.fixture(scope="module", params=["json", "text"])
 def used(root: Root, request: pytest.FixtureRequest) -> Iterator[tuple[list[httpx.Response], list[str], str]]:
-    """Give the answers of a service that met all trouble, the tokens it gave, and its log."""
+    """Return the answers of a service under all kinds of errors, its tokens, and its log."""
     database = root.folder / f"{request.param}.db"
     changes = {"DATABASE_URL": f"sqlite:///{database}", "LOG_FORMAT": request.param, "SECRET_KEY_PREVIOUS": PREVIOUS}
     with running(root, "tests.service.crashing", **changes, **AWS) as service:

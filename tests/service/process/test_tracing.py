@@ -107,7 +107,7 @@ def test_spans_that_wait_at_the_end_are_sent_as_the_file_env_says(root: Root, co
 
 @pytest.fixture(params=["refuses", "hangs", "fails"])
 def broken(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Give the address of a collector that takes nothing."""
+    """Return the address of a collector that accepts nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         if request.param == "refuses":
@@ -156,5 +156,5 @@ def _predicts(service: Service) -> bool:
 
 
 def _senders(collector: Collector) -> set[int]:
-    """Give the processes whose predictions came."""
+    """Return the processes that sent a prediction."""
     return {span.resource["process.pid"] for span in collector.server_spans() if span.name == "POST /predict"}

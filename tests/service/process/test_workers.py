@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 @pytest.fixture(scope="module")
 def service(root: Root) -> Iterator[Service]:
-    """Give two workers; the last test of the module stops them."""
+    """Return two workers; the last test of the module stops them."""
     with running(root, WORKERS="2") as made:
         yield made
 

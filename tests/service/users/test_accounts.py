@@ -26,7 +26,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture
 def revisions(database_url: str, connect: Connect) -> Callable[[], dict[str, int]]:
-    """Give a function that reads the users' revisions as a worker does."""
+    """Return a function that reads the users' revisions as a worker does."""
     database = connect(database_url)
 
     def read() -> dict[str, int]:

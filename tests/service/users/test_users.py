@@ -27,7 +27,7 @@ CHEAP = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "8", "ENV_FILE": os.devnu
 
 @pytest.fixture
 def run(database_url: str) -> Run:
-    """Give a function that runs the command as a process, with a password on stdin."""
+    """Return a function that runs the command as a process, with a password on stdin."""
 
     def run(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-W", "error", "-m", "service.users", *arguments]

@@ -138,7 +138,7 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Workspace:
-    """Give a workspace to copy, in which model 0 was trained; nothing is released."""
+    """Return a workspace to copy, in which model 0 was trained; nothing is released."""
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
     raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
@@ -154,7 +154,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Workspace:
 
 @pytest.fixture
 def workspace(template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Give a copy of the template, as the working directory."""
+    """Return a copy of the template, as the working directory."""
     shutil.copytree(template.root, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow itself sets it, for all tests that follow

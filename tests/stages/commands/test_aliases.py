@@ -25,7 +25,7 @@ def register(registry: MlflowClient, md5: str) -> None:
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a store with the registered model `mine`, which has no version."""
+    """Return a store with the registered model `mine`, which has no version."""
     made = tmp_path_factory.mktemp("store") / "mlflow.db"
     client = MlflowClient(f"sqlite:///{made}")
     client.create_experiment("mine", artifact_location=made.parent.as_uri())
@@ -35,7 +35,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def released(template: Workspace, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a workspace to copy, with two registered and released models."""
+    """Return a workspace to copy, with two registered and released models."""
     folder = tmp_path_factory.mktemp("released")
     shutil.copytree(template.root, folder, symlinks=True, dirs_exist_ok=True)
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -51,7 +51,7 @@ def released(template: Workspace, empty_store: Path, tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def two(workspace: Workspace, released: Path) -> Workspace:
-    """Give a workspace with two registered and released models."""
+    """Return a workspace with two registered and released models."""
     shutil.rmtree(workspace.root / ".git")
     shutil.copytree(released, workspace.root, symlinks=True, dirs_exist_ok=True)
     return workspace
@@ -148,7 +148,7 @@ def test_a_model_without_a_version_has_no_alias_until_it_is_registered(two: Work
 def shared(
     empty_store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> MlflowClient:
-    """Give a registry that is not this clone's own."""
+    """Return a registry that is not this clone's own."""
     copy = shutil.copy(empty_store, tmp_path_factory.mktemp("shared"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy}")
     tracking.connect("mine")

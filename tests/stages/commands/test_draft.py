@@ -19,7 +19,7 @@ Make = Callable[..., Params]
 
 
 def failed(table: pd.DataFrame, reviewed: pd.DataFrame) -> list[tuple[str, object]]:
-    """Give type and values of the expectations of `reviewed`'s draft that fail for `table`."""
+    """Return type and values of the expectations of `reviewed`'s draft that fail for `table`."""
     configs = [
         each["expectation_config"] for each in evaluate(table, draft.draft(reviewed, "y")) if not each["success"]
     ]

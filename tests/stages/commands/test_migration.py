@@ -54,7 +54,7 @@ def test_a_volume_that_holds_something_else_is_left_alone(workspace: Workspace) 
 
 @pytest.fixture
 def store(workspace: Workspace) -> str:
-    """Give the workspace the store of the version before; the champion's ONNX file is one that the tests can score."""
+    """Return a workspace with the store of the previous version; the tests can score the champion's ONNX file."""
     with sqlite3.connect("mlflow.db") as database:
         database.executescript(gzip.decompress(STORE.read_bytes()).decode().replace("/REPOSITORY", str(workspace.root)))
     workspace.params["register"]["name"] = "flights"

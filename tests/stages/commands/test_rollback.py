@@ -14,7 +14,7 @@ from tests.stages.commands.conftest import Workspace
 
 @pytest.fixture
 def three(workspace: Workspace) -> Workspace:
-    """Give a workspace with three releases, each better than the one before."""
+    """Return a workspace with three releases, each better than the one before."""
     for column in (4, 2, 0):
         workspace.write(column)
         workspace.promote()

@@ -22,7 +22,7 @@ Make = Callable[..., Prepared]
 
 
 def rare(rows: int = 200, seed: int = 0) -> pd.DataFrame:
-    """Give a table whose positive class is rare, in groups and in the order of time."""
+    """Return a table whose positive class is rare, in groups and in the order of time."""
     rng = np.random.default_rng(seed)
     a = rng.normal(size=rows)
     table = pd.DataFrame({"a": a, "b": rng.normal(size=rows), "g": rng.integers(0, 12, rows).astype(str)})
@@ -32,7 +32,7 @@ def rare(rows: int = 200, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture
 def prepared(params: Callable[..., Params]) -> Make:
-    """Give a function from a table to its rows, schema and params, of a logistic regression."""
+    """Return a function from a table to its rows, schema and params, of a logistic regression."""
 
     def make(table: pd.DataFrame, **changes: Any) -> Prepared:
         wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "folds": 5}} | changes))

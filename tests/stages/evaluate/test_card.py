@@ -26,7 +26,7 @@ Make = Callable[..., Facts]
 
 @pytest.fixture
 def facts(params: Callable[..., Params]) -> Make:
-    """Give a function from a table to what its card is drawn from."""
+    """Return a function from a table to the content of its card."""
 
     def gather(table: pd.DataFrame, **changes: object) -> Facts:
         wanted = params(**({"model": "logistic_regression", "evaluate": {"threshold": 0.5, "folds": 0}} | changes))

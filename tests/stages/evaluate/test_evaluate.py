@@ -22,7 +22,7 @@ Make = Callable[..., Served]
 
 @pytest.fixture
 def served(params: Callable[..., Params]) -> Make:
-    """Give a function that fits a table: the served model, the training target, the test rows, the params."""
+    """Return a function that fits a table: the served model, the training target, the test rows, the params."""
 
     def fit(table: pd.DataFrame, **changes: Any) -> Served:
         wanted = params(**({"evaluate": {"threshold": 0.5, "folds": 0}, "n_estimators": 5} | changes))

@@ -18,7 +18,7 @@ Make = Callable[..., tuple[service.model.Model, pd.DataFrame]]
 
 
 def ruled(task: str, rows: int = 200) -> pd.DataFrame:
-    """Give a table whose target is told by the column `rules` alone."""
+    """Return a table whose target depends only on the column `rules`."""
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"noise": rng.normal(size=rows), "rules": rng.normal(size=rows)})
     table["when"] = pd.date_range("2020-01-01", periods=rows, freq="37h")
@@ -29,7 +29,7 @@ def ruled(task: str, rows: int = 200) -> pd.DataFrame:
 
 @pytest.fixture
 def served(params: Callable[..., Params], tmp_path: Path) -> Make:
-    """Give a function that fits a table and gives the served model with the test rows."""
+    """Return a function that fits a table and gives the served model with the test rows."""
 
     def fit(table: pd.DataFrame, model: str) -> tuple[service.model.Model, pd.DataFrame]:
         task = "regression" if table["y"].dtype == float else "classification"

@@ -107,7 +107,7 @@ def test_the_area_of_each_slice_is_scikit_learns(seed: int) -> None:
 
 
 def regression(rows: int, bad: int, noise: float = 3.0) -> tuple[Predicted, pd.DataFrame]:
-    """Give errors of about 1, and of about `noise` in the first `bad` rows, which are the category a."""
+    """Return errors of about 1, and of about `noise` in the first `bad` rows, which are the category a."""
     rng = np.random.default_rng(0)
     errors = rng.normal(size=rows) * np.where(np.arange(rows) < bad, noise, 1.0)
     return Predicted(np.zeros(rows), errors), pd.DataFrame({"c": np.where(np.arange(rows) < bad, "a", "b")})
@@ -167,7 +167,7 @@ def test_the_same_rows_are_named_once() -> None:
 
 
 def grouped(seed: int, worse: float = 0.0) -> tuple[Predicted, pd.DataFrame, Units]:
-    """Give errors that are alike within 60 groups of 20 rows, and a column that is the same in a group."""
+    """Return errors that are similar within 60 groups of 20 rows, and a column that is the same in a group."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(60), 20)
     column = groups % 2 == 0

@@ -77,7 +77,7 @@ def test_without_folds_it_stays_at_a_half() -> None:
 
 
 def table(seed: int) -> pd.DataFrame:
-    """Give rows whose positive class is rare; what the last 60 hold depends on the seed."""
+    """Return rows whose positive class is rare; the last 60 depend on the seed."""
     rng = np.random.default_rng(0)
     a = rng.normal(size=200)
     rows = pd.DataFrame({"a": a, "b": rng.normal(size=200), "t": pd.date_range("2020-01-01", periods=200, freq="h")})

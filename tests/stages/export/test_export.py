@@ -43,7 +43,7 @@ Fitted = tuple[Pipeline, service.model.Model, pd.DataFrame]
 
 @pytest.fixture
 def fitted(params: Make, tmp_path: Path) -> Callable[..., Fitted]:
-    """Give a function that fits and exports a table: pipeline, served model, test rows."""
+    """Return a function that fits and exports a table: pipeline, served model, test rows."""
 
     def fit(table: pd.DataFrame, **changes: object) -> Fitted:
         wanted = params(**changes)

@@ -53,7 +53,7 @@ def small_params(root: Path, **changes: Any) -> Params:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Path]:
-    """Give a folder with a trained and exported model, in which the stage can run."""
+    """Return a folder with a trained and exported model, in which the stage can run."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("registry")
         patch.chdir(folder)
@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
 
 @pytest.fixture
 def run_stage(trained: Path, root: Path) -> Run:
-    """Give a function that runs the stage with changed `register` params; it returns the newest version."""
+    """Return a function that runs the stage with changed `register` params; it returns the newest version."""
 
     def one(metrics: dict[str, float] = METRICS, **section: Any) -> ModelVersion:
         changed = {"name": "flights", "min_gain": 0.05, "tolerance": 0.0, "required": False} | section

@@ -63,7 +63,7 @@ Log = Callable[..., Run]
 
 @pytest.fixture
 def log(folder: Path, table: pd.DataFrame, params: Callable[..., Params]) -> Log:
-    """Give a function that fits and logs a model of the small table; it returns the run."""
+    """Return a function that fits and logs a model of the small table; it returns the run."""
 
     def fit_and_log(target: str = "binary", **changes: Any) -> Run:
         table["y"] = TARGETS[target](table)
@@ -174,7 +174,7 @@ def kept(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def logged(log: Log, table: pd.DataFrame, kept: dict[str, Any]) -> dict[str, Any]:
-    """Give one model with a column of codes and a flag that may be missing: its address, pipeline, rows and table."""
+    """Return one model with a column of codes and a flag that may be missing: its address, pipeline, rows and table."""
     table["code"] = (8000 + np.arange(len(table)) % 3).astype(str)
     table["flag"] = table["flag"].astype(object).mask(table["le"] > 1.5)
     if not kept:
@@ -185,12 +185,12 @@ def logged(log: Log, table: pd.DataFrame, kept: dict[str, Any]) -> dict[str, Any
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Give cells as a CSV file holds them."""
+    """Return cells as in a CSV file."""
     return table.astype(object).where(table.notna(), "").astype(str)
 
 
 def narrowed(table: pd.DataFrame) -> pd.DataFrame:
-    """Give float32 for floats, int16 for whole numbers and nanoseconds for dates."""
+    """Return float32 for floats, int16 for whole numbers and nanoseconds for dates."""
     kinds = {"f": "float32", "i": "int16", "M": "datetime64[ns]"}
     return table.astype({name: kinds[table[name].dtype.kind] for name in table if table[name].dtype.kind in kinds})
 

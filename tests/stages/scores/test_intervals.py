@@ -23,7 +23,7 @@ FLAGS = arrays.arrays(np.bool_, ROWS)
 
 
 def binary(scores: Floats, positive: npt.NDArray[np.bool_], threshold: float = 0.5) -> Classified:
-    """Give an outcome whose positive class has place 0."""
+    """Return an outcome whose positive class has index 0."""
     probabilities = np.stack([scores, 1 - scores], axis=1)
     return Classified(("yes", "no"), 0, np.where(positive, 0, 1), probabilities, np.where(scores > threshold, 0, 1))
 

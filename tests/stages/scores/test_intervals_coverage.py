@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def alike(rng: np.random.Generator, codes: Codes, strength: float) -> Floats:
-    """Give each row what its group has in common."""
+    """Return the effect of each row's group."""
     shared: Floats = rng.normal(size=int(codes.max()) + 1)[codes] * strength
     return shared
 
@@ -66,7 +66,7 @@ def main(outcome: Outcome) -> float:
 
 
 def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: str, tables: int) -> float:
-    """Give the share of tables whose intervals hold the metric of `MANY` groups; `paired` is the difference."""
+    """Return the share of tables whose intervals contain the metric of `MANY` groups; `paired` is the difference."""
     whole = draw(np.random.default_rng(0), np.repeat(np.arange(MANY), 8))
     metric = "r2" if name == "r2" else "roc_auc"
     truth = main(whole[0]) - (main(whole[1]) if name == "paired" else 0)

@@ -27,7 +27,7 @@ def contract(size: int, positive: int = 0) -> Contract:
 
 
 def draw(size: int, positive: int, seed: int, ties: int) -> Classified:
-    """Give 80 rows of labels and of probabilities with ties."""
+    """Return 80 rows of labels and of probabilities with ties."""
     rng = np.random.default_rng(seed)
     raw = rng.integers(0, ties, (80, size)) + 1.0
     probabilities = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -37,7 +37,7 @@ def draw(size: int, positive: int, seed: int, ties: int) -> Classified:
 
 
 def expected(of: Classified, weights: Floats) -> dict[str, float]:
-    """Give every metric by scikit-learn's own function."""
+    """Return every metric, computed by scikit-learn."""
     true, guess, shares = of.y_true, of.y_pred, of.probabilities
     labels = list(range(len(of.labels)))
     found = {
