@@ -1,4 +1,4 @@
-"""Stages killed, unable to write, or run twice at once: each output is complete or missing, and the next run repairs it."""
+"""Stages killed, unable to write, or run twice at once: each output is complete or missing, the next run repairs it."""
 
 import os
 import subprocess
