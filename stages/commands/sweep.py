@@ -5,18 +5,18 @@ stop half way unnoticed. Each experiment runs in a temporary copy; params.yaml s
 """
 
 import argparse
-import csv
 import itertools
+import json
+import re
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
+from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.scores.gate import main_metric
 
-_SCORES = [f"cv_{main_metric(task)}" for task in ("binary", "regression")]
-_MOST_LINES = 20
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
 
 
@@ -46,19 +46,17 @@ def _experiment(combination: list[str]) -> int:
     return status
 
 
-def rank(table: Iterable[str], keys: list[str]) -> list[str]:
-    """Return a line for each experiment, the best by cross-validation first.
+def _show(keys: list[str]) -> None:
+    """Let DVC list the experiments with the parameters named, the best by cross-validation first.
 
-    `table` is what `dvc exp show --csv` prints, `keys` are the parameters to show. Test metrics
-    don't count: if you choose by the test rows, none are left to test on.
+    Test metrics don't count: if you choose by the test rows, none are left to test on.
     """
-    rows = [row for row in csv.DictReader(table) if row["typ"] != "baseline"]
-    scored = [(name, row) for row in rows for name in _SCORES if row.get(name)]
-    return [
-        f"{row['Experiment']}: {name} {float(row[name]):.4f} ± {float(row[f'{name}_std']):.4f}, "
-        + " ".join(f"{key}={row.get(key)}" for key in keys)
-        for name, row in sorted(scored, key=lambda item: -float(item[1][item[0]]))
-    ]
+    metrics = json.loads(files.METRICS.read_text(encoding="utf-8")) if files.METRICS.exists() else {}
+    names = [name for task in ("binary", "regression") if (name := f"cv_{main_metric(task)}") in metrics]
+    kept = "|".join(map(re.escape, ["Experiment", *names, *(f"{name}_std" for name in names), *keys]))
+    columns = ["--drop", ".*", "--keep", f"^({kept})$"]
+    best_first = ["--sort-by", names[0], "--sort-order", "desc"] if names else []
+    subprocess.run(["dvc", "exp", "show", "--no-pager", "--hide-workspace", *columns, *best_first], check=False)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,15 +76,10 @@ def main(settings: list[str]) -> None:
     except KeyboardInterrupt:
         log("stopped; `dvc exp show` lists what is done")
         raise SystemExit(130) from None
-    shown = subprocess.run(["dvc", "exp", "show", "--csv"], check=False, capture_output=True, text=True)
-    lines = rank(shown.stdout.splitlines(), [setting.partition("=")[0] for setting in settings])
-    if lines:
-        log("all experiments of this commit, the best by cross-validation on the training rows first:")
-    for line in lines[:_MOST_LINES]:
-        log(line)
+    _show([setting.partition("=")[0] for setting in settings])
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
-    log("all done; `dvc exp show` compares them")
+    log("all done; cv_… compares them by training rows alone, `dvc exp show` has all metrics")
 
 
 if __name__ == "__main__":
