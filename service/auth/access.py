@@ -38,7 +38,6 @@ class Access:
         self.count = count
         self.provider = IdentityProvider(settings, settings.oidc_issuer, count) if settings.oidc_issuer else None
         self.watch = Watch(self._database, self._prepare)
-        self.known = self.watch.known
         self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads("admin", count=1, waiting=8)

@@ -8,9 +8,10 @@ from typing import Final
 
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
-from service.auth.watch import Known, Watch
+from service.auth.watch import Watch
 from service.http.problems import Problem
 from service.users.api_keys import PREFIX, digest
+from service.users.snapshot import Snapshot
 
 MAX_BYTES: Final = 8192
 """Longest credential; our tokens have about 400 bytes, those of identity providers up to a few thousand."""
@@ -36,13 +37,13 @@ class Caller:
     """The revision of a user's token."""
     key_digest: str | None = None
 
-    def is_current(self, known: Known) -> bool:
+    def is_current(self, known: Snapshot) -> bool:
         """Return whether the credential counts now; a clock that is set ends it in all workers alike."""
         if not self.issued - CLOCK_SKEW_SECONDS <= time.time() < self.expiry:
             return False
         if self.revision is not None:
             return known.allows(self.name, self.revision)
-        return self.key_digest is None or known.find_key(self.key_digest) is not None
+        return self.key_digest is None or self.key_digest in known.keys
 
 
 class Callers:
@@ -54,7 +55,6 @@ class Callers:
     def __init__(self, tokens: Tokens, watch: Watch, provider: IdentityProvider | None, count: Count) -> None:
         self._tokens = tokens
         self._watch = watch
-        self._known = watch.known
         self._provider = provider
         self._count = count
         self._remembered: dict[bytes | None, Caller] = {}
@@ -68,7 +68,7 @@ class Callers:
         that can't be told since the database or the identity provider doesn't answer.
         """
         caller = self._remembered.get(headers.get(b"authorization"))
-        if caller is not None and scope in caller.scopes and caller.is_current(self._known):
+        if caller is not None and scope in caller.scopes and caller.is_current(self._watch.known):
             return self._note_use(caller)
         try:
             return await self._verify(_authorization(headers), scope)
@@ -78,9 +78,9 @@ class Callers:
 
     async def _verify(self, authorization: bytes, scope: str) -> Caller:
         caller = self._remembered.get(authorization)
-        if caller is None or not caller.is_current(self._known):
+        if caller is None or not caller.is_current(self._watch.known):
             caller = await self._identify(_credential(authorization))
-            if not caller.is_current(self._known):  # revoked ones were refused just now
+            if not caller.is_current(self._watch.known):  # revoked ones were refused just now
                 raise TokenError("expired", "The token is expired; ask for a new one")
             self._remember(authorization, caller)
         if scope not in caller.scopes:
@@ -108,23 +108,23 @@ class Callers:
                 raise TokenError("revoked", "Single sign-on was changed; sign in again")
             return Caller(claims.sub, scopes, claims.iat, claims.exp)
         self._require_database()
-        if not self._known.allows(claims.sub, claims.rev):
+        if not self._watch.known.allows(claims.sub, claims.rev):
             raise TokenError("revoked", "The token was revoked; ask for a new one")
         return Caller(claims.sub, scopes, claims.iat, claims.exp, revision=claims.rev)
 
     async def _identify_key(self, text: str) -> Caller:
         found = digest(text)
-        key = self._known.find_key(found)
+        key = self._watch.known.keys.get(found)
         if key is None:
             await self._watch.refresh_early()  # it may be new
             self._require_database()
-            key = self._known.find_key(found)
+            key = self._watch.known.keys.get(found)
         if key is None:
             raise TokenError("key", "There is no such API key; it may have been revoked")
         return Caller(f"key:{key.name}", key.scopes, 0.0, key.expiry, key_digest=found)
 
     def _require_database(self) -> None:
-        if self._known.revision < 0:
+        if self._watch.known.revision < 0:
             self._count("unready")
             detail = "The users database hasn't answered since the start"
             raise Problem(503, detail, headers={"Retry-After": "2"})

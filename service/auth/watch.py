@@ -10,7 +10,7 @@ from service.threads import BusyError, Threads
 from service.users.api_keys import ApiKeys
 from service.users.database import Database, DatabaseDownError
 from service.users.rules import AccountError
-from service.users.snapshot import KnownKey, Snapshot, check_writes, read_snapshot
+from service.users.snapshot import Snapshot, check_writes, read_snapshot
 
 POLL_SECONDS = 2.0
 """How often each worker asks; it knows of a change after this and one query."""
@@ -26,44 +26,8 @@ PREPARE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Known:
-    """What this worker knows of users and keys.
-
-    No clock decides whether a user's token ended: it carries the revision it was issued under, so clocks that
-    differ or jump neither end a token nor keep it alive.
-    """
-
-    def __init__(self) -> None:
-        self._snapshot = Snapshot(-1, {})
-        self._void = -1
-
-    @property
-    def revision(self) -> int:
-        """The newest revision, -1 before the database was read."""
-        return self._snapshot.revision
-
-    def allows(self, username: str, revision: int) -> bool:
-        """Return whether the user's tokens of that revision count.
-
-        A revision newer than this worker's knowledge does, since only a login can have made it; the next
-        update looks at it again. Not so one from before a backup was restored, which the database has not
-        reached again.
-        """
-        return revision > max(self.revision, self._void) or self._snapshot.users.get(username) == revision
-
-    def find_key(self, digest: str) -> KnownKey | None:
-        """Return the API key with this digest."""
-        return self._snapshot.keys.get(digest)
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Replace what is known."""
-        if snapshot.revision < self.revision:
-            self._void = max(self._void, self.revision)
-        self._snapshot = snapshot
-
-
 class Watch:
-    """Keeps Known up to date, and knows whether the database answers.
+    """Keeps a worker's snapshot up to date, and knows whether the database answers.
 
     When the database answers for the first time, `prepare` migrates it and adds the first admin: a service
     that starts before its database heals by itself.
@@ -72,7 +36,8 @@ class Watch:
     def __init__(self, database: Database, prepare: Callable[[], object]) -> None:
         self._database = database
         self._prepare = prepare
-        self.known = Known()
+        self.known = Snapshot(-1, {})
+        """What this worker knows of users and keys."""
         self.used_keys: set[str] = set()
         """Names of the keys used since that was last written down."""
         self._prepared = False
@@ -133,7 +98,7 @@ class Watch:
         since = self.known.revision
         snapshot = await self._threads.run(lambda: read_snapshot(self._database, since), ANSWER_SECONDS)
         if snapshot is not None:
-            self.known.update(snapshot)
+            self.known = snapshot.after(self.known)
         if self.failure is not None:
             self.failure = None
             _log.info("the users database answers")

@@ -47,7 +47,7 @@ async def ready(request: Request, response: Response) -> Ready:
         if access.watch.write_failure is None:
             return Ready(status="ready", database="ok")
         return Ready(status="degraded", database="read-only")
-    if access.known.revision >= 0:
+    if access.watch.known.revision >= 0:
         return Ready(status="degraded", database="down")
     response.status_code = 503
     return Ready(status="unready", database="down")

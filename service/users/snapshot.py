@@ -1,6 +1,6 @@
 """What each worker knows of users and keys, as it reads it at its start and every two seconds."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import insert, select, update
@@ -20,13 +20,33 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Users and keys at one moment."""
+    """Users and keys at one moment.
+
+    No clock decides whether a user's token ended: it carries the revision it was issued under, so clocks that
+    differ or jump neither end a token nor keep it alive.
+    """
 
     revision: int
-    """The newest one of any user or key."""
+    """The newest one of any user or key; -1 before the database was read."""
     users: dict[str, int]
     """The revision of each user who isn't disabled."""
     keys: dict[str, KnownKey] = field(default_factory=dict)
+    """The keys by their digests."""
+    void: int = -1
+    """The newest revision from before a backup was restored, which the database has not reached again."""
+
+    def allows(self, username: str, revision: int) -> bool:
+        """Return whether the user's tokens of that revision count.
+
+        A revision newer than this worker's knowledge does, since only a login can have made it; the next
+        snapshot looks at it again.
+        """
+        return revision > max(self.revision, self.void) or self.users.get(username) == revision
+
+    def after(self, before: "Snapshot") -> "Snapshot":
+        """Return this snapshot as the next one of a worker: if it is older, revisions in between are void."""
+        went_back = self.revision < before.revision
+        return replace(self, void=max(before.void, before.revision if went_back else -1))
 
 
 def read_snapshot(database: Database, since: int) -> Snapshot | None:

@@ -290,4 +290,4 @@ def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     artifact = make_artifact()
     with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
         access = app.state.access
-        yield address, access.tokens.issue("anna", ["predict"], access.known.revision + 1)[0], artifact
+        yield address, access.tokens.issue("anna", ["predict"], access.watch.known.revision + 1)[0], artifact

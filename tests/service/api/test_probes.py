@@ -31,6 +31,6 @@ def test_a_probe_that_finds_something_wrong_is_logged(
 ) -> None:
     service = start()
     monkeypatch.setattr(service.app.state.access.watch, "failure", "no answer")
-    monkeypatch.setattr(service.app.state.access.known, "_snapshot", Snapshot(-1, {}))
+    monkeypatch.setattr(service.app.state.access.watch, "known", Snapshot(-1, {}))
 
     assert logged(service, capsys, "/health/ready") == [("/health/ready", 503)]

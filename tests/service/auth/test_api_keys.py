@@ -79,7 +79,7 @@ def test_unknown_keys_are_refused_and_share_a_query(
         async with serving(on_sqlite) as client:
             headers = {b"x-api-key": key.encode("latin-1")}
             answers = await asyncio.gather(*(client.get("/whoami", headers=headers) for _ in range(20)))
-            own = [-1, client.access.known.revision]  # a stopped service's last query may still end in its thread
+            own = [-1, client.access.watch.known.revision]  # a stopped service's last query may still end in its thread
             return {answer.status_code for answer in answers}, [since for since in asked if since in own]
 
     statuses, queries = asyncio.run(scenario())
@@ -106,7 +106,7 @@ def test_the_last_use_is_written_down_now_and_then_and_at_a_stop(settings: Setti
             keys = keys_of(client)
             used, _ = keys.add("used", ["predict"], None)
             keys.add("unused", ["predict"], None)
-            await until(lambda: client.access.known.find_key(digest(used)))
+            await until(lambda: client.access.watch.known.keys.get(digest(used)))
             await whoami(client, used)
             await until(lambda: keys.list()[1].last_used_at)
             first = keys.list()[1].last_used_at
@@ -127,7 +127,7 @@ def test_with_the_database_gone_known_keys_go_on(on_sqlite: Settings, tmp_path: 
         async with serving(on_sqlite) as client:
             key, _ = keys_of(client).add("nightly", ["predict"], None)
             token = (await log_in(client)).json()["access_token"]
-            await until(lambda: client.access.known.find_key(digest(key)))
+            await until(lambda: client.access.watch.known.keys.get(digest(key)))
             (tmp_path / "users.db").unlink()
             await until(lambda: client.access.watch.failure)
             assert [await whoami(client, each) for each in (key, token)] == [200, 200]

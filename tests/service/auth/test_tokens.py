@@ -149,7 +149,7 @@ def test_a_token_of_the_previous_key_is_accepted_and_new_ones_are_signed_by_the_
     make_settings: MakeSettings, access: Access
 ) -> None:
     after = Access(make_settings(secret_key=OLD_SECRET, secret_key_previous=SECRET))
-    after.known.update(Snapshot(5, {"anna": 5}))
+    after.watch.known = Snapshot(5, {"anna": 5})
 
     assert authenticated(after, bearer(access.tokens.issue("anna", ["predict"], 5)[0])).name == "anna"
     new = refused(access, bearer(after.tokens.issue("anna", ["predict"], 5)[0]))
@@ -162,14 +162,14 @@ def test_a_token_ends_remembered_or_not_when_its_user_is_revoked(
 ) -> None:
     authenticated(access, token)
 
-    access.known.update(Snapshot(6, users))
+    access.watch.known = Snapshot(6, users)
 
     assert "revoked" in refused(access, token).detail
     assert "revoked" in refused(access, signed()).detail
 
 
 def test_the_tokens_of_others_go_on(access: Access, token: dict[bytes, bytes]) -> None:
-    access.known.update(Snapshot(9, {"anna": 5, "bob": 9}))
+    access.watch.known = Snapshot(9, {"anna": 5, "bob": 9})
 
     assert authenticated(access, token).name == "anna"
 
@@ -180,8 +180,8 @@ def test_a_token_newer_than_this_workers_knowledge_is_accepted(access: Access) -
 
 
 def test_a_token_from_before_a_backup_was_restored_ends(access: Access) -> None:
-    access.known.update(Snapshot(7, {"anna": 7, "bob": 5}))
-    access.known.update(Snapshot(5, {"bob": 5}))
+    access.watch.known = Snapshot(7, {"anna": 7, "bob": 5})
+    access.watch.known = Snapshot(5, {"bob": 5}).after(access.watch.known)
 
     assert "revoked" in refused(access, signed(rev=7)).detail
     assert authenticated(access, signed(sub="bob", rev=9)).name == "bob"
