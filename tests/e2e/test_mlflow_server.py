@@ -83,7 +83,7 @@ def ask(port: int) -> str:
         return str(response.read().decode())
 
 
-def test_a_server_takes_the_place_of_the_file_and_mlflow_serves_the_champion(served: Project) -> None:
+def test_a_server_replaces_the_file_and_mlflow_serves_the_champion(served: Project) -> None:
     assert not (served.path / "mlflow.db").exists()
     assert (served.path.parent / "server.db").exists()
     assert json.loads((served.path / "metrics/registration.json").read_text("utf-8"))["gate"]["passed"]

@@ -115,9 +115,7 @@ def test_the_section_gives_a_model_and_a_clean_commit_of_pointers_without_data(f
     assert not [name for name in committed if name.endswith((".parquet", ".joblib", ".onnx"))]
 
 
-def test_neither_the_pipeline_nor_a_tool_in_it_reaches_for_the_network(
-    followed: Followed, cut: tuple[str, ...]
-) -> None:
+def test_neither_the_pipeline_nor_its_tools_use_the_network(followed: Followed, cut: tuple[str, ...]) -> None:
     if not followed.without_network:
         pytest.skip("NOT TESTED: the pipeline without a network; it needs unshare, ip and a permitted namespace")
     control = subprocess.run([*cut, "python3", "-c", REACH], capture_output=True, text=True, check=False)

@@ -80,7 +80,7 @@ def test_every_plot_of_the_task_is_compared_between_revisions_and_no_other(compa
 
 
 @pytest.mark.parametrize("compared", ["multiclass"], indirect=True)
-def test_names_from_the_table_end_no_script_of_the_page(compared: tuple[Any, str]) -> None:
+def test_names_from_the_table_cannot_end_a_script_of_the_page(compared: tuple[Any, str]) -> None:
     project, _ = compared
     project.ok("dvc", "plots", "show")
     page = (project.path / "dvc_plots/index.html").read_text(encoding="utf-8")

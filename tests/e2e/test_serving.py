@@ -197,7 +197,7 @@ def test_an_alias_moved_by_hand_is_reported_and_moved_back(served: Served) -> No
     assert served.state() == before
 
 
-def test_garbage_collection_takes_no_release_away(served: Served) -> None:
+def test_dvc_gc_deletes_no_release(served: Served) -> None:
     version = served.version()
     served.project.ok("dvc", "gc", "--workspace", "--force")
     files = served.project.path.glob(f"{RELEASES}/[0-9]*/model.onnx")
@@ -206,7 +206,7 @@ def test_garbage_collection_takes_no_release_away(served: Served) -> None:
     assert len({path.parent for path in served.project.path.glob(f"{RELEASES}/[0-9]*/model.onnx")}) == 3
 
 
-def test_a_damaged_release_is_refused_by_every_worker_and_the_old_one_serves_on(served: Served) -> None:
+def test_every_worker_refuses_a_damaged_release_and_keeps_the_old_one(served: Served) -> None:
     version, before = served.version(), served.service.metric(REFUSED)
     path = served.project.path / RELEASES / "current/model.onnx"
     good = path.read_bytes()

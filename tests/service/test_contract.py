@@ -70,7 +70,7 @@ def test_a_table_and_the_same_rows_from_json_encode_to_the_same_bits(instances: 
 
 
 @given(rows)
-def test_a_row_encodes_alone_as_it_does_among_others(instances: list[dict[str, Any]]) -> None:
+def test_a_single_row_encodes_as_in_a_batch(instances: list[dict[str, Any]]) -> None:
     together = CONTRACT.encode(columns_of(instances))
     alone = [CONTRACT.encode(columns_of([row])) for row in instances]
 
@@ -106,7 +106,7 @@ def test_a_category_is_its_place_or_missing_or_unseen(values: Any) -> None:
         np.datetime64("2020-02-29T23:30"),
     ],
 )
-def test_a_moment_is_the_same_in_whatever_form_it_comes(value: Any) -> None:
+def test_a_date_is_the_same_in_every_form(value: Any) -> None:
     days, *calendar = DATE.encode([value]).ravel().tolist()
 
     assert days == pytest.approx(18321.979, abs=1e-3)
@@ -148,7 +148,7 @@ def test_a_missing_number_of_a_pandas_type_is_nan() -> None:
     assert np.isnan(NUMBER.encode(pd.Series([None], dtype="Int64"))).all()
 
 
-def test_a_missing_column_is_told_by_name() -> None:
+def test_a_missing_column_is_named() -> None:
     with pytest.raises(KeyError, match="a b"):
         CONTRACT.encode({})
 

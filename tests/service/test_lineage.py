@@ -112,7 +112,7 @@ def test_an_id_that_leads_nowhere_gives_one_line(
     assert error.count("\n") == 1
 
 
-def test_a_damaged_history_is_said_in_one_line(
+def test_a_damaged_history_is_reported_in_one_line(
     repository: tuple[Root, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, (first, _) = repository

@@ -53,7 +53,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         ({"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE: cannot read /nowhere"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line_that_names_the_variable(
+def test_an_invalid_setting_is_reported_in_one_line_that_names_the_variable(
     environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=f"^{message}") as told:
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_told_in_one_line_that_names_the_variable(
 
 
 @pytest.mark.parametrize("variable", ["SECRET_KEY", "PORT"])
-def test_no_value_is_told(variable: str) -> None:
+def test_no_value_is_shown(variable: str) -> None:
     with pytest.raises(SettingsError) as told:
         load_settings({"SECRET_KEY": SECRET, variable: "hunter2"})
     assert "hunter2" not in str(told.value)
@@ -74,7 +74,7 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in repr(load_settings(values))
 
 
-def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET + "\n")
     settings = load_settings({"SECRET_KEY_FILE": str(tmp_path / "key")})
     assert settings.secret_key.get_secret_value() == SECRET

@@ -8,7 +8,7 @@ import pytest
 from stages import files
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+def test_the_next_write_removes_the_files_of_a_killed_process(tmp_path: Path) -> None:
     for path in (tmp_path / ".a.json.tmp", tmp_path / "b.json.tmp"):
         path.write_text("half", encoding="utf-8")
     files.write_json(tmp_path / "a.json", {})

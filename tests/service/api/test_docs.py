@@ -27,7 +27,7 @@ def test_the_docs_work_behind_a_path_prefix(service: Any) -> None:
         assert not re.search(r"""(href=|src=|fetch\(|url\()["']?/""", service.client.get(path).text)
 
 
-def test_the_docs_need_nothing_from_elsewhere(service: Any) -> None:
+def test_the_docs_load_nothing_from_other_servers(service: Any) -> None:
     page = service.client.get("/docs").text
     files = [file for file in re.findall(r'(?:src|href)="([^"]+)"', page) if file != "login"]
     assert [service.client.get(file).status_code for file in files] == [200] * 3

@@ -68,7 +68,7 @@ def test_the_error_of_a_number_is_measured(start: Start) -> None:
 
 
 @pytest.mark.parametrize("actual", ["1" + "0" * 400, "1e308", "-1e39"])
-def test_a_number_beyond_float32_is_no_truth(start: Start, actual: str) -> None:
+def test_a_number_beyond_float32_is_refused_as_an_outcome(start: Start, actual: str) -> None:
     service = start("regression")
     body = f'{{"prediction_id": "{predict(service)["prediction_ids"][0]}", "actual": {actual}}}'
     headers = service.headers | {"Content-Type": "application/json"}
@@ -144,11 +144,11 @@ def test_ids_signed_with_the_key_before_count(service: Any, start: Start) -> Non
     assert tell(moved, made, "да").status_code == 200
 
 
-def test_nobody_tells_a_truth_without_a_token(service: Any) -> None:
+def test_feedback_needs_a_token(service: Any) -> None:
     assert service.client.post("/feedback", json={"prediction_id": "x", "actual": 1}).status_code == 401
 
 
-def test_a_database_that_is_down_is_told(start: Start) -> None:
+def test_a_database_that_is_down_is_reported(start: Start) -> None:
     service = start()
     (prediction_id,) = predict(service)["prediction_ids"]
     database = service.app.state.settings.database_url.get_secret_value().removeprefix("sqlite:///")

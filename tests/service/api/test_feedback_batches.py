@@ -53,7 +53,7 @@ def test_a_batch_in_lines_is_one_too(start: Start) -> None:
     assert service.metric("feedback_rows_total") == 3
 
 
-def test_a_batch_may_be_told_again_with_more(start: Start) -> None:
+def test_a_batch_may_be_sent_again_with_more_entries(start: Start) -> None:
     service = start()
     entries = _entries(service, 5)
     _tell(service, entries[:3])
@@ -62,7 +62,7 @@ def test_a_batch_may_be_told_again_with_more(start: Start) -> None:
     assert service.metric("feedback_rows_total") == 5
 
 
-def test_every_entry_at_fault_is_named_and_nothing_is_kept(start: Start) -> None:
+def test_every_wrong_entry_is_named_and_nothing_is_stored(start: Start) -> None:
     service = start()
     entries = _entries(service, 40)
     for each in entries[:30]:
@@ -136,7 +136,7 @@ def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str
         ("{good}{good}\n\n", "Line 1 is not NDJSON: JSON is malformed: trailing characters"),
     ],
 )
-def test_a_broken_line_is_named_and_nothing_is_kept(start: Start, lines: str, told: str) -> None:
+def test_a_broken_line_is_named_and_nothing_is_stored(start: Start, lines: str, told: str) -> None:
     service = start()
     (good,) = _entries(service, 1)
 
@@ -154,7 +154,7 @@ def test_more_entries_than_rows_of_a_request_are_refused(start: Start) -> None:
     assert _tell(service, _entries(service, 3)).json() == {"new": 3, "known": 0}
 
 
-def test_when_too_many_wait_the_next_is_told_to_come_back_which_is_no_outage(start: Start) -> None:
+def test_when_too_many_wait_the_next_gets_429_not_503(start: Start) -> None:
     service = start()
     places = service.app.state.access.feedback_writer._places
     while places.acquire(blocking=False):

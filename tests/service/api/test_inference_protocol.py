@@ -194,7 +194,7 @@ def test_the_reference_client_works_with_tensors_as_json(live: Any, score: Any, 
 
 
 @pytest.mark.slow
-def test_the_reference_client_shows_what_is_wrong(live: Any) -> None:
+def test_the_reference_client_shows_errors(live: Any) -> None:
     address, token, _ = live
     tensor = triton.InferInput("size", [1], "FP32")
     tensor.set_data_from_numpy(np.array([1.0], dtype=np.float32), binary_data=False)

@@ -16,7 +16,7 @@ from tests.service.processes import wait_for
 Start = Callable[..., Any]
 
 
-def test_model_info_tells_what_release_and_model_say(service: Any) -> None:
+def test_model_info_shows_release_and_model(service: Any) -> None:
     info = service.client.get("/model-info").json()
     assert (info["name"], info["version"]) == ("shop", service.artifact.model.version)
     assert info["release"] == service.artifact.root.current.name
@@ -34,7 +34,7 @@ def test_it_is_live_and_ready(service: Any) -> None:
     assert service.client.get("/health/ready").json() == {"status": "ready", "model": "ok", "database": "ok"}
 
 
-def test_it_says_that_the_database_is_down_and_predicts_on(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_reports_a_database_that_is_down_and_still_predicts(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     service = start()
     monkeypatch.setattr(service.app.state.access.watch, "failure", "no answer")
     answer = service.client.get("/health/ready")
@@ -78,7 +78,7 @@ def test_wrong_paths_and_methods_are_problems(service: Any, method: str, path: s
         ("/health/live", "GET"),
     ],
 )
-def test_a_wrong_method_is_told_every_right_one(service: Any, method: str, path: str, allowed: str) -> None:
+def test_a_wrong_method_gets_the_allowed_ones(service: Any, method: str, path: str, allowed: str) -> None:
     answer = service.client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
@@ -136,14 +136,14 @@ def test_a_request_is_counted_under_its_route(service: Any, method: str, path: s
     assert service.metric("http_requests_total", **labels) == before + 1
 
 
-def test_requests_under_way_are_counted(start: Start) -> None:
+def test_running_requests_are_counted(start: Start) -> None:
     service = start()
     assert "\nhttp_requests_inprogress 1.0\n" in service.client.get("/metrics").text
     value = partial(service.app.state.registry.get_sample_value, "http_requests_inprogress")
     wait_for(lambda: value() == 0, "the end of the scrape in the gauge")
 
 
-def test_what_is_served_is_told_with_its_age_and_accepted_metrics(service: Any) -> None:
+def test_the_model_in_service_is_shown_with_its_age_and_accepted_metrics(service: Any) -> None:
     version = service.artifact.model.version
     made = release.load(service.artifact.root.current).at.timestamp()
     assert service.metric("model_timestamp_seconds", version=version, source="release") == made

@@ -125,7 +125,7 @@ def test_the_training_file_s_encoding_is_taken_as_utf_8_is(learn: Learn, encodin
         assert (answer.status_code, answer.json()["title"]) == (400, f"Not {encoding.upper()}")
 
 
-def test_the_form_of_a_cell_that_is_wrong_is_told(learn: Learn) -> None:
+def test_the_expected_form_of_a_wrong_cell_is_reported(learn: Learn) -> None:
     rows = "".join(f"{place % 9},{place};{place % 28 + 1}.03.2020;{place % 2}\n" for place in range(60))
     service = learn(f"x;day;y\n{rows}".encode()).service
 
@@ -170,7 +170,7 @@ def test_a_value_that_only_one_row_misses_may_be_missing_whatever_its_side_of_th
         assert service.predict({"x": None, "z": 1}).status_code == 200
 
 
-def test_columns_that_are_no_features_are_passed_over_and_others_refused(learn: Learn) -> None:
+def test_columns_that_are_no_features_are_ignored_and_unknown_ones_refused(learn: Learn) -> None:
     service = learn(countries(), **MISSING_TEXTS).service
     row = {"country": "BW", "income": 100.5, "member": True, "since": "2015-03-11"}
 

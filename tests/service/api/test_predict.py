@@ -180,7 +180,7 @@ def test_a_body_that_is_wrong_is_a_problem_of_the_caller(service: Any, body: byt
 
 
 @pytest.mark.parametrize("rows", [1, 100])
-def test_a_name_that_comes_twice_is_refused_beside_a_text_that_is_null(service: Any, rows: int) -> None:
+def test_a_duplicate_name_is_refused_beside_a_text_that_is_null(service: Any, rows: int) -> None:
     row = json.dumps(service.changed(shop=None))
     bodies = [
         '{"instances":[' + ",".join([each, *[row] * (rows - 1)]) + "]}" for each in (row, '{"size":99,' + row[1:])
@@ -190,14 +190,14 @@ def test_a_name_that_comes_twice_is_refused_beside_a_text_that_is_null(service: 
 
 @pytest.mark.parametrize("twice", ["size", "shop", "kind", "when", "a b"])
 @pytest.mark.parametrize("left_out", ["nothing", "a b", "shop", "when"])
-def test_a_name_that_comes_twice_is_refused_whatever_else_is_left_out(service: Any, twice: str, left_out: str) -> None:
+def test_a_duplicate_name_is_refused_even_if_another_is_missing(service: Any, twice: str, left_out: str) -> None:
     row = {name: value for name, value in service.example.items() if name != left_out}
     again = json.dumps({twice: service.example[twice]}, ensure_ascii=False)[1:-1]
     body = '{"instances": [' + json.dumps(row, ensure_ascii=False)[:-1] + ", " + again + "}]}"
     assert service.post(body).status_code == (422 if twice in row else 200)
 
 
-def test_quotation_marks_in_text_are_no_second_name(service: Any) -> None:
+def test_quotation_marks_in_text_are_not_a_second_name(service: Any) -> None:
     answer = service.predict(service.changed(kind='"size": 1, \\" "'))
     assert answer.status_code == 200
     assert answer.json()["warnings"][0]["kind"] == "unseen_category"

@@ -67,12 +67,12 @@ def test_a_table_has_no_ids_unless_asked(service: Any, kind: str) -> None:
         (b"kids=true", False),
     ],
 )
-def test_ids_are_asked_for_in_any_spelling_of_true_beside_whatever_else(query: bytes, *, asked: bool) -> None:
+def test_ids_accept_any_spelling_of_true_beside_other_parameters(query: bytes, *, asked: bool) -> None:
     assert are_asked(query) is asked
 
 
 @pytest.mark.parametrize("query", ["?ids", "?ids=maybe", "?ids=%ff"])
-def test_a_query_that_says_neither_yes_nor_no_is_refused(service: Any, kind: str, query: str) -> None:
+def test_a_query_with_neither_true_nor_false_is_refused(service: Any, kind: str, query: str) -> None:
     answer = table(service, kind, service.example, query=query)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "ids")
 

@@ -44,7 +44,7 @@ def test_the_age_of_a_model_that_is_not_registered_counts_from_its_first_release
     assert started(root, tmp_path)("model_timestamp_seconds", source="release") == [1.5e9]
 
 
-def test_releases_are_told_with_where_they_came_from_and_which_one_is_in_service(tmp_path: Path) -> None:
+def test_releases_are_shown_with_their_origin_and_the_one_in_service(tmp_path: Path) -> None:
     root = Root(tmp_path)
     old = root.write(onnx_bytes(), metrics_json(roc_auc=0.6, baseline_roc_auc=0.5), registry=registered(3, 1.5e9))
     metric = started(root, tmp_path)
@@ -60,7 +60,7 @@ def test_releases_are_told_with_where_they_came_from_and_which_one_is_in_service
     assert len(metric("release_info")) == 2
 
 
-def test_only_the_newest_releases_are_told_and_none_that_is_damaged(tmp_path: Path) -> None:
+def test_only_the_newest_undamaged_releases_are_shown(tmp_path: Path) -> None:
     root = Root(tmp_path)
     for lean in range(25):
         root.write(onnx_bytes(lean))

@@ -128,7 +128,7 @@ def test_a_wrong_cell_is_named_by_row_and_column(service: Any, row: str, field: 
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_another_separator_is_told_as_such(service: Any, separator: str) -> None:
+def test_another_separator_is_reported(service: Any, separator: str) -> None:
     problem = service.post(csv(ROW).replace(",", separator), "text/csv").json()
     assert (problem["status"], problem["title"]) == (422, "Not separated by commas")
     assert repr(separator) in problem["detail"]
@@ -168,14 +168,14 @@ def test_a_cell_may_be_as_long_as_a_line(service: Any) -> None:
 
 
 @pytest.mark.parametrize("more", ["", '{"size": "wrong"}\n'])
-def test_two_objects_in_a_line_are_refused_whatever_else_is_wrong(service: Any, more: str) -> None:
+def test_two_objects_in_a_line_are_refused(service: Any, more: str) -> None:
     line = json.dumps(service.example)
     problem = service.post(f"{line}\n{line} {line}\n{more}", "application/x-ndjson").json()
     assert (problem["status"], problem["title"]) == (400, "Not JSON")
     assert problem["detail"].startswith("Row 1: ")
 
 
-def test_tables_that_come_slowly_keep_no_other_waiting(service: Any) -> None:
+def test_slow_tables_delay_no_others(service: Any) -> None:
     async def scenario() -> tuple[int, bool]:
         come, headers = asyncio.Event(), service.headers | {"Content-Type": "text/csv"}
 

@@ -86,7 +86,9 @@ def test_a_failure_reaches_everyone_it_concerns(start: Start, monkeypatch: pytes
     assert {answer.status_code for answer in at_once(service, [[service.example] * rows] * 5)} == {500}
 
 
-def test_a_model_whose_scores_depend_on_company_is_asked_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_whose_scores_depend_on_other_rows_gets_each_request_separately(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = start()
     serving, sizes = service.app.state.serving, []
     scores = type(serving.current.model).scores
@@ -121,7 +123,7 @@ def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
         assert service.metric("predictions_total", version=version) == 12
 
 
-def test_callers_that_go_away_take_no_answer_from_others(service: Any) -> None:
+def test_callers_that_leave_do_not_affect_others(service: Any) -> None:
     served, batches = service.app.state.serving.current, Batches()
     numbers = served.reader.read_request(json.dumps({"instances": [served.example]}).encode(), 1).numbers
 
@@ -145,7 +147,7 @@ def test_one_that_the_model_or_a_strict_feature_refuses_hurts_no_other(start: St
     assert service.metric("predictions_total") == 2
 
 
-def test_a_swap_changes_what_answers_and_what_model_info_says(start: Start, make_artifact: Callable[..., Any]) -> None:
+def test_a_swap_changes_predictions_and_model_info(start: Start, make_artifact: Callable[..., Any]) -> None:
     service = start()
     other = artifact.load(make_artifact("multiclass").settings())
     other = replace(other, release=other.release.model_copy(update={"name": "other"}))

@@ -57,7 +57,7 @@ def test_a_span_is_described_as_the_conventions_for_http_say(traced: Any, collec
     }
 
 
-def test_a_callers_trace_goes_on(traced: Any, collector: Collector) -> None:
+def test_a_callers_trace_continues(traced: Any, collector: Collector) -> None:
     traced.client.get("/health/live", headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
     span = collector.one("GET /health/live")
     assert (span.trace_id, span.parent_id) == (TRACE, CALLER)

@@ -55,9 +55,7 @@ def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
     asyncio.run(scenario())
 
 
-def test_with_the_database_gone_tokens_go_on_and_logins_wait_until_it_is_back(
-    on_sqlite: Settings, tmp_path: Path
-) -> None:
+def test_without_the_database_tokens_still_work_and_logins_recover(on_sqlite: Settings, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(on_sqlite) as client:
             watch = client.access.watch
@@ -87,7 +85,7 @@ def own_postgres(request: pytest.FixtureRequest) -> Iterator["Postgres"]:
 
 
 @pytest.mark.slow
-def test_with_postgresql_stopped_tokens_go_on_and_logins_heal_by_themselves(
+def test_with_postgresql_stopped_tokens_still_work_and_logins_recover(
     own_postgres: "Postgres",
     make_settings: MakeSettings,
 ) -> None:
@@ -110,7 +108,7 @@ def test_with_postgresql_stopped_tokens_go_on_and_logins_heal_by_themselves(
     asyncio.run(scenario())
 
 
-def test_a_service_that_starts_before_its_database_heals_by_itself(make_settings: MakeSettings, tmp_path: Path) -> None:
+def test_a_service_that_starts_before_its_database_recovers(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "volume"
     settings = make_settings(
         database_url=f"sqlite:///{folder}/users.db", admin_username="anna", admin_password=PASSWORD
@@ -127,7 +125,7 @@ def test_a_service_that_starts_before_its_database_heals_by_itself(make_settings
     asyncio.run(scenario())
 
 
-def test_a_first_admin_against_the_rules_is_told_when_the_database_comes_later_too(
+def test_an_invalid_first_admin_is_reported_also_if_the_database_comes_later(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "volume"
@@ -141,7 +139,7 @@ def test_a_first_admin_against_the_rules_is_told_when_the_database_comes_later_t
     asyncio.run(scenario())
 
 
-def test_the_watch_outlives_a_failure_that_nobody_thought_of(
+def test_the_watch_survives_an_unexpected_error(
     on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:

@@ -130,7 +130,7 @@ def test_a_users_life_over_http(on_sqlite: Settings, name: str, path: str) -> No
         (lambda client: client.post("/admin/users/anna/disable"), 409, "last admin"),
     ],
 )
-def test_what_breaks_a_rule_says_which_and_changes_nothing(
+def test_breaking_a_rule_names_the_rule_and_changes_nothing(
     on_sqlite: Settings, call: Callable[[Worker], Coroutine[Any, Any, httpx.Response]], status: int, told: str
 ) -> None:
     answer, listed = after_adding_bob(on_sqlite, call, lambda client: client.get("/admin/users"))
@@ -141,7 +141,7 @@ def test_what_breaks_a_rule_says_which_and_changes_nothing(
     assert [user["username"] for user in listed.json()] == ["anna", "bob"]
 
 
-def test_without_a_database_administration_is_told_to_come_back(on_sqlite: Settings, tmp_path: Path) -> None:
+def test_without_a_database_administration_gets_retry_after(on_sqlite: Settings, tmp_path: Path) -> None:
     async def scenario() -> httpx.Response:
         async with serving(on_sqlite) as client:
             await as_admin(client)
@@ -153,7 +153,7 @@ def test_without_a_database_administration_is_told_to_come_back(on_sqlite: Setti
     assert answer.headers["Retry-After"] == "2"
 
 
-def test_admins_at_once_beyond_those_that_may_wait_are_told_to_come_back(on_sqlite: Settings) -> None:
+def test_too_many_admin_requests_at_once_get_retry_after(on_sqlite: Settings) -> None:
     async def scenario() -> list[httpx.Response]:
         async with serving(on_sqlite) as client:
             await as_admin(client)

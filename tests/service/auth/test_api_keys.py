@@ -28,7 +28,7 @@ async def with_header(client: Worker, path: str, **headers: str) -> httpx.Respon
     return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def test_a_new_key_counts_at_once_as_a_bearer_token_and_as_x_api_key(
+def test_a_new_key_works_at_once_as_a_bearer_token_and_as_x_api_key(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_SECONDS", 3600.0)
@@ -122,7 +122,7 @@ def test_the_last_use_is_written_down_now_and_then_and_at_a_stop(settings: Setti
     asyncio.run(scenario())
 
 
-def test_with_the_database_gone_known_keys_go_on(on_sqlite: Settings, tmp_path: Path) -> None:
+def test_without_the_database_known_keys_still_work(on_sqlite: Settings, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(on_sqlite) as client:
             key, _ = keys_of(client).add("nightly", ["predict"], None)

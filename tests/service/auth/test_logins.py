@@ -49,9 +49,7 @@ def test_bad_logins_at_once_are_throttled_once_enough_have_failed(on_sqlite: Set
     assert Counter(answer.status_code for answer in asyncio.run(scenario())) == {401: 10, 429: 10}
 
 
-def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
-    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_logins_at_once_get_retry_after(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logins, "WAITING", 2)
     may_go_on = threading.Event()
 
@@ -70,9 +68,7 @@ def test_more_logins_at_once_than_may_wait_are_told_to_come_back(
     assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"1"}
 
 
-def test_a_login_whose_turn_never_came_is_told_to_come_back(
-    on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_login_that_waits_too_long_gets_retry_after(on_sqlite: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     began, may_go_on, counted = threading.Event(), threading.Event(), Counter[str]()
 
     async def scenario() -> tuple[httpx.Response, int]:

@@ -92,7 +92,7 @@ def test_a_new_key_is_fetched_once_and_tokens_of_a_withdrawn_one_end(
     asyncio.run(scenario())
 
 
-def test_with_the_provider_down_those_signed_in_go_on_and_passwords_work(
+def test_with_the_provider_down_sessions_and_passwords_still_work(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 0.0)
@@ -116,7 +116,7 @@ def test_with_the_provider_down_those_signed_in_go_on_and_passwords_work(
         asyncio.run(scenario(provider))
 
 
-def test_a_service_that_starts_before_its_provider_heals_by_itself(
+def test_a_service_that_starts_before_its_provider_recovers(
     make_settings: MakeSettings, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 0.02)

@@ -28,7 +28,7 @@ def after_sign_in(settings: Settings, call: Callable[[Worker], Awaitable[Any]]) 
     return asyncio.run(scenario())
 
 
-def test_a_person_who_signed_in_is_known_by_a_cookie_alone(trusting: Settings) -> None:
+def test_a_cookie_alone_identifies_a_person_who_signed_in(trusting: Settings) -> None:
     answer = after_sign_in(trusting, lambda browser: browser.get("/whoami"))
 
     assert (answer.status_code, answer.json()) == (200, "sso:anna")
@@ -189,7 +189,7 @@ def test_settings_that_do_not_go_together_are_refused(
         with_provider(make_settings, provider, **change)
 
 
-def test_what_becomes_of_sign_ins_is_counted(trusting: Settings, provider: Provider) -> None:
+def test_outcomes_of_sign_ins_are_counted(trusting: Settings, provider: Provider) -> None:
     counted: list[str] = []
 
     async def scenario() -> None:

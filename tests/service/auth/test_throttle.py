@@ -105,7 +105,7 @@ def test_each_worker_takes_its_share_of_the_limit(clock: Clock) -> None:
         shared.check(HOME, "anna")
 
 
-def test_memory_is_bounded_whatever_is_tried(monkeypatch: pytest.MonkeyPatch, throttle: Throttle) -> None:
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, throttle: Throttle) -> None:
     monkeypatch.setattr(module, "MAX_KEYS", 50)
     for number in range(500):
         throttle.trust(f"10.0.{number // 256}.{number % 256}", f"user{number}")
@@ -124,7 +124,7 @@ def test_memory_is_bounded_whatever_is_tried(monkeypatch: pytest.MonkeyPatch, th
         (None, "unknown"),
     ],
 )
-def test_an_address_stands_for_what_one_customer_has(address: str | None, expected: str) -> None:
+def test_an_address_counts_with_its_ipv6_network(address: str | None, expected: str) -> None:
     assert network(address) == expected
 
 

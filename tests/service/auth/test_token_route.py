@@ -56,9 +56,7 @@ def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(setti
         ({str(number): "" for number in range(40)}, 422, "invalid_request"),
     ],
 )
-def test_errors_bear_the_codes_that_oauth2_clients_know(
-    on_sqlite: Settings, change: dict[str, str], status: int, code: str
-) -> None:
+def test_errors_have_the_codes_of_oauth2(on_sqlite: Settings, change: dict[str, str], status: int, code: str) -> None:
     async def scenario() -> httpx.Response:
         async with serving(on_sqlite) as client:
             return await client.post("/token", data=RIGHT | change)
@@ -90,7 +88,7 @@ def test_requested_scopes_are_granted_if_the_user_has_them(on_sqlite: Settings) 
         ("grant_type=client_credentials&username=anna&password=x", ["grant_type"]),
     ],
 )
-def test_a_form_that_is_not_whole_names_the_fields(on_sqlite: Settings, body: str, fields: list[str]) -> None:
+def test_an_incomplete_form_names_the_missing_fields(on_sqlite: Settings, body: str, fields: list[str]) -> None:
     answer = post(on_sqlite, body.encode())
 
     assert answer.status_code == 422
@@ -133,7 +131,7 @@ def test_another_content_type_is_refused(on_sqlite: Settings, kind: str) -> None
     assert post(on_sqlite, b"{}", kind).status_code == 415
 
 
-def test_no_secret_is_told_or_logged(on_sqlite: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_no_secret_is_shown_or_logged(on_sqlite: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     async def scenario() -> str:
         async with serving(on_sqlite) as client:
             answers = [await log_in(client), await client.post("/token", data=WRONG)]

@@ -48,7 +48,7 @@ def test_a_token_names_issuer_audience_subject_scopes_times_and_itself(make_sett
     assert claims == {**named, "sub": "anna", "scope": "admin predict", "rev": 5}
 
 
-def test_a_token_speaks_for_its_user(access: Access, token: dict[bytes, bytes]) -> None:
+def test_a_token_identifies_its_user(access: Access, token: dict[bytes, bytes]) -> None:
     for headers in (token, token, signed(), {b"authorization": token[b"authorization"].replace(b"Bearer", b"bEARER")}):
         caller = authenticated(access, headers)
         assert (caller.name, caller.scopes) == ("anna", frozenset({"predict"}))
@@ -168,7 +168,7 @@ def test_a_token_ends_remembered_or_not_when_its_user_is_revoked(
     assert "revoked" in refused(access, signed()).detail
 
 
-def test_the_tokens_of_others_go_on(access: Access, token: dict[bytes, bytes]) -> None:
+def test_the_tokens_of_others_still_work(access: Access, token: dict[bytes, bytes]) -> None:
     access.watch.known = Snapshot(9, {"anna": 5, "bob": 9})
 
     assert authenticated(access, token).name == "anna"
@@ -187,7 +187,7 @@ def test_a_token_from_before_a_backup_was_restored_ends(access: Access) -> None:
     assert authenticated(access, signed(sub="bob", rev=9)).name == "bob"
 
 
-def test_before_the_database_was_read_nobody_is_let_in(make_settings: MakeSettings) -> None:
+def test_nobody_gets_in_before_the_database_was_read(make_settings: MakeSettings) -> None:
     problem = refused(Access(make_settings()), signed())
 
     assert (problem.status, problem.headers["Retry-After"]) == (503, "2")

@@ -35,7 +35,7 @@ def tell_at_once(database_url: str, connect: Callable[[str], Database], *truths:
         return list(threads.map(tell, truths))
 
 
-def test_a_truth_told_to_two_workers_at_once_is_new_to_one(
+def test_an_outcome_sent_to_two_workers_at_once_is_new_once(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
     accounts.migrate()
@@ -43,7 +43,7 @@ def test_a_truth_told_to_two_workers_at_once_is_new_to_one(
         assert sorted(map(str, tell_at_once(database_url, connect, "late", "late"))) == ["False", "True"]
 
 
-def test_of_two_truths_told_at_once_one_stays(
+def test_of_two_outcomes_sent_at_once_one_stays(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
     accounts.migrate()
@@ -65,13 +65,13 @@ def test_many_truths_are_kept_at_once_and_known_afterwards(store: FeedbackStore)
     assert store.store([*truths, more := Truth(predicted(), "late")]) == [more]
 
 
-def test_a_truth_that_comes_twice_in_a_batch_is_new_once(store: FeedbackStore) -> None:
+def test_an_outcome_that_is_twice_in_a_batch_is_new_once(store: FeedbackStore) -> None:
     truth = Truth(predicted(), "late")
 
     assert store.store([truth, truth]) == [truth]
 
 
-def test_of_a_batch_with_a_contradiction_nothing_is_kept(store: FeedbackStore) -> None:
+def test_a_batch_with_a_contradiction_stores_nothing(store: FeedbackStore) -> None:
     known, twice, new = predicted(), predicted(), predicted()
     store.store([Truth(known, "late")])
 

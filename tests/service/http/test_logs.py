@@ -49,7 +49,7 @@ def test_every_request_is_written_at_the_end() -> None:
     assert len(written(*[REQUEST] * 5000, as_json=True)) == 5000
 
 
-def test_a_log_that_cannot_be_written_holds_nothing_up() -> None:
+def test_a_log_that_cannot_be_written_delays_nothing() -> None:
     stream = io.StringIO()
     stream.close()
     log = AccessLog(stream, as_json=True)

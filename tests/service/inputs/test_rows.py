@@ -48,7 +48,7 @@ def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
 
 
 @given(st.datetimes())
-def test_utc_may_be_said_or_left_out(moment: datetime) -> None:
+def test_utc_is_optional(moment: datetime) -> None:
     said = moment.replace(tzinfo=UTC).isoformat()
     assert parse_date(said) == parse_date(said.replace("+00:00", "Z")) == parse_date(moment.isoformat()) == moment
 

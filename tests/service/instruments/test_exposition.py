@@ -70,7 +70,7 @@ def test_callers_in_a_loop_get_one_rendering_an_interval(counting: Counting) -> 
     assert len(counting.threads) == 5
 
 
-def test_a_caller_that_leaves_takes_nothing_from_the_others(counting: Counting) -> None:
+def test_a_caller_that_leaves_does_not_affect_the_others(counting: Counting) -> None:
     async def ask() -> float:
         exposition = _exposition(counting, 0.05)
         await exposition.text()

@@ -17,7 +17,7 @@ def versions(instruments: Instruments, name: str) -> set[str]:
     return {each.labels["version"] for each in samples}
 
 
-def test_the_versions_released_last_are_shown_and_a_version_that_returns_begins_anew(tmp_path: Path) -> None:
+def test_the_newest_versions_are_shown_and_a_version_that_returns_starts_at_zero(tmp_path: Path) -> None:
     root = Root(tmp_path)
     released = [root.write(onnx_bytes())]
     instruments = Instruments(root.settings())

@@ -81,7 +81,7 @@ def test_a_replacement_counts_on_in_the_files_of_the_dead_worker(start: Callable
     assert {path.name for path in (tmp_path / "counts").iterdir()} == files
 
 
-def test_a_version_leaves_for_all_workers_and_begins_anew_when_it_returns(start: Callable[[], Worker]) -> None:
+def test_a_version_leaves_all_workers_and_starts_at_zero_when_it_returns(start: Callable[[], Worker]) -> None:
     one, other = start(), start()
     one.do("count a")
     one.do("count b")
@@ -92,7 +92,7 @@ def test_a_version_leaves_for_all_workers_and_begins_anew_when_it_returns(start:
     assert one.do("keep a b")["a"] == 0
 
 
-def test_without_the_folder_nothing_is_shown_and_nobody_fails(start: Callable[[], Worker], tmp_path: Path) -> None:
+def test_without_the_folder_nothing_is_shown_and_no_request_fails(start: Callable[[], Worker], tmp_path: Path) -> None:
     worker = start()
     worker.do("count a")
     shutil.rmtree(tmp_path / "counts")

@@ -180,7 +180,7 @@ def test_a_user_who_is_disabled_is_shut_out_within_seconds(
 
 
 @pytest.mark.parametrize("seconds", [YEAR, -3 * HOUR])
-def test_whoever_guesses_waits_no_longer_than_the_window(service: Service, set_clock: SetClock, seconds: float) -> None:
+def test_a_guesser_waits_no_longer_than_the_window(service: Service, set_clock: SetClock, seconds: float) -> None:
     wrong = {"username": f"guessed{abs(seconds):.0f}", "password": "wrong horse"}
 
     def guess() -> str | None:

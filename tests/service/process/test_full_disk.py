@@ -47,11 +47,11 @@ def test_tokens_are_given(service: Service) -> None:
     assert service.client.post("/token", data=ADMIN).status_code == 200
 
 
-def test_a_table_whose_answer_needs_the_disk_is_told_so(service: Service) -> None:
+def test_a_table_whose_answer_fills_the_disk_gets_507(service: Service) -> None:
     assert send_table(service).status_code == 507
 
 
-def test_a_table_whose_answer_lacks_room_for_its_last_byte_is_told_so(service: Service) -> None:
+def test_a_table_whose_answer_lacks_room_for_its_last_byte_gets_507(service: Service) -> None:
     limit(service, resource.RLIM_INFINITY)
     length = int(send_table(service).headers["Content-Length"])
     limit(service, length - 1)
@@ -60,11 +60,11 @@ def test_a_table_whose_answer_lacks_room_for_its_last_byte_is_told_so(service: S
     limit(service, 0)
 
 
-def test_a_user_who_cannot_be_written_is_told_so(service: Service) -> None:
+def test_a_user_who_cannot_be_written_gets_an_error(service: Service) -> None:
     assert service.client.post("/admin/users", json=USER).status_code == 503
 
 
-def test_health_says_that_the_database_takes_no_writes(service: Service) -> None:
+def test_health_reports_a_read_only_database(service: Service) -> None:
     wait_for(lambda: service.client.get("/health/ready").json()["database"] == "read-only", "the check", 15)
     assert service.client.get("/health/ready").json()["status"] == "degraded"
 

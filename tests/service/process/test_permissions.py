@@ -95,7 +95,7 @@ def test_a_database_that_may_not_be_written_is_still_read(service: Service, root
     assert service.client.get("/health/ready").status_code == 200
 
 
-def test_a_database_that_may_not_be_read_stops_logins_alone_until_it_may(service: Service, root: Root) -> None:
+def test_an_unreadable_database_stops_only_logins(service: Service, root: Root) -> None:
     database = root.folder / "users.db"
     database.chmod(0)
 

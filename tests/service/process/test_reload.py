@@ -167,7 +167,7 @@ def test_after_a_bad_release_a_good_one_goes_into_service(watched: Watched) -> N
     assert watched.version == version
 
 
-def test_a_release_that_cannot_be_made_ready_is_refused_and_the_watch_goes_on(
+def test_a_release_that_cannot_be_loaded_is_refused_and_the_watch_continues(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(_: Artifact) -> None:
@@ -205,7 +205,7 @@ def the_pipeline_runs(root: Root) -> None:
 @pytest.mark.parametrize(
     "act", [killed_before_the_rename, killed_while_writing, killed_before_its_link_was_renamed, the_pipeline_runs]
 )
-def test_what_does_not_move_the_link_changes_nothing_that_is_served(
+def test_only_a_new_link_changes_the_model_in_service(
     watched: Watched, act: Callable[[Root], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.look()

@@ -92,12 +92,12 @@ def test_the_trouble_was_met(used: tuple[list[httpx.Response], list[str], str]) 
     assert log.count("RuntimeError: a bug that nobody foresaw, with 2 values at hand") == 2
 
 
-def test_no_answer_tells_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
+def test_no_answer_contains_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
     answers, tokens, _ = used
     assert [told(shown(answer), *tokens) for answer in answers] == [[]] * len(answers)
 
 
-def test_no_line_of_the_log_tells_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
+def test_no_line_of_the_log_contains_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
     _, tokens, log = used
     assert told(log, *tokens) == []
 
@@ -138,7 +138,7 @@ def manage(root: Root, *arguments: str, stdin: str = "", **changes: str) -> tupl
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_command_line_for_users_tells_no_secret(root: Root, tmp_path: Path) -> None:
+def test_the_command_line_for_users_shows_no_secret(root: Root, tmp_path: Path) -> None:
     at = {"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}"}
     done = [
         manage(root, "add", "bert", stdin=USER["password"], **at),
@@ -154,7 +154,7 @@ def test_the_command_line_for_users_tells_no_secret(root: Root, tmp_path: Path) 
     assert "Traceback" not in "".join(said for _, said in done)
 
 
-def test_a_database_that_is_down_is_told_without_its_password(root: Root) -> None:
+def test_a_database_that_is_down_is_reported_without_its_password(root: Root) -> None:
     service = Service(root, DATABASE_URL=f"postgresql://u:{OF_DATABASE}@127.0.0.1:1/x")
     try:
         wait_for(lambda: "the users database is down" in service.output(), "the warning", 20)

@@ -21,7 +21,7 @@ def load(path: Path, **variables: str) -> Settings:
     return load_settings({"ENV_FILE": str(path), **variables})
 
 
-def test_every_secret_of_the_example_is_drawn_anew(tmp_path: Path) -> None:
+def test_every_secret_of_the_example_is_generated(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_env_file(tmp_path / name, EXAMPLE)
     one, two = (load(tmp_path / name) for name in ("one", "two"))
@@ -32,7 +32,7 @@ def test_every_secret_of_the_example_is_drawn_anew(tmp_path: Path) -> None:
     assert [line for line in written if "replace-this" in line and not line.startswith("#")] == []
 
 
-def test_the_env_file_is_readable_by_its_owner_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_env_file_and_no_other_file_is_left(tmp_path: Path) -> None:
     write_env_file(tmp_path / ".env", EXAMPLE)
 
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
@@ -110,7 +110,7 @@ def test_a_password_that_sed_does_not_find_is_to_be_filled_in(tmp_path: Path, wr
     assert ("sed -n" in said, told in said) == (not told, True)
 
 
-def test_without_an_admin_it_says_how_users_come(tmp_path: Path) -> None:
+def test_without_an_admin_it_explains_how_to_add_users(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.write(onnx_bytes())
 

@@ -62,7 +62,7 @@ def test_what_cannot_be_sent_to_is_refused_by_its_name(variables: dict[str, str]
         start(**variables)
 
 
-def test_what_the_sdk_refuses_is_told_in_a_line() -> None:
+def test_a_setting_that_the_sdk_refuses_is_reported_in_one_line() -> None:
     with pytest.raises(SettingsError, match="OpenTelemetry refuses a variable that begins with OTEL_"):
         start(**{ENDPOINT: "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"})
 
@@ -84,7 +84,7 @@ def test_a_service_without_traces_imports_no_part_of_opentelemetry_that_makes_an
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_service_without_the_packages_says_in_one_line_how_to_get_them(
+def test_a_service_without_the_packages_explains_in_one_line_how_to_get_them(
     root: Root, tmp_path: Path, workers: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.sdk'] = None")
@@ -124,7 +124,7 @@ def failing() -> Iterator[Collector]:
 
 
 @pytest.mark.slow
-def test_a_broken_collector_holds_up_neither_requests_nor_the_end(root: Root, broken: str) -> None:
+def test_a_broken_collector_delays_neither_requests_nor_the_stop(root: Root, broken: str) -> None:
     few = {"OTEL_BSP_MAX_QUEUE_SIZE": "64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "16", "OTEL_BSP_SCHEDULE_DELAY": "10"}
     with running(root, **{ENDPOINT: broken, **few}) as service:
         slowest = max(_seconds(service) for _ in range(100))

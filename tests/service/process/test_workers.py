@@ -161,9 +161,7 @@ def test_a_bad_artifact_stops_the_start_with_one_line(tmp_path: Path, count: str
     assert said.count("\n") == 1
 
 
-def test_a_file_limit_under_which_nobody_could_be_answered_stops_the_start(
-    root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_limit_too_low_for_any_connection_stops_the_start(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", sys.executable]
     monkeypatch.setattr("tests.service.processes.COMMAND", limited)
     service = Service(root)

@@ -42,7 +42,7 @@ def refusal(root: Root, **changes: int) -> str:
     return str(caught.value)
 
 
-def test_the_current_release_is_loaded_with_what_it_says(root: Root) -> None:
+def test_the_current_release_is_loaded_with_its_record(root: Root) -> None:
     loaded = artifact.load(root.settings())
 
     assert (loaded.name, loaded.threshold, loaded.data_md5) == ("flights", 0.4, "d" * 32)
@@ -103,7 +103,7 @@ def test_bytes_that_the_release_does_not_name_are_refused_with_both_sums(root: R
     )
 
 
-def test_a_release_that_loses_its_model_while_it_is_read_gives_way_to_the_next(
+def test_a_release_that_loses_its_model_while_it_is_read_is_skipped(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, read = root.model, release.read_file

@@ -11,7 +11,7 @@ from tests.service.artifacts import Root, onnx_bytes, written
 
 
 @given(content=st.binary(max_size=300))
-def test_any_bytes_are_refused_and_nothing_worse(content: bytes) -> None:
+def test_random_bytes_are_refused_without_a_crash(content: bytes) -> None:
     with pytest.raises(ArtifactError):
         model.from_bytes(content, "model.onnx")
 

@@ -58,7 +58,7 @@ def test_one_name_is_one_user_however_it_is_spelled(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\0b", "a\nb", "a\u200bb", "\u202eanna", "x" * 65, "x" * 10**6, "\ud800"])
-def test_a_name_that_cannot_be_typed_or_shown_is_refused_and_nobodys(accounts: Accounts, name: str) -> None:
+def test_a_name_that_cannot_be_typed_or_shown_is_refused(accounts: Accounts, name: str) -> None:
     with pytest.raises(AccountError, match="a user name has"):
         accounts.add(name, PASSWORD)
     assert accounts.check(name, PASSWORD) is None
@@ -165,7 +165,7 @@ def test_only_what_ends_tokens_moves_the_revision(accounts: Accounts, revisions:
     assert seen == sorted(set(seen))
 
 
-def test_a_database_made_anew_repeats_no_revision_of_the_one_before(sqlite_accounts: Accounts, tmp_path: Path) -> None:
+def test_a_new_database_repeats_no_revision_of_the_old_one(sqlite_accounts: Accounts, tmp_path: Path) -> None:
     before = sqlite_accounts.add("anna", PASSWORD).revision
     (tmp_path / "users.db").unlink()
     sqlite_accounts.migrate()
@@ -173,7 +173,7 @@ def test_a_database_made_anew_repeats_no_revision_of_the_one_before(sqlite_accou
     assert sqlite_accounts.add("anna", PASSWORD).revision > before
 
 
-def test_a_hash_with_old_parameters_is_renewed_by_a_right_password_alone(
+def test_only_a_right_password_renews_a_hash_with_old_parameters(
     database_url: str, connect: Connect, make_settings: MakeSettings, revisions: Callable[[], dict[str, int]]
 ) -> None:
     database = connect(database_url)

@@ -64,7 +64,7 @@ def test_many_processes_that_start_at_once_make_one_admin(
     assert [(each.username, each.scopes) for each in listed] == [("anna", frozenset({"predict", "admin"}))]
 
 
-def test_a_first_admin_against_the_rules_leaves_nothing_half_done(
+def test_an_invalid_first_admin_leaves_nothing_half_done(
     database_url: str, connect: Connect, make_settings: MakeSettings
 ) -> None:
     accounts = Accounts(connect(database_url), Passwords(make_settings()))
@@ -161,7 +161,7 @@ def test_a_file_that_was_moved_away_is_noticed_and_not_replaced(sqlite_accounts:
     assert not (tmp_path / "users.db").exists()
 
 
-def test_a_lock_held_too_long_is_told_as_down(
+def test_a_lock_held_too_long_is_reported_as_down(
     sqlite_accounts: Accounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.users.database.BUSY_SECONDS", 0.05)

@@ -64,7 +64,7 @@ def test_a_hash_with_other_parameters_is_outdated(make_settings: MakeSettings, p
     assert not passwords.is_outdated(passwords.hash("correct horse"))
 
 
-def test_a_hash_that_cannot_be_read_matches_nothing_and_is_told(
+def test_an_unreadable_hash_matches_nothing_and_is_reported(
     passwords: Passwords, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

@@ -104,7 +104,7 @@ def test_an_expired_key_is_listed_as_such_and_a_revoked_one_no_more(
         ("{program} add bob <&-", 1, "users: error: "),
     ],
 )
-def test_an_output_that_takes_nothing_is_one_line(
+def test_a_closed_output_is_reported_in_one_line(
     sqlite_accounts: Accounts, sqlite_url: str, shell: str, status: int, expected: str
 ) -> None:
     sqlite_accounts.add("zoé", PASSWORD)

@@ -78,7 +78,7 @@ def test_champion_and_previous_follow_each_release(two: Workspace, registry: Mlf
     assert aliases(registry) == {"champion": "1", "previous": "2"}
 
 
-def test_the_version_says_what_became_of_it(two: Workspace, registry: MlflowClient) -> None:
+def test_the_registered_version_is_tagged_with_the_outcome(two: Workspace, registry: MlflowClient) -> None:
     register(registry, two.write(5))
     with pytest.raises(RefusedError):
         two.promote()
@@ -89,7 +89,7 @@ def test_the_version_says_what_became_of_it(two: Workspace, registry: MlflowClie
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback", "history"])
-def test_an_alias_left_behind_by_a_kill_follows_at_the_next_command(
+def test_the_next_command_moves_an_alias_that_a_kill_left_behind(
     two: Workspace, registry: MlflowClient, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     with monkeypatch.context() as patch:

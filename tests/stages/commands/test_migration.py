@@ -30,7 +30,7 @@ def publish_as_before(workspace: Workspace) -> Path:
     return folder
 
 
-def test_a_volume_of_the_version_before_becomes_a_release(workspace: Workspace) -> None:
+def test_a_volume_of_the_previous_version_becomes_a_release(workspace: Workspace) -> None:
     before = publish_as_before(workspace)
     md5 = files.md5(files.ONNX)
     workspace.write(0, roc_auc=0.5)  # which the gate refuses
@@ -69,7 +69,7 @@ def store(workspace: Workspace) -> str:
     return files.md5_of(content)
 
 
-def test_the_champion_of_a_store_of_the_version_before_becomes_a_release(workspace: Workspace, store: str) -> None:
+def test_the_champion_of_the_previous_versions_store_becomes_a_release(workspace: Workspace, store: str) -> None:
     workspace.write(1, roc_auc=0.5)  # which the gate refuses
     with pytest.raises(Exception, match="does not beat the baseline"):
         workspace.promote()
@@ -90,7 +90,7 @@ def test_the_champion_of_a_store_of_the_version_before_becomes_a_release(workspa
     assert json.loads(served.model_dump_json())["params"]["class_weight"] is None
 
 
-def test_the_champions_alias_stays_and_its_history_goes_on(workspace: Workspace, store: str) -> None:
+def test_the_champions_alias_stays_and_its_history_continues(workspace: Workspace, store: str) -> None:
     client = MlflowClient(f"sqlite:///{workspace.root}/mlflow.db")
     workspace.promote()
     found = client.get_registered_model("flights")

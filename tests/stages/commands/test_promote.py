@@ -56,7 +56,7 @@ def test_files_that_do_not_belong_together_are_not_released(workspace: Workspace
     assert not workspace.history()
 
 
-def test_a_run_that_ended_half_way_is_not_released(workspace: Workspace) -> None:
+def test_an_unfinished_run_is_not_released(workspace: Workspace) -> None:
     before = files.LOCK.read_text("utf-8").partition("\n  evaluate:")[2]
     workspace.write(1)
     newer = files.LOCK.read_text("utf-8").partition("\n  evaluate:")[0]
@@ -111,7 +111,7 @@ def test_a_contract_that_breaks_running_callers_is_refused(
     assert workspace.served().overrides == ("contract",)
 
 
-def test_a_new_feature_that_may_be_missing_breaks_nobody(workspace: Workspace) -> None:
+def test_a_new_nullable_feature_breaks_no_caller(workspace: Workspace) -> None:
     workspace.promote()
     workspace.params["register"]["name"] = None  # a champion of another name does not count
     workspace.write(5, features=(*contract().features, number("new", nullable=True)))

@@ -70,7 +70,7 @@ def test_a_release_that_is_not_there_is_refused_with_those_that_are(three: Works
         three.rollback(to="7")
 
 
-def test_without_releases_there_is_nothing_to_go_back_to(workspace: Workspace) -> None:
+def test_without_releases_there_is_no_rollback(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="nothing has been released yet"):
         workspace.rollback()
 

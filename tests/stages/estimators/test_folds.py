@@ -136,9 +136,7 @@ def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(p
     )
 
 
-def test_what_auto_stands_for_follows_the_number_of_all_training_rows(
-    prepared: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_depends_on_the_number_of_all_training_rows(prepared: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.estimators.kinds.FULL_DEPTH_ROWS", 190)
     rows, schema, wanted = prepared(rare(), model="random_forest")
     depths = set()

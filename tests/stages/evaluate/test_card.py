@@ -138,7 +138,7 @@ def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(tabl
     assert "Classes that training did not know: &lt;new&gt;." in said
 
 
-def test_what_to_look_at_comes_first_if_there_is_anything(table: pd.DataFrame, facts: Make) -> None:
+def test_warnings_come_first_if_there_are_any(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
     told = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ("a `b` | <c>",)})))
     none = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ()})))

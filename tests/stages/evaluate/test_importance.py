@@ -55,7 +55,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("task", "model"), CASES)
-def test_the_column_that_tells_the_target_comes_first(served: Make, task: str, model: str) -> None:
+def test_the_column_that_decides_the_target_comes_first(served: Make, task: str, model: str) -> None:
     table = found(*served(ruled(task), model))
     assert sorted(table["feature"]) == ["noise", "rules", "when"]
     assert table.loc[0, "feature"] == "rules"

@@ -123,7 +123,7 @@ def test_the_histograms_count_every_row(outcome: Classified | Predicted) -> None
     assert plots.plots(outcome, IMPORTANCE)["scores"]["rows"].sum() == 200 * sides
 
 
-def test_residuals_are_what_was_true_less_what_was_said() -> None:
+def test_residuals_are_the_truth_minus_the_prediction() -> None:
     found = plots.plots(Predicted(np.array([3.0, 1.0]), np.array([1.0, 2.0])), IMPORTANCE)["residuals"]
     assert found["residual"].tolist() == [2.0, -1.0]
 

@@ -77,7 +77,7 @@ def test_dates_are_cut_by_month_and_long_spans_by_year() -> None:
     assert set(names(DATE, pd.date_range("2018-01-01", "2020-12-31", freq="D"))) == {"2018", "2019", "2020"}
 
 
-def test_of_many_categories_the_rarest_are_told_together() -> None:
+def test_the_rarest_of_many_categories_are_counted_together() -> None:
     values = [f"v{i}" for i in range(30) for _ in range(30 - i)]
     found = names(CATEGORY, values)
     assert len(set(found)) == 21
@@ -148,7 +148,7 @@ def test_a_slice_with_few_members_of_a_class_has_no_area() -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_shares_of_zero_and_one_are_not_told_as_certain(right: bool) -> None:
+def test_shares_of_zero_and_one_are_not_certain(right: bool) -> None:
     truth = np.zeros(40, dtype=int)
     said = truth if right else truth + 1
     outcome = Classified((1, 2, 3), None, truth, np.eye(3)[said], said)

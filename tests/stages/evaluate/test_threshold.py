@@ -61,7 +61,7 @@ def test_of_equally_good_ones_the_nearest_to_a_half_is_taken() -> None:
 
 
 @pytest.mark.parametrize("scores", [np.full(4, 0.3), np.array([0.9, 0.8, 0.2, 0.1])])
-def test_scores_that_tell_nothing_or_the_contrary_leave_it_at_a_half(scores: Floats) -> None:
+def test_useless_scores_leave_the_threshold_at_a_half(scores: Floats) -> None:
     assert best(scores, np.array([False, False, True, True])) == DEFAULT
 
 
@@ -109,7 +109,7 @@ def test_costs_of_a_target_without_two_classes_are_refused(params: Callable[...,
         evaluate.cross_validate(rows, schema, wanted)
 
 
-def test_dear_misses_lower_the_threshold_and_dear_alarms_raise_it(params: Callable[..., Params]) -> None:
+def test_expensive_misses_lower_the_threshold_and_expensive_alarms_raise_it(params: Callable[..., Params]) -> None:
     chosen = []
     for missed in (0.2, 4.0, 20.0):
         costs = {"false_positive": 1.0, "false_negative": missed}

@@ -112,7 +112,7 @@ def test_one_row_is_answered_as_in_a_batch_to_the_last_digit(
     np.testing.assert_array_equal(alone, served.scores(matrix))
 
 
-def test_pieces_are_scored_as_the_whole(
+def test_pieces_are_scored_like_the_complete_table(
     table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, served, test = fitted(table)
@@ -123,7 +123,7 @@ def test_pieces_are_scored_as_the_whole(
 
 
 @pytest.mark.parametrize("target", ["binary", "regression"])
-def test_a_score_that_differs_is_told_with_its_row_and_both_answers(
+def test_a_score_that_differs_is_reported_with_its_row_and_both_answers(
     hard_table: pd.DataFrame, fitted: Callable[..., Fitted], target: str
 ) -> None:
     hard_table["y"] = TARGETS[target](hard_table)

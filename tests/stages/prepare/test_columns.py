@@ -48,7 +48,7 @@ def column(values: Any) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_a_column_that_says_nothing_is_left_out_with_the_reason(name: str) -> None:
+def test_a_column_without_information_is_left_out_with_the_reason(name: str) -> None:
     values, expected = LEFT_OUT[name]
 
     features, left_out = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
@@ -58,7 +58,7 @@ def test_a_column_that_says_nothing_is_left_out_with_the_reason(name: str) -> No
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_a_column_that_may_say_something_is_a_feature(name: str) -> None:
+def test_a_column_with_information_is_a_feature(name: str) -> None:
     values, kind = FEATURES[name]
 
     features, _ = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
@@ -142,7 +142,7 @@ def test_the_bins_of_a_number_hold_all_rows(values: Any) -> None:
 
 
 @pytest.mark.parametrize(("below", "above"), [(2, 0), (0, 2), (2, 2)])
-def test_a_value_that_most_rows_have_is_alone_in_its_bin(below: int, above: int) -> None:
+def test_a_value_that_most_rows_have_gets_its_own_bin(below: int, above: int) -> None:
     values = [*RNG.uniform(0, 4, below), *[5.0] * 96, *RNG.uniform(6, 9, above)]
 
     (feature,), _ = find_features(column(values), NO_ROLES)

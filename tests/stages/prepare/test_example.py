@@ -50,7 +50,7 @@ def test_no_row_of_the_table_is_given_away(routes: pd.DataFrame) -> None:
     assert same.sum() == 0
 
 
-def test_a_row_that_few_have_is_replaced_by_one_that_is_nobody_s_or_many_s() -> None:
+def test_an_example_that_few_rows_equal_is_replaced() -> None:
     # Whoever is of the most frequent kind, and in the middle of it, is one of nine.
     rows = pd.DataFrame({"a": [0.0] * 9 + [1.0] * 20 + [-1.0] * 20, "b": [0.5] * 9 + [1.0] * 20 + [-1.0] * 20})
 

@@ -230,7 +230,7 @@ def test_a_column_may_be_absent_only_if_its_values_may_be_missing(logged: dict[s
         model.predict(table.drop(columns="le"))
 
 
-def test_a_cell_that_a_feature_cannot_take_is_named(logged: dict[str, Any]) -> None:
+def test_a_cell_that_does_not_fit_its_feature_is_named(logged: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="le: got 'much'; expected a number"):
         logged["model"].predict(logged["table"].assign(le="much"))
 

@@ -83,12 +83,12 @@ def test_rows_that_say_the_same_count_once() -> None:
 
 
 @pytest.mark.parametrize("outcome", [several(rows=400), Predicted(np.arange(400.0), np.arange(400.0)[::-1] ** 2)])
-def test_many_units_are_left_out_in_blocks_that_the_seed_draws(outcome: Classified | Predicted) -> None:
+def test_many_units_are_left_out_in_random_blocks(outcome: Classified | Predicted) -> None:
     assert intervals(outcome, 1) == intervals(outcome, 1)
     assert intervals(outcome, 1) != intervals(outcome, 2)
 
 
-def test_a_95_percent_interval_of_a_share_is_as_wide_as_the_binomial_says() -> None:
+def test_a_95_percent_interval_of_a_share_is_as_wide_as_the_binomials() -> None:
     scores = np.tile([0.9, 0.1], 500)
     right = np.random.default_rng(0).random(1000) < 0.8
     bounds = intervals(binary(scores, np.where(right, scores > 0.5, scores <= 0.5)))

@@ -99,7 +99,7 @@ def test_an_interval_over_independent_rows_holds_the_truth_in_95_of_100_tables()
     assert 0.93 <= coverage(classes, lambda _: np.arange(100), "roc_auc", 400) <= 0.97
 
 
-def test_an_interval_by_row_would_not_hold_the_truth_where_groups_are_alike() -> None:
+def test_an_interval_by_row_misses_the_truth_if_rows_of_a_group_are_similar() -> None:
     truth = main(values(np.random.default_rng(0), np.repeat(np.arange(MANY), 8))[0])
     held = []
     for seed in range(100):

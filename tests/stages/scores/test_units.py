@@ -67,7 +67,7 @@ def test_by_group_it_is_the_group_and_at_random_the_row() -> None:
         ([1000, *[1] * 40], "a few of the 41 groups hold most test rows: they count as 1.1 of equal size"),
     ],
 )
-def test_few_groups_say_that_they_allow_no_interval(sizes: list[int], why: str) -> None:
+def test_too_few_groups_give_no_interval(sizes: list[int], why: str) -> None:
     assert Units("group", np.repeat(np.arange(len(sizes)), sizes)).too_few[: len(why) or None] == why
 
 

@@ -37,7 +37,7 @@ def test_another_delimiter_can_be_set(read: Read, delimiter: str) -> None:
         ('"a, b","c\nd",y\n1,2,p\n', ["a, b", "c d", "y"]),
     ],
 )
-def test_columns_that_people_name_come_in(read: Read, content: str, names: list[str]) -> None:
+def test_columns_with_unusual_names_are_read(read: Read, content: str, names: list[str]) -> None:
     assert list(read(content)) == names
 
 
@@ -85,7 +85,7 @@ def test_quotes_may_be_around_and_within_cells(read: Read, cell: str, text: str)
         ("koi8-r", "koi8-r", "Москва"),
     ],
 )
-def test_an_encoding_proves_itself_or_is_set(read: Read, encoding: str, setting: str | None, text: str) -> None:
+def test_an_encoding_is_certain_or_set(read: Read, encoding: str, setting: str | None, text: str) -> None:
     frame = read(f"a,b,y\n{text},1,p\nx,2,q\n".encode(encoding), encoding=setting)
 
     assert list(frame) == ["a", "b", "y"]

@@ -208,7 +208,7 @@ def test_a_decimal_mark_in_one_column_holds_for_all(load: Load, others: str, exp
     assert load(["50.416", "25.073"], others)[0] == expected
 
 
-def test_a_decimal_mark_that_nothing_proves_is_reported_with_both_readings(load: Load, refuse: Refuse) -> None:
+def test_an_ambiguous_decimal_mark_is_reported_with_both_readings(load: Load, refuse: Refuse) -> None:
     texts = ["50.416", "25.073"]
 
     assert "'50.416' may be 50.416 or 50416: no column shows" in refuse(write(texts, "7"))

@@ -87,7 +87,7 @@ def test_the_last_day_of_the_calendar_is_read(save: Callable[..., None], read: R
 
 
 @pytest.mark.parametrize("column", GAPS, ids=str)
-def test_what_a_column_lacks_is_missing(save: Callable[..., None], read: Read, column: pa.Array) -> None:
+def test_an_absent_value_is_missing(save: Callable[..., None], read: Read, column: pa.Array) -> None:
     save(column)
 
     assert read(None, "t.parquet")["a"].isna().tolist() == [False, True]

@@ -151,7 +151,7 @@ def test_trees_are_of_the_size_that_suits_model_and_task(
     assert (pipeline["estimator"].max_depth, pipeline["estimator"].min_samples_leaf) == size
 
 
-def test_a_forest_of_very_many_rows_is_held_to_a_depth(table: pd.DataFrame, params: Make) -> None:
+def test_a_forest_of_very_many_rows_has_a_limited_depth(table: pd.DataFrame, params: Make) -> None:
     contract = prepare.prepare(table, params())[2].contract
     most = kinds.FULL_DEPTH_ROWS
 
