@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from service.contract import Label
 from service.feedback.prediction_ids import Prediction
 from service.feedback.store import ContradictionError, FeedbackStore, Truth
@@ -50,36 +48,6 @@ def test_of_two_outcomes_sent_at_once_one_stays(
     kept, refused = sorted(map(str, tell_at_once(database_url, connect, "late", "on time")), key=len)
     assert kept == "True"
     assert refused in {'"late" stays', '"on time" stays'}
-
-
-@pytest.fixture
-def store(accounts: Accounts, database_url: str, connect: Callable[[str], Database]) -> FeedbackStore:
-    accounts.migrate()
-    return FeedbackStore(connect(database_url))
-
-
-def test_many_truths_are_kept_at_once_and_known_afterwards(store: FeedbackStore) -> None:
-    truths = [Truth(predicted(), "late") for _ in range(2500)]
-
-    assert store.store(truths) == truths
-    assert store.store([*truths, more := Truth(predicted(), "late")]) == [more]
-
-
-def test_an_outcome_that_is_twice_in_a_batch_is_new_once(store: FeedbackStore) -> None:
-    truth = Truth(predicted(), "late")
-
-    assert store.store([truth, truth]) == [truth]
-
-
-def test_a_batch_with_a_contradiction_stores_nothing(store: FeedbackStore) -> None:
-    known, twice, new = predicted(), predicted(), predicted()
-    store.store([Truth(known, "late")])
-
-    with pytest.raises(ContradictionError) as refused:
-        store.store([Truth(new, "late"), Truth(known, "on time"), Truth(twice, "late"), Truth(twice, "on time")])
-
-    assert refused.value.stored == {1: '"late"', 3: '"late"'}
-    assert store.store([Truth(new, "on time")])
 
 
 def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_each_other_for_ever(

@@ -7,34 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from service.cells import Reading, parse_date, parse_number, parse_numbers
 from service.contract import DateFeature, NumberFeature
 from service.inputs.layout import Layout
 from service.inputs.readers import make_readers
 from service.instruments.bins import feature_bins
-from service.scoring.serving import shortest
 from tests.service.artifacts import contract
 
 if TYPE_CHECKING:
     from service.encoding import DatePart
-
-FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
-
-
-def digits(number: float) -> int:
-    return len(repr(number).split("e")[0].replace(".", "").replace("-", "").strip("0"))
-
-
-@given(arrays.arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=FLOATS))
-def test_the_fewest_digits_give_the_same_float32_back(values: Any) -> None:
-    found = shortest(values)
-    np.testing.assert_array_equal(np.array(found, dtype=np.float32), values)
-    usual = [[float(str(value)) for value in row] for row in values]
-    assert [[digits(number) for number in row] for row in found] == [
-        [digits(number) for number in row] for row in usual
-    ]
 
 
 @given(st.datetimes())
