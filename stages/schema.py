@@ -9,6 +9,7 @@ from stages import files
 
 Kind = Literal["number", "text", "date"]
 """What a column's values are hashed as."""
+_SHOWN = 5
 
 
 class _Frozen(BaseModel):
@@ -44,7 +45,7 @@ class Rows(_Frozen):
 class RareClasses(_Frozen):
     """What became of classes with fewer than 3 rows or without a training row."""
 
-    setting: Literal["drop", "join"]
+    setting: Literal["error", "drop", "join"]
     classes: dict[str, int]
     """Rows of each of them."""
     left_out: int = 0
@@ -53,6 +54,19 @@ class RareClasses(_Frozen):
     """Rows of the class that they became together."""
     into: str | None = None
     """That class."""
+
+    def names(self) -> str:
+        """Return the first of the classes with their rows."""
+        shown = [
+            f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(self.classes.items())[:_SHOWN]
+        ]
+        return ", ".join(shown) + (", …" if len(self.classes) > _SHOWN else "")
+
+    def describe(self) -> str:
+        """Return a sentence about what was done with which classes."""
+        done = f"joined into the class {self.into!r}" if self.joined else "left out"
+        done += " instead of joined, as all are test rows" if self.setting == "join" and not self.joined else ""
+        return f"{len(self.classes):,} rare classes ({self.names()}): {self.joined or self.left_out:,} rows {done}"
 
 
 class Split(_Frozen):

@@ -58,14 +58,11 @@ def card(facts: Facts) -> str:
     templates.filters |= filters | {"hundredths": lambda share: f"{100 * share:.0f}"}
     templates.globals |= filters
     contract, main = facts.schema.contract, main_metric(facts.schema.contract.task)
-    rare = facts.schema.rare_classes
     return templates.get_template("model_card.md.j2").render(
         {field.name: getattr(facts, field.name) for field in fields(facts)}
         | (_about_classes(facts) if contract.classes else {}),
         contract=contract,
         split=facts.schema.split,
-        rare=rare,
-        rare_rows=[f"{escaped(name)} {rows:,}" for name, rows in (rare.classes if rare else {}).items()],
         main=main,
         surely_better=facts.metrics.get(f"{main}_low", -np.inf) > facts.metrics.get(f"baseline_{main}", -np.inf),
         table=PurePath(facts.params.data.path).name.replace("`", " "),

@@ -19,18 +19,8 @@ from stages.export.trees import Double, Ensemble, Ints, Tree
 _FILE_LIMIT = 2**31 - 2**24
 """Protobuf cannot write a message of 2 GB; the rest of the file gets 16 MB."""
 _SUM = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """The most bytes that a node and a leaf's weight take in a file."""
-
-    node: int
-    weight: int
-
-
-_COMPACT = _Size(node=31, weight=10)
-_WIDE = _Size(node=51, weight=23)
+_COMPACT, _WIDE = (31, 10), (51, 23)
+"""The most bytes that a node and a leaf's weight take in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +153,9 @@ def _tensor(name: str, values: npt.NDArray[Any]) -> onnx.AttributeProto:
     return helper.make_attribute(name, numpy_helper.from_array(values))
 
 
-def _check_size(ensemble: Ensemble, most: _Size) -> None:
+def _check_size(ensemble: Ensemble, most: tuple[int, int]) -> None:
     weights = sum(int(np.count_nonzero(tree.values[tree.is_leaf])) for tree in ensemble.trees)
-    size = ensemble.nodes * most.node + weights * most.weight
+    size = ensemble.nodes * most[0] + weights * most[1]
     if size > _FILE_LIMIT:
         raise UserError(
             f"the model has {ensemble.nodes:,} nodes in {len(ensemble.trees):,} trees, about {size / 1e9:.1f} GB as "

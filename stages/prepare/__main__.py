@@ -13,7 +13,7 @@ from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import Roles, find_features
 from stages.prepare.example import build_example
-from stages.prepare.rare import Settled, in_words, settle
+from stages.prepare.rare import Settled, settle
 from stages.prepare.review import review
 from stages.prepare.split import describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
@@ -139,7 +139,7 @@ def _report(schema: Schema) -> None:
         shares = f"({each.train / rows.train:.1%}) train, {each.test:,} ({each.test / rows.test:.1%}) test"
         log(f"class {each.label}: {each.train:,} rows {shares}")
     if schema.rare_classes:
-        log(in_words(schema.rare_classes))
+        log(schema.rare_classes.describe())
     log(f"{schema.contract.task}: {len(schema.contract.features)} features")
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")

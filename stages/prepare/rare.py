@@ -15,7 +15,6 @@ from stages.schema import RareClasses
 
 FEWEST_ROWS = 3
 """A class with fewer rows is rare, and so is one without a training row."""
-_SHOWN = 5
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,24 +41,16 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
     everything = np.ones(len(target), dtype=bool)
     if rare.empty:
         return Settled(target, everything, None)
-    if data.rare_classes == "error":
-        raise UserError(_explain(rare, target, data))
-    is_rare = target.isin(rare.index).to_numpy()
     about = RareClasses(setting=data.rare_classes, classes={str(label): int(rows) for label, rows in rare.items()})
+    if data.rare_classes == "error":
+        raise UserError(_explain(about, rare, target, data))
+    is_rare = target.isin(rare.index).to_numpy()
     if data.rare_classes == "join" and (is_rare & ~test).any():
         taken = set(target.astype("str"))
         name = next(name for name in chain(["other"], (f"other_{n}" for n in count(2))) if name not in taken)
         joined = target.astype("str").mask(is_rare, name)
         return Settled(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))
     return Settled(target, ~is_rare, about.model_copy(update={"left_out": int(is_rare.sum())}))
-
-
-def in_words(about: RareClasses) -> str:
-    """Return a sentence about what was done with which classes."""
-    rows = about.joined or about.left_out
-    done = f"joined into the class {about.into!r}" if about.joined else "left out"
-    done += " instead of joined, as all are test rows" if about.setting == "join" and not about.joined else ""
-    return f"{len(about.classes):,} rare classes ({_listed(about.classes)}): {rows:,} rows {done}"
 
 
 def alike(labels: Iterable[Any]) -> list[list[Any]]:
@@ -70,18 +61,12 @@ def alike(labels: Iterable[Any]) -> list[list[Any]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _explain(rare: pd.Series, target: pd.Series, data: DataParams) -> str:
+def _explain(about: RareClasses, rare: pd.Series, target: pd.Series, data: DataParams) -> str:
     several = "classes" if len(rare) > 1 else "class"
     spelt = [group for group in alike(target.unique()) if set(group) & set(rare.index)]
     hint = f"{' and '.join(map(repr, spelt[0]))} differ only by case or blanks: write them alike, or " if spelt else ""
     return (
         f"{data.path}: the target {target.name!r} has {len(rare):,} {several} with fewer than {FEWEST_ROWS} rows or "
-        f"without a training row: {_listed({str(label): int(rows) for label, rows in rare.items()})}; {hint}set "
-        "data.rare_classes in params.yaml to drop (their rows are left out) or join (they become one class), "
-        "or add rows"
+        f"without a training row: {about.names()}; {hint}set data.rare_classes in params.yaml to drop (their rows are "
+        "left out) or join (they become one class), or add rows"
     )
-
-
-def _listed(classes: dict[str, int]) -> str:
-    shown = [f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(classes.items())[:_SHOWN]]
-    return ", ".join(shown) + (", …" if len(classes) > _SHOWN else "")

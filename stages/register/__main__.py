@@ -38,7 +38,7 @@ def complete_run(run_id: str, model: Model, record: RunRecord, params: Params, r
         mlflow.log_artifact(str(files.SCHEMA))
         mlflow.log_text(record.model_dump_json(indent=2), registry.RECORD_FILE)
         sizes = {"training": record.training_rows or 0, "test": len(rows)}
-        results.log_results(run_id, model.contract, params, record.metrics, sizes)
+        results.log_results(run_id, params, sizes)
         mlflow.set_tag(tracking.ONNX_MD5, model.version)
 
 

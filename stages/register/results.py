@@ -1,8 +1,7 @@
-"""Log an evaluation to MLflow: test plots, model card, metrics, the rows behind them, and a description."""
+"""Log an evaluation to MLflow: test plots, metrics, the rows behind them, and the model card as a description."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
@@ -11,10 +10,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 
-from service.contract import Contract
 from stages import files
 from stages.params import Params
-from stages.scores.gate import main_metric
 
 FOLDER = "test"
 """Folder of a run's artifacts about test rows."""
@@ -27,11 +24,12 @@ _CURVES = {
 _POINTS = {"residuals": ("predicted", "residual"), "predicted_actual": ("predicted", "actual")}
 _BARS = {"importance": ("importance", "feature")}
 _AXES = _CURVES | _POINTS | _BARS
-_SHOWN = 20
+_LONGEST_TAG = 8_000
+"""Characters that MLflow allows."""
 
 
-def log_results(run_id: str, contract: Contract, params: Params, metrics: dict[str, Any], rows: dict[str, int]) -> None:
-    """Log what the evaluation wrote under metrics/, and describe the run.
+def log_results(run_id: str, params: Params, rows: dict[str, int]) -> None:
+    """Log what the evaluation wrote under metrics/; the model card is the run's description.
 
     `rows` are the numbers of ``training`` and ``test`` rows.
     """
@@ -45,7 +43,7 @@ def log_results(run_id: str, contract: Contract, params: Params, metrics: dict[s
     table, paths = Path(params.data.path).name, {"training": files.TRAIN, "test": files.TEST}
     datasets = [_dataset(table, context, paths[context], number) for context, number in rows.items()]
     MlflowClient().log_inputs(run_id, datasets)
-    mlflow.set_tag(MLFLOW_RUN_NOTE, _describe(contract, params, metrics, rows))
+    mlflow.set_tag(MLFLOW_RUN_NOTE, files.CARD.read_text(encoding="utf-8")[:_LONGEST_TAG])
 
 
 def draw(name: str, table: pd.DataFrame) -> Figure | None:
@@ -81,22 +79,3 @@ def _dataset(name: str, context: str, path: Path, rows: int) -> DatasetInput:
         profile=json.dumps({"num_rows": rows}),
     )
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
-
-
-def _describe(contract: Contract, params: Params, metrics: dict[str, Any], rows: dict[str, int]) -> str:
-    """Return a description of the run in Markdown."""
-    name = main_metric(contract.task)
-    value, low, high, baseline = (
-        f"{metrics[key]:.4f}" if isinstance(metrics.get(key), int | float) else "unknown"
-        for key in (name, f"{name}_low", f"{name}_high", f"baseline_{name}")
-    )
-    features = ", ".join(f"`{feature.name}`" for feature in contract.features[:_SHOWN])
-    more = f" and {len(contract.features) - _SHOWN} more" if len(contract.features) > _SHOWN else ""
-    return "\n\n".join(
-        [
-            f"`{params.model}` predicts `{contract.target}` ({contract.task}) of `{params.data.path}`.",
-            f"On the test rows: {name} {value} ({low} to {high}), without a model {baseline}.",
-            f"Data: {rows['training']:,} training rows and {rows['test']:,} test rows. Features: {features}{more}.",
-            "The metrics `training_…` are about training rows, all others about test rows.",
-        ]
-    )

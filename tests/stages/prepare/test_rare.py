@@ -29,14 +29,14 @@ def test_dropped_rows_are_marked_and_counted() -> None:
     assert set(settled.target[settled.kept]) == {"a", "b", "e"}
     assert settled.about
     assert (settled.about.left_out, settled.about.classes) == (3, {"c": 1, "d": 2})
-    assert rare.in_words(settled.about) == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
+    assert settled.about.describe() == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
 
 
 def test_rows_that_cannot_be_joined_are_left_out_and_the_reason_is_given() -> None:
     settled = rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
 
     assert settled.about
-    assert rare.in_words(settled.about).endswith(": 3 rows left out instead of joined, as all are test rows")
+    assert settled.about.describe().endswith(": 3 rows left out instead of joined, as all are test rows")
 
 
 @pytest.mark.parametrize(("taken", "expected"), [("b", "other"), ("other", "other_2")])
