@@ -62,16 +62,16 @@ def test_warnings_may_go_elsewhere(environments: dict[str, dict[str, str]], root
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "expected"),
     [
         ({"ALERT_EMAIL_TO": "ops@example.org"}, "ALERT_EMAIL_TO needs SMTP_SMARTHOST and SMTP_FROM"),
         ({"ALERT_SLACK_URL_FILE": "/nowhere"}, "ALERT_SLACK_URL_FILE: cannot read /nowhere"),
         ({"ALERT_WARNING_TO": "pigeon"}, "pigeon is no receiver; there are email, slack and webhook"),
     ],
 )
-def test_a_mistake_is_reported_in_one_line(environment: dict[str, str], said: str, root: Path) -> None:
+def test_a_mistake_is_reported_in_one_line(environment: dict[str, str], expected: str, root: Path) -> None:
     done = _print(root, environment)
-    assert (done.returncode, done.stderr.splitlines()) == (1, [f"start.sh: {said}"])
+    assert (done.returncode, done.stderr.splitlines()) == (1, [f"start.sh: {expected}"])
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_inhibitions_name_existing_alerts(config: Path) -> None:
 
 def test_messages_have_summary_and_links(root: Path) -> None:
     annotations = ALERTS[0].rule(alerts.RUNBOOK, alerts.GRAFANA)["annotations"]
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "status": "firing",
         "commonLabels": {"severity": "critical"},
         "alerts": [
@@ -111,7 +111,7 @@ def test_messages_have_summary_and_links(root: Path) -> None:
     template = f"--template.glob={root / START.parent / 'message.tmpl'}"
     title, text = (
         succeeds("amtool", "template", "render", template, f'--template.text={{{{ template "alert.{part}" . }}}}',
-                 "--template.data=/dev/stdin", stdin=json.dumps(told))
+                 "--template.data=/dev/stdin", stdin=json.dumps(data))
         for part in ("title", "text")
     )  # fmt: skip
     assert title.strip() == "[CRITICAL] The prediction API is down (and 1 more)"

@@ -50,8 +50,8 @@ def _test(case: Case, phases: list[tuple[dict[str, float], int]], *, fires: bool
 
 def _expected(case: Case) -> dict[str, Any]:
     rule = ALERTS[case.alert].rule(alerts.RUNBOOK, alerts.GRAFANA)
-    said = {key: _filled(text, case) for key, text in rule["annotations"].items()}
-    return {"exp_labels": case.labels | rule["labels"], "exp_annotations": said}
+    annotations = {key: _filled(text, case) for key, text in rule["annotations"].items()}
+    return {"exp_labels": case.labels | rule["labels"], "exp_annotations": annotations}
 
 
 def _filled(text: str, case: Case) -> str:

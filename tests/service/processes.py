@@ -145,7 +145,7 @@ def running(root: Root, module: str = "service", **changes: str) -> Iterator[Ser
 
 
 def fails(root: Root, **changes: str) -> tuple[int, str]:
-    """Run a service that must not start; give its exit status and what it said."""
+    """Run a service that must not start; return its exit status and output."""
     done = subprocess.run(
         [sys.executable, "-m", "service"],
         env=environment(root, free_port(), **changes) | changes,

@@ -105,10 +105,12 @@ def test_an_id_that_leads_nowhere_gives_one_line(
     repository: tuple[Root, list[str]], version: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, _ = repository
-    said = f"error: {root.releases}: no release has the model 0000" if version else "error: It is cut off or changed"
+    expected = (
+        f"error: {root.releases}: no release has the model 0000" if version else "error: It is cut off or changed"
+    )
     assert run(root, made(root, version) if version else "nonsense") == 1
     error = capsys.readouterr().err
-    assert error.startswith(said)
+    assert error.startswith(expected)
     assert error.count("\n") == 1
 
 

@@ -55,7 +55,7 @@ def test_what_is_not_known_of_an_old_model_may_be_null(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"onnx_md5": "x"}, "is damaged: onnx_md5: "),
         ({"verdict": "refused"}, "is damaged: verdict: "),
@@ -65,10 +65,12 @@ def test_what_is_not_known_of_an_old_model_may_be_null(tmp_path: Path) -> None:
         ({"format": 2}, "has format 2, this version reads 1; update it"),
     ],
 )
-def test_a_statement_that_is_not_of_this_format_is_refused(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+def test_a_statement_that_is_not_of_this_format_is_refused(
+    tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
     text = json.dumps(make().model_dump(mode="json") | changes)
 
-    assert told in refusal(write(tmp_path, 1, text))
+    assert expected in refusal(write(tmp_path, 1, text))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "\0" * 100, "[" * 100_000])

@@ -56,16 +56,16 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 def test_an_invalid_setting_is_reported_in_one_line_that_names_the_variable(
     environment: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=f"^{message}") as told:
+    with pytest.raises(SettingsError, match=f"^{message}") as raised:
         load_settings(environment)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("variable", ["SECRET_KEY", "PORT"])
 def test_no_value_is_shown(variable: str) -> None:
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as raised:
         load_settings({"SECRET_KEY": SECRET, variable: "hunter2"})
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_secrets_are_not_shown() -> None:

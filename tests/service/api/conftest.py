@@ -184,7 +184,7 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         released.write(content, json.dumps({"threshold": threshold}).encode(), name="shop")
         return Artifact(released, model.load(released.model))
 
-    # The cache would tell a default that is said from one that is not.
+    # The cache distinguishes a default that is passed from one that isn't.
     return lambda target="binary", strict=(), threshold=0.5, model_name="random_forest": make(
         target, strict, threshold, model_name
     )

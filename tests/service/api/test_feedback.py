@@ -1,4 +1,4 @@
-"""POST /feedback: the truth about a prediction, told once, checked, counted."""
+"""POST /feedback: the outcome of a prediction is checked, stored once and counted."""
 
 import json
 import threading
@@ -84,7 +84,7 @@ def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeyp
     (prediction_id,) = predict(service)["prediction_ids"]
     with monkeypatch.context() as slow:
         slow.setattr("service.routes.feedback.ANSWER_SECONDS", 1.0)
-        slow.setattr(store, "store", lambda told: may_go_on.wait() and keep(told))
+        slow.setattr(store, "store", lambda truths: may_go_on.wait() and keep(truths))
         late = tell(service, prediction_id, "да").status_code
         may_go_on.set()
         wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")

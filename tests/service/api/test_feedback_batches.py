@@ -12,7 +12,7 @@ NDJSON = "application/x-ndjson"
 
 
 def _entries(service: Any, number: int, actual: Any = "да") -> Entries:
-    """Predict rows and return what is told of them."""
+    """Predict rows and return feedback on them."""
     content = json.dumps({"instances": [service.example] * number})
     headers = {**service.headers, "Content-Type": "application/json"}
     answer = service.client.post("/predict?ids=true", content=content, headers=headers).json()
@@ -128,7 +128,7 @@ def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "expected"),
     [
         ("{good}\n{{broken\n{good}", "Line 2 is not NDJSON: JSON is malformed"),
         ("{good}\n\n{good}\nx\n", "Line 4 is not NDJSON: JSON is malformed"),
@@ -136,14 +136,14 @@ def test_a_body_of_another_form_is_refused(service: Any, content: str, kind: str
         ("{good}{good}\n\n", "Line 1 is not NDJSON: JSON is malformed: trailing characters"),
     ],
 )
-def test_a_broken_line_is_named_and_nothing_is_stored(start: Start, lines: str, told: str) -> None:
+def test_a_broken_line_is_named_and_nothing_is_stored(start: Start, lines: str, expected: str) -> None:
     service = start()
     (good,) = _entries(service, 1)
 
     answer = _tell_lines(service, lines.format(good=json.dumps(good)))
 
     assert (answer.status_code, answer.json()["title"]) == (400, "Not NDJSON")
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
     assert service.metric("feedback_rows_total") == 0
 
 

@@ -154,19 +154,19 @@ def test_the_watch_survives_an_unexpected_error(
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({"admin_username": "anna"}, "set both ADMIN_USERNAME and ADMIN_PASSWORD"),
         ({"admin_username": "anna", "admin_password": "short"}, "ADMIN_PASSWORD: a password has at least 8"),
     ],
 )
 def test_a_first_admin_against_the_rules_stops_the_start(
-    make_settings: MakeSettings, values: dict[str, str], told: str
+    make_settings: MakeSettings, values: dict[str, str], expected: str
 ) -> None:
     async def scenario() -> None:
         async with serving(make_settings(**values)):
             pass
 
-    with pytest.raises(AccountError, match=told) as caught:
+    with pytest.raises(AccountError, match=expected) as caught:
         asyncio.run(scenario())
     assert "short" not in str(caught.value)

@@ -111,7 +111,7 @@ def test_a_users_life_over_http(on_sqlite: Settings, name: str, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("call", "status", "told"),
+    ("call", "status", "expected"),
     [
         (add, 409, "exists already"),
         (lambda client: add(client, "a b"), 422, "has no spaces"),
@@ -131,13 +131,13 @@ def test_a_users_life_over_http(on_sqlite: Settings, name: str, path: str) -> No
     ],
 )
 def test_breaking_a_rule_names_the_rule_and_changes_nothing(
-    on_sqlite: Settings, call: Callable[[Worker], Coroutine[Any, Any, httpx.Response]], status: int, told: str
+    on_sqlite: Settings, call: Callable[[Worker], Coroutine[Any, Any, httpx.Response]], status: int, expected: str
 ) -> None:
     answer, listed = after_adding_bob(on_sqlite, call, lambda client: client.get("/admin/users"))
 
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
     assert [user["username"] for user in listed.json()] == ["anna", "bob"]
 
 

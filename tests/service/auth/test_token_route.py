@@ -141,7 +141,7 @@ def test_no_secret_is_shown_or_logged(on_sqlite: Settings, caplog: pytest.LogCap
             return "".join(f"{answer.text} {answer.headers}" for answer in answers[1:])
 
     with caplog.at_level(logging.DEBUG):
-        told = asyncio.run(scenario()) + caplog.text
+        shown = asyncio.run(scenario()) + caplog.text
 
     for secret in (PASSWORD, "wrong horse", on_sqlite.secret_key.get_secret_value(), "$argon2"):
-        assert secret not in told
+        assert secret not in shown

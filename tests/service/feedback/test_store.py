@@ -1,4 +1,4 @@
-"""Truths told to several workers at once."""
+"""Outcomes sent to several workers at once."""
 
 import os
 import threading

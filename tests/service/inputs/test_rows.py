@@ -31,8 +31,8 @@ def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
 
 @given(st.datetimes())
 def test_utc_is_optional(moment: datetime) -> None:
-    said = moment.replace(tzinfo=UTC).isoformat()
-    assert parse_date(said) == parse_date(said.replace("+00:00", "Z")) == parse_date(moment.isoformat()) == moment
+    text = moment.replace(tzinfo=UTC).isoformat()
+    assert parse_date(text) == parse_date(text.replace("+00:00", "Z")) == parse_date(moment.isoformat()) == moment
 
 
 NUMBERS = st.lists(st.text("0123456789.,eE+- _\u00a0١naif", max_size=6) | st.floats().map(repr), max_size=5)

@@ -59,10 +59,10 @@ def test_a_start_that_may_not_read_its_files_says_which(
     path = (root.releases / name).resolve()
     path.chmod(0)
 
-    said = refusal(root, monkeypatch, WORKERS=workers)
-    assert said.count("\n") == 1
-    assert f"{path}" in said
-    assert "Permission denied" in said
+    output = refusal(root, monkeypatch, WORKERS=workers)
+    assert output.count("\n") == 1
+    assert f"{path}" in output
+    assert "Permission denied" in output
 
 
 def test_a_start_that_may_not_read_its_settings_says_so(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,10 +77,10 @@ def test_a_start_that_may_not_write_its_counters_says_where(root: Root, monkeypa
     folder = root.folder / "counters"
     folder.mkdir(mode=0o500)
 
-    said = refusal(root, monkeypatch, METRICS_DIR=str(folder), WORKERS="2")
-    assert said.count("\n") == 1
-    assert said.startswith(f"error: {folder}/")
-    assert said.endswith("Permission denied\n")
+    output = refusal(root, monkeypatch, METRICS_DIR=str(folder), WORKERS="2")
+    assert output.count("\n") == 1
+    assert output.startswith(f"error: {folder}/")
+    assert output.endswith("Permission denied\n")
 
 
 def test_a_database_that_may_not_be_written_is_still_read(service: Service, root: Root) -> None:

@@ -43,7 +43,7 @@ class FakeServing:
 
 @dataclass
 class Watched:
-    """A watch over a root, and what it told."""
+    """A watch of a root, and what it reported."""
 
     root: Root
     refused: list[ArtifactError] = field(default_factory=list)

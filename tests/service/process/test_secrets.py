@@ -1,4 +1,4 @@
-"""No secret is told: not in a log, not in an answer, not at a bad start, not in a traceback."""
+"""No secret is shown: in a log, an answer, an error at the start, or a traceback."""
 
 import sqlite3
 import subprocess
@@ -18,11 +18,11 @@ USER = {"username": "bert", "password": "bert's staple"}
 WRONG = "no staple of bert"
 PREVIOUS = "the-secret-before-of-32-bytes-or-more"
 OF_DATABASE = "pass-of-database"
-AWS = {"AWS_ACCESS_KEY_ID": "AKIDNOTTOBETOLD", "AWS_SECRET_ACCESS_KEY": "aws-secret-not-to-be-told"}
+AWS = {"AWS_ACCESS_KEY_ID": "AKIDNOTTOBETOLD", "AWS_SECRET_ACCESS_KEY": "aws-secret-not-to-be-shown"}
 SECRETS = [SECRET, PREVIOUS, ADMIN["password"], USER["password"], WRONG, OF_DATABASE, *AWS.values(), "$argon2"]
 
 
-def told(text: str, *more: str) -> list[str]:
+def leaked(text: str, *more: str) -> list[str]:
     return [secret for secret in [*SECRETS, *more] if secret in text]
 
 
@@ -94,12 +94,12 @@ def test_the_trouble_was_met(used: tuple[list[httpx.Response], list[str], str]) 
 
 def test_no_answer_contains_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
     answers, tokens, _ = used
-    assert [told(shown(answer), *tokens) for answer in answers] == [[]] * len(answers)
+    assert [leaked(shown(answer), *tokens) for answer in answers] == [[]] * len(answers)
 
 
 def test_no_line_of_the_log_contains_a_secret(used: tuple[list[httpx.Response], list[str], str]) -> None:
     _, tokens, log = used
-    assert told(log, *tokens) == []
+    assert leaked(log, *tokens) == []
 
 
 BAD = [
@@ -119,11 +119,11 @@ BAD = [
 
 @pytest.mark.parametrize("change", BAD, ids="-".join)
 def test_a_bad_setting_is_named_and_not_shown(root: Root, tmp_path: Path, change: dict[str, str]) -> None:
-    told_values = [*change.values()] if "_FILE" not in str(change) else []
-    status, said = fails(root, **{"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}", **change})
-    *_, line = said.splitlines()
-    assert (status, line[:7], next(iter(change)) in line, "Traceback" in said) == (1, "error: ", True, False)
-    assert told(said, *filter(None, told_values)) == []
+    secrets = [*change.values()] if "_FILE" not in str(change) else []
+    status, output = fails(root, **{"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}", **change})
+    *_, line = output.splitlines()
+    assert (status, line[:7], next(iter(change)) in line, "Traceback" in output) == (1, "error: ", True, False)
+    assert leaked(output, *filter(None, secrets)) == []
 
 
 def manage(root: Root, *arguments: str, stdin: str = "", **changes: str) -> tuple[int, str]:
@@ -150,8 +150,8 @@ def test_the_command_line_for_users_shows_no_secret(root: Root, tmp_path: Path) 
         manage(root, "list", DATABASE_URL=f"postgresql://u:{OF_DATABASE}@127.0.0.1:1/x"),
     ]
     assert [status for status, _ in done] == [0, 1, 0, 1, 0, 1, 1, 1, 1, 1]
-    assert told("".join(said for _, said in done)) == []
-    assert "Traceback" not in "".join(said for _, said in done)
+    assert leaked("".join(output for _, output in done)) == []
+    assert "Traceback" not in "".join(output for _, output in done)
 
 
 def test_a_database_that_is_down_is_reported_without_its_password(root: Root) -> None:
@@ -162,7 +162,7 @@ def test_a_database_that_is_down_is_reported_without_its_password(root: Root) ->
     finally:
         service.close()
     assert [answer.status_code for answer in answers] == [503, 503]
-    assert told(service.output() + "".join(map(shown, answers))) == []
+    assert leaked(service.output() + "".join(map(shown, answers))) == []
 
 
 def test_what_processes_show_of_themselves_is_no_secret(root: Root) -> None:
@@ -172,4 +172,4 @@ def test_what_processes_show_of_themselves_is_no_secret(root: Root) -> None:
             for each in [service.process.pid, *service.workers()]
         ]
     assert len(lines) == 3
-    assert told("".join(lines)) == []
+    assert leaked("".join(lines)) == []

@@ -91,7 +91,7 @@ def test_an_env_file_that_is_named_and_missing_is_refused(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ("ADMIN_PASSWORD=correct horse\n", ""),
         ('ADMIN_PASSWORD="correct horse"\n', "fill in PASSWORD"),
@@ -99,25 +99,25 @@ def test_an_env_file_that_is_named_and_missing_is_refused(tmp_path: Path, name: 
         ("", "fill in PASSWORD"),
     ],
 )
-def test_a_password_that_sed_does_not_find_is_to_be_filled_in(tmp_path: Path, written: str, told: str) -> None:
+def test_a_password_that_sed_does_not_find_is_to_be_filled_in(tmp_path: Path, written: str, expected: str) -> None:
     root = Root(tmp_path)
     root.write(onnx_bytes())
     (tmp_path / ".env").write_text(written, newline="")
     named = {"ADMIN_USERNAME": "anna", "ADMIN_PASSWORD": "correct horse"}
 
-    said = instructions(load_settings(root.environment() | named), tmp_path / ".env")
+    text = instructions(load_settings(root.environment() | named), tmp_path / ".env")
 
-    assert ("sed -n" in said, told in said) == (not told, True)
+    assert ("sed -n" in text, expected in text) == (not expected, True)
 
 
 def test_without_an_admin_it_explains_how_to_add_users(tmp_path: Path) -> None:
     root = Root(tmp_path)
     root.write(onnx_bytes())
 
-    said = instructions(load_settings(root.environment()), tmp_path / ".env")
+    text = instructions(load_settings(root.environment()), tmp_path / ".env")
 
-    assert "`python -m service.users add NAME`" in said
-    assert "None" not in said
+    assert "`python -m service.users add NAME`" in text
+    assert "None" not in text
 
 
 def test_the_example_s_own_password_is_refused() -> None:

@@ -89,10 +89,10 @@ def test_a_service_without_the_packages_explains_in_one_line_how_to_get_them(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opentelemetry.sdk'] = None")
     more = {ENDPOINT: "http://127.0.0.1:4318", "PYTHONPATH": str(tmp_path), "WORKERS": workers}
-    status, said = fails(root, **more)
+    status, output = fails(root, **more)
     assert status == 1
-    assert said.startswith(f"error: {ENDPOINT} is set, but OpenTelemetry's SDK is not installed; install it with")
-    assert said.count("\n") == 1
+    assert output.startswith(f"error: {ENDPOINT} is set, but OpenTelemetry's SDK is not installed; install it with")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -154,11 +154,11 @@ def test_a_bad_artifact_stops_the_start_with_one_line(tmp_path: Path, count: str
     damaged.write(onnx_bytes())
     damaged.replace(damaged.model, b"damaged")
 
-    status, said = fails(damaged, WORKERS=count)
+    status, output = fails(damaged, WORKERS=count)
 
     assert status == 1
-    assert said.startswith(f"error: {damaged.model}: its MD5 is ")
-    assert said.count("\n") == 1
+    assert output.startswith(f"error: {damaged.model}: its MD5 is ")
+    assert output.count("\n") == 1
 
 
 def test_a_file_limit_too_low_for_any_connection_stops_the_start(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,9 +175,9 @@ def test_a_file_limit_too_low_for_any_connection_stops_the_start(root: Root, mon
 def test_an_address_in_use_stops_the_start_with_one_line(root: Root) -> None:
     with workers.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        status, said = fails(root, PORT=str(port))
+        status, output = fails(root, PORT=str(port))
 
-    assert (status, said) == (
+    assert (status, output) == (
         1,
         f"error: cannot listen on 127.0.0.1:{port}: Address already in use; set HOST or PORT\n",
     )

@@ -1,4 +1,4 @@
-"""The users database: made once by many, brought up to date, told when it is down."""
+"""The users database: made once by several processes, migrated, reported when it is down."""
 
 import os
 import socket
@@ -115,7 +115,7 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("mysql://root:hunter22@localhost/users", "no database of a known kind"),
         ("sqlite://", "names no file"),
@@ -127,8 +127,8 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         ("postgresql://anna:x@hunter22@host/users", "percent-encoded"),
     ],
 )
-def test_a_url_that_names_no_usable_database_is_refused_without_its_password(url: str, told: str) -> None:
-    with pytest.raises(DatabaseUrlError, match=told) as caught:
+def test_a_url_that_names_no_usable_database_is_refused_without_its_password(url: str, expected: str) -> None:
+    with pytest.raises(DatabaseUrlError, match=expected) as caught:
         Database(url)
 
     assert "hunter22" not in str(caught.value)

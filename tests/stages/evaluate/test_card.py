@@ -47,30 +47,30 @@ def section(card: str, name: str) -> str:
 
 def test_it_says_what_it_was_trained_on(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
-    said = section(_card.card(known), "What it was trained on")
+    text = section(_card.card(known), "What it was trained on")
     rows = f"{known.schema.rows.train} to train, {known.schema.rows.test} to test"
     for fact in ("`table.csv`, 200 rows", rows, "Split: random", "y (binary)", "| да", "| нет"):
-        assert fact in said
+        assert fact in text
 
 
 def test_it_says_how_well_it_does_beside_no_model(table: pd.DataFrame, facts: Make) -> None:
     given_facts = facts(table)
     found = given_facts.metrics
-    said = section(_card.card(given_facts), "How well it does")
+    text = section(_card.card(given_facts), "How well it does")
     bounds = f"[{found['roc_auc_low']:.4g}, {found['roc_auc_high']:.4g}]"
-    assert f"| roc_auc | {found['roc_auc']:.4g} | {bounds} | 0.5 |" in said
-    assert "above a probability of 0.5" in said
+    assert f"| roc_auc | {found['roc_auc']:.4g} | {bounds} | 0.5 |" in text
+    assert "above a probability of 0.5" in text
 
 
 def test_it_says_how_many_of_the_positive_class_are_found_at_what_price(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table, evaluate={"threshold": "auto", "folds": 3})
-    said = section(_card.card(known), "How well it does")
+    text = section(_card.card(known), "How well it does")
     recall, precision = (f"{100 * known.metrics[name]:.0f} [" for name in ("recall", "precision"))
-    assert f"Of 100 test rows that are {known.schema.contract.positive} the model finds {recall}" in said
-    assert f"Of 100 test rows that it calls {known.schema.contract.positive}, {precision}" in said
-    assert f"{1 / known.metrics['precision'] - 1:.1f} false alarms for each one found" in said
-    assert "best balanced accuracy on out-of-fold predictions of training rows" in said
-    assert "Compare models by cv_roc_auc" in said
+    assert f"Of 100 test rows that are {known.schema.contract.positive} the model finds {recall}" in text
+    assert f"Of 100 test rows that it calls {known.schema.contract.positive}, {precision}" in text
+    assert f"{1 / known.metrics['precision'] - 1:.1f} false alarms for each one found" in text
+    assert "best balanced accuracy on out-of-fold predictions of training rows" in text
+    assert "Compare models by cv_roc_auc" in text
 
 
 def test_it_says_that_the_threshold_goes_by_costs(table: pd.DataFrame, facts: Make) -> None:
@@ -116,40 +116,40 @@ def test_it_says_so_if_no_slice_is_worse(table: pd.DataFrame, facts: Make) -> No
 
 def test_it_warns_of_few_rows_missing_values_and_columns_that_it_does_not_see(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
-    said = section(_card.card(known), "What it must not be used for")
-    assert f"{known.schema.rows.test} test rows tell little" in said
-    assert "Missing values are known only of these columns" in said
-    assert "constant (" in said
+    text = section(_card.card(known), "What it must not be used for")
+    assert f"{known.schema.rows.test} test rows tell little" in text
+    assert "Missing values are known only of these columns" in text
+    assert "constant (" in text
 
 
 def test_it_warns_of_a_model_that_is_no_better_than_none(table: pd.DataFrame, facts: Make) -> None:
-    said = section(_card.card(facts(table, model="dummy")), "What it must not be used for")
-    assert "roc\\_auc" in said or "roc_auc" in said
-    assert "not surely better than without a model" in said
+    text = section(_card.card(facts(table, model="dummy")), "What it must not be used for")
+    assert "roc\\_auc" in text or "roc_auc" in text
+    assert "not surely better than without a model" in text
 
 
 def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(table: pd.DataFrame, facts: Make) -> None:
     table["y"] = np.where(np.arange(200) % 20 == 0, "rare", "usual")
     known = facts(table)
     strange = replace(known, test=known.test.assign(y="<new>"))
-    said = section(_card.card(strange), "What it must not be used for")
-    assert re.search(r"Rare classes by accuracy alone: rare [1-9]\.[0-9] %", said)
-    assert "Classes without a test row: rare, usual." in said
-    assert "Classes that training did not know: &lt;new&gt;." in said
+    text = section(_card.card(strange), "What it must not be used for")
+    assert re.search(r"Rare classes by accuracy alone: rare [1-9]\.[0-9] %", text)
+    assert "Classes without a test row: rare, usual." in text
+    assert "Classes that training did not know: &lt;new&gt;." in text
 
 
 def test_warnings_come_first_if_there_are_any(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
-    told = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ("a `b` | <c>",)})))
+    card = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ("a `b` | <c>",)})))
     none = _card.card(replace(known, schema=known.schema.model_copy(update={"findings": ()})))
-    assert section(told, "What to look at first").strip() == r"- a \`b\` \| &lt;c&gt;."
+    assert section(card, "What to look at first").strip() == r"- a \`b\` \| &lt;c&gt;."
     assert "What to look at first" not in none
 
 
 def test_it_counts_rare_classes(table: pd.DataFrame, facts: Make) -> None:
     table.loc[:1, "y"] = "rare"
-    said = section(_card.card(facts(table, data={"rare_classes": "drop"})), "What it was trained on")
-    assert "1 rare classes ('rare' 2 rows): 2 rows left out (`data.rare_classes: drop`)" in said
+    text = section(_card.card(facts(table, data={"rare_classes": "drop"})), "What it was trained on")
+    assert "1 rare classes ('rare' 2 rows): 2 rows left out (`data.rare_classes: drop`)" in text
 
 
 def test_the_card_of_a_split_by_time_says_the_moments(table: pd.DataFrame, facts: Make) -> None:

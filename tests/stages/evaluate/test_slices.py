@@ -150,8 +150,8 @@ def test_a_slice_with_few_members_of_a_class_has_no_area() -> None:
 @pytest.mark.parametrize("right", [True, False])
 def test_shares_of_zero_and_one_are_not_certain(right: bool) -> None:
     truth = np.zeros(40, dtype=int)
-    said = truth if right else truth + 1
-    outcome = Classified((1, 2, 3), None, truth, np.eye(3)[said], said)
+    predicted = truth if right else truth + 1
+    outcome = Classified((1, 2, 3), None, truth, np.eye(3)[predicted], predicted)
     table = slices(outcome, contract(CATEGORY), pd.DataFrame({"c": ["a"] * 40}))
     low, high = table[["accuracy_low", "accuracy_high"]].to_numpy(float)[0]
     assert high - low > 0.05

@@ -43,8 +43,8 @@ def test_no_other_threshold_costs_less(scores: Floats, positive: Flags, missed: 
     costs = Costs(false_positive=1.0, false_negative=missed)
 
     def cost(threshold: float) -> float:
-        said = scores > threshold
-        return float((said & ~positive).sum() + missed * (~said & positive).sum())
+        predicted = scores > threshold
+        return float((predicted & ~positive).sum() + missed * (~predicted & positive).sum())
 
     found = cheapest(scores, positive, costs)
     # A score of 0 is never above a threshold, which is 0 at the least.

@@ -1,4 +1,4 @@
-"""What is said about a column: a feature of which kind, or left out for which reason."""
+"""Each column becomes a feature of some kind, or is left out for a reason."""
 
 import uuid
 from typing import Any
