@@ -18,7 +18,6 @@ command. Old releases lose their model, but keep their release.json.
 
 import contextlib
 import fcntl
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +40,6 @@ MISSING: Final = "run `make promote` to release the workspace's model, or `make 
 """The remedy if there is no release."""
 DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
 """The remedy if a release cannot be served."""
-MAX_BYTES: Final = 1024**3
-"""The default of the setting MAX_ARTIFACT_BYTES, the largest size of a file in a release."""
 
 _FOLDER_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,8})-[0-9a-f]{8}")
 
@@ -151,10 +148,10 @@ def find_current(releases: Path) -> Path:
     return releases / target
 
 
-def load(folder: Path, limit: int = MAX_BYTES) -> Release:
+def load(folder: Path) -> Release:
     """Load release.json from a release's folder. Raises ReleaseError."""
     path = folder / RELEASE_FILE
-    content = read_file(path, limit)
+    content = read_file(path)
     try:
         found = _Format.model_validate_json(content).format
         if found != FORMAT:
@@ -218,14 +215,10 @@ def is_served(releases: Path) -> bool:
     return False
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes. Raises ReleaseError."""
+def read_file(path: Path) -> bytes:
+    """Read a file of a release. Raises ReleaseError."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limit:
-                raise ReleaseError(f"{path}: has {size} bytes, MAX_ARTIFACT_BYTES allows {limit}")
-            return file.read()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ReleaseError(f"{path}: is missing; {DAMAGED}") from None
     except OSError as error:

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.release import DEFAULT_FOLDER, MAX_BYTES
+from service.release import DEFAULT_FOLDER
 
 ROOT: Final = Path(__file__).parent.parent
 EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # the value in .env.example, refused here
@@ -116,8 +116,6 @@ class Settings(BaseSettings):
 
     releases: RootPath = ROOT / DEFAULT_FOLDER
     """The folder of releases; the service serves its link `current`."""
-    max_artifact_bytes: Count = MAX_BYTES
-    """Largest size of a file in a release."""
     reload_seconds: Seconds = 1.0
     """How often the service checks for a new release."""
 

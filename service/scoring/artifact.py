@@ -72,7 +72,7 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
         folder = None
         try:
             folder = release.find_current(settings.releases)
-            return _load(folder, settings.max_artifact_bytes, known)
+            return _load(folder, known)
         except ReleaseError as error:
             # An old release may lose its model while it is read: then another one is current.
             if folder is None or not _has_moved(settings.releases, folder):
@@ -86,10 +86,10 @@ def _has_moved(releases: Path, folder: Path) -> bool:
         return False
 
 
-def _load(folder: Path, limit: int, known: Model | None) -> Artifact:
-    found, path = release.load(folder, limit), folder / MODEL_FILE
+def _load(folder: Path, known: Model | None) -> Artifact:
+    found, path = release.load(folder), folder / MODEL_FILE
     threshold = _check_threshold(folder / RELEASE_FILE, found)
-    content = release.read_file(path, limit)
+    content = release.read_file(path)
     version = md5(content, usedforsecurity=False).hexdigest()
     if version != found.onnx_md5:
         raise ReleaseError(f"{path}: its MD5 is {version}, {RELEASE_FILE} names {found.onnx_md5}; {DAMAGED}")

@@ -7,13 +7,11 @@ DATABASE_URL of the environment or .env.
 import argparse
 import contextlib
 import getpass
-import os
 import re
 import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from io import TextIOWrapper
 from typing import Final
 
 from service.settings import Settings, SettingsError
@@ -49,18 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             accounts = Accounts(database, Passwords(settings))
             accounts.migrate()
             lines = _run_key(asked, ApiKeys(database)) if asked.command == "key" else _run(asked, accounts)
-        _print(lines)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     except LastAdminError as error:
         raise SystemExit(f"users: error: {error}, or use --force") from None
     except DatabaseDownError as error:
         raise SystemExit(f"users: error: {error}; is it the users database that DATABASE_URL names?") from None
     except (AccountError, DatabaseUrlError, SettingsError) as error:
         raise SystemExit(f"users: error: {error}") from None
-    except OSError as error:
-        # Python would write the rest of stdout once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reader_left = isinstance(error, BrokenPipeError)
-        raise SystemExit(1 if reader_left else f"users: error: stdout: {error.strerror}") from None
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("users: error: interrupted, nothing was changed") from None
 
@@ -155,8 +148,6 @@ def _key_row(key: ApiKey) -> tuple[str, ...]:
 
 def _password() -> str:
     """Ask twice without echo on a terminal, else read the first line of stdin."""
-    if sys.stdin is None:
-        raise AccountError("stdin is closed; the password is read from there")
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass("Password: ")
@@ -176,13 +167,6 @@ def _join(scopes: frozenset[str]) -> str:
 
 def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
-
-
-def _print(lines: list[str]) -> None:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal can't show
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_a_token_identifies_its_user(access: Access, token: dict[bytes, bytes]) 
         {"iss": "someone-else"},
         {"aud": "something-else"},
         {"aud": ["something-else"]},
-        *({"exp": value} for value in (1, "tomorrow", float("nan"), True, 10**400, "9999999999")),
+        *({"exp": value} for value in (1, "tomorrow", float("nan"), True, "9999999999")),
         *({"iat": value} for value in (10**12, "1")),
         {"nbf": 10**12},
         *({"sub": value} for value in (7, "")),

@@ -94,30 +94,6 @@ def test_an_expired_key_is_listed_as_such_and_a_revoked_one_no_more(
     assert listed[2:] == ["revoked NIGHTLY; workers refuse it within 5 s", "key  scopes  since  expires  last used"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("shell", "status", "expected"),
-    [
-        ("{program} list | true", 0, ""),
-        ("{program} list > /dev/full", 1, "users: error: stdout: No space left on device"),
-        ("PYTHONIOENCODING=ascii {program} list", 0, ""),
-        ("{program} add bob <&-", 1, "users: error: "),
-    ],
-)
-def test_a_closed_output_is_reported_in_one_line(
-    sqlite_accounts: Accounts, sqlite_url: str, shell: str, status: int, expected: str
-) -> None:
-    sqlite_accounts.add("zoé", PASSWORD)
-    command = shell.format(program=f"{sys.executable} -m service.users")
-    environ = {**os.environ, **CHEAP, "DATABASE_URL": sqlite_url}
-
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environ)
-
-    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
-    assert done.stderr.startswith(expected)
-    assert (done.stderr == "") is (expected == "")
-
-
 @pytest.mark.parametrize(
     "mistake",
     [
