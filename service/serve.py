@@ -1,4 +1,4 @@
-"""``make serve``: secrets if there are none yet, the service, and lines to try it with."""
+"""``make serve``: write .env if there is none, serve, and print commands to try the service."""
 
 import argparse
 import json
@@ -16,30 +16,30 @@ from service.release import ReleaseError
 from service.settings import ROOT, Settings, SettingsError, env_file
 
 TO_REPLACE: Final = "replace-this"
-"""How the example's values begin for which everyone draws their own."""
+"""The beginning of the values in .env.example that are generated for each .env."""
 SECRET_BYTES: Final = 32
 
 
 def main() -> int:
-    """Write .env where there is none, serve until a signal; return the exit status."""
+    """Write .env if there is none, serve until a signal, and return the exit status."""
     argparse.ArgumentParser(prog="python -m service.serve", description=__doc__).parse_args()
     path = env_file()
     try:
         if not path.exists():
             write_env_file(path, (ROOT / ".env.example").read_text(encoding="utf-8"))
-            _say(f"Wrote {path} with fresh secrets; only you can read it.")
+            _report(f"Wrote {path} with new secrets; only you can read it.")
     except OSError as error:
         return _fail(error)
-    return run(lambda settings: _say(instructions(settings, path)))
+    return run(lambda settings: _report(instructions(settings, path)))
 
 
 def run(ready: Callable[[Settings], None] = lambda _: None) -> int:
-    """Serve until a signal; return the exit status. A user's mistake becomes one line."""
+    """Serve until a signal and return the exit status; report a user's mistake in one line."""
     try:
         workers.run(Settings.load(), ready)
     except (OSError, ReleaseError, SettingsError, StartError) as error:
         return _fail(error)
-    except KeyboardInterrupt:  # before there was anything to stop
+    except KeyboardInterrupt:  # before the service started
         return 130
     return 0
 
@@ -50,11 +50,11 @@ def _fail(error: Exception) -> int:
 
 
 def write_env_file(path: Path, example: str) -> None:
-    """Write `example` to `path`, readable by its owner alone, and draw a value for each secret.
+    """Write `example` to `path`, with a generated value for each secret. Only the owner can read the file.
 
     Raises FileExistsError if there is one already.
     """
-    lines = [_draw(line) for line in example.splitlines()]
+    lines = [_fill_in(line) for line in example.splitlines()]
     beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -65,13 +65,13 @@ def write_env_file(path: Path, example: str) -> None:
         beside.unlink()
 
 
-def _draw(line: str) -> str:
+def _fill_in(line: str) -> str:
     name, _, value = line.partition("=")
     return f"{name}={secrets.token_urlsafe(SECRET_BYTES)}" if value.startswith(TO_REPLACE) else line
 
 
 def instructions(settings: Settings, path: Path) -> str:
-    """Say where the service answers, and give lines that work when pasted into a shell."""
+    """Return the URL of the service, and commands to paste into a shell."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     folder = release.find_current(settings.releases)
@@ -91,7 +91,7 @@ The prediction API answers on {url} from release {folder.name} of {release.load(
 
 
 def _password(settings: Settings, path: Path) -> tuple[str, str]:
-    """Say where the password is, and return what makes the shell read it; the reader fills in what it can't."""
+    """Return where the password is, and the shell expression that reads it or that the user must fill in."""
     ask, admin = "'password=PASSWORD'", settings.admin_username
     if admin is None or settings.admin_password is None:
         add = "`python -m service.users add NAME` adds a user"
@@ -106,14 +106,14 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
 
 
 def _example(folder: Path) -> object:
-    # Imported once the service answers: with several workers this process needs no model until then.
+    # Import this only now: with several workers, this process needs no model before.
     from service import model  # noqa: PLC0415
     from service.scoring.serving import example  # noqa: PLC0415
 
     return example(model.load(folder / release.MODEL_FILE).contract)
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, flush=True)  # noqa: T201  # a command line talks to people
 
 
