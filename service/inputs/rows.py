@@ -63,7 +63,7 @@ class RowReader:
         self._request: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             msgspec.defstruct("Request", request, forbid_unknown_fields=True, gc=False)
         )
-        self._lines = msgspec.json.Decoder(row)
+        self._line = msgspec.json.Decoder(row)
         self._categories = [(place, self.readers[place].number) for place in _places(features, CategoryFeature)]
         # From the last to the first, since each takes the place of several.
         self._dates = [(place, self.readers[place].number) for place in reversed(_places(features, DateFeature))]
@@ -81,21 +81,19 @@ class RowReader:
             try:
                 decoded = self._request.decode(body).instances
                 explain.check_number(len(decoded), limit)
-                return self._encode(decoded, body, quotes=2)
+                return self._encode(decoded, body.count(b'"') - 2)
             except (Unclear, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
         findings = Findings()
         return self.read_instances(explain.read_request(body, limit, findings), findings)
 
-    def read_lines(self, lines: bytes) -> Rows | None:
-        """Read newline-delimited JSON. None if there is no row. Raises Unclear if they need to be read thoroughly."""
+    def read_lines(self, lines: Sequence[bytes]) -> Rows:
+        """Read an object in each line. Raises Unclear if they need to be read thoroughly."""
         if not self._is_quick:
             raise Unclear
         try:
-            decoded = self._lines.decode_lines(lines)
-            if len(decoded) != lines.count(b"\n") + (not lines.endswith(b"\n")):  # the decoder takes several in a line
-                raise Unclear
-            return self._encode(decoded, lines, quotes=0) if decoded else None
+            decoded = list(map(self._line.decode, lines))
+            return self._encode(decoded, sum(line.count(b'"') for line in lines))
         except (ValueError, RecursionError) as error:
             raise Unclear from error
 
@@ -111,22 +109,21 @@ class RowReader:
         encoded = [reader.encode(column) for reader, column in zip(self.readers, columns, strict=True)]
         return self._layout.join(encoded)
 
-    def _encode(self, decoded: list[Any], source: bytes, quotes: int) -> Rows:
-        """Encode decoded rows.
+    def _encode(self, decoded: list[Any], quotes: int) -> Rows:
+        """Encode decoded rows, which had so many quotation marks.
 
-        `source` is the text they came from, of which `quotes` quotation marks belong to no row. A name that comes
-        twice is noticed by them: then there are more than names and values need.
+        A name that comes twice is noticed by them: then there are more than names and values need.
         """
         rows = list(map(msgspec.structs.astuple, decoded))
-        quotes += self._quotes * len(rows)
+        needed = self._quotes * len(rows)
         for name in self._nullable_texts:
-            quotes -= 2 * sum(not isinstance(getattr(row, name), str) for row in decoded)
+            needed -= 2 * sum(not isinstance(getattr(row, name), str) for row in decoded)
         try:
             numbers = self._numbers(rows)
         except (TypeError, ValueError):  # a value is left out or wrong
-            quotes -= 2 * sum(row.count(UNSET) for row in rows)
+            needed -= 2 * sum(row.count(UNSET) for row in rows)
             numbers = self._numbers([tuple(None if value is UNSET else value for value in row) for row in rows])
-        if source.count(b'"') != quotes:
+        if quotes != needed:
             raise Unclear
         return Rows(numbers, lambda row, feature: self._value(decoded[row], feature))
 

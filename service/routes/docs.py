@@ -1,11 +1,11 @@
 """GET /docs: the API's description to read and to try out, from this service alone."""
 
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
 _FOLDER: Final = Path(__file__).parent.parent / "pages"
 _POLICY: Final = (
@@ -22,24 +22,9 @@ def root() -> Response:
     return RedirectResponse("docs")
 
 
-@router.get("/docs")
-def docs() -> Response:
-    """Give the page."""
-    return HTMLResponse(_read("docs.html"), headers={"Content-Security-Policy": _POLICY})
+def _page(name: str) -> Callable[[], Response]:
+    return lambda: FileResponse(_FOLDER / name, headers={"Content-Security-Policy": _POLICY})
 
 
-@router.get("/docs/docs.js")
-def script() -> Response:
-    """Give what makes the page work."""
-    return Response(_read("docs.js"), media_type="text/javascript")
-
-
-@router.get("/docs/docs.css")
-def style() -> Response:
-    """Give what makes the page readable."""
-    return Response(_read("docs.css"), media_type="text/css")
-
-
-@cache
-def _read(name: str) -> bytes:
-    return (_FOLDER / name).read_bytes()
+for _path, _name in {"/docs": "docs.html", "/docs/docs.js": "docs.js", "/docs/docs.css": "docs.css"}.items():
+    router.add_api_route(_path, _page(_name))

@@ -5,11 +5,10 @@ import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
-from itertools import dropwhile, pairwise
+from itertools import dropwhile
 from typing import IO, Any, Final
 
 import msgspec
-import numpy as np
 
 from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
@@ -23,7 +22,6 @@ CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
 _CELLS_AT_ONCE: Final = 2_000_000
 """Of the rows that are encoded at once, so that a wide table of short lines takes no more memory than another."""
-_LINE_END: Final = ord("\n")
 _WIDE: Final = ("utf-16", "utf-32")
 _BYTE_ORDER_MARKS: Final = b"\xff\xfe"
 _ENCODER: Final = msgspec.json.Encoder()
@@ -44,7 +42,12 @@ class Form(ABC):
         results: list[Scored] = []
         if not block.strip():  # read one by one, empty lines would take a second a megabyte
             return results
-        for rows in self.read(block):
+        for part in self.split(block):
+            rows = self.read(part)
+            if rows is None:
+                if self.findings.is_enough():
+                    break
+                continue
             scored = self.served.score(rows.numbers)
             if self.served.layout.strict:
                 find_strict(rows, scored, self.findings, self.rows)
@@ -64,8 +67,12 @@ class Form(ABC):
         return content.rfind(b"\n") + 1
 
     @abstractmethod
-    def read(self, block: bytes) -> Iterator[Rows]:
-        """Encode a block some rows at a time; note what is wrong with it."""
+    def split(self, block: bytes) -> Iterator[Any]:
+        """Yield parts of at most `rows_at_once` rows."""
+
+    @abstractmethod
+    def read(self, part: Any) -> Rows | None:
+        """Encode a part. Note what is wrong with it; then count its rows and return None."""
 
     @abstractmethod
     def write(self, scored: Scored, out: IO[bytes]) -> None:
@@ -108,18 +115,18 @@ class Csv(Form):
             end = before
         return end
 
-    def read(self, block: bytes) -> Iterator[Rows]:
-        """Encode a block some rows at a time; note what is wrong with it."""
+    def split(self, block: bytes) -> Iterator[list[list[str]]]:
+        """Yield some rows, each of the width of the line of names."""
         rows = self._rows(block)
         for start in range(0, len(rows), self.rows_at_once):
-            some = rows[start : start + self.rows_at_once]
-            encoded = self._reader.read(some, self.rows, self.findings)
-            if encoded is not None:
-                yield encoded
-            elif self.findings.is_enough():
-                return
-            else:
-                self.rows += len(some)
+            yield rows[start : start + self.rows_at_once]
+
+    def read(self, part: list[list[str]]) -> Rows | None:
+        """Encode rows."""
+        encoded = self._reader.read(part, self.rows, self.findings)
+        if encoded is None:
+            self.rows += len(part)
+        return encoded
 
     def _rows(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
@@ -196,26 +203,19 @@ class Csv(Form):
 class Ndjson(Form):
     """A JSON object in each line."""
 
-    def read(self, block: bytes) -> Iterator[Rows]:
-        """Encode a block some rows at a time; note what is wrong with it."""
-        if not self.rows:
-            block = block.removeprefix(BOM_UTF8)
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _LINE_END) + 1
-        places = [0, *ends[self.rows_at_once - 1 :: self.rows_at_once].tolist(), len(block)]
-        for start, end in pairwise(places):
-            encoded = self._encode(block[start:end]) if start < end else None
-            if encoded is not None:
-                yield encoded
-            elif self.findings.is_enough():
-                return
+    def split(self, block: bytes) -> Iterator[list[bytes]]:
+        """Yield some lines, none of them empty."""
+        lines = [line for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.strip()]
+        for start in range(0, len(lines), self.rows_at_once):
+            yield lines[start : start + self.rows_at_once]
 
-    def _encode(self, lines: bytes) -> Rows | None:
+    def read(self, part: list[bytes]) -> Rows | None:
+        """Encode the objects of lines."""
         reader, before = self.served.reader, self.findings.count
         try:
-            return reader.read_lines(lines)
+            return reader.read_lines(part)
         except Unclear:
-            filled = filter(bytes.strip, lines.splitlines())
-            instances = [self._parse(line, number) for number, line in enumerate(filled, self.rows)]
+            instances = [self._parse(line, number) for number, line in enumerate(part, self.rows)]
             values = explain.check_all(reader.fields, instances, self.findings, self.rows)
         if self.findings.count > before:
             self.rows += len(values)
