@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from service.inputs.layout import Layout, Outside
 from service.inputs.rows import RowReader, Rows
 from service.instruments.registry import Instruments
 from service.instruments.releases import InService
-from service.scoring.neighbours import FEW_ROWS, Neighbours
 
 if TYPE_CHECKING:
     from service.scoring.artifact import Artifact
@@ -27,6 +25,9 @@ _log = logging.getLogger(__name__)
 _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 _WARM_UP_ROWS: Final = 256
+_MANY_ROWS: Final = 100
+"""From here on ordering rows gains more than it costs."""
+_GROUPS: Final = 8
 
 
 class Scored(NamedTuple):
@@ -35,22 +36,25 @@ class Scored(NamedTuple):
     numbers: Matrix
     scores: npt.NDArray[np.float32]
     labels: Sequence[Label | None]
-    values: list[Any]
-    """Probabilities of each row by class, or the value of each row, in the fewest digits."""
     outside: list[Outside]
     """Values beyond those of training."""
     not_finite: list[int]
     """Rows for which the model gives no finite number."""
 
+    @property
+    def values(self) -> list[Any]:
+        """Probabilities of each row by class, or the value of each row, in the fewest digits."""
+        return shortest(self.scores)
+
     def part(self, start: int, end: int) -> "Scored":
         """Return some of the rows."""
-        numbers, scores, labels, values, outside, not_finite = self
+        numbers, scores, labels, outside, not_finite = self
         if outside:
             outside = [Outside(row - start, feature) for row, feature in outside if start <= row < end]
         if not_finite:
             not_finite = [row - start for row in not_finite if start <= row < end]
         rows = slice(start, end)
-        return Scored(numbers[rows], scores[rows], labels[rows], values[rows], outside, not_finite)
+        return Scored(numbers[rows], scores[rows], labels[rows], outside, not_finite)
 
 
 class Served:
@@ -65,14 +69,16 @@ class Served:
         self.reader = RowReader(self.contract, self.layout)
         self.instruments = instruments.begin(self.model, self.layout)
         self.class_names = [class_name(label) for label in self.contract.classes]
+        members = [orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in self.class_names]
+        self._row = b"{" + b",".join(members) + b"}"
         self.example = example(self.contract)
-        self._neighbours = self._try_company()
+        self._column = self._find_order()
         self._warm_up()
 
     @property
     def rows_are_independent(self) -> bool:
         """True if a row's scores don't depend on the rows it is scored with, to the last digit."""
-        return self._neighbours is not None
+        return self._column is not None
 
     def score(self, numbers: Matrix) -> Scored:
         """Score rows as `RowReader` gives them."""
@@ -82,7 +88,6 @@ class Served:
             numbers,
             scores,
             self.model.labels(scores, self.artifact.threshold) if self.contract.classes else [None] * len(scores),
-            shortest(scores),
             self.layout.find_outside(numbers),
             [] if finite.all() else np.flatnonzero(~finite.reshape(len(scores), -1).all(axis=1)).tolist(),
         )
@@ -97,19 +102,25 @@ class Served:
 
     def answer(self, scored: Scored, ids: Sequence[str] | None = None) -> bytes:
         """Return the JSON document of an answer."""
-        document: dict[str, Any] = {"predictions": scored.labels if self.class_names else scored.values}
+        document: dict[str, Any] = {"predictions": scored.labels if self.class_names else scored.scores}
         if self.class_names:
-            document["probabilities"] = self.probabilities(scored)
+            document["probabilities"] = self._probabilities(scored.scores)
         document["model"] = {"name": self.artifact.name, "version": self.version}
         if scored.outside:
             document["warnings"] = [warning(each) for each in scored.outside]
         if ids is not None:
             document["prediction_ids"] = ids
-        return orjson.dumps(document)
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _probabilities(self, scores: npt.NDArray[np.float32]) -> orjson.Fragment:
+        """Return the JSON of `probabilities`, for 100 rows in half the time that dictionaries take."""
+        numbers = orjson.dumps(scores.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+        rows = b",".join([self._row] * len(scores))
+        return orjson.Fragment(b"[%b]" % (rows % tuple(numbers)))
 
     def probabilities(self, scored: Scored) -> list[dict[str, float]]:
         """Return each row's probabilities by name of the class."""
-        return list(map(dict, map(zip, repeat(self.class_names), scored.values)))
+        return [dict(zip(self.class_names, row, strict=True)) for row in scored.values]
 
     def count(self, scored: Scored) -> None:
         """Count answered rows and their warnings; in the event loop's thread."""
@@ -124,18 +135,20 @@ class Served:
             self.answer(self.score(self.reader.read_request(body, rows).numbers))
 
     def _scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        if self._neighbours is None or len(matrix) < FEW_ROWS:
+        if self._column is None or len(matrix) < _MANY_ROWS:
             return self.model.scores(matrix)
-        order = self._neighbours.order(matrix)
+        order = matrix[:, self._column].argsort()
         ordered = self.model.scores(matrix[order])
         scores = np.empty_like(ordered)
         scores[order] = ordered
         return scores
 
-    def _try_company(self) -> Neighbours | None:
-        """Return an order of rows if they get the same scores alone, in batches and in any order, to the last digit.
+    def _find_order(self) -> int | None:
+        """Return the column by which many rows are ordered, None if a row's scores depend on the other rows.
 
-        Trees add up in one order; matrix products may be arranged by the number of rows.
+        A forest of some megabytes fits into no core's cache: rows that take the same ways through its trees find
+        there what the row before fetched. So 600 rows take 0.8 of the time. Trees add up in one order, so that
+        scores are the same to the last digit; matrix products may be arranged by the number of rows.
         """
         matrix = self.layout.draw(_TRIED_SIZES[-1])
         scores = self.model.scores(matrix)
@@ -143,8 +156,14 @@ class Served:
         if np.array_equal(scores[::-1], self.model.scores(np.ascontiguousarray(matrix[::-1]))) and all(
             np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
         ):
-            return Neighbours(matrix, scores)
+            return int(np.argmax([_spread(scores, column) for column in matrix.T]))
         return None
+
+
+def _spread(scores: npt.NDArray[np.float32], column: npt.NDArray[np.float32]) -> float:
+    """Return how far apart the mean scores of rows with low, middling and high values lie."""
+    groups = np.array_split(scores.reshape(len(scores), -1)[np.argsort(column)], _GROUPS)
+    return float(np.var([group.mean(axis=0) for group in groups], axis=0).sum())
 
 
 def check_finite(scored: Scored, first: int = 0) -> None:
