@@ -18,14 +18,14 @@ _PLACE: Final = re.compile(
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """What turned out to be true of one prediction."""
+    """The actual outcome of one prediction."""
 
     prediction_id: Annotated[str, Meta(description="From POST /predict?ids=true")]
-    actual: Annotated[bool | int | float | str, Meta(description="The true class, or the true number")]
+    actual: Annotated[bool | int | float | str, Meta(description="The actual class or number")]
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """What turned out to be true of many predictions."""
+    """The actual outcomes of many predictions."""
 
     feedback: Annotated[list[Entry], Meta(extra_json_schema={"minItems": 1})]
 

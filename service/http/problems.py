@@ -21,7 +21,7 @@ _DETAILS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
     expected: str
     got: str

@@ -30,7 +30,7 @@ _SCOPES: Final = {"minItems": 1, "items": {"type": "string", "enum": ["predict",
 
 
 class User(BaseModel):
-    """A user as administrators see one."""
+    """A user."""
 
     username: str
     scopes: Annotated[list[str], BeforeValidator(sorted)]
@@ -92,26 +92,26 @@ async def add_user(request: Request) -> Account:
     responses=errors(*BODY, also=_UNKNOWN),
 )
 async def set_password(request: Request, username: str) -> None:
-    """Change a password; earlier tokens end."""
+    """Change a user's password; the user's earlier tokens end."""
     new = await read_struct(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
 @router.post("/{username:path}/disable", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
 async def disable_user(request: Request, username: str) -> None:
-    """End a user's tokens and issue no new ones."""
+    """Disable a user; the user's tokens end."""
     await _run(request, lambda accounts: accounts.disable(username))
 
 
 @router.post("/{username:path}/enable", status_code=204, openapi_extra=_SECURITY, responses=errors(422, also=_UNKNOWN))
 async def enable_user(request: Request, username: str) -> None:
-    """Let a disabled user ask for tokens again."""
+    """Enable a disabled user."""
     await _run(request, lambda accounts: accounts.enable(username))
 
 
 @router.delete("/{username:path}", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
 async def remove_user(request: Request, username: str) -> None:
-    """Remove a user; earlier tokens end."""
+    """Remove a user; the user's tokens end."""
     await _run(request, lambda accounts: accounts.remove(username))
 
 

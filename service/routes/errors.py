@@ -10,14 +10,14 @@ Responses = dict[int | str, dict[str, Any]]
 
 _MEANINGS: Final = {
     400: "The body is not JSON",
-    401: "No credential, or one that doesn't count",
-    403: "The credential lacks the scope",
-    408: "The body was too slow",
+    401: "The credential is missing or not valid",
+    403: "The credential does not have the scope",
+    408: "The body did not arrive in time",
     413: "The body is too large",
-    415: "The body is of another media type",
-    422: "The request breaks a rule",
-    429: "Too many callers wait for their turn",
-    500: "The service failed",
+    415: "The media type of the body is not supported",
+    422: "The request is invalid; `detail` or `errors` says why",
+    429: "Too many requests are waiting; try again after Retry-After seconds",
+    500: "The service failed; its log has the reason",
     503: "The users database doesn't answer",
 }
 BODY: Final = (400, 408, 413, 415, 422)
@@ -33,7 +33,7 @@ class Problem(BaseModel):
     detail: str
     errors: list[FieldError] = []
     error_count: int = Field(
-        0, description=f"Errors found until reading ended; `errors` names the first {SHOWN_ERRORS}"
+        0, description=f"Errors until the service stopped reading; `errors` has the first {SHOWN_ERRORS}"
     )
 
 

@@ -42,7 +42,7 @@ _BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"oneOf": [*_FORMS.values()]}},
-            NDJSON.decode(): {"schema": {"type": "string", "description": "An entry in each line"}},
+            NDJSON.decode(): {"schema": {"type": "string", "description": "One entry per line"}},
         },
     },
 }
@@ -51,16 +51,16 @@ router = APIRouter(tags=["model"])
 
 
 class Stored(BaseModel):
-    """What became of one truth."""
+    """The result for one outcome."""
 
     status: Literal["new", "known"]
 
 
 class BatchStored(BaseModel):
-    """What became of many truths."""
+    """The result for many outcomes."""
 
-    new: int = Field(description="Truths that came for the first time")
-    known: int = Field(description="Truths that came before, or twice in this request")
+    new: int = Field(description="Outcomes that are new")
+    known: int = Field(description="Outcomes that were stored before, or are twice in this request")
 
 
 @router.post(
@@ -73,17 +73,17 @@ class BatchStored(BaseModel):
         429,
         503,
         also={
-            409: "Another truth came for a prediction before; nothing of the request is stored",
-            410: "The id is too old; in a batch that is a 422",
-            422: "An id is not of this service or too old, or a truth is impossible: "
-            "`errors` names every entry and field, and nothing of the request is stored",
+            409: "Another outcome is already stored for a prediction; nothing of the request is stored",
+            410: "The id is too old (in a batch: 422)",
+            422: "An id is unknown or too old, or an outcome is impossible: `errors` lists every entry and field, "
+            "and nothing of the request is stored",
         },
     ),
 )
 async def feedback(request: Request) -> Stored | BatchStored:
-    """Store what turned out to be true of a prediction or of many, all of them or none.
+    """Store the actual outcome of one prediction or of many: all of them or none.
 
-    The same truth again changes nothing, so a request may be repeated.
+    You can repeat a request: the same outcome again changes nothing.
     """
     await authenticate(request, SCOPE)
     settings, headers = request.app.state.settings, dict(request.scope["headers"])

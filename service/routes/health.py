@@ -18,7 +18,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """What is needed, and whether it is there."""
+    """The state of the model and the database."""
 
     status: Literal["ready", "degraded", "unready"]
     """degraded: predictions go on; without the users database nobody gets a new token, and where it is read-only
@@ -29,18 +29,18 @@ class Ready(BaseModel):
 
 @router.get("/live", responses=errors())
 async def live() -> Live:
-    """Answer as long as the process does."""
+    """Return 200 while the process answers."""
     return Live()
 
 
 @router.get(
-    "/ready", responses={**errors(), 503: {"model": Ready, "description": "The users database never answered yet"}}
+    "/ready", responses={**errors(), 503: {"model": Ready, "description": "The users database has not answered yet"}}
 )
 async def ready(request: Request, response: Response) -> Ready:
-    """Tell whether predictions and tokens can be had.
+    """Return whether the service can predict and check tokens.
 
-    All copies of the service share one database. Were they unready without it, a load balancer would take every
-    one away, and predictions with them, which need none: so 503 says that no token can be checked at all.
+    503 means that the database has not answered since the start, so no token can be checked. If the database fails
+    later, the status stays 200: all replicas share it, and predictions don't need it.
     """
     access = access_of(request)
     if access.watch.failure is None:

@@ -33,26 +33,26 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 @router.get("", responses=errors())
 async def server() -> dict[str, Any]:
-    """Tell what the server is."""
+    """Return the name, version and extensions of the server."""
     return {"name": "reproducible-ml", "version": "2", "extensions": []}
 
 
 @router.get("/health/live", responses=errors())
 async def live() -> dict[str, bool]:
-    """Answer as long as the process does."""
+    """Return 200 while the process answers."""
     return {"live": True}
 
 
 @router.get("/health/ready", responses=errors())
 async def ready() -> dict[str, bool]:
-    """Answer once the model is loaded, as it is before anything is answered."""
+    """Return 200: the model is loaded before the service answers."""
     return {"ready": True}
 
 
 @router.get("/models/{name}", responses=_MISSING)
 @router.get("/models/{name}/versions/{version}", responses=_MISSING)
 async def metadata(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    """Describe the model's tensors; -1 stands for the number of rows."""
+    """Describe the model's tensors; -1 means the number of rows."""
     served = _served(request, name, version)
     inputs = [
         {"name": feature.name, "datatype": tensors.datatype(feature), "shape": [-1]}
@@ -74,7 +74,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
 @router.get("/models/{name}/ready", responses=_MISSING)
 @router.get("/models/{name}/versions/{version}/ready", responses=_MISSING)
 async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    """Tell that the model answers."""
+    """Return that the model is ready."""
     _served(request, name, version)
     return {"name": name, "ready": True}
 
@@ -85,9 +85,9 @@ _ERRORS: Final = errors(*BODY, 401, 403, 503, also={404: "No such model or versi
 @router.post("/models/{name}/infer", openapi_extra=_BODY, responses=_ERRORS)
 @router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY, responses=_ERRORS)
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
-    """Predict from one tensor of shape [n] or [n, 1] per feature; those that may be missing may be left out.
+    """Predict from one tensor of shape [n] or [n, 1] per feature; nullable features are optional.
 
-    Values beyond those of training are answered and named in the answer's parameter `warnings`, a text of JSON.
+    The parameter `warnings` of the answer lists values that training didn't have, as JSON text.
     """
     await authenticate(request, SCOPE)
     headers = dict(request.headers.raw)

@@ -20,12 +20,12 @@ router = APIRouter(tags=["model"])
 
 
 class Feature(BaseModel):
-    """What a row's field may hold."""
+    """A feature and its values."""
 
     name: str
     type: Literal["number", "boolean", "category", "date"]
     nullable: bool
-    strict: bool = Field(description="True if values beyond those of training are refused")
+    strict: bool = Field(description="True if the service refuses values that training didn't have")
     categories: list[str] | None = None
     minimum: float | str | None = None
     maximum: float | str | None = None
@@ -35,7 +35,7 @@ class ModelInfo(BaseModel):
     """The model in service."""
 
     name: str
-    version: str = Field(description="MD5 of the model, as release.json has it")
+    version: str = Field(description="MD5 of the model, as in release.json")
     release: str = Field(description="The release in service: the name of its folder")
     task: Literal["binary", "multiclass", "regression"]
     target: str
@@ -50,7 +50,7 @@ class ModelInfo(BaseModel):
 
 @router.get("/model-info", response_model_exclude_none=True, responses=errors())
 async def model_info(request: Request) -> ModelInfo:
-    """Tell what is served: version, fields, parameters, metrics."""
+    """Return the version, features, parameters and metrics of the model in service."""
     serving: Serving = request.app.state.serving
     artifact = serving.current.artifact
     contract = artifact.model.contract
@@ -75,12 +75,12 @@ async def model_info(request: Request) -> ModelInfo:
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {}}},
-        **errors(also={401: "METRICS_TOKEN is set, and the request has another token or none"}),
+        **errors(also={401: "The token of METRICS_TOKEN is missing or wrong"}),
     },
     tags=["operation"],
 )
 async def metrics(request: Request) -> Response:
-    """Return all workers' counts as Prometheus reads them, to whoever asks unless METRICS_TOKEN is set."""
+    """Return the metrics of all workers for Prometheus. If METRICS_TOKEN is set, send it as a bearer token."""
     settings: Settings = request.app.state.settings
     if settings.metrics_token is not None:
         _check_token(request.headers.get("Authorization", ""), settings.metrics_token.get_secret_value())

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 _SHOWN_CATEGORIES: Final = 50
-_IDS: Final = "What POST /feedback and `python -m service.lineage` know each prediction by"
-_TABLE: Final[Schema] = {"schema": {"type": "string", "description": "A row per line, the answer in the same form"}}
+_IDS: Final = "The ids of the predictions, for POST /feedback and `python -m service.lineage`"
+_TABLE: Final[Schema] = {
+    "schema": {"type": "string", "description": "One row per line; the answer has the same format"}
+}
 _SCHEMAS: Final = "#/components/schemas/{model}"
 
 
-def predict(ids: Annotated[bool, Query(description=f"true: the answer names each prediction. {_IDS}")] = False) -> None:  # noqa: FBT002
-    """Predict from instances as JSON, or from a table of any length as CSV (with a line of names) or NDJSON.
+def predict(ids: Annotated[bool, Query(description="If true, the answer has prediction ids")] = False) -> None:  # noqa: FBT002
+    """Predict from instances as JSON, or from a table of any length as CSV (with a header line) or NDJSON.
 
     The answer has the form of the request.
     """
@@ -42,7 +44,7 @@ PREDICT: Final[dict[str, Any]] = {
     "tags": ["model"],
     "responses": {
         200: {"description": "A prediction for each instance, in order", "content": _content("PredictResponse")},
-        **errors(*BODY, 401, 403, 503, also={507: "No room is left on the disk for the answer to a table"}),
+        **errors(*BODY, 401, 403, 503, also={507: "The disk is full, so a table cannot be answered"}),
     },
     "openapi_extra": {
         "security": [{"token": ["predict"]}],
@@ -158,7 +160,7 @@ class ServedModel(BaseModel):
 
 
 class OutsideWarning(BaseModel):
-    """A value beyond those of training, answered all the same."""
+    """A value that training didn't have; the service predicts anyway."""
 
     instance: int
     field: str
@@ -167,8 +169,8 @@ class OutsideWarning(BaseModel):
 
 class _Response(BaseModel):
     model: ServedModel
-    warnings: list[OutsideWarning] = Field([], description="Left out where there are none")
-    prediction_ids: list[str] = Field([], description=f"With ?ids=true. {_IDS}")
+    warnings: list[OutsideWarning] = Field([], description="Only if there are any")
+    prediction_ids: list[str] = Field([], description=f"With ?ids=true: {_IDS}")
 
 
 def _response(contract: Contract) -> type[BaseModel]:

@@ -25,7 +25,7 @@ router = APIRouter(tags=["users"])
 
 @router.get("/login", status_code=302, responses=errors(also=_ERRORS))
 async def login(request: Request) -> Response:
-    """Send a browser to the identity provider."""
+    """Redirect the browser to the identity provider."""
     access, provider = _set_up(request)
     redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
     url, kept = await provider.begin(redirect_uri)
@@ -42,13 +42,13 @@ async def login(request: Request) -> Response:
         also={
             **_ERRORS,
             400: "The answer doesn't belong to a sign-in of this browser",
-            401: "The identity provider refused, or its token doesn't count",
-            403: "The account gives no scope of this service",
+            401: "The identity provider refused, or its token is not valid",
+            403: "The account has no scope of this service",
         }
     ),
 )
 async def callback(request: Request) -> Response:
-    """Take a browser back from the identity provider, signed in."""
+    """Complete the sign-in when the identity provider redirects the browser back."""
     access, provider = _set_up(request)
     try:
         kept = access.tokens.unseal(cookie(dict(request.scope["headers"]), _KEPT) or "")
@@ -78,7 +78,7 @@ async def callback(request: Request) -> Response:
 
 @router.post("/logout", status_code=204, responses=errors())
 async def logout() -> Response:
-    """Forget who is signed in at this browser."""
+    """Sign out: delete the cookie."""
     response = Response(status_code=204)
     response.delete_cookie(SESSION_COOKIE, path="")
     return response

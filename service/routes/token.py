@@ -34,11 +34,11 @@ class Login(msgspec.Struct):
 
 
 class Token(BaseModel):
-    """What a login gives."""
+    """The answer to a login."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the type's name
-    expires_in: Annotated[int, Field(description="Life of the token in seconds")]
+    expires_in: Annotated[int, Field(description="Lifetime of the token in seconds")]
     scope: Annotated[str, Field(description="Scopes of the token, separated by spaces")]
 
 
@@ -48,7 +48,11 @@ class Token(BaseModel):
     responses=errors(
         *BODY,
         503,
-        also={400: "A scope that the user lacks", 401: "Wrong name or password", 429: "Too many failed logins"},
+        also={
+            400: "The user does not have a requested scope",
+            401: "Wrong name or password",
+            429: "Too many failed logins",
+        },
     ),
 )
 async def token(request: Request, response: Response) -> Token:
