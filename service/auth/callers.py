@@ -3,8 +3,9 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
+
+from starlette.requests import cookie_parser
 
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
@@ -141,28 +142,15 @@ def _authorization(headers: Headers) -> bytes:
     authorization = headers.get(b"authorization")
     if authorization is not None:
         return authorization
-    credential = headers.get(b"x-api-key") or _session(headers)
-    if credential is None:
+    credential = headers.get(b"x-api-key")
+    # A page of another site may send the cookie along.
+    if not credential and headers.get(b"sec-fetch-site", b"none") in {b"same-origin", b"none"}:
+        cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
+        credential = cookies.get(SESSION_COOKIE, "").encode()
+    if not credential:
         detail = "Send the header `Authorization: Bearer TOKEN` with an API key or a token of POST /token"
         raise TokenError("missing", detail)
     return b"Bearer " + credential
-
-
-def _session(headers: Headers) -> bytes | None:
-    """Return the cookie of who signed in, unless another site's page sends it along."""
-    if b"cookie" not in headers or headers.get(b"sec-fetch-site", b"none") not in {b"same-origin", b"none"}:
-        return None
-    found = cookie(headers, SESSION_COOKIE)
-    return found.encode("latin-1") if found else None
-
-
-def cookie(headers: Headers, name: str) -> str | None:
-    """Return a cookie's value."""
-    try:
-        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(name)
-    except CookieError:
-        return None
-    return found.value if found else None
 
 
 def _credential(authorization: bytes) -> str:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.auth.access import Access, access_of
-from service.auth.callers import SESSION_COOKIE, cookie
+from service.auth.callers import SESSION_COOKIE
 from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import SIGN_IN_SECONDS, TokenError
 from service.http.problems import Problem
@@ -51,7 +51,7 @@ async def callback(request: Request) -> Response:
     """Complete the sign-in when the identity provider redirects the browser back."""
     access, provider = _set_up(request)
     try:
-        kept = access.tokens.unseal(cookie(dict(request.scope["headers"]), _KEPT) or "")
+        kept = access.tokens.unseal(request.cookies.get(_KEPT, ""))
     except TokenError:
         raise Problem(400, "The sign-in took too long or began elsewhere; open /login") from None
     query = request.query_params

@@ -2,17 +2,13 @@
 
 import logging
 import secrets
-import unicodedata
 from base64 import b64encode
-from typing import Final
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from service.settings import Settings
-
-MAX_BYTES: Final = 1024
-"""Longest password, in UTF-8 bytes; nobody types more, and hashing it would cost the server."""
+from service.users.rules import AccountError, encode
 
 _log = logging.getLogger(__name__)
 
@@ -36,41 +32,24 @@ class Passwords:
         self.decoy = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
 
     def hash(self, password: str) -> str:
-        """Hash a password; ValueError for one that `encode` refuses."""
-        encoded = encode(password)
-        if encoded is None:
-            raise ValueError(f"a password has at most {MAX_BYTES} bytes of valid Unicode text")
-        return self._hasher.hash(encoded)
+        """Hash a password. Raises AccountError as `encode`."""
+        return self._hasher.hash(encode(password))
 
     def verify(self, stored: str, password: str) -> bool:
         """Return whether the password matches the hash; a wrong one takes as long as a right one."""
-        encoded = encode(password)
         try:
-            self._hasher.verify(stored if encoded is not None else self.decoy, encoded or b"")
+            return self._hasher.verify(stored, encode(password))
         except VerifyMismatchError:
             return False
+        except AccountError:  # too long or not encodable: nobody's
+            return self.verify(self.decoy, "")
         except (InvalidHashError, VerificationError):
             _log.warning("a stored password hash cannot be read; set that user's password anew")
             return False
-        return encoded is not None
 
     def is_outdated(self, stored: str) -> bool:
         """Return whether a hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(stored)
-
-
-def encode(password: str) -> bytes | None:
-    """Return the bytes to hash, or None for a password too long or not encodable.
-
-    Keyboards compose accented letters differently; NFC makes them one, as RFC 8265 asks for passwords.
-    """
-    if len(password) > MAX_BYTES:
-        return None
-    try:
-        encoded = unicodedata.normalize("NFC", password).encode()
-    except UnicodeEncodeError:
-        return None
-    return encoded if len(encoded) <= MAX_BYTES else None
 
 
 def _random(size: int) -> str:

@@ -4,11 +4,11 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from service.users.passwords import encode
-
 SCOPES: Final = ("predict", "admin")
 MAX_NAME: Final = 64
 """Longest name of a user or key, in characters."""
+MAX_BYTES: Final = 1024
+"""Longest password, in UTF-8 bytes; nobody types more, and hashing it would cost the server."""
 MIN_PASSWORD: Final = 8
 """Shortest password, in characters: NIST SP 800-63B's minimum."""
 
@@ -52,10 +52,23 @@ def check_password(password: str, username: str) -> None:
     """Raise AccountError for a password against the rules."""
     if len(password) < MIN_PASSWORD:
         raise AccountError(f"a password has at least {MIN_PASSWORD} characters, not {len(password)}")
-    if encode(password) is None:
-        raise AccountError("a password has at most 1024 bytes of valid Unicode text")
+    encode(password)
     if password.casefold() == username or len(set(password)) == 1:
         raise AccountError("a password is neither the user name nor one repeated character")
+
+
+def encode(password: str) -> bytes:
+    """Return the bytes to hash. Raises AccountError for a password that is too long or not encodable.
+
+    Keyboards compose accented letters differently; NFC makes them one, as RFC 8265 asks for passwords.
+    """
+    try:
+        encoded = unicodedata.normalize("NFC", password[: MAX_BYTES + 1]).encode()
+    except UnicodeEncodeError:
+        encoded = None
+    if encoded is None or max(len(password), len(encoded)) > MAX_BYTES:
+        raise AccountError(f"a password has at most {MAX_BYTES} bytes of valid Unicode text")
+    return encoded
 
 
 def check_scopes(scopes: Iterable[str]) -> str:

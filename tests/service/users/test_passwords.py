@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from service.settings import Settings
-from service.users.passwords import MAX_BYTES, Passwords
+from service.users.passwords import Passwords
+from service.users.rules import MAX_BYTES
 
 MakeSettings = Callable[..., Settings]
 
