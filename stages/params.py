@@ -3,16 +3,16 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
-from service.cells import EVERY_COLUMN
+from service.cells import EVERY_COLUMN, check_form
 from stages import files
-from stages.cell_rules import MISSING, check_rule
 from stages.errors import UserError
 
 ModelName = Literal[
@@ -28,6 +28,8 @@ ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 MIN_ROWS = 20
 """The fewest rows with a target that a model is trained and tested on."""
+MISSING = ("", "NA", "NaN", "nan", "null", "NULL", "None")
+"""The texts that mean "no value" unless data.missing names others."""
 _LONGEST_VALUE = 60
 _LONGEST_NAME = 90
 _NAMES = {(str(files.DEMO), "arrival"): "flights"}
@@ -36,6 +38,29 @@ _NAMES = {(str(files.DEMO), "arrival"): "flights"}
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except LookupError as error:  # which Pydantic doesn't expect
+            raise ValueError from error
+        return text
+
+    return AfterValidator(validate)
+
+
+def _expect(text: str, default: Any = None) -> Any:
+    """Return a field with a description of what is allowed, for errors."""
+    return Field(default, json_schema_extra={"expected": text})
+
+
+_AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
+"""None is to be found out."""
+_Character = Annotated[str, Field(pattern=r'^[^"\r\n]\z')]
+_Encoding = Annotated[str, _checked(lambda name: str(b" ", name, "replace"))]
+_Form = Annotated[str, _checked(check_form)]
 
 
 class DataParams(_Section):
@@ -49,14 +74,14 @@ class DataParams(_Section):
     categorical: list[ColumnName] = []
     strict: list[ColumnName] = []
     rare_classes: Literal["error", "drop", "join"] = "error"
-    missing: list[str] | dict[str, list[str]] = list(MISSING)
-    delimiter: str | None = None
-    encoding: str | None = None
-    decimal: Literal[".", ","] | None = None
-    dates: str | dict[str, str | None] | None = None
-
-    _check_rule = field_validator("missing", "delimiter", "encoding", "decimal", "dates", mode="before")(
-        lambda value, info: check_rule(info.field_name, value)
+    missing: list[str] | dict[str, list[str]] = _expect(
+        "a list of texts in quotes, or such lists by column, with '*' for all others", list(MISSING)
+    )
+    delimiter: Annotated[_Character | None, _AUTO] = _expect("auto or one character other than a quote or a line break")
+    encoding: Annotated[_Encoding | None, _AUTO] = _expect("auto or an encoding that Python knows, such as cp1252")
+    decimal: Annotated[Literal[".", ","] | None, _AUTO] = _expect("auto, '.' or ','")
+    dates: Annotated[_Form | dict[str, _Form | None] | None, _AUTO] = _expect(
+        "auto, an order such as dmY, a format such as %d/%m/%Y %H:%M, or these by column"
     )
 
     @property
@@ -99,21 +124,21 @@ class EvaluateParams(_Section):
 
     threshold: Share | Literal["auto"]
     costs: Costs | None = None
-    folds: Annotated[int, Field(ge=0, le=20)] | None = 5
+    folds: Literal[0] | Annotated[int, Field(ge=2, le=20)] | None = _expect("0 (off) or 2 to 20", 5)
 
     @model_validator(mode="after")
     def _costs_choose(self) -> Self:
         if self.costs and self.threshold != "auto":
             raise ValueError(f"evaluate.costs: needs evaluate.threshold auto; got {self.threshold}")
-        if self.folds == 1:
-            raise ValueError("evaluate.folds: got 1; expected 0 (off) or 2 to 20")
         return self
 
 
 class RegisterParams(_Section):
     """What a model is called, and when it may be released."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")] | None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")] | None = _expect(
+        "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores or null", ...
+    )
     min_gain: Share
     tolerance: Share
     required: bool
@@ -145,11 +170,7 @@ class Params(_Section):
     @model_validator(mode="after")
     def _roles_fit(self) -> Self:
         split = self.split
-        roles = {
-            "split.time_column": split.time_column,
-            "split.group_column": split.group_column,
-            "split.key": split.key,
-        }
+        roles = {f"split.{name}": getattr(split, name) for name in ("time_column", "group_column", "key")}
         needed = {"time": "split.time_column", "group": "split.group_column"}.get(split.method)
         if needed and roles[needed] is None:
             raise ValueError(f"{needed}: got null; split.method {split.method} needs the name of a column")
@@ -173,13 +194,7 @@ class Params(_Section):
 
 
 def load_params(path: Path = files.PARAMS) -> Params:
-    """Load and check the file.
-
-    Raises
-    ------
-    UserError
-        One line with each key, its value and what is allowed.
-    """
+    """Load and check the file. Raises UserError, one line with each wrong key, its value and what is allowed."""
     raw = _read(path)
     if not isinstance(raw, dict):
         content = "is empty" if raw is None else f"holds {_shown(raw)}"
@@ -187,7 +202,8 @@ def load_params(path: Path = files.PARAMS) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_line, error.errors())))) from None
+        lines = dict.fromkeys(_line(each, raw) for each in error.errors())
+        raise UserError(f"{path}: {'; '.join(lines)}") from None
 
 
 def model_name(path: str, target: str) -> str:
@@ -218,23 +234,25 @@ def _read(path: Path) -> Any:
         raise UserError(f"{path}: not found; run this in the repository's root") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{path}: {line}is not YAML: {error.problem}; correct it") from None
     except YAMLError as error:
-        raise UserError(f"{path}: is not YAML: {error}; correct it") from None
+        mark = getattr(error, "problem_mark", None)
+        line, problem = (f"line {mark.line + 1}: ", getattr(error, "problem", error)) if mark else ("", error)
+        raise UserError(f"{path}: {line}is not YAML: {problem}; correct it") from None
 
 
-def _line(error: Any) -> str:
+def _line(error: Any, raw: Any) -> str:
     """Convert one of Pydantic's errors to key, value and what is allowed."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
     schema, name = _find(error["loc"])
+    if error["type"] == "value_error" and "expected" not in schema:
+        return str(error["ctx"]["error"])
     if error["type"] in ("extra_forbidden", "invalid_key"):
         unknown = ".".join(map(str, error["loc"])).removesuffix(".[key]")
         return f"{unknown}: unknown key; allowed{f' under {name}' if name else ''}: {', '.join(schema['properties'])}"
-    came = "missing" if error["type"] == "missing" else f"got {_shown(error['input'])}"
-    return f"{name}: {came}; expected {_expected(schema)}"
+    if error["type"] == "missing":
+        return f"{name}: missing; expected {_expected(schema)}"
+    for key in name.split("."):
+        raw = raw[key]
+    return f"{name}: got {_shown(raw)}; expected {_expected(schema)}"
 
 
 def _find(location: tuple[int | str, ...]) -> tuple[dict[str, Any], str]:
@@ -256,6 +274,8 @@ def _find(location: tuple[int | str, ...]) -> tuple[dict[str, Any], str]:
 
 def _expected(schema: dict[str, Any]) -> str:
     """Describe in words what a JSON schema allows."""
+    if "expected" in schema:
+        return str(schema["expected"])
     if "properties" in schema:
         return f"the keys {', '.join(schema['properties'])}"
     if "anyOf" in schema:
@@ -265,8 +285,6 @@ def _expected(schema: dict[str, Any]) -> str:
         return ", ".join(values)
     if schema["type"] == "array":
         return f"a list, each {_expected(schema['items'])}"
-    if "pattern" in schema:
-        return "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores"
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "null": "null"}
     kind = kinds.get(schema["type"], "text (in quotes if it looks like a number)")
     bounds = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import expit, logit, stdtrit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, main_statistic, statistics
@@ -22,22 +22,11 @@ _FEWEST_BLOCKS = 30
 _BUDGET = 200_000_000
 """Rows x classes x blocks that may be ranked, about 2 s; with many classes there are fewer blocks."""
 
-
-def _logit(values: Floats) -> Floats:
-    odds: Floats = np.log(values) - np.log1p(-values)
-    return odds
-
-
-def _logistic(values: Floats) -> Floats:
-    shares: Floats = 1 / (1 + np.exp(-values))
-    return shares
-
-
 _IDENTITY: Scale = (np.asarray, np.asarray)
 _SHARES = ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "f1_macro", "recall", "precision")
 _ERRORS = ("log_loss", "brier_score", "mean_absolute_error", "root_mean_squared_error")
 _SCALES: dict[str, Scale] = {
-    **dict.fromkeys(_SHARES, (_logit, _logistic)),
+    **dict.fromkeys(_SHARES, (logit, expit)),
     **dict.fromkeys(_ERRORS, (np.log, np.exp)),
     "r2": (lambda values: -np.log1p(-values), lambda values: -np.expm1(-values)),
 }
