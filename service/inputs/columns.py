@@ -11,11 +11,11 @@ from typing import Final
 
 from service.cells import Reading
 from service.contract import Contract, Feature
+from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Findings, clip, expected, show
 from service.inputs.layout import Layout
 from service.inputs.readers import Wrong, make_readers
-from service.inputs.rows import Rows
 
 _HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -82,7 +82,7 @@ class CsvReader:
         self._layout = layout
         self._places = {name: place for place, name in enumerate(names, start=first)}
 
-    def read(self, rows: Sequence[Sequence[str]], first: int, findings: Findings) -> Rows | None:
+    def read(self, rows: Sequence[Sequence[str]], first: int, findings: Findings) -> Matrix | None:
         """Encode rows of as many cells as there are names, the first of them having the number `first`.
 
         None if a cell is wrong, which is noted in `findings` then.
@@ -94,7 +94,11 @@ class CsvReader:
         except Wrong:
             self._note_wrong(columns, first, findings)
             return None
-        return Rows(self._layout.join(encoded), lambda row, feature: self._column(columns, feature)[row])
+        return self._layout.join(encoded)
+
+    def by_name(self, rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+        """Return the cells of rows by the name of their column."""
+        return [{name: row[place] for name, place in self._places.items()} for row in rows]
 
     def _note_wrong(self, columns: Sequence[Sequence[str]], first: int, findings: Findings) -> None:
         """Note the wrong cells, row by row."""

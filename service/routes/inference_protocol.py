@@ -122,9 +122,9 @@ def _served(request: Request, name: str, version: str | None) -> Served:
 def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored]:
     """Parse the body and score its rows."""
     wanted = _parse(body, limit * len(served.contract.features))
-    rows = served.reader.read_instances(tensors.instances(served.contract, wanted, limit), Findings())
-    scored = served.score(rows.numbers)
-    served.check(rows, scored)
+    instances = tensors.instances(served.contract, wanted, limit)
+    scored = served.score(served.reader.read_instances(instances, Findings()))
+    served.check(scored, lambda: instances)
     return wanted, scored
 
 

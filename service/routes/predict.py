@@ -17,8 +17,8 @@ from service.auth.callers import Callers
 from service.feedback.prediction_ids import PredictionIds, are_asked
 from service.http.exchange import Headers, media_type, read_body, respond
 from service.http.problems import Problem
-from service.inputs.explain import Invalid
-from service.inputs.rows import RowReader, Rows
+from service.inputs.explain import Invalid, read_json
+from service.inputs.rows import RowReader
 from service.routes import openapi
 from service.scoring.batches import Batches
 from service.scoring.serving import Scored, Served, Serving
@@ -107,11 +107,10 @@ class Predict:
     async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
         """Return the number of instances and the answer."""
         if len(body) > _INLINE_BYTES:
-            rows, scored = await asyncio.to_thread(_score_aside, served, body, self._max_instances)
+            scored = await asyncio.to_thread(_score_aside, served, body, self._max_instances)
         else:
-            rows = self._read(served.reader, body, self._max_instances)
-            scored = await self._score(served, rows.numbers)
-        served.check(rows, scored)
+            scored = await self._score(served, self._read(served.reader, body, self._max_instances))
+        served.check(scored, lambda: read_json(body)["instances"])
         served.count(scored)
         named = await ids.name_aside(served, scored) if ids else None
         return len(scored.labels), self._encode(served, scored, named)
@@ -121,6 +120,5 @@ class Predict:
         raise Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
 
 
-def _score_aside(served: Served, body: bytes, limit: int) -> tuple[Rows, Scored]:
-    rows = served.reader.read_request(body, limit)
-    return rows, served.score(rows.numbers)
+def _score_aside(served: Served, body: bytes, limit: int) -> Scored:
+    return served.score(served.reader.read_request(body, limit))

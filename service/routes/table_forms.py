@@ -5,17 +5,19 @@ import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
+from functools import partial
 from itertools import dropwhile
 from typing import IO, Any, Final
 
 import msgspec
 
+from service.encoding import Matrix
 from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Head, find_head
 from service.inputs.explain import Findings
-from service.inputs.rows import Rows, Unclear
+from service.inputs.rows import Unclear
 from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
 
 CSV: Final = b"text/csv"
@@ -43,14 +45,14 @@ class Form(ABC):
         if not block.strip():  # read one by one, empty lines would take a second a megabyte
             return results
         for part in self.split(block):
-            rows = self.read(part)
-            if rows is None:
+            numbers = self.read(part)
+            if numbers is None:
                 if self.findings.is_enough():
                     break
                 continue
-            scored = self.served.score(rows.numbers)
+            scored = self.served.score(numbers)
             if self.served.layout.strict:
-                find_strict(rows, scored, self.findings, self.rows)
+                find_strict(scored, partial(self.instances, part), self.findings, self.rows)
             if not self.findings.count:  # else the table is refused; what is left of it is read for more errors
                 check_finite(scored, self.rows)
                 self.write(scored, out)
@@ -71,8 +73,12 @@ class Form(ABC):
         """Yield parts of at most `rows_at_once` rows."""
 
     @abstractmethod
-    def read(self, part: Any) -> Rows | None:
+    def read(self, part: Any) -> Matrix | None:
         """Encode a part. Note what is wrong with it; then count its rows and return None."""
+
+    @abstractmethod
+    def instances(self, part: Any) -> list[dict[str, Any]]:
+        """Return a part's rows as they came."""
 
     @abstractmethod
     def write(self, scored: Scored, out: IO[bytes]) -> None:
@@ -121,12 +127,16 @@ class Csv(Form):
         for start in range(0, len(rows), self.rows_at_once):
             yield rows[start : start + self.rows_at_once]
 
-    def read(self, part: list[list[str]]) -> Rows | None:
+    def read(self, part: list[list[str]]) -> Matrix | None:
         """Encode rows."""
         encoded = self._reader.read(part, self.rows, self.findings)
         if encoded is None:
             self.rows += len(part)
         return encoded
+
+    def instances(self, part: list[list[str]]) -> list[dict[str, Any]]:
+        """Return the cells by name."""
+        return self._reader.by_name(part)
 
     def _rows(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
@@ -209,18 +219,21 @@ class Ndjson(Form):
         for start in range(0, len(lines), self.rows_at_once):
             yield lines[start : start + self.rows_at_once]
 
-    def read(self, part: list[bytes]) -> Rows | None:
+    def read(self, part: list[bytes]) -> Matrix | None:
         """Encode the objects of lines."""
         reader, before = self.served.reader, self.findings.count
         try:
             return reader.read_lines(part)
         except Unclear:
-            instances = [self._parse(line, number) for number, line in enumerate(part, self.rows)]
-            values = explain.check_all(reader.fields, instances, self.findings, self.rows)
+            values = explain.check_all(reader.fields, self.instances(part), self.findings, self.rows)
         if self.findings.count > before:
             self.rows += len(values)
             return None
-        return Rows(reader.encode(values), lambda row, feature: instances[row].get(feature.name))
+        return reader.encode(values)
+
+    def instances(self, part: list[bytes]) -> list[dict[str, Any]]:
+        """Return the objects of lines. Raises Problem with the number of the row."""
+        return [self._parse(line, number) for number, line in enumerate(part, self.rows)]
 
     def _parse(self, line: bytes, number: int) -> Any:
         try:

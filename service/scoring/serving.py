@@ -1,7 +1,7 @@
 """The artifact in service: swapped as a whole, so that each answer comes from one version."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout, Outside
-from service.inputs.rows import RowReader, Rows
+from service.inputs.rows import RowReader
 from service.instruments.registry import Instruments
 from service.instruments.releases import InService
 
@@ -28,6 +28,10 @@ _WARM_UP_ROWS: Final = 256
 _MANY_ROWS: Final = 100
 """From here on ordering rows gains more than it costs."""
 _GROUPS: Final = 8
+
+
+Instances = Callable[[], Sequence[Mapping[str, Any]]]
+"""Reads once more what came, for messages."""
 
 
 class Scored(NamedTuple):
@@ -92,12 +96,12 @@ class Served:
             [] if finite.all() else np.flatnonzero(~finite.reshape(len(scores), -1).all(axis=1)).tolist(),
         )
 
-    def check(self, rows: Rows, scored: Scored) -> None:
+    def check(self, scored: Scored, instances: Instances) -> None:
         """Raise Problem for rows without a finite score, and for values that a strict feature refuses."""
         check_finite(scored)
         if scored.outside and self.layout.strict:
             findings = Findings()
-            find_strict(rows, scored, findings)
+            find_strict(scored, instances, findings)
             findings.refuse()
 
     def answer(self, scored: Scored, ids: Sequence[str] | None = None) -> bytes:
@@ -132,7 +136,7 @@ class Served:
         """Answer the example, alone and many times, so that the first caller does not wait."""
         for rows in (1, _WARM_UP_ROWS):
             body = orjson.dumps({"instances": [self.example] * rows})
-            self.answer(self.score(self.reader.read_request(body, rows).numbers))
+            self.answer(self.score(self.reader.read_request(body, rows)))
 
     def _scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         if self._column is None or len(matrix) < _MANY_ROWS:
@@ -175,13 +179,14 @@ def check_finite(scored: Scored, first: int = 0) -> None:
         raise Problem(422, "The model gives no finite number", title="No number", errors=errors, error_count=count)
 
 
-def find_strict(rows: Rows, scored: Scored, findings: Findings, first: int = 0) -> None:
+def find_strict(scored: Scored, instances: Instances, findings: Findings, first: int = 0) -> None:
     """Note each value of a strict feature that is beyond those of training, `first` being the first row's number."""
-    for row, feature in scored.outside:
-        if feature.strict:
-            got, expected = explain.show(rows.value(row, feature)), explain.expected_strictly(feature)
-            error = FieldError(expected=expected, got=got, instance=first + row, field=feature.name)
-            findings.add(error, "outside", feature.name)
+    outside = [each for each in scored.outside if each.feature.strict]
+    came = instances() if outside else ()
+    for row, feature in outside:
+        got, expected = explain.show(came[row].get(feature.name)), explain.expected_strictly(feature)
+        error = FieldError(expected=expected, got=got, instance=first + row, field=feature.name)
+        findings.add(error, "outside", feature.name)
 
 
 def shortest(scores: npt.NDArray[np.float32]) -> list[Any]:

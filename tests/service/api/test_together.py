@@ -125,7 +125,7 @@ def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
 
 def test_callers_that_leave_do_not_affect_others(service: Any) -> None:
     served, batches = service.app.state.serving.current, Batches()
-    numbers = served.reader.read_request(json.dumps({"instances": [served.example]}).encode(), 1).numbers
+    numbers = served.reader.read_request(json.dumps({"instances": [served.example]}).encode(), 1)
 
     async def scenario() -> list[Any]:
         asked = [asyncio.ensure_future(batches.score(served, numbers)) for _ in range(6)]

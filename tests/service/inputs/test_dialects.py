@@ -135,8 +135,8 @@ def encode(contract: Contract, text: str) -> Any:
     rows = list(lines)[1:]
     findings = Findings()
     encoded = reader.read(rows, 0, findings)
-    assert encoded, (findings.errors, contract.reading.model_dump_json())
-    return layout.matrix(encoded.numbers)
+    assert encoded is not None, (findings.errors, contract.reading.model_dump_json())
+    return layout.matrix(encoded)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["as it was", "as programs write it"])
