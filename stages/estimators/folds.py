@@ -1,8 +1,7 @@
 """Predict training rows out of fold: fitted as the train stage fits, set apart as the test rows are."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,27 +27,20 @@ Fold = tuple[Codes, Codes]
 """Places of the rows that are fitted, and of those that are predicted."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutOfFold:
-    """What the models of the folds predict for rows that they were not fitted on."""
+def summarise(outcomes: Sequence[Outcome], task: str) -> dict[str, float]:
+    """Return `cv_<main metric>`, the mean over the folds, `…_std`, their standard deviation, and `cv_folds`.
 
-    outcomes: tuple[Outcome, ...]
-    """One for each fold."""
-
-    def scores(self, task: str) -> dict[str, float]:
-        """Return `cv_<main metric>`, the mean over the folds, `…_std`, their standard deviation, and `cv_folds`.
-
-        Empty if fewer than two folds define the metric.
-        """
-        values = [value for value in map(main_score, self.outcomes) if value is not None]
-        if len(values) < _FEWEST:
-            return {}
-        name = f"cv_{main_metric(task)}"
-        return {name: float(np.mean(values)), f"{name}_std": float(np.std(values, ddof=1)), "cv_folds": len(values)}
+    Empty if fewer than two folds define the metric.
+    """
+    values = [value for value in map(main_score, outcomes) if value is not None]
+    if len(values) < _FEWEST:
+        return {}
+    name = f"cv_{main_metric(task)}"
+    return {name: float(np.mean(values)), f"{name}_std": float(np.std(values, ddof=1)), "cv_folds": len(values)}
 
 
-def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> OutOfFold:
-    """Fit each fold's pipeline and predict its held-out rows.
+def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> list[Outcome]:
+    """Fit each fold's pipeline and predict its held-out rows; return an outcome for each.
 
     At most `MOST_ROWS` training rows, drawn by `random_state`, take part. Folds follow the split: by
     time each is later than all that is fitted for it (an expanding window), by group no group is
@@ -64,7 +56,7 @@ def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, p
         pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
         with threadpool_limits(1, user_api="blas"):  # a sum over more threads depends on their number
             outcomes.append(_predict(pipeline, rows.iloc[held_out], contract))
-    return OutOfFold(tuple(outcomes))
+    return outcomes
 
 
 def _sample(train: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple
         return {}, params
     with timed(f"predicting {min(len(train), folds.MOST_ROWS):,} training rows out of fold"):
         predicted = folds.predict_out_of_fold(train, schema.contract, schema.split, params)
-    scores = predicted.scores(task) if params.evaluate.folds else {}
+    scores = folds.summarise(predicted, task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
     chosen = {"threshold": choose(predicted, params.evaluate.costs)}

@@ -1,11 +1,12 @@
 """The decision threshold of a binary model, chosen on out-of-fold predictions of training rows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from stages.estimators.folds import OutOfFold
 from stages.params import Costs
-from stages.scores.metrics import Classified, Floats
+from stages.scores.metrics import Classified, Floats, Outcome
 
 DEFAULT = 0.5
 _DIGITS = 10
@@ -13,9 +14,9 @@ _DIGITS = 10
 Flags = npt.NDArray[np.bool_]
 
 
-def choose(predicted: OutOfFold, costs: Costs | None) -> float:
+def choose(outcomes: Sequence[Outcome], costs: Costs | None) -> float:
     """Return the best threshold for all folds' rows together; 0.5 if there are none."""
-    parts = [each for each in predicted.outcomes if isinstance(each, Classified)]
+    parts = [each for each in outcomes if isinstance(each, Classified)]
     if not parts:
         return DEFAULT
     probabilities = np.concatenate([each.probabilities[:, each.positive] for each in parts])

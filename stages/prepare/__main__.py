@@ -11,7 +11,7 @@ from stages.errors import UserError
 from stages.params import Params, load_params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
-from stages.prepare.columns import Roles, find_features
+from stages.prepare.columns import find_features
 from stages.prepare.example import build_example
 from stages.prepare.rare import Settled, settle
 from stages.prepare.review import review
@@ -72,9 +72,12 @@ def _decide(
     train: pd.DataFrame, test: pd.DataFrame, target: pd.Series, params: Params, *, classification: bool
 ) -> tuple[Contract, tuple[LeftOut, ...]]:
     split = params.split
-    roles = Roles(params.data.target, split.group_column if split.method == "group" else None, split.key)
+    excluded = {split.key: "identifies the row (split.key)"} if split.key else {}
+    if split.method == "group" and split.group_column:
+        excluded[split.group_column] = "names the group of the split; every test row has another"
     later = test if split.method == "time" else None
-    features, left_out = find_features(train, roles, None if classification else target, later)
+    columns = train.drop(columns=params.data.target)
+    features, left_out = find_features(columns, excluded, None if classification else target, later)
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
         raise UserError(

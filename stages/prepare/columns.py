@@ -1,7 +1,7 @@
 """Which columns become features, and of which kind: decided from the training rows."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,31 +39,23 @@ _MOST_NEW = 0.25
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """What the columns are for, beside being features."""
-
-    target: str
-    group_column: str | None = None
-    key: str | None = None
-
-
 def find_features(
-    train: pd.DataFrame, roles: Roles, numbers: pd.Series | None = None, later: pd.DataFrame | None = None
+    train: pd.DataFrame,
+    excluded: Mapping[str, str],
+    numbers: pd.Series | None = None,
+    later: pd.DataFrame | None = None,
 ) -> tuple[list[Feature], list[LeftOut]]:
-    """Decide about every column of `train` but the target, in the table's order.
+    """Decide about every column of `train`, which is without the target, in the table's order.
 
-    `numbers` is the target of a regression, a value for each row of `train`: categories are
-    ordered by it, so that a tree parts the cheap ones from the dear ones by one split (Fisher 1958).
-    `later` are the test rows of a split by time: a column whose values there lie beyond those of
-    training is left out, since every row to come will lie there too.
+    `excluded` are columns that are no features, with the reason. `numbers` is the target of a regression,
+    a value for each row of `train`: categories are ordered by it, so that a tree parts the cheap ones from
+    the dear ones by one split (Fisher 1958). `later` are the test rows of a split by time: a column whose
+    values there lie beyond those of training is left out, since every row to come will lie there too.
     """
     features: list[Feature] = []
     left_out: list[LeftOut] = []
     for name in train.columns:
-        if name == roles.target:
-            continue
-        decided = _decide(train[name], name, roles, None if later is None else later[name])
+        decided = excluded.get(name) or _decide(train[name], None if later is None else later[name])
         if isinstance(decided, str):
             left_out.append(LeftOut(name=name, reason=decided))
         elif isinstance(decided, CategoryFeature) and numbers is not None:
@@ -73,31 +65,21 @@ def find_features(
     return features, left_out
 
 
-def _decide(column: pd.Series, name: str, roles: Roles, later: pd.Series | None) -> Feature | str:
+def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
     """Return the feature, or why the column is none."""
-    reason = _reason_against_any(column, name, roles)
-    if reason:
-        return reason
+    known = column.dropna()
+    if known.empty:
+        return "all values are missing"
+    if len(known) == len(column) and bool((known == known.iloc[0]).all()):
+        return f"constant: {known.iloc[0]!s:.40}"
     if types.is_bool_dtype(column.dtype):
         return _boolean(column)
     if types.is_datetime64_any_dtype(column.dtype):
         return _date(column, later)
     after = None if later is None else later.dropna()
     if types.is_numeric_dtype(column.dtype):
-        return _reason_against_number(column.dropna(), after) or _number(column)
-    return _reason_against_text(column.dropna().astype("str"), after) or _category(column)
-
-
-def _reason_against_any(column: pd.Series, name: str, roles: Roles) -> str | None:
-    if name == roles.group_column:
-        return "names the group of the split; every test row has another"
-    if name == roles.key:
-        return "identifies the row (split.key)"
-    known = column.dropna()
-    if known.empty:
-        return "all values are missing"
-    is_constant = len(known) == len(column) and bool((known == known.iloc[0]).all())
-    return f"constant: {known.iloc[0]!s:.40}" if is_constant else None
+        return _reason_against_number(known, after) or _number(column)
+    return _reason_against_text(known.astype("str"), after) or _category(column)
 
 
 def _reason_against_number(known: pd.Series, later: pd.Series | None) -> str | None:

@@ -73,8 +73,6 @@ def _score(codes: Codes, outcome: Floats, *, is_class: bool) -> float:
 
 
 def _area(scores: Floats, outcome: Floats) -> float:
-    """Return the area under the ROC curve; equal scores count half."""
-    places = np.unique(scores, return_inverse=True)[1]
-    hits, misses = np.bincount(places, outcome), np.bincount(places, 1 - outcome)
-    below = np.cumsum(misses) - misses
-    return float((hits * (below + misses / 2)).sum() / (hits.sum() * misses.sum()))
+    """Return the area under the ROC curve by the mean rank of the hits; equal scores count half."""
+    ranks = pd.Series(scores).rank()[outcome == 1]
+    return float((ranks.mean() - (len(ranks) + 1) / 2) / (len(scores) - len(ranks)))

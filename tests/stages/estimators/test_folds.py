@@ -97,8 +97,8 @@ def test_a_rare_class_of_several_does_not_stop_the_others(prepared: Make) -> Non
     rows, schema, wanted = prepared(rare().assign(y=lambda table: np.arange(len(table)) % 3))
     rows = rows.assign(y=np.r_[2, np.arange(199) % 2])
     found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
-    assert len(found.outcomes) == 5
-    assert found.scores("multiclass")["cv_folds"] == 5
+    assert len(found) == 5
+    assert folds.summarise(found, "multiclass")["cv_folds"] == 5
 
 
 def test_one_group_allows_no_folds(prepared: Make) -> None:
@@ -108,7 +108,7 @@ def test_one_group_allows_no_folds(prepared: Make) -> None:
 def test_earliest_rows_of_one_class_are_passed_over(prepared: Make) -> None:
     table = rare().assign(t=lambda rows: rows["t"] + pd.to_timedelta((rows["y"] == "yes") * 90, "D"))
     rows, schema, wanted = prepared(table)
-    assert folds.predict_out_of_fold(rows, schema.contract, TIME, wanted).scores("binary") == {}
+    assert folds.summarise(folds.predict_out_of_fold(rows, schema.contract, TIME, wanted), "binary") == {}
 
 
 @pytest.mark.parametrize("model", ["hist_gradient_boosting", "gradient_boosting"])
@@ -118,7 +118,7 @@ def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) ->
     fitted, held_out = next(folds.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
     pipeline = fitting.fit(rows.iloc[fitted], schema.contract, wanted)
     expected = pipeline.predict_proba(rows.iloc[held_out])
-    outcome = found.outcomes[0]
+    outcome = found[0]
     assert isinstance(outcome, Classified)
     assert outcome.probabilities == pytest.approx(expected)
 
@@ -128,10 +128,10 @@ def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(p
     found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     areas = [
         roc_auc_score(each.y_true == each.positive, each.probabilities[:, each.positive])
-        for each in found.outcomes
+        for each in found
         if isinstance(each, Classified)
     ]
-    assert found.scores("binary") == pytest.approx(
+    assert folds.summarise(found, "binary") == pytest.approx(
         {"cv_roc_auc": np.mean(areas), "cv_roc_auc_std": np.std(areas, ddof=1), "cv_folds": 5}
     )
 
@@ -158,8 +158,8 @@ def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
     monkeypatch.setattr(folds, "MOST_ROWS", 100)
     rows, schema, wanted = prepared(rare())
     found = [folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
-    assert sum(len(each.y_true) for each in found[0].outcomes) == 100
-    assert found[0].scores("binary") == found[1].scores("binary")
+    assert sum(len(each.y_true) for each in found[0]) == 100
+    assert folds.summarise(found[0], "binary") == folds.summarise(found[1], "binary")
 
 
 @pytest.mark.parametrize("model", ["hist_gradient_boosting", "random_forest", "logistic_regression"])
@@ -172,4 +172,4 @@ def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str)
 
     found = folds.predict_out_of_fold(table, given[1].contract, TIME, given[2])
 
-    assert len(found.outcomes) >= 4
+    assert len(found) >= 4

@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import balanced_accuracy_score
 
 from stages.errors import UserError
-from stages.estimators.folds import OutOfFold
 from stages.evaluate import __main__ as evaluate
 from stages.evaluate.threshold import DEFAULT, best, cheapest, choose
 from stages.params import Costs, Params
@@ -73,7 +72,7 @@ def test_a_class_that_never_or_always_pays_is_never_or_always_predicted(missed: 
 
 
 def test_without_folds_it_stays_at_a_half() -> None:
-    assert choose(OutOfFold(()), None) == DEFAULT
+    assert choose([], None) == DEFAULT
 
 
 def table(seed: int) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Each column becomes a feature of some kind, or is left out for a reason."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, NumberFeature
 from stages.bins import BINS
-from stages.prepare.columns import MAX_CATEGORIES, Roles, find_features
+from stages.params import Params
+from stages.prepare import __main__ as prepare
+from stages.prepare.columns import MAX_CATEGORIES, find_features
 
 ROWS = 100
 RNG = np.random.default_rng(0)
-NO_ROLES = Roles(target="y")
 
 LEFT_OUT = {
     "constant": ([3] * ROWS, "constant: 3"),
@@ -51,7 +53,7 @@ def column(values: Any) -> pd.DataFrame:
 def test_a_column_without_information_is_left_out_with_the_reason(name: str) -> None:
     values, expected = LEFT_OUT[name]
 
-    features, left_out = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
+    features, left_out = find_features(column(values).rename(columns={"x": name}), {})
 
     assert features == []
     assert left_out[0].reason.startswith(expected)
@@ -61,21 +63,20 @@ def test_a_column_without_information_is_left_out_with_the_reason(name: str) -> 
 def test_a_column_with_information_is_a_feature(name: str) -> None:
     values, kind = FEATURES[name]
 
-    features, _ = find_features(column(values).rename(columns={"x": name}), NO_ROLES)
+    features, _ = find_features(column(values).rename(columns={"x": name}), {})
 
     assert [type(feature) for feature in features] == [kind]
 
 
-def test_the_group_and_the_key_are_no_features() -> None:
-    table = pd.DataFrame({"team": [1, 2, 1], "number": [1, 5, 9], "x": [0.1, 0.2, 0.3]})
+def test_the_group_and_the_key_are_no_features(table: pd.DataFrame, params: Callable[..., Params]) -> None:
+    rows = table.assign(team=np.arange(200) // 4, number=RNG.permutation(200) / 7)
+    split = {"method": "group", "test_size": 0.3, "group_column": "team", "key": "number"}
 
-    features, left_out = find_features(table, Roles(target="y", group_column="team", key="number"))
+    _, _, schema = prepare.prepare(rows, params(split=split))
 
-    assert [feature.name for feature in features] == ["x"]
-    assert [each.reason.split(";")[0] for each in left_out] == [
-        "names the group of the split",
-        "identifies the row (split.key)",
-    ]
+    reasons = {each.name: each.reason for each in schema.left_out}
+    assert reasons["team"].startswith("names the group of the split")
+    assert reasons["number"] == "identifies the row (split.key)"
 
 
 HOURS = pd.date_range("2020-01-01", periods=ROWS, freq="31h")
@@ -92,7 +93,7 @@ LATER: dict[str, tuple[Any, Any, str]] = {
 def test_a_column_whose_later_values_training_never_saw_is_left_out(name: str) -> None:
     values, later, expected = LATER[name]
 
-    features, left_out = find_features(column(values), NO_ROLES, later=column(later))
+    features, left_out = find_features(column(values), {}, later=column(later))
 
     assert features == []
     assert left_out[0].reason.startswith(expected)
@@ -109,7 +110,7 @@ def test_a_column_whose_later_values_training_never_saw_is_left_out(name: str) -
     ],
 )
 def test_a_column_some_of_whose_later_values_training_saw_is_kept(values: Any, later: Any) -> None:
-    assert len(find_features(column(values), NO_ROLES, later=column(later))[0]) == 1
+    assert len(find_features(column(values), {}, later=column(later))[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_column_some_of_whose_later_values_training_saw_is_kept(values: Any, l
     ids=["another month", "a year later", "the same days"],
 )
 def test_a_date_keeps_the_parts_that_occur_again(later: pd.DatetimeIndex, parts: tuple[str, ...]) -> None:
-    (feature,), _ = find_features(column(HOURS), NO_ROLES, later=column(later))
+    (feature,), _ = find_features(column(HOURS), {}, later=column(later))
 
     assert isinstance(feature, DateFeature)
     assert feature.parts == parts
@@ -134,7 +135,7 @@ def test_a_date_keeps_the_parts_that_occur_again(later: pd.DatetimeIndex, parts:
     "values", [RNG.normal(size=ROWS), [1.0, np.nan] * 50, [0.0] * 90 + [5.0] * 10, [1e30, -1e30] * 50]
 )
 def test_the_bins_of_a_number_hold_all_rows(values: Any) -> None:
-    (feature,), _ = find_features(column(values), NO_ROLES)
+    (feature,), _ = find_features(column(values), {})
 
     assert isinstance(feature, NumberFeature)
     assert sum(feature.bin_shares) == pytest.approx(1)
@@ -145,7 +146,7 @@ def test_the_bins_of_a_number_hold_all_rows(values: Any) -> None:
 def test_a_value_that_most_rows_have_gets_its_own_bin(below: int, above: int) -> None:
     values = [*RNG.uniform(0, 4, below), *[5.0] * 96, *RNG.uniform(6, 9, above)]
 
-    (feature,), _ = find_features(column(values), NO_ROLES)
+    (feature,), _ = find_features(column(values), {})
 
     assert isinstance(feature, NumberFeature)
     assert 96 / len(values) in [pytest.approx(share) for share in feature.bin_shares]
@@ -155,9 +156,9 @@ def test_the_thousand_most_frequent_categories_are_kept_in_whatever_order_they_c
     names = [f"k{number:04}" for number in range(1500)]
     table = column([*names, *names, *names[500:]])
 
-    (feature,), _ = find_features(table, NO_ROLES)
+    (feature,), _ = find_features(table, {})
 
-    assert find_features(table.iloc[::-1], NO_ROLES)[0] == [feature]
+    assert find_features(table.iloc[::-1], {})[0] == [feature]
     assert isinstance(feature, CategoryFeature)
     assert feature.categories == tuple(names[500:])
     assert len(feature.categories) == MAX_CATEGORIES
@@ -168,7 +169,7 @@ def test_the_thousand_most_frequent_categories_are_kept_in_whatever_order_they_c
 def test_categories_are_ordered_by_the_mean_of_a_target_of_numbers() -> None:
     train = pd.DataFrame({"place": ["dear", "cheap", "mean", None] * 12, "y": [9.0, 1.0, 5.0, 5.0] * 12})
 
-    features, _ = find_features(train, NO_ROLES, train["y"])
+    features, _ = find_features(train[["place"]], {}, train["y"])
 
     assert isinstance(features[0], CategoryFeature)
     assert features[0].categories == ("cheap", "mean", "dear")
@@ -178,8 +179,8 @@ def test_categories_are_ordered_by_the_mean_of_a_target_of_numbers() -> None:
 def test_a_category_of_few_rows_is_not_ordered_by_their_target() -> None:
     train = pd.DataFrame({"place": ["a"] * 20 + ["b"] * 20 + ["c"] * 3, "y": [1.0] * 20 + [3.0] * 20 + [99.0] * 3})
 
-    features, _ = find_features(train, NO_ROLES, train["y"].clip(upper=3))
-    few, _ = find_features(train, NO_ROLES, train["y"])
+    features, _ = find_features(train[["place"]], {}, train["y"].clip(upper=3))
+    few, _ = find_features(train[["place"]], {}, train["y"])
 
     assert [each.categories for each in (*features, *few) if isinstance(each, CategoryFeature)] == [
         ("a", "c", "b"),

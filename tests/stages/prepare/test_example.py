@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from service.contract import Feature
-from stages.prepare.columns import Roles, find_features
+from stages.prepare.columns import find_features
 from stages.prepare.example import FEWEST, build_example
 
 
 def features_of(rows: pd.DataFrame) -> list[Feature]:
-    return find_features(rows, Roles(target="y", group_column=None, key=None))[0]
+    return find_features(rows.drop(columns="y", errors="ignore"), {})[0]
 
 
 @pytest.fixture
