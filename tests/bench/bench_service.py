@@ -1,11 +1,10 @@
-"""Measure the service: `python tests/bench/bench_service.py [--seconds 5] [--rounds 5] [--forest model.onnx]`.
+"""Measure the service: `python tests/bench/bench_service.py [--seconds 5] [--rounds 5] [--all]`.
 
 Server and load run on different cores, in turns with what they are compared with, so that
 a noisy machine is noisy for both. Ratios by the server's processor time are given too:
 they hold on a machine that others use at the same time. The floor is a FastAPI endpoint
-that validates the same body with Pydantic and returns a constant. Needs the demo's model,
-`wrk`, `hey`, and rows: a Parquet table with the contract's features. Writes
-build/bench-service.{md,json}.
+that validates the same body with Pydantic and returns a constant. Needs `wrk` and what
+`dvc repro` makes. Writes build/bench-service.{md,json}.
 """
 
 import argparse
@@ -29,7 +28,8 @@ sys.path.insert(0, str(ROOT))  # run as a program, from wherever
 
 from service import model  # noqa: E402
 from tests.bench.bodies import make_records, make_rows, write_script  # noqa: E402
-from tests.bench.load import Figures, at_rate, flat_out, on_core, wrong_logins  # noqa: E402
+from tests.bench.forest import make_forest  # noqa: E402
+from tests.bench.load import Figures, flat_out, on_core, wrong_logins  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
 from tests.bench.servers import Server, Servers, wait  # noqa: E402
 
@@ -59,10 +59,9 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as name:
         bench = _bench(options, options.model, Path(name))
-        rows = [*_one_server(bench), *_cold_start(bench), *_two_workers(bench)]
-    if options.forest:
-        with tempfile.TemporaryDirectory() as name:
-            rows += _forest(_bench(options, options.forest, Path(name)))
+        rows = _lines(bench, make_forest(options.model))
+        if options.all:
+            rows += [*_one_server(bench), *_cold_start(bench), *_two_workers(bench)]
     write(rows, "service")
 
 
@@ -72,60 +71,62 @@ def _bench(options: argparse.Namespace, path: Path, folder: Path) -> Bench:
     return Bench(options, folder, Servers(path, folder), served, rows, make_records(served.contract, rows))
 
 
-def _one_server(bench: Bench) -> list[Row]:
-    with bench.servers.service(SERVER_CORE):
-        pass  # the first start ever makes the database, and stays 10 MB larger for it
-    with bench.servers.floor(SERVER_CORE) as floor, bench.servers.service(SERVER_CORE) as service:
-        token = bench.servers.token(service)
-        one, beyond = (
-            write_script(bench.folder, 1, records, token, name)
-            for records, name in ((bench.records, "one"), (bench.beyond, "beyond"))
-        )
+def _lines(bench: Bench, forest: Path) -> list[Row]:
+    """Measure the service against the floor, all servers on one core and taking turns."""
+    (folder := bench.folder / "forest").mkdir()
+    forests = Servers(forest, folder)
+    with (
+        bench.servers.floor(SERVER_CORE) as floor,
+        bench.servers.service(SERVER_CORE) as service,
+        forests.service(SERVER_CORE) as other,
+    ):
+        token, others = bench.servers.token(service), forests.token(other)
+        one = write_script(bench.folder, 1, bench.records, token)
+        beyond = write_script(bench.folder, 1, bench.beyond, token, "beyond")
         hundred = write_script(bench.folder, 100, bench.records, token)
+        to_forest = write_script(bench.folder, 100, bench.records, others, "forest")
         return [
-            *_compared_with_floor(bench, "one row", floor, service, one, 1.3),
-            *_compared_with_floor(bench, "one row beyond training", floor, service, beyond, 1.1),
-            *_compared_with_floor(bench, "100 rows", floor, service, hundred, 0.9),
-            *_latencies(bench, floor, service, one, token),
-            _memory("a login and requests", service),
-            *_table(bench, service, token),
-            _memory("all this", service),
+            _against(bench, "one row", floor, service, one, 1.3),
+            _against(bench, "one row beyond training", floor, service, beyond, 1.1),
+            _against(bench, "100 rows, the demo's default model", floor, service, hundred, 0.9),
+            _against(bench, "100 rows, a forest of 100 trees and 12 levels", floor, other, to_forest, 0.5),
+            _p99(bench, floor, service, one),
         ]
 
 
-def _forest(bench: Bench) -> list[Row]:
-    with bench.servers.floor(SERVER_CORE) as floor, bench.servers.service(SERVER_CORE) as service:
-        script = write_script(bench.folder, 100, bench.records, bench.servers.token(service))
-        return _compared_with_floor(bench, "100 rows, a forest", floor, service, script, 0.5)
-
-
-def _compared_with_floor(  # noqa: PLR0913, PLR0917  # what is compared with what
-    bench: Bench, what: str, floor: Server, service: Server, script: Path, least: float
-) -> list[Row]:
+def _against(bench: Bench, what: str, floor: Server, service: Server, script: Path, least: float) -> Row:  # noqa: PLR0913, PLR0917  # what is compared with what
     floors, ours = [], []
     for _ in range(bench.options.rounds):
         floors.append(flat_out(floor, script, bench.options.seconds, LOAD_CORE))
         ours.append(flat_out(service, script, bench.options.seconds, LOAD_CORE))
-    return compared(f"{what} a request / the floor", ours, floors, "requests/s", least)
+    return compared(what, ours, floors, "requests/s", least)
 
 
-def _latencies(bench: Bench, floor: Server, service: Server, script: Path, token: str) -> list[Row]:
-    """Measure p99 at 8 connections, and at half that rate while 50 clients log in with wrong passwords."""
-    body, seconds = bench.folder / "body.json", bench.options.seconds
-    body.write_bytes(orjson.dumps({"instances": bench.records[:1]}))
-    floors, ours, quiet, under = [], [], [], []
+def _p99(bench: Bench, floor: Server, service: Server, script: Path) -> Row:
+    floors, ours = [], []
     for _ in range(bench.options.rounds):
-        floors.append(flat_out(floor, script, seconds, LOAD_CORE, connections=8))
-        ours.append(flat_out(service, script, seconds, LOAD_CORE, connections=8))
-    rate = 0.5 * _median(ours, "rate")
+        floors.append(flat_out(floor, script, bench.options.seconds, LOAD_CORE, connections=8))
+        ours.append(flat_out(service, script, bench.options.seconds, LOAD_CORE, connections=8))
+    return Row("p99 at 8 connections", _median(ours, "p99"), _median(floors, "p99"), "ms", 1.0)
+
+
+def _one_server(bench: Bench) -> list[Row]:
+    with bench.servers.service(SERVER_CORE) as service:
+        token = bench.servers.token(service)
+        script = write_script(bench.folder, 1, bench.records, token)
+        flat_out(service, script, bench.options.seconds, LOAD_CORE)
+        first = _memory("a login and requests", service)
+        return [first, _under_logins(bench, service, script), *_table(bench, service, token), _memory("all", service)]
+
+
+def _under_logins(bench: Bench, service: Server, script: Path) -> Row:
+    """Measure p99 at one connection, while 50 clients log in with wrong passwords and without them."""
+    quiet, under = [], []
     for _ in range(bench.options.rounds):
-        quiet.append(at_rate(service, rate, body, token, seconds, LOAD_CORE))
-        with wrong_logins(service, seconds + 2, LOAD_CORE):
-            under.append(at_rate(service, rate, body, token, seconds, LOAD_CORE))
-    return [
-        Row("p99 at 8 connections / the floor's", _median(ours, "p99"), _median(floors, "p99"), "ms", 1.0),
-        Row("p99 under 50 parallel wrong logins / without", _median(under, "p99"), _median(quiet, "p99"), "ms", 3.0),
-    ]
+        quiet.append(flat_out(service, script, bench.options.seconds, LOAD_CORE, connections=1))
+        with wrong_logins(service, bench.folder, LOAD_CORE):
+            under.append(flat_out(service, script, bench.options.seconds, LOAD_CORE, connections=1))
+    return Row("p99 under 50 parallel wrong logins / without", _median(under, "p99"), _median(quiet, "p99"), "ms", 3.0)
 
 
 def _memory(after: str, service: Server) -> Row:
@@ -146,7 +147,7 @@ def _table(bench: Bench, service: Server, token: str) -> list[Row]:
         ])  # fmt: skip
         passed, spent = time.perf_counter() - began, service.cpu_seconds - before
         ours.append({"rate": size / passed, "per CPU second": size / spent})
-    return compared("CSV / ONNX Runtime alone", ours, loops, "rows/s", None)
+    return [compared("CSV / ONNX Runtime alone", ours, loops, "rows/s", None)]
 
 
 def _cold_start(bench: Bench) -> list[Row]:
@@ -179,17 +180,15 @@ def _two_workers(bench: Bench) -> list[Row]:
             ours.append(flat_out(two, script, bench.options.seconds, BOTH))
     for each in ours:
         each["per CPU second"] *= 2  # a second of the clock has two of the processor
-    return compared("WORKERS=2 / one worker, the load on the same two cores", ours, ones, "requests/s", 1.7)
+    return [compared("WORKERS=2 / one worker, the load on the same two cores", ours, ones, "requests/s", 1.7)]
 
 
-def compared(what: str, ours: list[Figures], others: list[Figures], unit: str, bound: float | None) -> list[Row]:
-    """Return the ratios by the clock and by processor time, each of the round with the median ratio."""
-    rows = []
-    for name, note, least in (("rate", "", bound), ("per CPU second", ", by CPU", None)):
-        pairs = sorted(zip(ours, others, strict=True), key=lambda pair: pair[0][name] / pair[1][name])  # used at once
-        mine, other = pairs[len(pairs) // 2]
-        rows.append(Row(what + note, mine[name], other[name], unit, least, least=True))
-    return rows
+def compared(what: str, ours: list[Figures], others: list[Figures], unit: str, bound: float | None) -> Row:
+    """Return the round with the median ratio by the clock, with the median ratio by processor time."""
+    pairs = sorted(zip(ours, others, strict=True), key=lambda pair: pair[0]["rate"] / pair[1]["rate"])
+    mine, other = pairs[len(pairs) // 2]
+    by_cpu = statistics.median(one["per CPU second"] / two["per CPU second"] for one, two in pairs)
+    return Row(what, mine["rate"], other["rate"], unit, bound, least=True, by_cpu=by_cpu)
 
 
 def _loop(bench: Bench, size: int) -> Figures:
@@ -220,11 +219,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--table", type=int, default=100_000, help="rows of the CSV table")
     parser.add_argument("--model", type=Path, default=ROOT / "models/model.onnx")
-    parser.add_argument("--forest", type=Path, help="the ONNX file of a forest of 100 trees, to compare 100 rows with")
     parser.add_argument("--rows", type=Path, default=ROOT / "data/prepared/train.parquet")
-    for program in ("wrk", "hey"):
-        if shutil.which(program) is None:
-            raise SystemExit(f"{program} is not installed; on Debian and Ubuntu: apt install {program}")
+    parser.add_argument("--all", action="store_true", help="measure memory, CSV, cold start and two workers as well")
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed; on Debian and Ubuntu: apt install wrk")
     return parser.parse_args()
 
 

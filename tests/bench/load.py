@@ -1,4 +1,4 @@
-"""Load on a server, from its own core: wrk at full speed, hey at a fixed rate."""
+"""Load on a server, from its own core, by wrk."""
 
 import re
 import subprocess
@@ -10,6 +10,10 @@ from tests.bench.servers import Server
 
 CONNECTIONS = 16
 Figures = dict[str, float]
+_LOGIN = """
+wrk.method, wrk.body = "POST", "username=nobody&password=wrong"
+wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+"""
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
@@ -35,27 +39,14 @@ def flat_out(server: Server, script: Path, seconds: int, core: str, connections:
     return {"rate": float(rate[1]), "per CPU second": int(count[1]) / spent, **times}
 
 
-def at_rate(server: Server, rate: float, body: Path, token: str, seconds: int, core: str) -> Figures:  # noqa: PLR0913, PLR0917  # what load is
-    """Return latencies in ms at this rate of requests per second."""
-    text = on_core(core, [
-        "hey", "-z", f"{seconds}s", "-c", str(CONNECTIONS), "-q", f"{rate / CONNECTIONS:.1f}", "-m", "POST", "-T",
-        "application/json", "-H", f"Authorization: Bearer {token}", "-D", str(body), server.url,
-    ])  # fmt: skip
-    if re.findall(r"\[(\d+)\]\s+\d+ responses", text) != ["200"]:
-        raise SystemExit(text)
-    found = re.findall(r"(50|99)% in (\S+) secs", text)
-    return {f"p{name}": float(value) * 1000 for name, value in found}
-
-
 @contextmanager
-def wrong_logins(server: Server, seconds: int, core: str) -> Iterator[None]:
-    """Log in with wrong passwords from 50 clients meanwhile, for at most this many seconds."""
+def wrong_logins(server: Server, folder: Path, core: str) -> Iterator[None]:
+    """Log in with wrong passwords from 50 clients meanwhile, for at most 10 minutes."""
+    script = folder / "logins.lua"
+    script.write_text(_LOGIN)
     url = server.url.replace("predict", "token")
-    with subprocess.Popen(
-        ["taskset", "-c", core, "hey", "-z", f"{seconds}s", "-c", "50", "-m", "POST", "-T",
-         "application/x-www-form-urlencoded", "-d", "username=nobody&password=wrong", url],
-        stdout=subprocess.DEVNULL,
-    ) as callers:  # fmt: skip
+    command = ["taskset", "-c", core, "wrk", "-t1", "-c50", "-d600s", "-s", str(script), url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as callers:
         try:
             yield
         finally:
