@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from service.auth.callers import Callers
 from service.auth.logins import Logins
@@ -11,6 +12,7 @@ from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import Count, Tokens
 from service.auth.watch import Watch
 from service.feedback.store import FeedbackStore
+from service.http.problems import Problem
 from service.settings import Settings
 from service.threads import BusyError, Threads
 from service.users.accounts import Accounts
@@ -20,6 +22,7 @@ from service.users.passwords import Passwords
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +72,17 @@ class Access:
         name, password = self._settings.admin_username, self._settings.admin_password
         if self.accounts.prepare(name, password.get_secret_value() if password else None):
             _log.info("the first admin %s was added", name)
+
+
+async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: float) -> T:
+    """Run a function that uses the users database. Raises Problem: 429 if too many wait, 503 if it is down."""
+    try:
+        return await threads.run(function, seconds)
+    except BusyError:
+        raise Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"}) from None
+    except (DatabaseDownError, TimeoutError) as error:
+        _log.warning("the users database failed: %s", str(error) or type(error).__name__)  # for its owner alone
+        raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
 
 
 async def authenticate(request: "Request", scope: str) -> None:

@@ -1,6 +1,5 @@
 """Users over HTTP, for callers with the scope `admin`: what the command line does, but for force."""
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -10,16 +9,13 @@ from fastapi import APIRouter, Depends, Request
 from msgspec import Meta
 from pydantic import BaseModel, BeforeValidator
 
-from service.auth.access import access_of, authenticate
+from service.auth.access import access_of, authenticate, run_in_turn
 from service.http.problems import Problem
 from service.routes.bodies import describe, read_struct
 from service.routes.errors import BODY, errors
-from service.threads import BusyError
 from service.users.accounts import Account, Accounts
-from service.users.database import DatabaseDownError
 from service.users.rules import AccountError, LastAdminError, UnknownUserError, UserExistsError
 
-_log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
 
@@ -119,25 +115,10 @@ async def _run(request: Request, function: Callable[[Accounts], T]) -> T:
     """Run in the thread for administration; a broken rule becomes a problem."""
     access = access_of(request)
     try:
-        return await access.administration.run(lambda: function(access.accounts), ANSWER_SECONDS)
+        return await run_in_turn(access.administration, lambda: function(access.accounts), ANSWER_SECONDS)
     except AccountError as error:
         status = 404 if isinstance(error, UnknownUserError) else 422
         if isinstance(error, UserExistsError | LastAdminError):
             status = 409
         text = str(error)  # written to follow a colon on the command line
         raise Problem(status, text[:1].upper() + text[1:]) from None
-    except BusyError:
-        raise too_busy() from None
-    except (DatabaseDownError, TimeoutError) as error:
-        raise database_down(error) from None
-
-
-def too_busy() -> Problem:
-    """Return what a caller gets when too many others wait."""
-    return Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"})
-
-
-def database_down(error: Exception) -> Problem:
-    """Log why the users database failed, which only its owner should know; return what the caller gets."""
-    _log.warning("the users database failed: %s", str(error) or type(error).__name__)
-    return Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"})

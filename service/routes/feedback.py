@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from service.auth.access import access_of, authenticate
+from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
 from service.feedback.entries import BYTES_AN_ENTRY, Batch, Entry, read_json, read_lines
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError
@@ -19,12 +19,9 @@ from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import tally
-from service.routes.admin import database_down, too_busy
 from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
-from service.threads import BusyError
-from service.users.database import DatabaseDownError
 
 if TYPE_CHECKING:
     from service.scoring.serving import Serving
@@ -118,13 +115,9 @@ async def _store(request: Request, truths: list[Truth], *, is_batch: bool) -> in
         return len(new)
 
     try:
-        return await access.feedback_writer.run(store, ANSWER_SECONDS)
+        return await run_in_turn(access.feedback_writer, store, ANSWER_SECONDS)
     except ContradictionError as error:
         raise _contradiction(error.stored, is_batch=is_batch) from None
-    except BusyError:
-        raise too_busy() from None
-    except (DatabaseDownError, TimeoutError) as error:
-        raise database_down(error) from None
 
 
 def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
