@@ -128,12 +128,7 @@ def sequence_of(name: str) -> int | None:
 def find_current(releases: Path) -> Path:
     """Return the folder of the release in service.
 
-    Raises
-    ------
-    NoReleaseError
-        If there is no `current`.
-    ReleaseError
-        If `current` is not a link to a release in this folder, or cannot be read.
+    Raises NoReleaseError if there is no `current`, and ReleaseError if it is not a link to a release in this folder.
     """
     link = releases / CURRENT
     try:

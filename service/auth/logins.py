@@ -136,20 +136,10 @@ class Logins:
         self._threads = Threads("login", settings.login_concurrency, WAITING)
 
     async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Grant:
-        """Issue a token.
+        """Issue a token with the scopes that are asked for, separated by spaces; all of the user's for an empty text.
 
-        Parameters
-        ----------
-        scope
-            Requested scopes, separated by spaces; all of the user's for an empty text.
-        address
-            Where the request comes from, as uvicorn has it.
-
-        Raises
-        ------
-        Problem
-            400 for a scope that the user lacks, 401 for a wrong name or password, 429 after too many of them,
-            503 when the database is down or too many logins wait.
+        Raises Problem: 400 for a scope that the user lacks, 401 for a wrong name or password, 429 after too many of
+        them, 503 when the database is down or too many logins wait.
         """
         place = network(address)
         try:

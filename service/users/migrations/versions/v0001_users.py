@@ -26,9 +26,3 @@ def upgrade() -> None:
         sa.Column("value", sa.BigInteger(), nullable=False),
     )
     op.bulk_insert(table, [{"id": 1, "value": 0}])
-
-
-def downgrade() -> None:
-    """Drop both tables, and with them every user."""
-    op.drop_table("revision")
-    op.drop_table("users")

@@ -20,8 +20,3 @@ def upgrade() -> None:
         sa.Column("predicted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
     )
-
-
-def downgrade() -> None:
-    """Drop the table, and with it every truth."""
-    op.drop_table("feedback")

@@ -20,8 +20,3 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True)),
         sa.Column("last_used_at", sa.DateTime(timezone=True)),
     )
-
-
-def downgrade() -> None:
-    """Drop the table, and with it every key."""
-    op.drop_table("api_keys")
