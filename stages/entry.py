@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _UNDO = "`git checkout params.yaml dvc.lock metrics data/prepared && dvc checkout --allow-missing`"
 _REMEDIES = {
-    errno.ENOSPC: "no space left on the disk; free some and run `dvc repro` again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run `dvc repro` again",
+    errno.ENOSPC: "no space left on the disk; free some and run the command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
     errno.EFBIG: "the file grows beyond what this process or file system allows; raise `ulimit -f`, or write elsewhere",
     errno.EACCES: "permission denied; change the file's or folder's permissions",
     errno.EPERM: "permission denied; change the file's or folder's permissions",

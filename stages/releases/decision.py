@@ -113,6 +113,6 @@ def _against_champions(
     return Decision(
         refusals,
         tie="" if first.difference or worse else f"no better and no worse than the model in service: {lines[0]}",
-        reason=lines[0],
+        reason="" if lines[0] in worse else lines[0],
         best=None if last.difference > 0 else champions[-1].folder,
     )

@@ -62,7 +62,10 @@ def _setting() -> str | None:
 def locked(releases: Path) -> Iterator[None]:
     """Hold the lock of a folder of releases, created if necessary. Others wait; a kill releases it."""
     with _errors_as_line():
-        releases.mkdir(parents=True, exist_ok=True)
+        try:
+            releases.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{releases}: is no folder and none can be made: {error.strerror}; set RELEASES") from None
         with (releases / LOCK_FILE).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

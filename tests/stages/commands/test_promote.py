@@ -154,6 +154,7 @@ def test_an_override_makes_the_model_the_best_one(workspace: Workspace) -> None:
     workspace.promote()
 
     assert [each.verdict for each in workspace.history()] == ["accepted", "overridden", "accepted"]
+    assert workspace.history()[1].reason.count("roc_auc") == 1  # it says once what was overridden
 
 
 def test_the_best_model_outlasts_the_older_ones(workspace: Workspace) -> None:
@@ -232,3 +233,12 @@ def test_nothing_is_released_beside_a_running_service(workspace: Workspace) -> N
     assert len(workspace.history()) == 1
     workspace.promote(unless_served=True)
     assert len(workspace.history()) == 2
+
+
+@pytest.mark.parametrize("below", [".", "releases"])
+def test_a_file_in_place_of_the_folder_is_told_in_one_line(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    monkeypatch.setenv("RELEASES", str(Path("params.yaml").absolute() / below))
+    with pytest.raises(UserError, match=r"params.yaml.*: is no folder and none can be made: .*; set RELEASES"):
+        workspace.promote()
