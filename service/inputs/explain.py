@@ -98,12 +98,13 @@ def check_extent(body: bytes, objects: int, values: int) -> None:
         raise Problem(413, f"A value in the body has more than {_LONGEST:,} bytes", title="Value too long")
 
 
-def read_request(body: bytes, limit: int, findings: Findings) -> list[Any]:
-    """Read a request thoroughly and return its instances as they came; note what is wrong around them.
+def read_request(body: bytes, limit: int) -> list[Any]:
+    """Read a request thoroughly and return its instances as they came.
 
-    Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 where there are none.
+    Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 where there are none or where
+    something stands beside them.
     """
-    document = read_json(body)
+    document, findings = read_json(body), Findings()
     if not isinstance(document, dict):
         findings.add(FieldError(expected='an object: {"instances": [...]}', got=show(document)), "wrong_type")
         raise Invalid(findings)
@@ -113,9 +114,9 @@ def read_request(body: bytes, limit: int, findings: Findings) -> list[Any]:
     if not isinstance(instances, list):
         got = show(instances) if "instances" in document else "nothing"
         findings.add(FieldError(field="instances", expected="an array of objects", got=got), "wrong_type")
-        raise Invalid(findings)
+    findings.refuse()
     check_number(len(instances), limit)
-    return instances
+    return list(instances)
 
 
 def read_json(text: bytes) -> Any:

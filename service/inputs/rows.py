@@ -69,8 +69,7 @@ class RowReader:
                 return self._encode(decoded, body.count(b'"') - 2)
             except (Unclear, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
-        findings = Findings()
-        return self.read_instances(explain.read_request(body, limit, findings), findings)
+        return self.read_instances(explain.read_request(body, limit))
 
     def read_lines(self, lines: Sequence[bytes]) -> Matrix:
         """Read an object in each line. Raises Unclear if they need to be read thoroughly."""
@@ -82,8 +81,9 @@ class RowReader:
         except (ValueError, RecursionError) as error:
             raise Unclear from error
 
-    def read_instances(self, instances: Sequence[dict[str, Any]], findings: Findings) -> Matrix:
-        """Read instances thoroughly. Raises Problem that names what is wrong, with what `findings` has already."""
+    def read_instances(self, instances: Sequence[Any]) -> Matrix:
+        """Read instances thoroughly. Raises Problem that names what is wrong."""
+        findings = Findings()
         values = explain.check_all(self.fields, instances, findings)
         findings.refuse()
         return self.encode(values)

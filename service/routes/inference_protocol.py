@@ -11,7 +11,7 @@ from service.auth.access import authenticate
 from service.http.exchange import media_type, read_body
 from service.http.problems import Problem
 from service.inputs import explain, tensors
-from service.inputs.explain import Findings, Invalid
+from service.inputs.explain import Invalid
 from service.inputs.tensors import Inference
 from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
@@ -123,7 +123,7 @@ def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored
     """Parse the body and score its rows."""
     wanted = _parse(body, limit * len(served.contract.features))
     instances = tensors.instances(served.contract, wanted, limit)
-    scored = served.score(served.reader.read_instances(instances, Findings()))
+    scored = served.score(served.reader.read_instances(instances))
     served.check(scored, lambda: instances)
     return wanted, scored
 
