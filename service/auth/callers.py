@@ -75,7 +75,7 @@ class Callers:
             return await self._verify(_authorization(headers), scope)
         except TokenError as error:
             self._count(f"token_{error.reason}")
-            raise error.as_problem() from None
+            raise
 
     async def _verify(self, authorization: bytes, scope: str) -> Caller:
         caller = self._remembered.get(authorization)

@@ -47,19 +47,15 @@ class Claims(msgspec.Struct):
     """The identity provider that a session of single sign-on comes from."""
 
 
-class TokenError(Exception):
-    """A token that doesn't count; `reason` is for the metric, the text for the caller."""
+class TokenError(Problem):
+    """A token that doesn't count: 401 with the challenge of RFC 6750. `reason` is for the metric."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-    def as_problem(self) -> Problem:
-        """Return the answer 401 with the challenge of RFC 6750."""
         challenge = "Bearer"
-        if self.reason != "missing":
-            challenge += f' error="invalid_token", error_description="{self}"'
-        return Problem(401, str(self), headers={"WWW-Authenticate": challenge})
+        if reason != "missing":
+            challenge += f' error="invalid_token", error_description="{detail}"'
+        super().__init__(401, detail, headers={"WWW-Authenticate": challenge})
+        self.reason = reason
 
 
 class Tokens:

@@ -15,7 +15,7 @@ from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Findings, clip, expected, show
 from service.inputs.layout import Layout
-from service.inputs.readers import Wrong, make_readers
+from service.inputs.readers import Reader, Wrong
 
 _HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -78,7 +78,7 @@ class CsvReader:
         names = [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)]
         _check_separator(contract, head)
         check_names(contract, names)
-        self._readers = make_readers(contract, reading)
+        self._readers = [Reader(feature, reading) for feature in contract.features]
         self._layout = layout
         self._places = {name: place for place, name in enumerate(names, start=first)}
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from service import cells
 from service.cells import Reading, Value
-from service.contract import Contract, DateFeature, Feature
+from service.contract import DateFeature, Feature
 from service.encoding import UNSEEN, Matrix, date_numbers, encode_dates
 
 MAX_NUMBER: Final = cells.LARGEST
@@ -161,8 +161,3 @@ def _parse_iso(text: str) -> datetime:
         return cells.parse_date(text[:_LONGEST_DATE])
     except ValueError:
         raise Wrong("wrong_value") from None
-
-
-def make_readers(contract: Contract, reading: Reading) -> list[Reader]:
-    """Return a reader for each feature."""
-    return [Reader(feature, reading) for feature in contract.features]

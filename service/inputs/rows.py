@@ -17,7 +17,7 @@ from service.encoding import Matrix
 from service.inputs import explain
 from service.inputs.explain import Fields, Findings
 from service.inputs.layout import Layout
-from service.inputs.readers import MAX_NUMBER, make_readers
+from service.inputs.readers import MAX_NUMBER, Reader
 
 _NUMBER: Final = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 _TYPES: Final[dict[str, Any]] = {"number": _NUMBER, "boolean": bool, "category": str, "date": str}
@@ -37,7 +37,7 @@ class RowReader:
     def __init__(self, contract: Contract, layout: Layout) -> None:
         features = contract.features
         self._layout = layout
-        self.readers = make_readers(contract, contract.reading)
+        self.readers = [Reader(feature, contract.reading) for feature in features]
         self.fields = Fields(self.readers, frozenset((*(feature.name for feature in features), *contract.left_out)))
         # The decoder takes no name with these characters; rows of such contracts are always read thoroughly.
         self._is_quick = not any(_HARD.search(feature.name) for feature in features)

@@ -63,7 +63,7 @@ async def callback(request: Request) -> Response:
         name, scopes = provider.identify(await provider.finish(query["code"], kept))
     except TokenError as error:
         access.count(f"token_{error.reason}")
-        raise error.as_problem() from None
+        raise
     if not scopes:
         access.count("insufficient_scope")
         raise Problem(403, "Your account gives no access here; ask whoever runs this service")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.cells import Reading, parse_date, parse_number, parse_numbers
 from service.contract import DateFeature, NumberFeature
 from service.inputs.layout import Layout
-from service.inputs.readers import make_readers
+from service.inputs.readers import Reader
 from service.instruments.bins import feature_bins
 from tests.service.artifacts import contract
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
     parts: tuple[DatePart, ...] = ("days", "month", "day", "weekday", "hour")
     encoded = date_feature(parts).encode(np.array([moment], dtype="datetime64[us]"))[0]
-    (reader,) = make_readers(contract(features=(date_feature(parts),)), Reading())
+    reader = Reader(date_feature(parts), Reading())
 
     np.testing.assert_array_equal(np.array(reader.number(moment.isoformat())[:-1], dtype=np.float32), encoded)
     assert [*encoded[1:].tolist()] == [moment.month, moment.day, moment.weekday(), moment.hour]
