@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from service.contract import CategoryFeature, Contract, Feature
 from service.inputs.layout import Layout
 from service.instruments.bins import MOST_CATEGORIES, Bins, feature_bins
-from stages.prepare.columns import Roles, find_features
-
-ROLES = Roles(target="y")
+from stages.prepare.columns import find_features
 
 
 def _contract(feature: Feature) -> Contract:
@@ -21,9 +19,7 @@ def _contract(feature: Feature) -> Contract:
 
 def _feature(values: object) -> Feature:
     column = pd.Series(values)
-    (feature,), _ = find_features(
-        pd.DataFrame({"x": column.astype("str") if column.dtype == object else column}), ROLES
-    )
+    (feature,), _ = find_features(pd.DataFrame({"x": column.astype("str") if column.dtype == object else column}), {})
     return feature
 
 
