@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import Model, from_bytes
@@ -20,6 +19,9 @@ from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.export.graph import convert
 from stages.schema import read_schema
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""
@@ -44,7 +46,7 @@ class Parity:
     """Rows whose two best classes are equally probable, so that either label is right."""
 
 
-def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None) -> bytes:
+def export(pipeline: "Pipeline", contract: Contract, bins: ScoreBins | None = None) -> bytes:
     """Convert every step after `encode`; one float32 input ``X``, one output, contract and `bins` as metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
@@ -80,7 +82,7 @@ def score(model: Model, rows: pd.DataFrame) -> Scores:
     return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
 
 
-def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores) -> Parity:
+def compare(pipeline: "Pipeline", model: Model, rows: pd.DataFrame, scores: Scores) -> Parity:
     """Compare the file's `scores` of `rows` with scikit-learn's.
 
     Raises UserError that names the row and both answers if they differ by more than

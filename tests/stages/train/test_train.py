@@ -193,7 +193,7 @@ def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages[1] == "fitting: 0 s"
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate"])
+@pytest.mark.parametrize("stage", ["train", "export", "evaluate"])
 def test_openmp_learns_how_to_wait_before_it_is_loaded(stage: str, root: Path) -> None:
     program = (
         f"import sys, stages.{stage}.__main__; names = list(sys.modules); "
