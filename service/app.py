@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
@@ -37,7 +36,6 @@ from service.scoring.artifact import Artifact
 from service.scoring.reload import Reloader
 from service.scoring.serving import Serving
 from service.settings import Settings
-from service.tracing import Tracing
 
 
 class Api(FastAPI):
@@ -60,66 +58,14 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     access = Access(settings, instruments.events.count_authentication)
     traces = tracing.start()
     serving = Serving(loaded or artifact.load(settings), instruments)
+    reloader = Reloader(settings, serving, instruments.events)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
 
-    app = Api(
-        title="Predictions",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,  # to wherever the Host header says
-        telemetry=traces.telemetry,
-        lifespan=_lifespan(settings, access, serving, access_log, instruments, traces),
-    )
-    app.state.settings, app.state.access, app.state.serving = settings, access, serving
-    app.state.access_log = access_log
-    app.state.openapi_of_version = {}
-    app.state.registry = instruments.shown(serving.in_service)
-    app.state.exposition = Exposition(app.state.registry, instruments.flush, settings.metrics_seconds)
-    app.state.prediction_ids = PredictionIds(settings)
-    app.state.feedback_instruments = instruments.feedback
-    app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
-
-    answer = predict.Predict(
-        settings, serving, access.callers, app.state.prediction_ids, tables.kinds(settings), traces.step
-    )
-    app.router.routes.insert(0, predict.Route(answer))
-    routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
-    # Not included, which would put a route of routes there: each request would be matched against all of them twice.
-    for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
-        if not isinstance(route.app, AsyncExitStackMiddleware):  # which FastAPI would put around all routes
-            route.app = AsyncExitStackMiddleware(route.app)
-        app.router.routes.append(route)
-    routes = [route for route in app.routes if isinstance(route, Route)]
-    named = [(method, route.path) for route in routes for method in route.methods or ()]
-    requests = instruments.requests
-    requests.begin_series(named)
-    app.add_middleware(Door, routes, traces.noting(access_log.note), requests.begin, requests.measure)
-    traces.instrument(app)
-    return app
-
-
-def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the service
-    settings: Settings,
-    access: Access,
-    serving: Serving,
-    access_log: AccessLog,
-    instruments: Instruments,
-    traces: Tracing,
-) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         access_log.start()
         await access.start()
-
         instruments.start()
-        events = instruments.events
-        reloader = Reloader(
-            settings,
-            serving,
-            reloaded=lambda _: events.count_reload("reloaded"),
-            refused=lambda _: events.count_reload("refused"),
-            agreed=lambda: events.set_refused(is_refused=False),
-        )
         watching = asyncio.create_task(reloader.run(), name="reload")
         try:
             yield
@@ -132,4 +78,41 @@ def _lifespan(  # noqa: PLR0913, PLR0917  # all that begins and ends with the se
             traces.stop()
             access_log.stop()
 
-    return lifespan
+    app = Api(
+        title="Predictions",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to wherever the Host header says
+        telemetry=traces.telemetry,
+        lifespan=lifespan,
+    )
+    app.state.settings, app.state.access, app.state.serving = settings, access, serving
+    app.state.access_log = access_log
+    app.state.openapi_of_version = {}
+    app.state.registry = instruments.shown(serving.in_service)
+    app.state.exposition = Exposition(app.state.registry, instruments.flush, settings.metrics_seconds)
+    app.state.prediction_ids = ids = PredictionIds(settings)
+    app.state.feedback_instruments = instruments.feedback
+    app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
+
+    answer = predict.Predict(settings, serving, access.callers, ids, tables.kinds(settings), traces.step)
+    routes = _add_routes(app, predict.Route(answer))
+    requests = instruments.requests
+    requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
+    app.add_middleware(Door, routes, traces.noting(access_log.note), requests.begin, requests.measure)
+    traces.instrument(app)
+    return app
+
+
+def _add_routes(app: Api, first: Route) -> list[Route]:
+    """Add all routes and return them.
+
+    Routers aren't included: that would make a route of routes, and each request would be matched against all twice.
+    """
+    app.router.routes.insert(0, first)
+    routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
+    for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
+        if not isinstance(route.app, AsyncExitStackMiddleware):  # which FastAPI would put around all routes
+            route.app = AsyncExitStackMiddleware(route.app)
+        app.router.routes.append(route)
+    return [route for route in app.routes if isinstance(route, Route)]

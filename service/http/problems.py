@@ -29,10 +29,6 @@ class FieldError:
     """Number of the row, from 0."""
     field: str | None = None
 
-    def members(self) -> dict[str, Any]:
-        """Return what is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's own word
     """An answer that is an error, raised anywhere below the routes."""

@@ -6,14 +6,13 @@ becomes current in one step, so a release that cannot be loaded is refused at on
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from service import release
+from service.instruments.events import EventInstruments
 from service.model import ArtifactError
 from service.release import MODEL_FILE, RELEASE_FILE, ReleaseError
 from service.scoring import artifact, memory
-from service.scoring.artifact import Artifact
 from service.scoring.serving import Serving
 from service.settings import Settings
 
@@ -22,37 +21,13 @@ _log = logging.getLogger(__name__)
 Fingerprint = tuple[object, ...]
 
 
-def _ignore(*_: object) -> None:
-    pass
-
-
 class Reloader:
-    """Keeps one worker on the current release.
+    """Keeps one worker on the current release."""
 
-    Parameters
-    ----------
-    reloaded
-        Called with each release that goes into service.
-    refused
-        Called once for each release that is refused; the old one serves on.
-    agreed
-        Called when the current release is in service, after a refusal too.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        serving: Serving,
-        *,
-        reloaded: Callable[[Artifact], None] = _ignore,
-        refused: Callable[[ArtifactError], None] = _ignore,
-        agreed: Callable[[], None] = _ignore,
-    ) -> None:
+    def __init__(self, settings: Settings, serving: Serving, events: EventInstruments) -> None:
         self._settings = settings
         self._serving = serving
-        self._reloaded = reloaded
-        self._refused = refused
-        self._agreed = agreed
+        self._events = events
         self._handled: Fingerprint = ()  # looked at once more: another release may be current since the start
 
     async def run(self) -> None:
@@ -77,7 +52,7 @@ class Reloader:
             self._refuse(ArtifactError(f"{self._settings.releases}: could not be taken into service: {error!r}"))
         else:
             memory.give_back()
-            self._agreed()
+            self._events.set_refused(is_refused=False)
 
     def _take_over(self) -> None:
         current = self._serving.current.artifact
@@ -89,12 +64,12 @@ class Reloader:
             "release %s (model %s) is in service instead of %s (model %s)",
             new.folder, new.version, current.folder, current.version,
         )  # fmt: skip
-        self._reloaded(new)
+        self._events.count_reload("reloaded")
 
     def _refuse(self, error: ArtifactError) -> None:
         current = self._serving.current.artifact
         _log.error("release %s (model %s) serves on; %s", current.folder, current.version, error)
-        self._refused(error)
+        self._events.count_reload("refused")
 
 
 def _fingerprint(releases: Path) -> Fingerprint:
