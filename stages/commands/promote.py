@@ -89,12 +89,11 @@ def _promote(
     served = folder.current(releases)
     if served and _is_same(candidate, served[1]):
         return False, f"release {served[0]} of {served[1].name} is in service already and is this model"
-    refused = decision.open_refusals(overrides)
+    refused = {check: reason for check, reason in decision.refusals.items() if check not in overrides}
     if refused:
         now = f"release {served[0]} stays in service" if served else "nothing is in service"
-        names = " ".join(check for check in decision.refusals if check not in overrides)
-        remedy = f"`make promote OVERRIDE='{names}' REASON='…'` releases it anyway"
-        raise RefusedError(f"refused: {'; '.join(refused)}; {now} ({remedy})")
+        remedy = f"`make promote OVERRIDE='{' '.join(refused)}' REASON='…'` releases it anyway"
+        raise RefusedError(f"refused: {'; '.join(refused.values())}; {now} ({remedy})")
     if decision.tie and "champion" not in overrides:
         return False, f"nothing released: {decision.tie}"
     used = [check for check in CHECKS if check in decision.refusals or (check == "champion" and decision.tie)]

@@ -12,7 +12,7 @@ import service.model
 from service.release import Registry as RegistryEntry
 from stages import files
 from stages.errors import UserError
-from stages.runs import dvc_files, dvc_lock, git, registry
+from stages.runs import dvc, git, registry
 from stages.runs.registry import Registry
 from stages.runs.run_record import RunRecord, record_from_lock
 from stages.schema import Split
@@ -43,7 +43,7 @@ class Candidate:
         """Read the test rows. Raises UserError if no copy is found."""
         if self.record.test_md5 is None:
             raise UserError(f"{self.source}: its test rows are not known any more")
-        return pd.read_parquet(dvc_files.find(files.TEST, self.record.test_md5, self.folder))
+        return pd.read_parquet(dvc.find(files.TEST, self.record.test_md5, self.folder))
 
 
 def from_workspace(folder: Path) -> Candidate:
@@ -70,7 +70,7 @@ def _from_lock(
         if content is None:
             raise UserError(f"{path} of {source}: is missing; {remedy}")
         found[path] = content
-    lock = dvc_lock.parse(found.pop(files.LOCK).decode(), f"{files.LOCK} of {source}")
+    lock = dvc.parse(found.pop(files.LOCK).decode(), f"{files.LOCK} of {source}")
     lock.check(f"{files.LOCK} of {source}")
     for path, content in found.items():
         if files.md5_of(content) != lock.md5_of(path):
@@ -78,7 +78,7 @@ def _from_lock(
     parts, metrics = _parse(found[files.SCHEMA]), json.loads(found[files.METRICS])
     rows = parts.rows.train if parts else None
     record = record_from_lock(lock, metrics=metrics, training_rows=rows, revision=revision, dirty=dirty)
-    onnx = dvc_files.find(files.ONNX, record.onnx_md5, folder)
+    onnx = dvc.find(files.ONNX, record.onnx_md5, folder)
     return _load(source, record, onnx, found[files.SCHEMA], folder)
 
 

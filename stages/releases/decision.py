@@ -5,7 +5,7 @@ Three checks, each of which can be overridden by name: `gate` (the dummy baselin
 the best one ever released under it).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +34,6 @@ class Decision:
     """Why it may be released."""
     best: str | None = None
     """Folder of the best release of this name, None if the candidate is the best."""
-
-    def open_refusals(self, overrides: Collection[str]) -> list[str]:
-        """Return the reasons that are not overridden."""
-        return [reason for check, reason in self.refusals.items() if check not in overrides]
 
 
 def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:

@@ -17,7 +17,7 @@ from stages.entry import log
 from stages.errors import UserError
 from stages.params import Params
 from stages.releases import aliases, folder
-from stages.runs import dvc_files, dvc_lock, git, registry, tracking
+from stages.runs import dvc, git, registry, tracking
 from stages.runs.registry import Registry
 from stages.runs.run_record import record_from_lock
 
@@ -32,7 +32,7 @@ def migrate_volume(releases: Path) -> None:
         lock, metrics, onnx = (old / path for path in (files.LOCK, files.METRICS, files.ONNX))
         if not (lock.exists() and metrics.exists() and onnx.exists()):
             raise UserError(f"{releases / CURRENT}: leads to {old.name}, which lacks files; remove the link")
-        parsed = dvc_lock.parse(lock.read_text(encoding="utf-8"), str(lock))
+        parsed = dvc.parse(lock.read_text(encoding="utf-8"), str(lock))
         fields = {"metrics": json.loads(metrics.read_bytes()), "training_rows": None, "revision": None}
         record = record_from_lock(parsed, **fields, dirty=True)
         reason = f"was in service as {old.name}"
@@ -67,7 +67,7 @@ def _migrate_version(releases: Path, registered: Registry, version: ModelVersion
     record = _record_of(registered.name, run, version.tags)
     content: dict[str, Path | bytes | None] = {
         MODEL_FILE: registered.read_artifact(version, registry.ONNX_FILE, temporary)
-        or dvc_files.find(files.ONNX, record.onnx_md5, temporary),
+        or dvc.find(files.ONNX, record.onnx_md5, temporary),
         folder.SCHEMA_FILE: git.read(record.revision, str(files.SCHEMA)) if record.revision else None,
     }
     reason = f"version {version.version} of {registered.name}, which was champion"

@@ -9,7 +9,7 @@ from stages import files
 from stages.errors import UserError
 from stages.params import Params, model_name
 from stages.runs import git
-from stages.runs.dvc_lock import DvcLock
+from stages.runs.dvc import DvcLock
 
 
 class RunRecord(ModelRecord):
