@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import Annotated, Final, TypeVar
+
+from fastapi import Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
 from service.auth.callers import Callers
 from service.auth.logins import Logins
@@ -19,11 +22,13 @@ from service.users.accounts import Accounts
 from service.users.database import Database, DatabaseDownError
 from service.users.passwords import Passwords
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+TOKEN: Final = OAuth2PasswordBearer(
+    "token", scheme_name="token", scopes={"predict": "Predict", "admin": "Administer users"}, auto_error=False
+)
+"""For the API's description; `authenticate` reads the credential itself, in whatever form it comes."""
 
 
 class Access:
@@ -85,13 +90,13 @@ async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: floa
         raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
 
 
-async def authenticate(request: "Request", scope: str) -> None:
+async def authenticate(request: Request, scopes: SecurityScopes, _: Annotated[str | None, Security(TOKEN)]) -> None:
     """Record who sent the request. Raises Problem unless a credential with the scope came with it."""
     headers = dict(request.scope["headers"])
-    request.state.user = (await access_of(request).callers.authenticate(headers, scope)).name
+    request.state.user = (await access_of(request).callers.authenticate(headers, *scopes.scopes)).name
 
 
-def access_of(request: "Request") -> Access:
+def access_of(request: Request) -> Access:
     """Return the access of the app that got the request."""
     access: Access = request.app.state.access
     return access

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request, Security
 from msgspec import Meta
 from pydantic import BaseModel, BeforeValidator
 
@@ -48,21 +48,23 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
     password: Password
 
 
-async def require_admin(request: Request) -> None:
-    """Raise Problem unless the caller has the scope `admin`."""
-    await authenticate(request, "admin")
-
-
-_SECURITY: Final[dict[str, Any]] = {"security": [{"token": ["admin"]}]}
 _UNKNOWN: Final = {404: "There is no such user"}
 _LAST: Final = errors(422, also={**_UNKNOWN, 409: "The user is the last admin"})
 
 router = APIRouter(
-    prefix="/admin/users", tags=["users"], dependencies=[Depends(require_admin)], responses=errors(401, 403, 429, 503)
+    prefix="/admin/users",
+    tags=["users"],
+    dependencies=[Security(authenticate, scopes=["admin"])],
+    responses=errors(401, 403, 429, 503),
+)
+    prefix="/admin/users",
+    tags=["users"],
+    dependencies=[Security(authenticate, scopes=["admin"])],
+    responses=errors(401, 403, 429, 503),
 )
 
 
-@router.get("", response_model=list[User], openapi_extra=_SECURITY)
+@router.get("", response_model=list[User])
 async def list_users(request: Request) -> list[Account]:
     """List the users by name."""
     return await _run(request, lambda accounts: accounts.list())
@@ -72,7 +74,7 @@ async def list_users(request: Request) -> list[Account]:
     "",
     status_code=201,
     response_model=User,
-    openapi_extra=describe(NewUser) | _SECURITY,
+    openapi_extra=describe(NewUser),
     responses=errors(*BODY, also={409: "The name is taken"}),
 )
 async def add_user(request: Request) -> Account:
@@ -84,7 +86,7 @@ async def add_user(request: Request) -> Account:
 @router.put(
     "/{username:path}/password",
     status_code=204,
-    openapi_extra=describe(NewPassword) | _SECURITY,
+    openapi_extra=describe(NewPassword),
     responses=errors(*BODY, also=_UNKNOWN),
 )
 async def set_password(request: Request, username: str) -> None:
@@ -93,19 +95,19 @@ async def set_password(request: Request, username: str) -> None:
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
-@router.post("/{username:path}/disable", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
+@router.post("/{username:path}/disable", status_code=204, responses=_LAST)
 async def disable_user(request: Request, username: str) -> None:
     """Disable a user; the user's tokens end."""
     await _run(request, lambda accounts: accounts.disable(username))
 
 
-@router.post("/{username:path}/enable", status_code=204, openapi_extra=_SECURITY, responses=errors(422, also=_UNKNOWN))
+@router.post("/{username:path}/enable", status_code=204, responses=errors(422, also=_UNKNOWN))
 async def enable_user(request: Request, username: str) -> None:
     """Enable a disabled user."""
     await _run(request, lambda accounts: accounts.enable(username))
 
 
-@router.delete("/{username:path}", status_code=204, openapi_extra=_SECURITY, responses=_LAST)
+@router.delete("/{username:path}", status_code=204, responses=_LAST)
 async def remove_user(request: Request, username: str) -> None:
     """Remove a user; the user's tokens end."""
     await _run(request, lambda accounts: accounts.remove(username))

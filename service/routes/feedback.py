@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Security
 from pydantic import BaseModel, Field
 
 from service.auth.access import access_of, authenticate, run_in_turn
@@ -34,7 +34,6 @@ _READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"applicatio
 _FORMS: Final = msgspec.json.schema_components([Entry, Batch])[1]
 _FORMS["Batch"]["properties"]["feedback"]["items"] = _FORMS["Entry"]
 _BODY: Final[dict[str, Any]] = {
-    "security": [{"token": [SCOPE]}],
     "requestBody": {
         "required": True,
         "content": {
@@ -62,6 +61,7 @@ class BatchStored(BaseModel):
 
 @router.post(
     "/feedback",
+    dependencies=[Security(authenticate, scopes=[SCOPE])],
     openapi_extra=_BODY,
     responses=errors(
         *BODY,
@@ -82,7 +82,6 @@ async def feedback(request: Request) -> Stored | BatchStored:
 
     You can repeat a request: the same outcome again changes nothing.
     """
-    await authenticate(request, SCOPE)
     settings, headers = request.app.state.settings, dict(request.scope["headers"])
     kind = media_type(headers)
     if kind not in _READERS:

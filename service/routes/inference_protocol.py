@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request, Response, Security
 
 from service.auth.access import authenticate
 from service.http.exchange import media_type, read_body
@@ -23,11 +23,6 @@ _IDS: Final = "prediction_ids"
 """Output that is given to who names it, or says so in the request's parameters."""
 _ENCODER: Final = msgspec.json.Encoder()
 _MISSING: Final = errors(also={404: "No such model or version", 422: "The path does not fit"})
-_BODY: Final[dict[str, Any]] = {
-    "security": [{"token": [SCOPE]}],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-}
-
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 
@@ -79,17 +74,22 @@ async def model_ready(request: Request, name: str, version: str | None = None) -
     return {"name": name, "ready": True}
 
 
-_ERRORS: Final = errors(*BODY, 401, 403, 503, also={404: "No such model or version"})
+_INFER: Final[dict[str, Any]] = {
+    "dependencies": [Security(authenticate, scopes=[SCOPE])],
+    "responses": errors(*BODY, 401, 403, 503, also={404: "No such model or version"}),
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+    },
+}
 
 
-@router.post("/models/{name}/infer", openapi_extra=_BODY, responses=_ERRORS)
-@router.post("/models/{name}/versions/{version}/infer", openapi_extra=_BODY, responses=_ERRORS)
+@router.post("/models/{name}/infer", **_INFER)
+@router.post("/models/{name}/versions/{version}/infer", **_INFER)
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
     """Predict from one tensor of shape [n] or [n, 1] per feature; nullable features are optional.
 
     The parameter `warnings` of the answer lists values that training didn't have, as JSON text.
     """
-    await authenticate(request, SCOPE)
     headers = dict(request.headers.raw)
     served = _served(request, name, version)
     request.state.version = served.version

@@ -3,11 +3,12 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import Query
+from fastapi import Query, Security
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field, WithJsonSchema, create_model
 from pydantic.json_schema import models_json_schema
 
+from service.auth.access import TOKEN
 from service.cells import Reading
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.inputs.readers import MAX_NUMBER
@@ -46,10 +47,8 @@ PREDICT: Final[dict[str, Any]] = {
         200: {"description": "A prediction for each instance, in order", "content": _content("PredictResponse")},
         **errors(*BODY, 401, 403, 503, also={507: "The disk is full, so a table cannot be answered"}),
     },
-    "openapi_extra": {
-        "security": [{"token": ["predict"]}],
-        "requestBody": {"required": True, "content": _content("PredictRequest")},
-    },
+    "dependencies": [Security(TOKEN, scopes=["predict"])],
+    "openapi_extra": {"requestBody": {"required": True, "content": _content("PredictRequest")}},
 }
 """What the description has of POST /predict, whichever model is in service."""
 
@@ -78,21 +77,18 @@ def _describe(app: "FastAPI", served: Served) -> Schema:
     _, schemas = models_json_schema(models, ref_template=_SCHEMAS)
     components = document["components"]
     components["schemas"] |= schemas["$defs"]
-    components["securitySchemes"] = _security_schemes(app.state.settings.oidc_issuer)
-    others: list[Schema] = [{name: []} for name in components["securitySchemes"] if name != "token"]
+    others = _other_credentials(app.state.settings.oidc_issuer)
+    components["securitySchemes"] |= others
     for operations in document["paths"].values():
         for operation in operations.values():
             if "security" in operation:
-                operation["security"] = [*operation["security"], *others]
+                operation["security"] = [*operation["security"], *({name: []} for name in others)]
     return document
 
 
-def _security_schemes(issuer: str | None) -> Schema:
-    scopes = {"predict": "Predict", "admin": "Administer users"}
-    schemes: Schema = {
-        "token": {"type": "oauth2", "flows": {"password": {"tokenUrl": "token", "scopes": scopes}}},
-        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    }
+def _other_credentials(issuer: str | None) -> Schema:
+    """Return the ways to authenticate beside the token of POST /token."""
+    schemes: Schema = {"api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     if issuer:
         address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
         schemes["single_sign_on"] = {"type": "openIdConnect", "openIdConnectUrl": address}

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 
 from service.auth.access import Access, authenticate
 from service.http.problems import MEDIA_TYPE, Problem
@@ -30,9 +30,8 @@ def make_app(access: Access, settings: Settings) -> FastAPI:
     async def answer(_: Request, problem: Problem) -> Response:
         return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
 
-    @app.get("/whoami")
+    @app.get("/whoami", dependencies=[Security(authenticate, scopes=["predict"])])
     async def whoami(request: Request) -> str:
-        await authenticate(request, "predict")
         return str(request.state.user)
 
     return app
