@@ -57,11 +57,6 @@ router = APIRouter(
     dependencies=[Security(authenticate, scopes=["admin"])],
     responses=errors(401, 403, 429, 503),
 )
-    prefix="/admin/users",
-    tags=["users"],
-    dependencies=[Security(authenticate, scopes=["admin"])],
-    responses=errors(401, 403, 429, 503),
-)
 
 
 @router.get("", response_model=list[User])
