@@ -1,8 +1,10 @@
 """What every request has around it, whichever route answers it: the one middleware of the application."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import count
 from time import perf_counter, time
 from typing import Any, Final
 from uuid import uuid4
@@ -12,7 +14,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.exchange import SECURITY_HEADERS, ClientGone
-from service.http.logs import Answered, RequestIds, format_time
+from service.http.logs import Answered, format_time
 from service.http.problems import MEDIA_TYPE, Problem, problem_of
 
 CLIENT_GONE: Final = 499
@@ -22,6 +24,7 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 
 _log = logging.getLogger(__name__)
 
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SECURITY_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
 _NO_REQUEST: Any = None
 """What counts asks neither for the request nor for the response; a Request takes 1 µs to make."""
@@ -59,7 +62,8 @@ class Door:
     ) -> None:
         self._app = app
         self._routes = routes
-        self._choose_id = RequestIds(uuid4().hex[:12]).choose
+        self._unique = uuid4().hex[:12].encode()
+        self._numbers = count(1)
         self._log = log
         self._begin = begin
         self._measure = measure
@@ -84,6 +88,12 @@ class Door:
             await self._explain(scope, error, exchange)
         finally:
             self._end(scope, method, exchange, perf_counter() - began)
+
+    def _choose_id(self, given: bytes | None) -> bytes:
+        """Return the caller's id for a request if it is usable, else one of our own."""
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return b"%s-%x" % (self._unique, next(self._numbers))
 
     async def _explain(self, scope: Scope, error: Exception, exchange: "_Exchange") -> None:
         """Send an error as a problem.

@@ -1,15 +1,13 @@
 """What every answer has around it: limits on what comes in, headers on what goes out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from starlette.types import Message, Receive, Send
 
 from service.http.problems import Problem
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
 
 BODY_SECONDS: Final = 30.0

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import count
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -25,7 +24,6 @@ from service.settings import Settings
 _WRITE_EVERY_SECONDS: Final = 0.1
 _KEPT: Final = 100_000
 """Lines that wait at most; when whoever reads them stops reading, the oldest are dropped."""
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -49,20 +47,6 @@ class Answered(msgspec.Struct, omit_defaults=True, gc=False):
     trace_id: str = ""
     """Empty unless traces are made."""
     span_id: str = ""
-
-
-class RequestIds:
-    """Ids of requests: the caller's where it is usable, else one of our own."""
-
-    def __init__(self, unique: str) -> None:
-        self._unique = unique
-        self._numbers = count(1)
-
-    def choose(self, given: bytes | None) -> bytes:
-        """Return `given` if it is 1 to 128 plain characters, or a new id."""
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given
-        return b"%s-%x" % (self._unique.encode(), next(self._numbers))
 
 
 class AccessLog:

@@ -15,8 +15,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Final
 
+from starlette.types import Receive, Send
+
 from service.feedback.prediction_ids import PredictionIds
-from service.http.exchange import Receive, Send, read_pieces
+from service.http.exchange import read_pieces
 from service.http.problems import Problem
 from service.routes.predict import Table
 from service.routes.table_forms import CSV, NDJSON, Csv, Form, Ndjson
