@@ -116,6 +116,7 @@ class Database:
         parsed = _parse(url)
         self._file = ROOT / str(parsed.database) if parsed.get_backend_name() == "sqlite" else None
         self._engine = _sqlite(self._file) if self._file else _postgresql(parsed)
+        event.listen(self._engine, "begin", _begin)
         self._writer = self._engine.execution_options(writes=True)
         self._shown = f"sqlite:///{self._file}" if self._file else parsed.set(query={}).render_as_string()
 
@@ -139,7 +140,8 @@ class Database:
         """
         with self._errors_explained():
             if self._file:
-                _create(self._file)
+                # Readable by its owner only; SQLite would let everyone read the hashes.
+                os.close(os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o600))
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -194,21 +196,12 @@ def _sqlite(file: Path) -> Engine:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(options.get('patience', BUSY_SECONDS) * 1000)}")
-        # A transaction that will write takes the lock at once; taken later, it could only fail.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
-
-    return engine
+    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 def _postgresql(url: sa.URL) -> Engine:
     try:
-        engine = sa.create_engine(
+        return sa.create_engine(
             url.set(drivername="postgresql+psycopg", query={**_LIBPQ_DEFAULTS, **url.query}),
             connect_args={"prepare_threshold": None},  # PgBouncer keeps no prepared statements
             pool_pre_ping=True,
@@ -220,18 +213,16 @@ def _postgresql(url: sa.URL) -> Engine:
         hint = "install requirements/postgres.txt"
         raise DatabaseUrlError(f"DATABASE_URL names PostgreSQL, but its driver is missing; {hint}") from None
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        patience = int(connection.get_execution_options().get("patience", BUSY_SECONDS) * 1000)
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    patience = int(options.get("patience", BUSY_SECONDS) * 1000)
+    if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {patience}")
-
-    return engine
-
-
-def _create(path: Path) -> None:
-    """Create the file if there is none, readable by its owner only; SQLite would let everyone read the hashes."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
+    # A transaction that will write takes the lock at once; taken later, it could only fail.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _migrate(connection: Connection) -> None:
