@@ -77,14 +77,6 @@ def test_neither_a_botnet_nor_a_neighbour_locks_a_known_user_out(
     throttle.check(HOME, "anna")
 
 
-def test_a_known_user_is_slowed_down_at_the_known_address_too(throttle: Throttle) -> None:
-    throttle.trust(HOME, "anna")
-    fail(throttle, *[(HOME, "anna")] * 5)
-
-    with pytest.raises(ThrottledError, match="user name"):
-        throttle.check(HOME, "anna")
-
-
 def test_a_login_clears_the_users_own_failures_and_no_others(throttle: Throttle) -> None:
     fail(throttle, *[(HOME, "anna")] * 4)
     throttle.trust(HOME, "anna")

@@ -103,21 +103,6 @@ def test_a_forged_token_is_refused(access: Access, headers: dict[bytes, bytes]) 
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(place=st.integers(0, 10_000), byte=st.integers(33, 126))
-def test_a_token_with_one_character_changed_is_refused(
-    access: Access, token: dict[bytes, bytes], place: int, byte: int
-) -> None:
-    whole = bytearray(token[b"authorization"])
-    # The last character of a base64 text holds two bits that are not used.
-    place = len(b"Bearer ") + place % (len(whole) - len(b"Bearer ") - 1)
-    if whole[place] == byte:
-        return
-    whole[place] = byte
-
-    assert refused(access, {b"authorization": bytes(whole)}).status == 401
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda junk: b"Bearer " + junk))
 def test_no_header_whatsoever_gives_anything_but_a_401(access: Access, junk: bytes) -> None:
     for name in (b"authorization", b"x-api-key", b"cookie"):

@@ -1,6 +1,6 @@
 """The small parts between bytes and predictions: decimals, dates, layouts, company."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cells import Reading, parse_date, parse_number, parse_numbers
+from service.cells import Reading, parse_number, parse_numbers
 from service.contract import DateFeature, NumberFeature
 from service.inputs.layout import Layout
 from service.inputs.readers import Reader
@@ -27,12 +27,6 @@ def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
 
     np.testing.assert_array_equal(np.array(reader.number(moment.isoformat())[:-1], dtype=np.float32), encoded)
     assert [*encoded[1:].tolist()] == [moment.month, moment.day, moment.weekday(), moment.hour]
-
-
-@given(st.datetimes())
-def test_utc_is_optional(moment: datetime) -> None:
-    text = moment.replace(tzinfo=UTC).isoformat()
-    assert parse_date(text) == parse_date(text.replace("+00:00", "Z")) == parse_date(moment.isoformat()) == moment
 
 
 NUMBERS = st.lists(st.text("0123456789.,eE+- _\u00a0١naif", max_size=6) | st.floats().map(repr), max_size=5)
