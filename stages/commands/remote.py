@@ -1,13 +1,16 @@
 """Push this commit's outputs to the DVC remote, or pull them, and compare afterwards.
 
-DVC reports "everything is up to date" even if the remote lacks a file that this machine lacks too.
-So the remote is compared with dvc.lock afterwards.
+DVC reports "everything is up to date" even if the remote lacks a file that this machine lacks too, and
+tries for minutes if an S3 server does not answer. So such a server gets a request before, and the remote
+is compared with dvc.lock afterwards.
 """
 
 import argparse
 import os
 from collections.abc import Sequence
 
+import botocore.config
+import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from dotenv import dotenv_values
 from dvc.config import NoRemoteError
@@ -18,6 +21,22 @@ from stages.entry import log, run
 from stages.errors import UserError
 
 _SHOWN = 3
+_TIMEOUTS = botocore.config.Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+
+
+def check_access(repo: Repo, url: str) -> None:
+    """Raise botocore's error if an S3 server does not answer within seconds, or refuses to list the bucket."""
+    options = repo.cloud.get_remote_odb().fs.fs_args
+    client = botocore.session.Session(profile=options.get("profile")).create_client(
+        "s3",
+        config=_TIMEOUTS,
+        aws_access_key_id=options.get("key"),
+        aws_secret_access_key=options.get("secret"),
+        aws_session_token=options.get("token"),
+        **options.get("client_kwargs", {}),
+    )
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
 
 
 def push(repo: Repo, url: str) -> None:
@@ -72,10 +91,12 @@ def main(command: str, outputs: Sequence[str] = ()) -> None:
             remedy = "run dvc remote add --default storage s3://BUCKET/PATH"
             raise UserError(f".dvc/config names no default remote; {remedy}") from None
         try:
+            if url.startswith("s3://"):
+                check_access(repo, url)
             push(repo, url) if command == "push" else pull(repo, url, outputs)
         except (DvcException, BotoCoreError, ClientError, OSError) as error:
             where = "check the URL in .dvc/config, and AWS_ENDPOINT_URL and the credentials in .env or the environment"
-            raise UserError(f"{url}: {type(error).__name__} {error}; {where}") from None
+            raise UserError(f"{url}: {error}; {where}") from None
 
 
 if __name__ == "__main__":

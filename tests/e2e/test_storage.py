@@ -188,7 +188,7 @@ def test_other_bytes_under_the_name_of_a_model_are_refused(shared: Project, serv
 
 BROKEN = [
     ("push", {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
-    ("pull", {"AWS_ACCESS_KEY_ID": "nobody"}, "Forbidden"),
+    ("pull", {"AWS_ACCESS_KEY_ID": "nobody"}, "The access key ID you provided does not exist"),
     ("push", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "The request signature we calculated does not match"),
     ("push", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect to the endpoint URL"),
     ("push", {"URL": "s3://elsewhere/dvc"}, "The specified bucket does not exist"),
@@ -197,7 +197,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("command", "changed", "expected"), BROKEN, ids=[each[2] for each in BROKEN])
-def test_what_prevents_a_push_or_pull_is_reported(
+def test_what_prevents_a_push_or_pull_is_reported_in_one_line(
     shared: Project, server: Server, command: str, changed: dict[str, str], expected: str
 ) -> None:
     variables = {key: value for key, value in (server.variables | changed).items() if value}
