@@ -16,6 +16,11 @@ MakeSettings = Callable[..., Settings]
 STAFF = {"predict": {"groups": ["staff"]}, "admin": {"groups": ["ml-admins"]}}
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def running() -> Iterator[Provider]:
     with providing() as provider:

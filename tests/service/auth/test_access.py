@@ -22,57 +22,48 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize("change", ["disable", "remove", "set_password"])
-def test_tokens_end_in_every_worker_soon_after_the_change(settings: Settings, change: str) -> None:
-    async def scenario() -> None:
-        async with serving(settings) as one, serving(settings) as other:
-            accounts = one.access.accounts
-            accounts.add("bob", PASSWORD)
-            token = (await log_in(one, username="bob")).json()["access_token"]
-            assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
+async def test_tokens_end_in_every_worker_soon_after_the_change(settings: Settings, change: str) -> None:
+    async with serving(settings) as one, serving(settings) as other:
+        accounts = one.access.accounts
+        accounts.add("bob", PASSWORD)
+        token = (await log_in(one, username="bob")).json()["access_token"]
+        assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
 
-            changed = ["bob", "another horse"] if change == "set_password" else ["bob"]
-            await asyncio.to_thread(getattr(accounts, change), *changed)
+        changed = ["bob", "another horse"] if change == "set_password" else ["bob"]
+        await asyncio.to_thread(getattr(accounts, change), *changed)
 
-            for client in (one, other):
-                await until(partial(is_up_to_date, client))
-                assert await whoami(client, token) == 401
-
-    asyncio.run(scenario())
+        for client in (one, other):
+            await until(partial(is_up_to_date, client))
+            assert await whoami(client, token) == 401
 
 
-def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
+async def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_SECONDS", 3600.0)
 
-    async def scenario() -> None:
-        async with serving(settings) as one, serving(settings) as other:
-            one.access.accounts.set_password("anna", "another horse")
-            token = (await log_in(one, password="another horse")).json()["access_token"]
+    async with serving(settings) as one, serving(settings) as other:
+        one.access.accounts.set_password("anna", "another horse")
+        token = (await log_in(one, password="another horse")).json()["access_token"]
 
-            assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
-
-    asyncio.run(scenario())
+        assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
 
 
-def test_without_the_database_tokens_still_work_and_logins_recover(on_sqlite: Settings, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with serving(on_sqlite) as client:
-            watch = client.access.watch
-            token = (await log_in(client)).json()["access_token"]
-            (tmp_path / "users.db").rename(tmp_path / "away.db")
-            await until(lambda: watch.failure)
+async def test_without_the_database_tokens_still_work_and_logins_recover(on_sqlite: Settings, tmp_path: Path) -> None:
+    async with serving(on_sqlite) as client:
+        watch = client.access.watch
+        token = (await log_in(client)).json()["access_token"]
+        (tmp_path / "users.db").rename(tmp_path / "away.db")
+        await until(lambda: watch.failure)
 
-            answers = [await log_in(client) for _ in range(15)]  # more than may fail
-            assert {answer.status_code for answer in answers} == {503}
-            assert int(answers[0].headers["Retry-After"]) > 0
-            assert await whoami(client, token) == 200
+        answers = [await log_in(client) for _ in range(15)]  # more than may fail
+        assert {answer.status_code for answer in answers} == {503}
+        assert int(answers[0].headers["Retry-After"]) > 0
+        assert await whoami(client, token) == 200
 
-            (tmp_path / "away.db").rename(tmp_path / "users.db")
-            await until(lambda: not watch.failure)
-            assert (await log_in(client)).status_code == 200
-
-    asyncio.run(scenario())
+        (tmp_path / "away.db").rename(tmp_path / "users.db")
+        await until(lambda: not watch.failure)
+        assert (await log_in(client)).status_code == 200
 
 
 @pytest.fixture
@@ -85,58 +76,49 @@ def own_postgres(request: pytest.FixtureRequest) -> Iterator["Postgres"]:
 
 
 @pytest.mark.slow
-def test_with_postgresql_stopped_tokens_still_work_and_logins_recover(
+async def test_with_postgresql_stopped_tokens_still_work_and_logins_recover(
     own_postgres: "Postgres",
     make_settings: MakeSettings,
 ) -> None:
     settings = make_settings(database_url=own_postgres.empty(), admin_username="anna", admin_password=PASSWORD)
 
-    async def scenario() -> None:
-        async with serving(settings) as client:
-            watch = client.access.watch
-            token = (await log_in(client)).json()["access_token"]
-            await asyncio.to_thread(own_postgres.stop)
-            await until(lambda: watch.failure)
+    async with serving(settings) as client:
+        watch = client.access.watch
+        token = (await log_in(client)).json()["access_token"]
+        await asyncio.to_thread(own_postgres.stop)
+        await until(lambda: watch.failure)
 
-            assert (await log_in(client)).status_code == 503
-            assert await whoami(client, token) == 200
+        assert (await log_in(client)).status_code == 503
+        assert await whoami(client, token) == 200
 
-            await asyncio.to_thread(own_postgres.start)
-            await until(lambda: not watch.failure)
-            assert (await log_in(client)).status_code == 200
-
-    asyncio.run(scenario())
+        await asyncio.to_thread(own_postgres.start)
+        await until(lambda: not watch.failure)
+        assert (await log_in(client)).status_code == 200
 
 
-def test_a_service_that_starts_before_its_database_recovers(make_settings: MakeSettings, tmp_path: Path) -> None:
+async def test_a_service_that_starts_before_its_database_recovers(make_settings: MakeSettings, tmp_path: Path) -> None:
     folder = tmp_path / "volume"
     settings = make_settings(
         database_url=f"sqlite:///{folder}/users.db", admin_username="anna", admin_password=PASSWORD
     )
 
-    async def scenario() -> None:
-        async with serving(settings) as client:
-            assert (await log_in(client)).status_code == 503
+    async with serving(settings) as client:
+        assert (await log_in(client)).status_code == 503
 
-            folder.mkdir()
-            await until(lambda: not client.access.watch.failure)
-            assert (await log_in(client)).status_code == 200
-
-    asyncio.run(scenario())
+        folder.mkdir()
+        await until(lambda: not client.access.watch.failure)
+        assert (await log_in(client)).status_code == 200
 
 
-def test_an_invalid_first_admin_is_reported_also_if_the_database_comes_later(
+async def test_an_invalid_first_admin_is_reported_also_if_the_database_comes_later(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "volume"
     url = f"sqlite:///{folder}/users.db"
 
-    async def scenario() -> None:
-        async with serving(make_settings(database_url=url, admin_username="anna", admin_password="short")) as client:
-            folder.mkdir()
-            await until(lambda: str(client.access.watch.failure).startswith("ADMIN_USERNAME or ADMIN_PASSWORD: "))
-
-    asyncio.run(scenario())
+    async with serving(make_settings(database_url=url, admin_username="anna", admin_password="short")) as client:
+        folder.mkdir()
+        await until(lambda: str(client.access.watch.failure).startswith("ADMIN_USERNAME or ADMIN_PASSWORD: "))
 
 
 def test_the_watch_survives_an_unexpected_error(

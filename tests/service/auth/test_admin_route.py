@@ -49,29 +49,29 @@ EVERYTHING: list[Call] = [
 
 @pytest.mark.parametrize("call", EVERYTHING)
 @pytest.mark.parametrize(("scope", "status"), [(None, 401), ("predict", 403)])
-def test_only_a_token_with_the_scope_admin_may(on_sqlite: Settings, call: Call, scope: str | None, status: int) -> None:
-    async def scenario() -> tuple[int, int]:
-        async with serving(on_sqlite) as client:
-            if scope:
-                token = (await log_in(client, scope=scope)).json()["access_token"]
-                client.headers["Authorization"] = f"Bearer {token}"
-            return (await call(client)).status_code, len(client.access.accounts.list())
+async def test_only_a_token_with_the_scope_admin_may(
+    on_sqlite: Settings, call: Call, scope: str | None, status: int
+) -> None:
+    async with serving(on_sqlite) as client:
+        if scope:
+            token = (await log_in(client, scope=scope)).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+        outcome = (await call(client)).status_code, len(client.access.accounts.list())
 
-    assert asyncio.run(scenario()) == (status, 1)
+    assert outcome == (status, 1)
 
 
-def test_a_body_is_not_read_before_the_token_is(on_sqlite: Settings) -> None:
+async def test_a_body_is_not_read_before_the_token_is(on_sqlite: Settings) -> None:
     read: list[bytes] = []
 
     async def body() -> Any:
         read.append(b"x")
         yield b"x"
 
-    async def scenario() -> int:
-        async with serving(on_sqlite) as client:
-            return (await client.post("/admin/users", content=body(), headers=JSON)).status_code
+    async with serving(on_sqlite) as client:
+        outcome = (await client.post("/admin/users", content=body(), headers=JSON)).status_code
 
-    assert asyncio.run(scenario()) == 401
+    assert outcome == 401
     assert read == []
 
 
@@ -141,24 +141,20 @@ def test_breaking_a_rule_names_the_rule_and_changes_nothing(
     assert [user["username"] for user in listed.json()] == ["anna", "bob"]
 
 
-def test_without_a_database_administration_gets_retry_after(on_sqlite: Settings, tmp_path: Path) -> None:
-    async def scenario() -> httpx.Response:
-        async with serving(on_sqlite) as client:
-            await as_admin(client)
-            (tmp_path / "users.db").unlink()
-            return await client.get("/admin/users")
+async def test_without_a_database_administration_gets_retry_after(on_sqlite: Settings, tmp_path: Path) -> None:
+    async with serving(on_sqlite) as client:
+        await as_admin(client)
+        (tmp_path / "users.db").unlink()
+        answer = await client.get("/admin/users")
 
-    answer = asyncio.run(scenario())
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"
 
 
-def test_too_many_admin_requests_at_once_get_retry_after(on_sqlite: Settings) -> None:
-    async def scenario() -> list[httpx.Response]:
-        async with serving(on_sqlite) as client:
-            await as_admin(client)
-            return await asyncio.gather(*(add(client, f"user{number}") for number in range(30)))
+async def test_too_many_admin_requests_at_once_get_retry_after(on_sqlite: Settings) -> None:
+    async with serving(on_sqlite) as client:
+        await as_admin(client)
+        answers = await asyncio.gather(*(add(client, f"user{number}") for number in range(30)))
 
-    answers = asyncio.run(scenario())
     assert {answer.status_code for answer in answers} == {201, 429}
     assert {answer.headers["Retry-After"] for answer in answers if answer.status_code == 429} == {"2"}

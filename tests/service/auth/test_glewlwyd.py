@@ -103,7 +103,7 @@ def configure(client: httpx.Client) -> str:
     return issuer
 
 
-def test_people_and_programs_of_glewlwyd_are_known(
+async def test_people_and_programs_of_glewlwyd_are_known(
     glewlwyd: httpx.Client, make_settings: Callable[..., Settings]
 ) -> None:
     issuer = configure(glewlwyd)
@@ -119,18 +119,15 @@ def test_people_and_programs_of_glewlwyd_are_known(
     def ask(form: dict[str, str]) -> httpx.Response:
         return glewlwyd.post("/oidc/token", data=form, auth=("predictions", SECRET))
 
-    async def scenario() -> None:
-        async with serving(settings) as browser:
-            sent = await browser.get("/login")
-            agreed = await asyncio.to_thread(glewlwyd.get, sent.headers["Location"] + "&g_continue")  # as its page does
-            back = await browser.get(agreed.headers["Location"])
-            assert (back.status_code, back.headers.get("Location")) == (302, "docs")
-            assert (await browser.get("/whoami")).status_code == 200
+    async with serving(settings) as browser:
+        sent = await browser.get("/login")
+        agreed = await asyncio.to_thread(glewlwyd.get, sent.headers["Location"] + "&g_continue")  # as its page does
+        back = await browser.get(agreed.headers["Location"])
+        assert (back.status_code, back.headers.get("Location")) == (302, "docs")
+        assert (await browser.get("/whoami")).status_code == 200
 
-            form = {"grant_type": "client_credentials", "scope": "ml"}
-            given = (await asyncio.to_thread(ask, form)).json()
-            browser.cookies.clear()
-            assert await whoami(browser, given["access_token"]) == 200
-            assert await whoami(browser, given["access_token"][:-8] + "AAAAAAAA") == 401
-
-    asyncio.run(scenario())
+        form = {"grant_type": "client_credentials", "scope": "ml"}
+        given = (await asyncio.to_thread(ask, form)).json()
+        browser.cookies.clear()
+        assert await whoami(browser, given["access_token"]) == 200
+        assert await whoami(browser, given["access_token"][:-8] + "AAAAAAAA") == 401

@@ -68,28 +68,25 @@ def test_a_forged_token_is_refused(trusting: Settings, provider: Provider) -> No
     assert [answer_to(trusting, token).status_code for token in forged] == [401] * len(forged)
 
 
-def test_a_new_key_is_fetched_once_and_tokens_of_a_withdrawn_one_end(
+async def test_a_new_key_is_fetched_once_and_tokens_of_a_withdrawn_one_end(
     trusting: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario() -> None:
-        async with serving(trusting) as client:
-            old = provider.sign()
-            assert await whoami(client, old) == 200
-            fetches = provider.fetches
-            provider.rotate()
-            new = provider.sign()
+    async with serving(trusting) as client:
+        old = provider.sign()
+        assert await whoami(client, old) == 200
+        fetches = provider.fetches
+        provider.rotate()
+        new = provider.sign()
 
-            assert await whoami(client, new) == 401  # asked a moment ago
-            monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 0.0)
-            assert await whoami(client, new) == 200
-            assert await whoami(client, old) == 401
-            monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 3600.0)
-            fetched = provider.fetches
-            unknown = [provider.sign({"kid": str(number)}) for number in range(5)]
-            assert {await whoami(client, token) for token in unknown} == {401}
-            assert (fetched - fetches, provider.fetches - fetched) == (2, 0)
-
-    asyncio.run(scenario())
+        assert await whoami(client, new) == 401  # asked a moment ago
+        monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 0.0)
+        assert await whoami(client, new) == 200
+        assert await whoami(client, old) == 401
+        monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 3600.0)
+        fetched = provider.fetches
+        unknown = [provider.sign({"kid": str(number)}) for number in range(5)]
+        assert {await whoami(client, token) for token in unknown} == {401}
+        assert (fetched - fetches, provider.fetches - fetched) == (2, 0)
 
 
 def test_with_the_provider_down_sessions_and_passwords_still_work(
@@ -116,18 +113,15 @@ def test_with_the_provider_down_sessions_and_passwords_still_work(
         asyncio.run(scenario(provider))
 
 
-def test_a_service_that_starts_before_its_provider_recovers(
+async def test_a_service_that_starts_before_its_provider_recovers(
     make_settings: MakeSettings, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_sign_on, "PAUSE_SECONDS", 0.02)
     issuer, provider.issuer = provider.issuer, "https://not.yet"
 
-    async def scenario() -> None:
-        async with serving(with_provider(make_settings, provider, oidc_issuer=issuer)) as client:
-            assert (await client.get("/login")).status_code == 503
-            provider.issuer = issuer
-            found = client.access.provider
-            await until(lambda: found and found.failure is None)
-            assert await whoami(client, provider.sign()) == 200
-
-    asyncio.run(scenario())
+    async with serving(with_provider(make_settings, provider, oidc_issuer=issuer)) as client:
+        assert (await client.get("/login")).status_code == 503
+        provider.issuer = issuer
+        found = client.access.provider
+        await until(lambda: found and found.failure is None)
+        assert await whoami(client, provider.sign()) == 200

@@ -5,7 +5,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from service.auth import single_sign_on
@@ -44,18 +43,17 @@ def test_other_sites_cannot_use_the_cookie(trusting: Settings, site: str, status
 
 
 @pytest.mark.parametrize(("scheme", "secure"), [("http", False), ("https", True)])
-def test_cookies_are_kept_from_scripts_from_other_sites_and_from_plain_http(
+async def test_cookies_are_kept_from_scripts_from_other_sites_and_from_plain_http(
     make_settings: MakeSettings, provider: Provider, scheme: str, secure: bool
 ) -> None:
     settings = with_provider(make_settings, provider, oidc_redirect_uri="http://test/callback")
 
-    async def scenario() -> list[str]:
-        async with signing_in(settings) as (browser, back):
-            kept = browser.cookies["sign_in"]
-            answer = await browser.get(back.copy_with(scheme=scheme), headers={"Cookie": f"sign_in={kept}"})
-            return answer.headers.get_list("Set-Cookie")
+    async with signing_in(settings) as (browser, back):
+        kept = browser.cookies["sign_in"]
+        answer = await browser.get(back.copy_with(scheme=scheme), headers={"Cookie": f"sign_in={kept}"})
+        outcome = answer.headers.get_list("Set-Cookie")
 
-    session, kept = asyncio.run(scenario())
+    session, kept = outcome
     attributes = {"HttpOnly", "Max-Age=3600", "SameSite=strict"} | ({"Secure"} if secure else set())
     assert set(session.split("; ")[1:]) == attributes
     assert "Max-Age=0" in kept
@@ -80,16 +78,15 @@ def test_who_signs_out_is_forgotten(trusting: Settings) -> None:
     ],
     ids=str,
 )
-def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
+async def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
     trusting: Settings, provider: Provider, changes: dict[str, Any]
 ) -> None:
     provider.changes = changes
 
-    async def scenario() -> list[int]:
-        async with signing_in(trusting) as (browser, back):
-            return [(await browser.get(back)).status_code, (await browser.get("/whoami")).status_code]
+    async with signing_in(trusting) as (browser, back):
+        outcome = [(await browser.get(back)).status_code, (await browser.get("/whoami")).status_code]
 
-    assert asyncio.run(scenario()) == [401, 401]
+    assert outcome == [401, 401]
 
 
 @pytest.mark.parametrize(
@@ -102,38 +99,35 @@ def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
     ],
     ids=str,
 )
-def test_an_answer_that_is_not_this_sign_ins_is_refused(
+async def test_an_answer_that_is_not_this_sign_ins_is_refused(
     trusting: Settings, change: dict[str, str | None], status: int
 ) -> None:
-    async def scenario() -> int:
-        async with signing_in(trusting) as (browser, back):
-            query = {name: value for name, value in {**back.params, **change}.items() if value is not None}
-            return (await browser.get(back.copy_with(params=query))).status_code
+    async with signing_in(trusting) as (browser, back):
+        query = {name: value for name, value in {**back.params, **change}.items() if value is not None}
+        outcome = (await browser.get(back.copy_with(params=query))).status_code
 
-    assert asyncio.run(scenario()) == status
-
-
-def test_a_code_counts_once_and_only_in_the_browser_that_asked_for_it(trusting: Settings) -> None:
-    async def scenario() -> list[int]:
-        async with signing_in(trusting) as (browser, back), signing_in(trusting) as (other, other_back):
-            state = {"state": back.params["state"], "code": other_back.params["code"]}  # PKCE: another's code
-            answers = [await browser.get(back.copy_with(params=state)), await other.get(back)]
-            answers += [await other.get(other_back), await browser.get(other_back)]
-            browser.cookies.clear()
-            answers += [await browser.get(back)]
-            return [answer.status_code for answer in answers]
-
-    assert asyncio.run(scenario()) == [401, 400, 302, 400, 400]
+    assert outcome == status
 
 
-def test_who_has_no_scope_by_the_rules_is_refused(trusting: Settings, provider: Provider) -> None:
+async def test_a_code_counts_once_and_only_in_the_browser_that_asked_for_it(trusting: Settings) -> None:
+    async with signing_in(trusting) as (browser, back), signing_in(trusting) as (other, other_back):
+        state = {"state": back.params["state"], "code": other_back.params["code"]}  # PKCE: another's code
+        answers = [await browser.get(back.copy_with(params=state)), await other.get(back)]
+        answers += [await other.get(other_back), await browser.get(other_back)]
+        browser.cookies.clear()
+        answers += [await browser.get(back)]
+        outcome = [answer.status_code for answer in answers]
+
+    assert outcome == [401, 400, 302, 400, 400]
+
+
+async def test_who_has_no_scope_by_the_rules_is_refused(trusting: Settings, provider: Provider) -> None:
     provider.claims["groups"] = ["guests"]
 
-    async def scenario() -> httpx.Response:
-        async with signing_in(trusting) as (browser, back):
-            return await browser.get(back)
+    async with signing_in(trusting) as (browser, back):
+        outcome = await browser.get(back)
 
-    assert asyncio.run(scenario()).status_code == 403
+    assert outcome.status_code == 403
 
 
 @pytest.mark.parametrize(

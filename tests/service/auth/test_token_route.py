@@ -15,31 +15,26 @@ MakeSettings = Callable[..., Settings]
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_a_login_gives_a_bearer_token_that_opens_the_api(settings: Settings) -> None:
-    async def scenario() -> None:
-        async with serving(settings) as client:
-            answer = await log_in(client)
+async def test_a_login_gives_a_bearer_token_that_opens_the_api(settings: Settings) -> None:
+    async with serving(settings) as client:
+        answer = await log_in(client)
 
-            assert answer.status_code == 200
-            assert sorted(answer.json()) == ["access_token", "expires_in", "scope", "token_type"]
-            assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
-            assert answer.json()["scope"] == "admin predict"
-            assert answer.headers["Cache-Control"] == "no-store"
-            assert await whoami(client, answer.json()["access_token"]) == 200
-
-    asyncio.run(scenario())
+        assert answer.status_code == 200
+        assert sorted(answer.json()) == ["access_token", "expires_in", "scope", "token_type"]
+        assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+        assert answer.json()["scope"] == "admin predict"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert await whoami(client, answer.json()["access_token"]) == 200
 
 
-def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(settings: Settings) -> None:
-    async def scenario() -> list[httpx.Response]:
-        async with serving(settings) as client:
-            accounts = client.access.accounts
-            accounts.add("bob", PASSWORD)
-            accounts.disable("bob")
-            forms = [WRONG, {**RIGHT, "username": "nobody"}, {**RIGHT, "username": "bob"}, {**RIGHT, "username": "a b"}]
-            return [await client.post("/token", data=form) for form in forms]
+async def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(settings: Settings) -> None:
+    async with serving(settings) as client:
+        accounts = client.access.accounts
+        accounts.add("bob", PASSWORD)
+        accounts.disable("bob")
+        forms = [WRONG, {**RIGHT, "username": "nobody"}, {**RIGHT, "username": "bob"}, {**RIGHT, "username": "a b"}]
+        answers = [await client.post("/token", data=form) for form in forms]
 
-    answers = asyncio.run(scenario())
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.content for answer in answers}) == 1
     assert len({tuple(sorted(answer.headers.items())) for answer in answers}) == 1
@@ -56,26 +51,23 @@ def test_unknown_user_wrong_password_and_disabled_user_get_the_same_answer(setti
         ({str(number): "" for number in range(40)}, 422, "invalid_request"),
     ],
 )
-def test_errors_have_the_codes_of_oauth2(on_sqlite: Settings, change: dict[str, str], status: int, code: str) -> None:
-    async def scenario() -> httpx.Response:
-        async with serving(on_sqlite) as client:
-            return await client.post("/token", data=RIGHT | change)
+async def test_errors_have_the_codes_of_oauth2(
+    on_sqlite: Settings, change: dict[str, str], status: int, code: str
+) -> None:
+    async with serving(on_sqlite) as client:
+        answer = await client.post("/token", data=RIGHT | change)
 
-    answer = asyncio.run(scenario())
     assert (answer.status_code, answer.json()["error"]) == (status, code)
 
 
-def test_requested_scopes_are_granted_if_the_user_has_them(on_sqlite: Settings) -> None:
-    async def scenario() -> None:
-        async with serving(on_sqlite) as client:
-            client.access.accounts.add("bob", PASSWORD)
-            given, refused = await log_in(client, scope="admin"), await log_in(client, username="bob", scope="admin")
+async def test_requested_scopes_are_granted_if_the_user_has_them(on_sqlite: Settings) -> None:
+    async with serving(on_sqlite) as client:
+        client.access.accounts.add("bob", PASSWORD)
+        given, refused = await log_in(client, scope="admin"), await log_in(client, username="bob", scope="admin")
 
-            assert await whoami(client, given.json()["access_token"]) == 403  # for want of the scope predict
-            assert refused.status_code == 400
-            assert refused.json()["detail"] == "Scopes of this user are predict; ask for those or for none"
-
-    asyncio.run(scenario())
+        assert await whoami(client, given.json()["access_token"]) == 403  # for want of the scope predict
+        assert refused.status_code == 400
+        assert refused.json()["detail"] == "Scopes of this user are predict; ask for those or for none"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +100,7 @@ def test_bytes_that_are_no_form_are_refused(on_sqlite: Settings, body: bytes) ->
     assert post(on_sqlite, body).status_code == 422
 
 
-def test_a_body_that_is_too_large_is_not_read_to_its_end(on_sqlite: Settings) -> None:
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(on_sqlite: Settings) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -117,12 +109,11 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(on_sqlite: Settings) ->
             sent += 1000
             yield b"x" * 1000
 
-    async def scenario() -> int:
-        async with serving(on_sqlite) as client:
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return (await client.post("/token", content=endless(), headers=headers)).status_code
+    async with serving(on_sqlite) as client:
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        outcome = (await client.post("/token", content=endless(), headers=headers)).status_code
 
-    assert asyncio.run(scenario()) == 413
+    assert outcome == 413
     assert sent < 20_000
 
 
