@@ -94,7 +94,7 @@ def parser(
     parsers: dict[str, Callable[[str], Value]] = {
         "number": partial(parse_number, decimal=reading.decimal, thousands=reading.thousands),
         "boolean": parse_boolean,
-        "date": partial(parse_date, form=reading.dates.get(column, "Ymd")),
+        "date": partial(_parse_date_or_iso, form=reading.dates.get(column, "Ymd")),
         "category": str,
     }
     parse_known = parsers[kind]
@@ -104,6 +104,16 @@ def parser(
         return None if text in missing else parse_known(text)
 
     return parse
+
+
+def _parse_date_or_iso(text: str, form: str) -> datetime:
+    """Parse a date in the table's form, or in ISO 8601, as programs and the contract's example write it."""
+    try:
+        return parse_date(text, form)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            return parse_date(text)
+        raise
 
 
 def parse_number(text: str, decimal: Decimal = ".", thousands: str = "") -> float:

@@ -72,9 +72,7 @@ class Reader:
         except Wrong:
             raise
         except ValueError:
-            if not self._date_form:
-                raise Wrong("wrong_value") from None
-            return _parse_iso(text)
+            raise Wrong("wrong_value") from None
 
     def value(self, raw: Any) -> Value:
         """Return the value of a member of a JSON object, or of a tensor. Raises Wrong."""

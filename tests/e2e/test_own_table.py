@@ -54,6 +54,7 @@ def wines(rows: int = 120) -> pd.DataFrame:
             "1st.sugar": sugar,
             "import": origin,
             "le": rng.integers(0, 9, rows),
+            "bottled": [f"{day:02}.{month:02}.2023" for day, month in rng.integers(1, [[29, 13]] * rows)],
             "Güte": kind,
         }
     )
@@ -144,4 +145,4 @@ def test_a_table_imported_by_dvc_and_updated_goes_through_the_pipeline(followed:
     done = made.run("dvc", "repro", "validate")
 
     assert done.returncode == 0, done.stderr
-    assert "150 rows and 5 columns read from data/imported.csv" in done.stderr
+    assert "150 rows and 6 columns read from data/imported.csv" in done.stderr

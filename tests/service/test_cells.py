@@ -137,6 +137,13 @@ def test_missing_texts_are_those_of_the_column_or_of_all() -> None:
     assert parser("category", "country", reading)("") is None
 
 
+def test_a_date_is_read_by_its_tables_form_and_in_iso_8601() -> None:
+    read = parser("date", "day", Reading(dates={"day": "dmY"}))
+    assert read("05.03.2023") == read("2023-03-05") == read("2023-03-05T00:00:00") == parse_date("2023-03-05")
+    with pytest.raises(ValueError, match="in the form dmY"):
+        read("2023-13-05")
+
+
 def test_a_contract_of_version_1_has_the_rules_of_its_time() -> None:
     old = {"version": 1, "task": "regression", "target": "y", "classes": [], "features": []}
 
