@@ -68,22 +68,10 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
     ArtifactError
         One line: which file, why it is refused, what to do.
     """
-    while True:
-        folder = None
-        try:
-            folder = release.find_current(settings.releases)
-            return _load(folder, known)
-        except ReleaseError as error:
-            # An old release may lose its model while it is read: then another one is current.
-            if folder is None or not _has_moved(settings.releases, folder):
-                raise ArtifactError(str(error)) from error
-
-
-def _has_moved(releases: Path, folder: Path) -> bool:
     try:
-        return release.find_current(releases) != folder
-    except ReleaseError:
-        return False
+        return _load(release.find_current(settings.releases), known)
+    except ReleaseError as error:
+        raise ArtifactError(str(error)) from error
 
 
 def _load(folder: Path, known: Model | None) -> Artifact:

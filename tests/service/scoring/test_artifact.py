@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from service import release
 from service.contract import CONTRACT_VERSION
 from service.model import ArtifactError
 from service.release import MODEL_FILE, RELEASE_FILE
@@ -101,22 +100,6 @@ def test_bytes_that_the_release_does_not_name_are_refused_with_both_sums(root: R
     assert refusal(root).startswith(
         f"{root.model}: its MD5 is 99914b932bd37a50b983c5e7c90ae93b, release.json names {md5_of(onnx_bytes())}; run"
     )
-
-
-def test_a_release_that_loses_its_model_while_it_is_read_is_skipped(
-    root: Root, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old, read = root.model, release.read_file
-
-    def overtaken(path: Path) -> bytes:
-        if path == old:
-            root.write(onnx_bytes(lean=1.0))
-            old.unlink()
-        return read(path)
-
-    monkeypatch.setattr(release, "read_file", overtaken)
-
-    assert artifact.load(root.settings()).version == md5_of(onnx_bytes(lean=1.0))
 
 
 def external(location: str) -> TensorProto:
