@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 _WARM_UP_ROWS: Final = 256
-_MANY_ROWS: Final = 100
+_ORDERED_ROWS: Final = 100
 """From here on ordering rows gains more than it costs."""
 _GROUPS: Final = 8
 
@@ -139,7 +139,7 @@ class Served:
             self.answer(self.score(self.reader.read_request(body, rows)))
 
     def _scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
-        if self._column is None or len(matrix) < _MANY_ROWS:
+        if self._column is None or len(matrix) < _ORDERED_ROWS:
             return self.model.scores(matrix)
         order = matrix[:, self._column].argsort()
         ordered = self.model.scores(matrix[order])
