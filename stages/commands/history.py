@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from service.release import Release
+from service.release import Release, read_history
 from stages.entry import run
 from stages.errors import UserError
 from stages.params import load_params
@@ -30,7 +30,7 @@ def main(on: str | None) -> None:
     name = load_params().registered_name
     releases = folder.folder()
     with open_releases(releases):
-        history = folder.history(releases)
+        history = read_history(releases)
     moves = _moves(name)
     if not history and not moves:
         raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")

@@ -6,7 +6,7 @@ A rollback is a release too, so the history keeps who went back, when and why.
 import argparse
 from pathlib import Path
 
-from service.release import MODEL_FILE, Release, sequence_of
+from service.release import MODEL_FILE, Release, read_history, sequence_of
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.releases import aliases, folder
@@ -23,7 +23,7 @@ def main(to: str | None, reason: str) -> None:
     """Find the release, check its model, and release it again."""
     releases = folder.folder()
     with open_releases(releases):
-        history = folder.history(releases)
+        history = read_history(releases)
         if not history:
             raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
         target = _find(history, to) if to else _before(history)

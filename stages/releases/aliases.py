@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from service.release import Registry as RegistryEntry
-from service.release import Release
+from service.release import Release, read_history
 from stages import files
 from stages.entry import log
 from stages.errors import UserError
@@ -69,7 +69,7 @@ def is_ours() -> bool:
 
 def follow(releases: Path) -> None:
     """Move the aliases to what the releases say, or log why not. The caller holds the folder's lock."""
-    history = list(folder.history(releases).values())
+    history = list(read_history(releases).values())
     if not history:
         return
     served = history[-1]

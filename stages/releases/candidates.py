@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow.entities.model_registry import ModelVersion
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 import service.model
 from service.release import Registry as RegistryEntry
@@ -75,8 +75,7 @@ def _from_lock(
     for path, content in found.items():
         if files.md5_of(content) != lock.md5_of(path):
             raise UserError(f"{path} of {source}: is not the file that dvc.lock names; {remedy}")
-    parts, metrics = _parse(found[files.SCHEMA]), json.loads(found[files.METRICS])
-    rows = parts.rows.train if parts else None
+    metrics, rows = json.loads(found[files.METRICS]), json.loads(found[files.SCHEMA])["rows"]["train"]
     record = record_from_lock(lock, metrics=metrics, training_rows=rows, revision=revision, dirty=dirty)
     onnx = dvc.find(files.ONNX, record.onnx_md5, folder)
     return _load(source, record, onnx, found[files.SCHEMA], folder)
@@ -109,25 +108,9 @@ def _load(source: str, record: RunRecord, onnx: Path, schema: bytes | None, fold
     return Candidate(source, record, model, onnx, schema, folder)
 
 
-class _TrainingRows(BaseModel):
-    train: int
-
-
-class _Parts(BaseModel):
-    """The part of a schema.json that is read here; files of earlier versions have it too."""
-
-    split: Split
-    rows: _TrainingRows
-
-
-def _parse(schema: bytes | None) -> _Parts | None:
-    try:
-        return _Parts.model_validate_json(schema) if schema else None
-    except ValidationError:
-        return None
-
-
 def parse_split(schema: bytes | None) -> Split | None:
     """Return how the rows were split; None if there is no schema.json, or it does not say so."""
-    parts = _parse(schema)
-    return parts.split if parts else None
+    try:
+        return Split.model_validate(json.loads(schema or b"{}").get("split"))
+    except ValidationError:
+        return None

@@ -25,10 +25,8 @@ from service.release import (
     ModelRecord,
     Release,
     ReleaseError,
-    find_current,
     find_released,
     folder_name,
-    load,
     read_history,
     sequence_of,
 )
@@ -60,12 +58,15 @@ def _setting() -> str | None:
 
 @contextlib.contextmanager
 def locked(releases: Path) -> Iterator[None]:
-    """Hold the lock of a folder of releases, created if necessary. Others wait; a kill releases it."""
-    with _errors_as_line():
-        try:
-            releases.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{releases}: is no folder and none can be made: {error.strerror}; set RELEASES") from None
+    """Hold the lock of a folder of releases, created if necessary. Others wait; a kill releases it.
+
+    Raises UserError if a release cannot be read in the block.
+    """
+    try:
+        releases.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{releases}: is no folder and none can be made: {error.strerror}; set RELEASES") from None
+    try:
         with (releases / LOCK_FILE).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,28 +74,13 @@ def locked(releases: Path) -> Iterator[None]:
                 log("another command is changing the releases; waiting until it is done")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-@contextlib.contextmanager
-def _errors_as_line() -> Iterator[None]:
-    try:
-        yield
     except ReleaseError as error:
         raise UserError(str(error)) from None
 
 
 def current(releases: Path) -> tuple[str, Release] | None:
     """Return the folder's name and the release in service, None if nothing was released yet."""
-    if not (releases / CURRENT).is_symlink():
-        return None
-    found = find_current(releases)
-    return found.name, load(found)
-
-
-def history(releases: Path) -> dict[str, Release]:
-    """Return all releases by the name of their folder, oldest first. Raises UserError if one cannot be read."""
-    with _errors_as_line():
-        return read_history(releases)
+    return next(reversed(read_history(releases).items()), None)
 
 
 def make_release(found: ModelRecord, **fields: Any) -> Release:
