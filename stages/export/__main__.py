@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -34,16 +33,6 @@ _TRAINING_ROWS = 50_000
 """Training rows at most whose scores are counted."""
 
 Scores = npt.NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """How the file's scores compare with scikit-learn's."""
-
-    worst: float
-    """Largest relative difference."""
-    ties: int
-    """Rows whose two best classes are equally probable, so that either label is right."""
 
 
 def export(pipeline: "Pipeline", contract: Contract, bins: ScoreBins | None = None) -> bytes:
@@ -82,8 +71,11 @@ def score(model: Model, rows: pd.DataFrame) -> Scores:
     return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
 
 
-def compare(pipeline: "Pipeline", model: Model, rows: pd.DataFrame, scores: Scores) -> Parity:
+def compare(pipeline: "Pipeline", model: Model, rows: pd.DataFrame, scores: Scores) -> tuple[float, int]:
     """Compare the file's `scores` of `rows` with scikit-learn's.
+
+    Return the largest relative difference, and how many rows have two best classes that are equally probable, so
+    that either label is right.
 
     Raises UserError that names the row and both answers if they differ by more than
     `TOLERANCE`, or in a label.
@@ -96,7 +88,7 @@ def compare(pipeline: "Pipeline", model: Model, rows: pd.DataFrame, scores: Scor
     worst = int(np.where(np.isnan(by_row), np.inf, by_row).argmax())
     if not by_row[worst] <= TOLERANCE:
         raise _refusal(worst, scores[worst].tolist(), expected[worst].tolist())
-    return Parity(float(by_row[worst]), _check_labels(model, scores, expected) if model.contract.classes else 0)
+    return float(by_row[worst]), _check_labels(model, scores, expected) if model.contract.classes else 0
 
 
 def _check_labels(model: Model, scores: Scores, expected: Scores) -> int:
@@ -143,12 +135,12 @@ def main() -> None:
         model = from_bytes(export(pipeline, contract), str(files.ONNX))
     with timed(f"comparing {len(rows):,} test rows with scikit-learn"):
         scores = score(model, rows)
-        parity = compare(pipeline, model, rows, scores)
+        worst, ties = compare(pipeline, model, rows, scores)
     bins = score_bins(contract, scores, score(model, _sample(train)))
     with files.replacing(files.ONNX) as beside:
         beside.write_bytes(export(pipeline, contract, bins))
-    tied = f"; {parity.ties:,} have two equally probable classes" if parity.ties else ""
-    log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {parity.worst:.1e} off{tied}")
+    tied = f"; {ties:,} have two equally probable classes" if ties else ""
+    log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {worst:.1e} off{tied}")
 
 
 if __name__ == "__main__":
