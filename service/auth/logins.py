@@ -5,8 +5,9 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from service.auth.tokens import Count, Tokens
 from service.http.problems import Problem
@@ -110,15 +111,13 @@ def network(address: str | None) -> str:
     return str(parsed)
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a login gives."""
+class Token(BaseModel):
+    """The answer to a login."""
 
-    token: str
-    seconds: int
-    """Its life."""
-    scope: str
-    """Its scopes, separated by spaces."""
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the type's name
+    expires_in: Annotated[int, Field(description="Lifetime of the token in seconds")]
+    scope: Annotated[str, Field(description="Scopes of the token, separated by spaces")]
 
 
 class Logins:
@@ -135,7 +134,7 @@ class Logins:
         self._throttle = Throttle(settings.login_attempts, settings.login_window_seconds, settings.workers)
         self._threads = Threads("login", settings.login_concurrency, WAITING)
 
-    async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Grant:
+    async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Token:
         """Issue a token with the scopes that are asked for, separated by spaces; all of the user's for an empty text.
 
         Raises Problem: 400 for a scope that the user lacks, 401 for a wrong name or password, 429 after too many of
@@ -167,7 +166,7 @@ class Logins:
         (self._throttle.trust if account else self._throttle.count_failure)(place, name)
         return account
 
-    def _grant(self, account: Account | None, scope: str) -> Grant:
+    def _grant(self, account: Account | None, scope: str) -> Token:
         if account is None:
             self._count("wrong_credentials")
             detail, challenge = "The user name or the password is wrong", {"WWW-Authenticate": "Bearer"}
@@ -179,7 +178,7 @@ class Logins:
             raise Problem(400, detail, members={"error": "invalid_scope"})
         self._count("granted")
         token, seconds = self._tokens.issue(account.username, asked, account.revision)
-        return Grant(token, seconds, " ".join(sorted(asked)))
+        return Token(access_token=token, expires_in=seconds, scope=" ".join(sorted(asked)))
 
     async def _hold(self, status: int, outcome: str, detail: str, retry_after: int) -> Problem:
         self._count(outcome)

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import UNSET, Meta, UnsetType
-from pydantic import BaseModel, Field
 
 from service.auth.access import access_of
+from service.auth.logins import Token
 from service.http.problems import FieldError, Problem
 from service.routes.bodies import describe, read_small_body
 from service.routes.errors import BODY, errors
@@ -33,15 +33,6 @@ class Login(msgspec.Struct):
     client_secret: Annotated[str | UnsetType, Meta(description="Ignored")] = UNSET
 
 
-class Token(BaseModel):
-    """The answer to a login."""
-
-    access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # the type's name
-    expires_in: Annotated[int, Field(description="Lifetime of the token in seconds")]
-    scope: Annotated[str, Field(description="Scopes of the token, separated by spaces")]
-
-
 @router.post(
     "/token",
     openapi_extra=describe(Login, _FORM),
@@ -59,10 +50,10 @@ async def token(request: Request, response: Response) -> Token:
     """Return a token for a name and a password."""
     form = _parse(await read_small_body(request, _FORM))
     address = request.client.host if request.client else None
-    grant = await access_of(request).logins.log_in(form["username"], form["password"], form.get("scope", ""), address)
+    granted = await access_of(request).logins.log_in(form["username"], form["password"], form.get("scope", ""), address)
     request.state.user = lookup_name(form["username"])
     response.headers["Cache-Control"] = "no-store"
-    return Token(access_token=grant.token, expires_in=grant.seconds, scope=grant.scope)
+    return granted
 
 
 def _parse(body: bytes) -> dict[str, str]:
