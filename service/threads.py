@@ -6,11 +6,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Final, TypeVar
 
-NICENESS = 10
+NICENESS: Final = 10
 """Of Linux's -20 to 19: such a thread yields the core to one that answers requests."""
+_CLOSE_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 
@@ -20,43 +21,60 @@ class BusyError(Exception):
 
 
 class Threads:
-    """A fixed number of threads, and at most `waiting` jobs for which none is free."""
+    """Runs at most `count` jobs at a time, each in a thread; at most `waiting` more wait for their turn.
 
-    def __init__(self, name: str, count: int, waiting: int) -> None:
-        self._places = threading.BoundedSemaphore(count + waiting)
-        self._pool = ThreadPoolExecutor(count, name, initializer=_be_nice)
+    The threads are daemons, unlike those of `concurrent.futures`: a database that never answers
+    doesn't keep the process from ending.
+    """
+
+    def __init__(self, count: int, waiting: int) -> None:
+        self._count = count
+        self._turns = asyncio.Semaphore(count)
+        self._places = waiting
 
     async def run(self, function: Callable[[], T], seconds: float) -> T:
         """Return what the function returns, or raise what it raises.
 
-        Raises BusyError at once if the queue is full, and if the job doesn't begin within `seconds`;
-        TimeoutError if it then takes longer than that: it keeps its thread until it ends by itself.
+        Raises BusyError at once if the queue is full, and if the job's turn doesn't come within `seconds`;
+        TimeoutError if it then takes longer than that: it goes on in its thread.
         """
-        if not self._places.acquire(blocking=False):
+        if self._turns.locked() and not self._places:
             raise BusyError
-        loop, begun = asyncio.get_running_loop(), asyncio.Event()
-
-        def work() -> T:
-            loop.call_soon_threadsafe(begun.set)
-            return function()
-
-        future = self._pool.submit(work)
-        future.add_done_callback(lambda _: self._places.release())  # before whoever waits for the result goes on
+        self._places -= 1
         try:
             async with asyncio.timeout(seconds):
-                await begun.wait()
+                await self._turns.acquire()
         except TimeoutError:
-            if future.cancel():
-                raise BusyError from None
+            raise BusyError from None
+        finally:
+            self._places += 1
+        loop, future = asyncio.get_running_loop(), Future[T]()
+
+        def release(_: Future[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may be closed
+                loop.call_soon_threadsafe(self._turns.release)
+
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        future.add_done_callback(release)
+        threading.Thread(target=_work, args=(function, future), daemon=True).start()
         async with asyncio.timeout(seconds):
             return await asyncio.wrap_future(future)
 
-    def close(self) -> None:
-        """Drop the jobs that wait, and end once the threads are free: the database's own timeouts bound that."""
-        self._pool.shutdown(cancel_futures=True)
+    async def close(self) -> None:
+        """Wait a second at most for jobs under way."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                for _ in range(self._count):
+                    await self._turns.acquire()
 
 
-def _be_nice() -> None:
+def _work(function: Callable[[], T], future: Future[T]) -> None:
     if sys.platform == "linux":  # where a thread has a niceness of its own
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    try:
+        result = function()
+    except BaseException as error:  # noqa: BLE001  # it is raised again where the job is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -48,9 +48,9 @@ class Access:
         self.watch = Watch(self._database, self._prepare)
         self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
-        self.administration = Threads("admin", count=1, waiting=8)
+        self.administration = Threads(count=1, waiting=8)
         # SQLite takes one writer at a time: callers wait here, in turn, rather than for its lock, by chance.
-        self.feedback_writer = Threads("feedback", count=1, waiting=1024)
+        self.feedback_writer = Threads(count=1, waiting=1024)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -69,8 +69,8 @@ class Access:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(DatabaseDownError, TimeoutError, BusyError):
             await self.watch.record_use()
-        for threads in (self.logins, self.watch, self.administration, self.feedback_writer):
-            await asyncio.to_thread(threads.close)
+        jobs = (self.logins, self.watch, self.administration, self.feedback_writer)
+        await asyncio.gather(*(each.close() for each in jobs))
         self._database.close()
 
     def _prepare(self) -> None:

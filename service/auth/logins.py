@@ -132,7 +132,7 @@ class Logins:
         self._tokens = tokens
         self._count = count
         self._throttle = Throttle(settings.login_attempts, settings.login_window_seconds, settings.workers)
-        self._threads = Threads("login", settings.login_concurrency, WAITING)
+        self._threads = Threads(settings.login_concurrency, WAITING)
 
     async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Token:
         """Issue a token with the scopes that are asked for, separated by spaces; all of the user's for an empty text.
@@ -154,9 +154,9 @@ class Logins:
             raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
         return self._grant(account, scope)
 
-    def close(self) -> None:
-        """End the threads once they are free."""
-        self._threads.close()
+    async def close(self) -> None:
+        """Let logins under way end."""
+        await self._threads.close()
 
     def _check(self, place: str, username: str, password: str) -> Account | None:
         """Check the password; runs in a thread. The throttle is asked again: others may have failed meanwhile."""

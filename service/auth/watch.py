@@ -41,7 +41,7 @@ class Watch:
         self.used_keys: set[str] = set()
         """Names of the keys used since that was last written down."""
         self._prepared = False
-        self._threads = Threads("watch", count=1, waiting=0)
+        self._threads = Threads(count=1, waiting=0)
         self._turn = asyncio.Lock()
         self._asked = float("-inf")
         self.failure: str | None = "not asked yet"
@@ -81,9 +81,9 @@ class Watch:
             except Exception as error:  # noqa: BLE001  # logged in full; if the watch ended, revoked tokens would live on
                 self._fail(f"{type(error).__name__}: {error}", error)
 
-    def close(self) -> None:
-        """End the thread."""
-        self._threads.close()
+    async def close(self) -> None:
+        """Let a query under way end."""
+        await self._threads.close()
 
     async def record_use(self) -> None:
         """Write down which keys were used. Raises as `check_writes`."""

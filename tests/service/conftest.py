@@ -5,6 +5,7 @@ import csv
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -56,6 +57,21 @@ class Postgres:
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop its processes where they are: they keep their connections and answer nothing."""
+        main = (self._data / "postmaster.pid").read_text("ascii").split()[0]
+        listed = subprocess.run(["pgrep", "--parent", main], capture_output=True, text=True, check=True)
+        pids = list(map(int, [main, *listed.stdout.split()]))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in reversed(pids):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def empty(self) -> str:
         """Return the URL of the shared database, emptied: this is faster than a new one for each test."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from service.threads import Threads
+
 Start = Callable[..., Any]
 Entries = list[dict[str, Any]]
 NDJSON = "application/x-ndjson"
@@ -156,9 +158,7 @@ def test_more_entries_than_rows_of_a_request_are_refused(start: Start) -> None:
 
 def test_when_too_many_wait_the_next_gets_429_not_503(start: Start) -> None:
     service = start()
-    places = service.app.state.access.feedback_writer._places
-    while places.acquire(blocking=False):
-        pass
+    service.app.state.access.feedback_writer = Threads(count=0, waiting=0)
 
     answer = _tell(service, _entries(service, 1))
 

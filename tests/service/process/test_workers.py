@@ -15,6 +15,7 @@ import pytest
 
 from service.process import StartError, workers
 from tests.service.artifacts import Root, onnx_bytes, written
+from tests.service.conftest import Postgres
 from tests.service.processes import BODY, START_SECONDS, HalfRequest, Load, Service, fails, running, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
@@ -190,3 +191,9 @@ def test_two_services_do_not_share_an_address_unawares() -> None:
         reserved.listen()
         with pytest.raises(StartError, match="in use"):
             workers.listen(*address)
+
+
+def test_a_database_that_never_answers_delays_no_stop(root: Root, postgres: Postgres) -> None:
+    with running(root, DATABASE_URL=postgres.empty()) as service, postgres.frozen():
+        wait_for(lambda: service.client.get("/health/ready").json()["database"] == "down", "the outage")
+        assert service.stop() == 0
