@@ -6,6 +6,7 @@ what it refuses is read a second time, thoroughly, to name the errors (`service.
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -25,6 +26,8 @@ _HARD: Final = re.compile(r'["\\\x00-\x1f]')
 _TEXTS: Final = ("category", "date")
 _MANY_ROWS: Final = 8
 """From here on numbers are made column by column: 45 instead of 85 µs for 100 rows, but 4 µs more for one."""
+_LONG_BODY: Final = 4_096
+"""From here on NumPy counts quotation marks: 3 instead of 16 µs in 43 kB, but 1 µs more for one row."""
 
 
 class Unclear(Exception):  # noqa: N818  # not an error yet
@@ -66,7 +69,7 @@ class RowReader:
             try:
                 decoded = self._request.decode(body).instances
                 explain.check_number(len(decoded), limit)
-                return self._encode(decoded, body.count(b'"') - 2)
+                return self._encode(decoded, _count_quotes(body) - 2)
             except (Unclear, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
         return self.read_instances(explain.read_request(body, limit))
@@ -77,7 +80,7 @@ class RowReader:
             raise Unclear
         try:
             decoded = list(map(self._line.decode, lines))
-            return self._encode(decoded, sum(line.count(b'"') for line in lines))
+            return self._encode(decoded, sum(map(_count_quotes, lines)))
         except (ValueError, RecursionError) as error:
             raise Unclear from error
 
@@ -122,7 +125,8 @@ class RowReader:
         for place, read in self._dates:
             *columns[place : place + 1], days = zip(*map(read, columns[place]), strict=True)
             columns.append(days)
-        return np.ascontiguousarray(np.array(columns, dtype=np.float32).T)
+        numbers = np.fromiter(chain.from_iterable(columns), np.float32, len(columns) * len(rows))
+        return np.ascontiguousarray(numbers.reshape(len(columns), len(rows)).T)
 
     def _numbers_of_row(self, row: tuple[Any, ...]) -> list[Any]:
         values = list(row)
@@ -132,6 +136,12 @@ class RowReader:
             *values[place : place + 1], days = read(values[place])
             values.append(days)
         return values
+
+
+def _count_quotes(body: bytes) -> int:
+    if len(body) < _LONG_BODY:
+        return body.count(b'"')
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"')))
 
 
 def _places(features: Sequence[Feature], kind: type) -> list[int]:
