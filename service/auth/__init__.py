@@ -1,1 +1,1 @@
-"""Who may do what: passwords, tokens, API keys, single sign-on, and what ends them before their time."""
+"""Authentication by password, token, API key or single sign-on, the scopes that they give, and revocation."""

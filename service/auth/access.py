@@ -1,4 +1,4 @@
-"""The users database and all that authenticates, put together for one worker."""
+"""Create everything that authenticates requests in one worker, with its connection to the users database."""
 
 import asyncio
 import contextlib
@@ -28,13 +28,13 @@ _log = logging.getLogger(__name__)
 TOKEN: Final = OAuth2PasswordBearer(
     "token", scheme_name="token", scopes={"predict": "Predict", "admin": "Administer users"}, auto_error=False
 )
-"""For the API's description; `authenticate` reads the credential itself, in whatever form it comes."""
+"""Only for the OpenAPI document; `authenticate` reads the credential itself, because it accepts other forms too."""
 
 
 class Access:
-    """Everything about users in one worker.
+    """Accounts, tokens, API keys, single sign-on and feedback of one worker.
 
-    Making one opens no connection; `start` does. Raises DatabaseUrlError for an unusable DATABASE_URL.
+    The constructor opens no connection, `start` does. It raises DatabaseUrlError for an unusable DATABASE_URL.
     """
 
     def __init__(self, settings: Settings, count: Count = lambda _: None) -> None:
@@ -49,21 +49,21 @@ class Access:
         self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads(count=1, waiting=8)
-        # SQLite takes one writer at a time: callers wait here, in turn, rather than for its lock, by chance.
+        # SQLite allows one writer at a time. A queue answers callers in order; waiting for its lock would not.
         self.feedback_writer = Threads(count=1, waiting=1024)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Bring the database up to date, add the first admin, and begin to watch it and the identity provider.
+        """Migrate the database, add the first admin, and start to poll the database and the identity provider.
 
-        A database that doesn't answer doesn't prevent the start; the watch tries on. Raises AccountError when
-        the first admin's name or password breaks a rule.
+        If the database doesn't answer, the service starts anyway and the watch tries again. Raises AccountError
+        if the first admin's name or password breaks a rule.
         """
         await self.watch.refresh()
         self._tasks = [asyncio.create_task(each.run()) for each in (self.watch, self.provider) if each]
 
     async def stop(self) -> None:
-        """End the tasks and the threads."""
+        """Stop the tasks and threads, after a last attempt to store which API keys were used."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -80,23 +80,23 @@ class Access:
 
 
 async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: float) -> T:
-    """Run a function that uses the users database. Raises Problem: 429 if too many wait, 503 if it is down."""
+    """Run a function that uses the users database. Raises Problem: 429 if the queue is full, 503 if it is down."""
     try:
         return await threads.run(function, seconds)
     except BusyError:
-        raise Problem(429, "Too many callers wait for their turn; try again", headers={"Retry-After": "2"}) from None
+        raise Problem(429, "Too many requests are waiting; try again", headers={"Retry-After": "2"}) from None
     except (DatabaseDownError, TimeoutError) as error:
-        _log.warning("the users database failed: %s", str(error) or type(error).__name__)  # for its owner alone
+        _log.warning("the users database failed: %s", str(error) or type(error).__name__)  # not for the caller
         raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
 
 
 async def authenticate(request: Request, scopes: SecurityScopes, _: Annotated[str | None, Security(TOKEN)]) -> None:
-    """Record who sent the request. Raises Problem unless a credential with the scope came with it."""
+    """Store in `request.state` who sent the request. Raises Problem unless its credential has the scope."""
     headers = dict(request.scope["headers"])
     request.state.user = (await access_of(request).callers.authenticate(headers, *scopes.scopes)).name
 
 
 def access_of(request: Request) -> Access:
-    """Return the access of the app that got the request."""
+    """Return the `Access` of the request's app."""
     access: Access = request.app.state.access
     return access

@@ -1,4 +1,4 @@
-"""Who sends a request: by a token of ours, an API key or a token of the identity provider."""
+"""Authenticate a request by our own token, an API key or a token of the identity provider."""
 
 import time
 from collections.abc import Mapping
@@ -15,31 +15,33 @@ from service.users.api_keys import PREFIX, digest
 from service.users.snapshot import Snapshot
 
 MAX_BYTES: Final = 8192
-"""Longest credential; our tokens have about 400 bytes, those of identity providers up to a few thousand."""
-MAX_REMEMBERED: Final = 4096
-"""Verified credentials that are remembered, about 1 KiB each."""
+"""Longest credential, in bytes; our tokens have about 400, those of identity providers up to a few thousand."""
+MAX_CACHED: Final = 4096
+"""Most verified credentials in the cache, about 1 KiB each."""
 SESSION_COOKIE: Final = "session"
 
 Headers = Mapping[bytes, bytes]
-"""A request's headers, names in lower case."""
+"""A request's headers; the names are in lower case."""
 
 
 @dataclass(slots=True)
 class Caller:
-    """Who sent a request, and until when the credential counts."""
+    """Who sent a request, with which scopes, and until when the credential is valid."""
 
     name: str
-    """For the log: a user's, or ``key:NAME``, or ``sso:NAME``."""
+    """For the log: the user's name, ``key:NAME`` or ``sso:NAME``."""
     scopes: frozenset[str]
     issued: float
+    """Seconds since 1970; 0 for API keys and for tokens of the identity provider."""
     expiry: float
     """Seconds since 1970."""
     revision: int | None = None
-    """The revision of a user's token."""
+    """The user's revision in the token; None for other credentials."""
     key_digest: str | None = None
+    """The digest of an API key; None for other credentials."""
 
     def is_current(self, known: Snapshot) -> bool:
-        """Return whether the credential counts now; a clock that is set ends it in all workers alike."""
+        """Return whether the credential is valid now, also if the clock was set since it was verified."""
         if not self.issued - CLOCK_SKEW_SECONDS <= time.time() < self.expiry:
             return False
         if self.revision is not None:
@@ -50,7 +52,7 @@ class Caller:
 class Callers:
     """Authenticates requests.
 
-    A verified credential is remembered until it expires or is revoked; checking it again is two look-ups.
+    A verified credential is cached until it expires or is revoked; checking it again takes two look-ups.
     """
 
     def __init__(self, tokens: Tokens, watch: Watch, provider: IdentityProvider | None, count: Count) -> None:
@@ -58,17 +60,17 @@ class Callers:
         self._watch = watch
         self._provider = provider
         self._count = count
-        self._remembered: dict[bytes | None, Caller] = {}
+        self._cache: dict[bytes | None, Caller] = {}
         if provider:
-            provider.on_new_keys = self._remembered.clear
+            provider.on_new_keys = self._cache.clear
 
     async def authenticate(self, headers: Headers, scope: str) -> Caller:
-        """Return who sent these headers, if their credential has the scope.
+        """Return who sent these headers.
 
-        Raises Problem: 401 for no credential or one that doesn't count, 403 for one without the scope, 503 if
-        that can't be told since the database or the identity provider doesn't answer.
+        Raises Problem: 401 if the credential is missing or not valid, 403 if it doesn't have the scope, 503 if the
+        database or the identity provider doesn't answer, so that the credential can't be checked.
         """
-        caller = self._remembered.get(headers.get(b"authorization"))
+        caller = self._cache.get(headers.get(b"authorization"))
         if caller is not None and scope in caller.scopes and caller.is_current(self._watch.known):
             return self._note_use(caller)
         try:
@@ -78,12 +80,12 @@ class Callers:
             raise
 
     async def _verify(self, authorization: bytes, scope: str) -> Caller:
-        caller = self._remembered.get(authorization)
+        caller = self._cache.get(authorization)
         if caller is None or not caller.is_current(self._watch.known):
             caller = await self._identify(_credential(authorization))
-            if not caller.is_current(self._watch.known):  # revoked ones were refused just now
+            if not caller.is_current(self._watch.known):  # not revoked: `_identify` refuses those
                 raise TokenError("expired", "The token is expired; ask for a new one")
-            self._remember(authorization, caller)
+            self._store(authorization, caller)
         if scope not in caller.scopes:
             self._count("insufficient_scope")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -117,7 +119,7 @@ class Callers:
         found = digest(text)
         key = self._watch.known.keys.get(found)
         if key is None:
-            await self._watch.refresh_early()  # it may be new
+            await self._watch.refresh_early()  # the key may be new
             self._require_database()
             key = self._watch.known.keys.get(found)
         if key is None:
@@ -127,28 +129,28 @@ class Callers:
     def _require_database(self) -> None:
         if self._watch.known.revision < 0:
             self._count("unready")
-            detail = "The users database hasn't answered since the start"
+            detail = "The users database hasn't answered since the service started"
             raise Problem(503, detail, headers={"Retry-After": "2"})
 
-    def _remember(self, authorization: bytes, caller: Caller) -> None:
-        self._remembered.pop(authorization, None)
-        while len(self._remembered) >= MAX_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[authorization] = caller
+    def _store(self, authorization: bytes, caller: Caller) -> None:
+        self._cache.pop(authorization, None)
+        while len(self._cache) >= MAX_CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[authorization] = caller
 
 
 def _authorization(headers: Headers) -> bytes:
-    """Return the credential as an Authorization header has it. Raises TokenError for none."""
+    """Return the credential in the form of an Authorization header. Raises TokenError if there is none."""
     authorization = headers.get(b"authorization")
     if authorization is not None:
         return authorization
     credential = headers.get(b"x-api-key")
-    # A page of another site may send the cookie along.
+    # Ignore the cookie if a page of another site caused the request (CSRF).
     if not credential and headers.get(b"sec-fetch-site", b"none") in {b"same-origin", b"none"}:
         cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
         credential = cookies.get(SESSION_COOKIE, "").encode()
     if not credential:
-        detail = "Send the header `Authorization: Bearer TOKEN` with an API key or a token of POST /token"
+        detail = "Send the header `Authorization: Bearer TOKEN` with an API key or a token from POST /token"
         raise TokenError("missing", detail)
     return b"Bearer " + credential
 

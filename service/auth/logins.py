@@ -1,4 +1,4 @@
-"""Logins: a token for a name and a password, at a pace that the rest of the service doesn't feel."""
+"""Check passwords and issue tokens, with limits so that logins don't slow down predictions."""
 
 import asyncio
 import ipaddress
@@ -18,20 +18,19 @@ from service.users.database import DatabaseDownError
 from service.users.rules import lookup_name
 
 WAITING: Final = 32
-"""Logins of one worker that may wait for a free thread; at 20 to 150 ms a hash, beside predictions or under them,
-the last one waits 1 to 5 seconds."""
+"""Most logins of one worker that wait for a free thread. A hash takes 20 ms, or 150 ms if predictions need the core,
+so the last one waits 1 to 5 seconds."""
 ANSWER_SECONDS: Final = 10.0
-HOLD_SECONDS: Final = 1.0
-"""How long a refusal is held back. Refusing is cheap, but fifty clients that ask again at once would keep the
-event loop busy with it."""
-
+REFUSAL_DELAY_SECONDS: Final = 1.0
+"""How long to wait before a login is refused because of a limit. A refusal is cheap, but without the delay fifty
+clients that try again at once would keep the event loop busy."""
 
 MAX_KEYS: Final = 10_000
-"""Failures and trusted users remembered, about 200 bytes each."""
+"""Most limits and most trusted users in memory, about 200 bytes each."""
 
 
 class ThrottledError(Exception):
-    """Too many failed logins; `by` says of whom, `seconds` when to try again."""
+    """Too many failed logins; `by` is "address" or "user name", `seconds` the time to wait before the next attempt."""
 
     def __init__(self, by: str, seconds: float) -> None:
         super().__init__(f"too many failed logins for this {by}")
@@ -43,15 +42,15 @@ class _Limit(NamedTuple):
     by: str
     key: str
     interval: float
-    """Seconds until a failure is forgiven."""
+    """Seconds after which one failure no longer counts."""
 
 
 class Throttle:
-    """Limits failures per user and address, and four times as many per address and per user name.
+    """Limits failed logins to `attempts` in `window` seconds per user and address, and to four times that per user.
 
-    After these, one attempt is allowed every `window / attempts` seconds (a leaky bucket). A user at an address where
-    the right password came before answers for that pair alone: an attacker can neither lock the user out nor be hidden
-    by the user's good logins. Several workers share the limit out.
+    The larger limit also applies per address. At the limit, one attempt is allowed every `window / attempts` seconds (a
+    leaky bucket). After a right password, only the limit of this user at this address applies, so an attacker elsewhere
+    can't lock the user out. Each of several workers allows its part of `attempts`.
     """
 
     def __init__(
@@ -61,24 +60,24 @@ class Throttle:
         self._window = window
         self._clock = clock
         self._forgiven_at: dict[str, float] = {}
-        """When all of a key's failures are forgiven; the key used longest ago comes first."""
+        """The time of `clock` at which no failure counts any more, by the key of the limit; the newest key is last."""
         self._trusted: dict[str, float] = {}
 
     def check(self, address: str, username: str) -> None:
-        """Raise ThrottledError after too many failures."""
+        """Raise ThrottledError if there were too many failures at this address or for this user."""
         for limit in self._limits(address, username):
             seconds = self._forgiven_at.get(limit.key, 0.0) + limit.interval - self._window - self._clock()
             if seconds > 0:
                 raise ThrottledError(limit.by, seconds)
 
     def count_failure(self, address: str, username: str) -> None:
-        """Count a wrong password."""
+        """Count a wrong password for each limit that applies."""
         for limit in self._limits(address, username):
             forgiven_at = max(self._forgiven_at.get(limit.key, 0.0), self._clock())
             _put(self._forgiven_at, limit.key, forgiven_at + limit.interval)
 
     def trust(self, address: str, username: str) -> None:
-        """Trust the user at this address from now on, after a right password."""
+        """Forget the failures of this user at this address, after a right password, and apply only the pair's limit."""
         pair = f"{address} {username}"
         self._forgiven_at.pop(pair, None)
         _put(self._trusted, pair, self._clock())
@@ -92,7 +91,7 @@ class Throttle:
 
 
 def _put(remembered: dict[str, float], key: str, value: float) -> None:
-    """Remember a value as the newest, and forget the oldest ones."""
+    """Store a value as the newest, and delete the oldest ones."""
     remembered.pop(key, None)
     while len(remembered) >= MAX_KEYS:
         del remembered[next(iter(remembered))]
@@ -100,7 +99,7 @@ def _put(remembered: dict[str, float], key: str, value: float) -> None:
 
 
 def network(address: str | None) -> str:
-    """Return what one customer has: an IPv4 address, or the first 64 bits of an IPv6 one."""
+    """Return the addresses that one customer usually has: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
@@ -123,8 +122,8 @@ class Token(BaseModel):
 class Logins:
     """Issues tokens for passwords.
 
-    Threads of their own check passwords, `login_concurrency` at a time, with a bounded queue before them.
-    The throttle is asked first, so that most attempts of an attacker never cost a hash.
+    Separate threads check passwords, `login_concurrency` at a time, and a limited number of logins wait for them.
+    The throttle comes first, so that most attempts of an attacker don't need a hash.
     """
 
     def __init__(self, settings: Settings, accounts: Accounts, tokens: Tokens, count: Count) -> None:
@@ -135,10 +134,10 @@ class Logins:
         self._threads = Threads(settings.login_concurrency, WAITING)
 
     async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Token:
-        """Issue a token with the scopes that are asked for, separated by spaces; all of the user's for an empty text.
+        """Issue a token with the scopes in `scope`, separated by spaces, or with all of the user's if it is empty.
 
-        Raises Problem: 400 for a scope that the user lacks, 401 for a wrong name or password, 429 after too many of
-        them, 503 when the database is down or too many logins wait.
+        Raises Problem: 400 for a scope that the user doesn't have, 401 for a wrong name or password, 429 after too many
+        of them, 503 if the database is down or too many logins wait.
         """
         place = network(address)
         try:
@@ -146,20 +145,22 @@ class Logins:
             account = await self._threads.run(lambda: self._check(place, username, password), ANSWER_SECONDS)
         except ThrottledError as error:
             detail = f"Too many failed logins for this {error.by}; try again later"
-            raise await self._hold(429, f"throttled_{error.by.replace(' ', '')}", detail, error.seconds) from None
+            raise await self._refuse_later(
+                429, f"throttled_{error.by.replace(' ', '')}", detail, error.seconds
+            ) from None
         except BusyError:
-            raise await self._hold(503, "busy", "Too many logins at once; try again", 1) from None
+            raise await self._refuse_later(503, "busy", "Too many logins at once; try again", 1) from None
         except (DatabaseDownError, TimeoutError):
             self._count("database_down")
             raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
         return self._grant(account, scope)
 
     async def close(self) -> None:
-        """Let logins under way end."""
+        """Wait at most a second for running logins."""
         await self._threads.close()
 
     def _check(self, place: str, username: str, password: str) -> Account | None:
-        """Check the password; runs in a thread. The throttle is asked again: others may have failed meanwhile."""
+        """Check the password, in a thread. Check the throttle again: others may have failed while this login waited."""
         name = lookup_name(username)
         self._throttle.check(place, name)
         account = self._accounts.check(username, password)
@@ -180,7 +181,7 @@ class Logins:
         token, seconds = self._tokens.issue(account.username, asked, account.revision)
         return Token(access_token=token, expires_in=seconds, scope=" ".join(sorted(asked)))
 
-    async def _hold(self, status: int, outcome: str, detail: str, retry_after: int) -> Problem:
+    async def _refuse_later(self, status: int, outcome: str, detail: str, retry_after: int) -> Problem:
         self._count(outcome)
-        await asyncio.sleep(HOLD_SECONDS)
+        await asyncio.sleep(REFUSAL_DELAY_SECONDS)
         return Problem(status, detail, headers={"Retry-After": str(retry_after)})

@@ -1,4 +1,4 @@
-"""Single sign-on by OpenID Connect: people sign in at an identity provider, and programs bring its tokens."""
+"""Single sign-on by OpenID Connect: people sign in at an identity provider, and programs send its tokens."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from joserfc import jws, jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from service.auth.tokens import Count, TokenError, explained
+from service.auth.tokens import Count, TokenError, convert_errors
 from service.http.problems import Problem
 from service.settings import Settings
 
@@ -22,47 +22,47 @@ ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
 )
-"""Signatures by a private key alone: a token signed with a shared secret, or not at all, is none of the provider's."""
+"""Only signatures by a private key. Tokens that are unsigned, or signed with a shared secret, are refused."""
 CLOCK_SKEW_SECONDS: Final = 30
-"""How far the provider's clock may differ."""
+"""How far the provider's clock may differ from ours."""
 TIMEOUT_SECONDS: Final = 5.0
 REFRESH_SECONDS = 600.0
-"""How often the provider's keys are fetched: a key that it withdraws counts no longer than this."""
+"""How often to fetch the provider's keys; a key that it withdraws is accepted at most this long."""
 PAUSE_SECONDS = 10.0
-"""How long ago the last fetch must be before an unknown key causes another one."""
+"""Shortest time between two fetches; an unknown key causes an early one."""
 _MAX_NAME: Final = 64
 
 _log = logging.getLogger(__name__)
 
 
 class IdentityProvider:
-    """The provider that OIDC_ISSUER names: its endpoints and keys, cached.
+    """The provider that OIDC_ISSUER names, with its endpoints and keys in a cache.
 
-    While it is down, its keys stay: tokens signed by them go on.
+    While it is down, tokens signed by a cached key are still accepted.
     """
 
     def __init__(self, settings: Settings, issuer: str, count: Count = lambda _: None) -> None:
         self.issuer = issuer
         self._count = count
         self.on_new_keys: Callable[[], None] = lambda: None
-        """Called when the provider's keys change."""
+        """This object calls it when the provider's keys change."""
         self._settings = settings
         self._app: StarletteOAuth2App | None = None
         self._keys: KeySet | None = None
         self._turn = asyncio.Lock()
         self._tried = float("-inf")
-        self.failure: str | None = "not asked yet"
-        """Why the provider is down; None while it answers."""
+        self.failure: str | None = "not reached yet"
+        """Why the provider is down; None if it answered the last time."""
 
     async def run(self) -> None:
-        """Fetch the keys now and then until cancelled."""
+        """Fetch the keys regularly until cancelled: sooner again if the provider is down."""
         while True:
             await self.refresh()
             await asyncio.sleep(REFRESH_SECONDS if self.failure is None else PAUSE_SECONDS)
 
     async def refresh(self) -> None:
-        """Fetch endpoints and keys, unless that was tried a moment ago; a failure is kept, not raised."""
-        from httpx2 import HTTPError, InvalidURL  # noqa: PLC0415  # imported with single sign-on only
+        """Fetch endpoints and keys, unless the last try is less than PAUSE_SECONDS ago. Store errors in `failure`."""
+        from httpx2 import HTTPError, InvalidURL  # noqa: PLC0415  # only single sign-on needs it
 
         async with self._turn:
             if monotonic() - self._tried < PAUSE_SECONDS:
@@ -75,11 +75,14 @@ class IdentityProvider:
                 self._tried = monotonic()
 
     async def verify(self, token: str, audience: str | None = None) -> dict[str, Any]:
-        """Return the claims of a token of the provider, for us or for `audience`. Raises TokenError, Problem (503)."""
-        with explained("the identity provider"):
+        """Return the claims of a token of the provider for OIDC_AUDIENCE, or for `audience` if it is given.
+
+        Raises TokenError if the token isn't valid, Problem (503) if the provider is down and its key is unknown.
+        """
+        with convert_errors("the identity provider"):
             try:
                 claims = self._decode(token)
-            except (BadSignatureError, InvalidKeyIdError) as error:  # perhaps by a new key
+            except (BadSignatureError, InvalidKeyIdError) as error:  # perhaps the key is new
                 await self.refresh()
                 if self._keys is None or (self.failure and isinstance(error, InvalidKeyIdError)):
                     raise self._down() from None
@@ -103,16 +106,19 @@ class IdentityProvider:
         return f"sso:{shown}", frozenset(scopes)
 
     async def begin(self, redirect_uri: str) -> tuple[str, dict[str, str]]:
-        """Return where to send a browser, and what to keep until it comes back. Raises Problem (503)."""
+        """Return the URL to redirect a browser to, and what `finish` needs when it comes back. Raises Problem (503)."""
         app = await self._ready()
         wanted = {"profile", "email", *(claim for rule in self._settings.oidc_scopes.values() for claim in rule)}
-        # A claim's scope may bear the claim's name.
+        # The scope that asks for a claim often has the same name.
         known = wanted.intersection(app.server_metadata.get("scopes_supported", ("profile", "email")))
         kept = await app.create_authorization_url(redirect_uri, scope=" ".join(["openid", *sorted(known)]))
         return kept.pop("url"), {**kept, "redirect_uri": redirect_uri}
 
     async def finish(self, code: str, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the claims of who signed in. Raises TokenError, Problem (503)."""
+        """Exchange the code of the provider for an ID token and return its claims; `kept` comes from `begin`.
+
+        Raises TokenError if the provider refuses or its token isn't valid, Problem (503) if it is down.
+        """
         from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
         from authlib.oidc.core import CodeIDToken  # noqa: PLC0415
         from httpx2 import HTTPError  # noqa: PLC0415
@@ -129,7 +135,7 @@ class IdentityProvider:
             raise self._down() from None
         token, client_id = str(answer.get("id_token")), self._settings.oidc_client_id
         claims = await self.verify(token, client_id)
-        with explained("the identity provider"):
+        with convert_errors("the identity provider"):
             params = {"nonce": kept["nonce"], "client_id": client_id, "access_token": answer.get("access_token")}
             header = jws.extract_compact(token.encode()).headers()
             CodeIDToken(claims, header, params=params).validate(leeway=CLOCK_SKEW_SECONDS)
@@ -170,7 +176,7 @@ class IdentityProvider:
 
         secret = self._settings.oidc_client_secret
         return StarletteOAuth2App(
-            None,  # the cookie of who signs in is kept by service.routes.sign_in
+            None,  # service.routes.sign_in keeps the state in a cookie
             client_id=self._settings.oidc_client_id,
             client_secret=secret.get_secret_value() if secret else None,
             server_metadata_url=f"{self.issuer.rstrip('/')}/.well-known/openid-configuration",
@@ -188,7 +194,7 @@ class IdentityProvider:
 
 
 def issuer_of(token: str) -> str | None:
-    """Return who a token says that it is from, before anything of it is verified."""
+    """Return the `iss` of a token that isn't verified yet, or None if it has none."""
     try:
         issuer = json.loads(jws.extract_compact(token.encode()).payload)["iss"]
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
@@ -201,7 +207,7 @@ def _matches(claims: Mapping[str, Any], rule: Mapping[str, Sequence[str | bool]]
 
 
 def _values(claims: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a claim's values; dots lead into objects, as in ``realm_access.roles``."""
+    """Return a claim's values; a dot in the name selects a member of an object, as in ``realm_access.roles``."""
     found: Any = claims.get(name)
     if found is None:
         found = claims

@@ -1,4 +1,4 @@
-"""Our own access tokens: JSON web tokens, signed here and checked without the database."""
+"""Sign and verify our own access tokens: JSON web tokens, which need no database to verify."""
 
 import secrets
 import time
@@ -24,17 +24,17 @@ from service.settings import Settings
 
 ALGORITHM: Final = "HS256"
 CLOCK_SKEW_SECONDS: Final = 10
-"""How far the clocks of two machines that share a key may be apart. None of it is added to a token's life."""
+"""How far the clocks of two machines that share a key may differ. It doesn't extend the lifetime of a token."""
 SIGN_IN_SECONDS: Final = 600
 """How long a person may take to sign in at the identity provider."""
 _SIGN_IN: Final = "sign-in"
 
 Count = Callable[[str], None]
-"""Counts an outcome of a login or of a refused token."""
+"""Counts one login or refused token, by its outcome."""
 
 
 class Claims(msgspec.Struct):
-    """What a token says, but for issuer and audience."""
+    """The claims of a token, except issuer and audience."""
 
     sub: str
     scope: str
@@ -42,13 +42,13 @@ class Claims(msgspec.Struct):
     exp: int | float
     jti: str
     rev: int | None = None
-    """The user's revision when the token was issued; None for a session of single sign-on."""
+    """The user's revision when the token was issued; None after single sign-on."""
     idp: str | None = None
-    """The identity provider that a session of single sign-on comes from."""
+    """After single sign-on: the issuer URL of the identity provider."""
 
 
 class TokenError(Problem):
-    """A token that doesn't count: 401 with the challenge of RFC 6750. `reason` is for the metric."""
+    """A token is missing or not valid: 401 with the challenge of RFC 6750. `reason` is a label of the metric."""
 
     def __init__(self, reason: str, detail: str) -> None:
         challenge = "Bearer"
@@ -59,7 +59,7 @@ class TokenError(Problem):
 
 
 class Tokens:
-    """Issues tokens and verifies them, signed with SECRET_KEY; SECRET_KEY_PREVIOUS still verifies."""
+    """Issues tokens signed with SECRET_KEY, and accepts tokens signed with it or with SECRET_KEY_PREVIOUS."""
 
     def __init__(self, settings: Settings) -> None:
         found = [each for each in (settings.secret_key, settings.secret_key_previous) if each is not None]
@@ -71,7 +71,10 @@ class Tokens:
     def issue(
         self, name: str, scopes: Iterable[str], revision: int | None = None, provider: str | None = None
     ) -> tuple[str, int]:
-        """Return a token and its life in seconds: of a user at a revision, or of who signed in at a provider."""
+        """Return a token and its lifetime in seconds.
+
+        Pass the user's `revision`, or after single sign-on the issuer URL of the `provider`.
+        """
         claims = {
             "sub": name,
             "scope": " ".join(sorted(scopes)),
@@ -81,17 +84,17 @@ class Tokens:
         return self._sign({**self._named, **claims}, self._lifetime), self._lifetime
 
     def verify(self, token: str) -> Claims:
-        """Return what a token says. Raises TokenError."""
-        with explained("this service"):
+        """Return the claims of a token. Raises TokenError if it isn't valid."""
+        with convert_errors("this service"):
             return msgspec.convert(self._decode(token, self._named), Claims)
 
     def seal(self, content: dict[str, str]) -> str:
-        """Sign what the browser keeps while its user signs in at the identity provider."""
+        """Sign the content of the cookie that the browser keeps while its user signs in at the identity provider."""
         return self._sign({**self._sign_in, **content}, SIGN_IN_SECONDS)
 
     def unseal(self, text: str) -> dict[str, Any]:
-        """Return what `seal` signed. Raises TokenError."""
-        with explained("this service"):
+        """Return what `seal` signed. Raises TokenError if it is changed or too old."""
+        with convert_errors("this service"):
             return self._decode(text, self._sign_in)
 
     def _decode(self, token: str, named: dict[str, str]) -> dict[str, Any]:
@@ -107,8 +110,8 @@ class Tokens:
 
 
 @contextmanager
-def explained(signer: str) -> Iterator[None]:
-    """Turn what joserfc and msgspec raise about a token into TokenError."""
+def convert_errors(signer: str) -> Iterator[None]:
+    """Convert errors of joserfc and msgspec about a token to TokenError."""
     try:
         yield
     except ExpiredTokenError:
@@ -122,9 +125,9 @@ def explained(signer: str) -> Iterator[None]:
     except (BadSignatureError, InvalidKeyIdError):
         raise TokenError("signature", f"The token wasn't signed by {signer}") from None
     except (JoseError, ValueError, TypeError, RecursionError):
-        raise TokenError("malformed", f"The token is no JSON web token of {signer}") from None
+        raise TokenError("malformed", f"The token isn't a JSON web token of {signer}") from None
 
 
 def _key(secret: str) -> OctKey:
-    """Return the key of a secret; its id is the thumbprint (RFC 7638), so that a token says what signed it."""
+    """Return the secret as a key. Its id in a token's header is the thumbprint (RFC 7638)."""
     return OctKey.import_key({"kty": "oct", "k": urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()})

@@ -1,4 +1,4 @@
-"""Users and keys in memory, refreshed from the database in the background, and whether it answers."""
+"""Keep users and keys in memory, refresh them from the database, and notice if it is down."""
 
 import asyncio
 import logging
@@ -13,15 +13,15 @@ from service.users.rules import AccountError
 from service.users.snapshot import Snapshot, check_writes, read_snapshot
 
 POLL_SECONDS = 2.0
-"""How often each worker asks; it knows of a change after this and one query."""
+"""How often each worker queries the database; it notices a change after this time plus one query."""
 ANSWER_SECONDS: Final = 2.5
 """How long one query may take; with the pause before it, a stuck database counts as down within 5 s."""
 EARLY_SECONDS = 0.5
-"""How soon after the last query an unknown key causes another one."""
+"""Shortest time between two queries because of unknown API keys."""
 POLLS_PER_WRITE: Final = 5
-"""A write is tried at every so many polls."""
+"""Every fifth poll also tests whether the database accepts writes."""
 PREPARE_SECONDS: Final = 10.0
-"""How long the start waits for migrations; they go on beyond that, and the database counts as down until then."""
+"""How long the start waits for migrations. Slower ones continue, and the database counts as down until they end."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,37 +29,38 @@ _log = logging.getLogger(__name__)
 class Watch:
     """Keeps a worker's snapshot up to date, and knows whether the database answers.
 
-    When the database answers for the first time, `prepare` migrates it and adds the first admin: a service
-    that starts before its database heals by itself.
+    When the database answers for the first time, `prepare` migrates it and adds the first admin, so the service
+    may start before its database.
     """
 
     def __init__(self, database: Database, prepare: Callable[[], object]) -> None:
         self._database = database
         self._prepare = prepare
         self.known = Snapshot(-1, {})
-        """What this worker knows of users and keys."""
+        """The newest snapshot that this worker has read."""
         self.used_keys: set[str] = set()
-        """Names of the keys used since that was last written down."""
+        """Names of the keys used since `record_use` last stored them."""
         self._prepared = False
         self._threads = Threads(count=1, waiting=0)
         self._turn = asyncio.Lock()
         self._asked = float("-inf")
-        self.failure: str | None = "not asked yet"
-        """Why the database is down; None while it answers."""
+        self.failure: str | None = "not reached yet"
+        """Why the database is down; None if it answered the last time."""
         self.write_failure: str | None = None
-        """Why the database takes no writes; None while it does."""
+        """Why the database refuses writes; None if it accepts them."""
         self._polls = 0
 
     async def refresh_early(self) -> None:
-        """Refresh for a key that may be new; all who wait for that share one query every half second."""
+        """Refresh because a key may be new. All requests that wait for this share one query every half second."""
         now = monotonic()
         await asyncio.sleep(self._asked + EARLY_SECONDS - now)
         await self.refresh(now)
 
     async def refresh(self, since: float = float("inf")) -> None:
-        """Query the database, unless that was done `since` a moment of the monotonic clock.
+        """Query the database, unless the last query began after `since`, a time of the monotonic clock.
 
-        A failure is kept, not raised. Raises AccountError if the first admin breaks a rule.
+        Store errors of the database in `failure`. Raises AccountError if the first admin's name or password breaks
+        a rule.
         """
         async with self._turn:
             if self._asked > since:
@@ -71,22 +72,22 @@ class Watch:
                 self._fail(str(error) or "no answer")
 
     async def run(self) -> None:
-        """Refresh until cancelled, whatever happens."""
+        """Refresh every POLL_SECONDS until cancelled, whatever error occurs."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self.refresh()
             except AccountError as error:
                 self._fail(str(error))
-            except Exception as error:  # noqa: BLE001  # logged in full; if the watch ended, revoked tokens would live on
+            except Exception as error:  # noqa: BLE001  # logged with its traceback; revocation depends on this loop
                 self._fail(f"{type(error).__name__}: {error}", error)
 
     async def close(self) -> None:
-        """Let a query under way end."""
+        """Wait at most a second for a running query."""
         await self._threads.close()
 
     async def record_use(self) -> None:
-        """Write down which keys were used. Raises as `check_writes`."""
+        """Store when the keys in `used_keys` were last used. Raises DatabaseDownError, TimeoutError or BusyError."""
         names, self.used_keys = self.used_keys, set()
         if names:
             await self._threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
@@ -114,13 +115,13 @@ class Watch:
         except (DatabaseDownError, TimeoutError, BusyError) as error:
             failure = str(error) or "no answer"
         if failure and failure != self.write_failure:
-            _log.warning("the users database takes no writes, users and feedback cannot change: %s", failure)
+            _log.warning("the users database refuses writes, so users and feedback can't change: %s", failure)
         elif self.write_failure and not failure:
-            _log.info("the users database takes writes again")
+            _log.info("the users database accepts writes again")
         self.write_failure = failure
 
     def _fail(self, reason: str, error: Exception | None = None) -> None:
         if self.failure != reason:
             self.failure = reason
-            text = "the users database is down, tokens are checked by what was known: %s"
+            text = "the users database is down; tokens are checked with the last known users and keys: %s"
             _log.warning(text, reason, exc_info=error)

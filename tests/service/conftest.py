@@ -154,7 +154,7 @@ def connect() -> Iterator[Callable[[str], Database]]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold no refusal back and look at the database often, so that no test waits for long."""
-    monkeypatch.setattr("service.auth.logins.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("service.auth.logins.REFUSAL_DELAY_SECONDS", 0.0)
     monkeypatch.setattr("service.auth.watch.POLL_SECONDS", 0.02)
 
 

@@ -89,7 +89,7 @@ async def test_a_refusal_is_held_back_while_others_are_answered(
     async with serving(on_sqlite) as client:
         for _ in range(10):
             await client.post("/token", data=WRONG)
-        monkeypatch.setattr(logins, "HOLD_SECONDS", 3600.0)
+        monkeypatch.setattr(logins, "REFUSAL_DELAY_SECONDS", 3600.0)
         held = [asyncio.create_task(client.post("/token", data=WRONG)) for _ in range(20)]
         other = await log_in(client, username="bob")
         answered = sum(each.done() for each in held)

@@ -193,13 +193,13 @@ def test_a_token_ends_remembered_or_not_with_its_life_and_by_a_clock_set_back(
 def test_remembered_tokens_are_bounded_and_the_oldest_goes_first(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(module, "MAX_CACHED", 3)
     sent = [bearer(access.tokens.issue("anna", ["predict"], 5)[0]) for _ in range(5)]
     for headers in sent:
         authenticated(access, headers)
         refused(access, bearer("nonsense"))
 
-    assert list(access.callers._remembered) == [headers[b"authorization"] for headers in sent[2:]]
+    assert list(access.callers._cache) == [headers[b"authorization"] for headers in sent[2:]]
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer's own cost would be measured")
