@@ -1,1 +1,1 @@
-"""The users database, and all that can be done with it."""
+"""The users database: users, API keys and feedback, and the commands that manage users and keys."""

@@ -1,7 +1,7 @@
 """Manage users and API keys from the command line: ``python -m service.users``.
 
-Works while the service runs; its workers notice within seconds. The database is the service's:
-DATABASE_URL of the environment or .env.
+You can run it while the service runs; its workers notice a change within 5 seconds. It uses the same database as the
+service: DATABASE_URL in the environment or .env.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
 
 _COMMANDS: Final = {
-    "add": "add a user; the password is asked for, or read from stdin",
+    "add": "add a user; it asks for the password, or reads it from stdin",
     "disable": "end a user's tokens and refuse new ones",
     "enable": "let a disabled user ask for tokens again",
     "passwd": "change a password and end the tokens issued for the old one",
     "remove": "remove a user and end the tokens",
     "list": "list the users",
-    "migrate": "bring the database up to date, as every command does first, and end",
+    "migrate": "only bring the database up to date, as every command does first",
 }
 _KEY_COMMANDS: Final = {
     "add": "add a key and print it; it can't be shown again",
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a user's mistake becomes one line on stderr and exit status 1."""
     asked = _parser().parse_args(arguments)
     try:
-        settings = Settings.load(secret_key=secrets.token_hex(32))  # users are managed without the one that signs
+        settings = Settings.load(secret_key=secrets.token_hex(32))  # any value: these commands sign nothing
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
             accounts = Accounts(database, Passwords(settings))
             accounts.migrate()
@@ -121,12 +121,12 @@ def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:
 
 
 def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
-    """Run a command about keys; return the lines to print. A new key stands alone on the last one."""
+    """Run a command about keys; return the lines to print. For a new key that is only the key."""
     match asked.key_command:
         case "add":
             text, key = keys.add(asked.name, asked.scopes, asked.expires)
             until = f"until {_day(key.expires_at)}" if key.expires_at else "until you revoke it"
-            print(  # noqa: T201  # on stderr, so that KEY=$(…) holds the key alone
+            print(  # noqa: T201  # on stderr, so that KEY=$(…) is only the key
                 f"added {key.name} with scopes {_join(key.scopes)}, valid {until}; the key isn't shown again:",
                 file=sys.stderr,
             )
@@ -147,7 +147,7 @@ def _key_row(key: ApiKey) -> tuple[str, ...]:
 
 
 def _password() -> str:
-    """Ask twice without echo on a terminal, else read the first line of stdin."""
+    """Ask twice without echo if stdin is a terminal; otherwise read its first line. Raises AccountError."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass("Password: ")

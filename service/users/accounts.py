@@ -1,4 +1,4 @@
-"""What can be done with a user, the same for the command line, the API and the first start."""
+"""Add, check, list, change and remove users, for the command line, the API and the first start."""
 
 import builtins
 import logging
@@ -30,34 +30,35 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user without the password's hash.
-
-    `revision` is the one that tokens issued now carry.
-    """
+    """A user, without the hash of the password."""
 
     username: str
     scopes: frozenset[str]
     disabled: bool
     created_at: datetime
     revision: int
+    """The revision that a token of this user needs to be valid."""
 
 
 class Accounts:
-    """The users; every method may wait for the database and raises DatabaseDownError if it doesn't answer."""
+    """Manages users. Every method may wait for the database, and raises DatabaseDownError if it doesn't answer.
+
+    Methods that change a user raise AccountError if the change breaks a rule of `service.users.rules`.
+    """
 
     def __init__(self, database: Database, passwords: Passwords) -> None:
         self._database = database
         self._passwords = passwords
 
     def prepare(self, username: str | None, password: str | None) -> bool:
-        """Migrate the tables and, if there is no user at all, add the first admin if one is given.
+        """Migrate the tables; if there is no user and a name is given, add the first admin. Return whether it did.
 
-        Several processes may do so at once: one goes first, the others find everything done.
-        Returns whether the admin was added; raises AccountError for a name or password against the rules.
+        Several processes may call this at the same time; only one of them makes the changes.
+        Raises AccountError if the name or password breaks a rule.
         """
         if bool(username) != bool(password):
             raise AccountError("set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither")
-        if self._is_ready():  # reading alone works on a disk that is full or read-only
+        if self._is_ready():  # this only reads, so it works if the disk is full or read-only
             return False
         with self._database.migrating() as connection:
             if not username or not password or connection.scalar(select(func.count()).select_from(USERS)):
@@ -88,38 +89,38 @@ class Accounts:
         return _account(user)
 
     def add(self, username: str, password: str, scopes: Iterable[str] = ("predict",)) -> Account:
-        """Add a user who may ask for tokens of these scopes."""
+        """Add a user who can get tokens with these scopes."""
         with self._database.writing() as connection:
             return self._insert(connection, username, password, scopes)
 
     def list(self) -> builtins.list[Account]:
-        """Return every user, by name."""
+        """Return every user, in the order of names."""
         with self._database.reading() as connection:
             return [_account(user) for user in connection.execute(select(USERS).order_by(USERS.c.username))]
 
     def disable(self, username: str, *, force: bool = False) -> None:
-        """End the user's tokens and issue no new ones; the last admin only with `force`."""
+        """Revoke the user's tokens and issue no new ones. Disable the last admin only with `force`."""
         with self._database.writing() as connection:
             revision, user = next_revision(connection), _find(connection, username)
             _keep_an_admin(connection, user, force=force)
             _change(connection, user, disabled=True, revision=revision)
 
     def enable(self, username: str) -> None:
-        """Let a disabled user ask for tokens again; earlier ones stay ended."""
+        """Let a disabled user get tokens again; earlier tokens stay revoked."""
         with self._database.writing() as connection:
             revision, user = next_revision(connection), _find(connection, username)
             if user.disabled:
                 _change(connection, user, disabled=False, revision=revision)
 
     def set_password(self, username: str, password: str) -> None:
-        """Change the password and end the tokens issued for the old one."""
+        """Change the password and revoke the user's tokens."""
         with self._database.writing() as connection:
             revision, user = next_revision(connection), _find(connection, username)
             check_password(password, user.username)
             _change(connection, user, password_hash=self._passwords.hash(password), revision=revision)
 
     def remove(self, username: str, *, force: bool = False) -> None:
-        """Remove the user and end the tokens; the last admin only with `force`."""
+        """Remove the user and revoke the tokens. Remove the last admin only with `force`."""
         with self._database.writing() as connection:
             next_revision(connection)
             user = _find(connection, username)
@@ -131,11 +132,11 @@ class Accounts:
         try:
             with self._database.reading() as connection:
                 return schema_version(connection) == NEWEST and bool(connection.scalar(select(USERS.c.username)))
-        except DatabaseDownError:  # the migration meets the reason again, and reports it
+        except DatabaseDownError:  # the migration fails for the same reason, and reports it
             return False
 
     def _renew(self, user: Row[Any], password: str) -> None:
-        """Hash with today's parameters, unless the password was changed meanwhile; tokens go on."""
+        """Replace the hash by one with the current parameters, unless the password has changed meanwhile."""
         unchanged = USERS.c.username == user.username, USERS.c.password_hash == user.password_hash
         try:
             with self._database.writing() as connection:
@@ -155,10 +156,10 @@ class Accounts:
 
 
 def next_revision(connection: Connection) -> int:
-    """Draw a new revision; the row's lock makes every other change wait until this one is committed.
+    """Store and return a new revision. The row's lock makes every other change wait until this one is committed.
 
-    It is never below the clock's microseconds, so that a database made anew doesn't repeat the revisions
-    of the one before, for which tokens may still be in use.
+    It is at least the clock's time in microseconds, so a new database doesn't repeat the revisions of an older one
+    whose tokens may still be in use.
     """
     newest = connection.scalar(select(REVISION.c.value).with_for_update()) or 0
     revision = max(newest + 1, time_ns() // 1000)

@@ -1,4 +1,4 @@
-"""API keys: long-lived credentials of programs, stored as digests."""
+"""API keys: long-lived credentials of programs. The database has only their digests."""
 
 import builtins
 import secrets
@@ -15,12 +15,12 @@ from service.users.database import API_KEYS, Database
 from service.users.rules import AccountError, check_scopes, normalise
 
 PREFIX: Final = "key_"
-"""What every key begins with, so that people and scanners for leaked secrets recognise one."""
+"""The beginning of every key, by which people and scanners for leaked secrets recognise it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key without its text."""
+    """What the database has of a key, without the digest."""
 
     name: str
     scopes: frozenset[str]
@@ -30,22 +30,25 @@ class ApiKey:
 
 
 class ApiKeys:
-    """The keys; every method may wait for the database and raises DatabaseDownError if it doesn't answer.
+    """Manages keys. Every method may wait for the database, and raises DatabaseDownError if it doesn't answer.
 
-    A change draws a new revision, by which each worker notices it.
+    A change stores a new revision, by which each worker notices it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, name: str, scopes: Iterable[str], lifetime: timedelta | None) -> tuple[str, ApiKey]:
-        """Add a key; return its text, which is stored nowhere, and what is known of it."""
+        """Add a key; return its text, which isn't stored, and its properties. A `lifetime` of None means no expiry.
+
+        Raises AccountError for a name or scopes that break a rule, or if the name is taken.
+        """
         text = PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         try:
             expires_at = now + lifetime if lifetime else None
         except OverflowError:
-            raise AccountError("the key would outlive the calendar; choose an earlier expiry") from None
+            raise AccountError("the key would expire after the year 9999; choose an earlier expiry") from None
         stored = check_scopes(scopes)
         key = ApiKey(normalise(name), frozenset(stored.split()), now, expires_at, None)
         with self._database.writing() as connection:
@@ -57,7 +60,7 @@ class ApiKeys:
         return text, key
 
     def list(self) -> builtins.list[ApiKey]:
-        """Return every key, by name."""
+        """Return every key, in the order of names."""
         with self._database.reading() as connection:
             return [
                 ApiKey(row.name, frozenset(row.scopes.split()), row.created_at, row.expires_at, row.last_used_at)
@@ -65,14 +68,14 @@ class ApiKeys:
             ]
 
     def revoke(self, name: str) -> None:
-        """Delete a key; workers refuse it as soon as they notice."""
+        """Delete a key; workers refuse it within 5 s. Raises AccountError if there is no such key."""
         with self._database.writing() as connection:
             next_revision(connection)
             if not connection.execute(delete(API_KEYS).where(API_KEYS.c.name == normalise(name))).rowcount:
                 raise AccountError(f"there is no key {name!r}")
 
     def record_use(self, names: Iterable[str]) -> None:
-        """Set when these keys were last used to now."""
+        """Store the current time as the last use of these keys."""
         with self._database.writing() as connection:
             connection.execute(
                 update(API_KEYS).where(API_KEYS.c.name.in_([*names])).values(last_used_at=datetime.now(UTC))
@@ -80,5 +83,5 @@ class ApiKeys:
 
 
 def digest(text: str) -> str:
-    """Return what is stored of a key. It has 256 random bits, so a plain hash can't be guessed back."""
+    """Return the SHA-256 of a key in hexadecimal. A key has 256 random bits, so a fast hash is safe."""
     return sha256(text.encode()).hexdigest()

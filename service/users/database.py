@@ -1,4 +1,4 @@
-"""The users database: where it is, its tables, how the service connects to it, and how it is migrated."""
+"""The users database: parse its URL, define its tables, connect and migrate."""
 
 import contextlib
 import os
@@ -18,40 +18,40 @@ from service.settings import ROOT
 from service.users.migrations import NEWEST
 
 BUSY_SECONDS: Final = 5.0
-"""How long a statement may wait for another one's lock."""
+"""How long a statement may wait for the lock of another transaction."""
 MIGRATION_SECONDS: Final = 60.0
-"""How long a process waits for another one's migration."""
-_MIGRATION_LOCK: Final = 0x6D6C5F75736572  # any number that other users of the same PostgreSQL don't lock
+"""How long a process waits while another one migrates the database."""
+_MIGRATION_LOCK: Final = 0x6D6C5F75736572  # any number that no other program locks in this database
 _LIBPQ_DEFAULTS: Final = {
     "connect_timeout": "3",
-    # A host that vanished is given up after ten seconds; Linux would wait for a quarter of an hour.
+    # Give up on a host that vanished after ten seconds; by default Linux waits for 15 minutes.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
 }
 _FORMS: Final = (
-    "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, special characters of the password "
+    "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, with special characters in the password "
     "percent-encoded"
 )
 
 
 class DatabaseUrlError(ValueError):
-    """DATABASE_URL names no usable database; one line that says why and what to do, without the password."""
+    """DATABASE_URL can't be used. The message is one line with the reason and what to do, without the password."""
 
 
 class DatabaseDownError(Exception):
-    """The database doesn't answer, or not as expected; one line with its URL, but for the password, and its words."""
+    """The database doesn't answer or reports an error. The message is one line with its URL, without the password."""
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
-    """A time in UTC; SQLite stores no time zone, PostgreSQL returns the session's."""
+    """A time in UTC. SQLite stores no time zone, and PostgreSQL returns times in the session's zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return the time with its zone."""
+        """Return the time in UTC, or None."""
         del dialect
         if value is None or value.tzinfo is None:
             return value and value.replace(tzinfo=UTC)
@@ -67,11 +67,11 @@ USERS: Final = Table(
     Column("password_hash", String(255), nullable=False),
     Column("scopes", String(255), nullable=False),
     Column("disabled", Boolean, nullable=False),
-    # Moves whenever the user's tokens must end; a token carries the revision it was issued under.
+    # Changes whenever the user's tokens must be revoked: a token is valid only with the current revision.
     Column("revision", BigInteger, nullable=False),
     Column("created_at", Moment, nullable=False),
 )
-REVISION: Final = Table(  # one row: the newest revision, so that one small query tells whether anything changed
+REVISION: Final = Table(  # one row with the newest revision, so one small query finds out whether anything changed
     "revision",
     METADATA,
     Column("id", Integer, primary_key=True),
@@ -87,7 +87,7 @@ API_KEYS: Final = Table(
     Column("expires_at", Moment),
     Column("last_used_at", Moment),
 )
-FEEDBACK: Final = Table(  # what turned out to be true of a prediction; values as JSON
+FEEDBACK: Final = Table(  # actual outcomes; `predicted` and `actual` are JSON
     "feedback",
     METADATA,
     Column("id", String(32), primary_key=True),
@@ -102,7 +102,7 @@ FEEDBACK: Final = Table(  # what turned out to be true of a prediction; values a
 class Database:
     """Connects to the users database.
 
-    Every method may wait for it, so call none on the event loop. They raise DatabaseDownError; making one
+    Every method may wait for it, so call none on the event loop. They raise DatabaseDownError; the constructor
     raises DatabaseUrlError.
 
     Parameters
@@ -122,25 +122,22 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that reads."""
+        """Open a transaction for queries. Unlike `writing`, it doesn't take SQLite's write lock at its start."""
         with self._errors_explained(), self._engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open a transaction that is committed at the end."""
+        """Open a transaction that may write; it is committed at the end, or rolled back after an error."""
         with self._errors_explained(), self._writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """Migrate the tables, and keep other processes from doing so until the block ends.
-
-        What the block writes is committed with the migration or not at all.
-        """
+        """Migrate the tables and run the block in the same transaction; other processes wait until it ends."""
         with self._errors_explained():
             if self._file:
-                # Readable by its owner only; SQLite would let everyone read the hashes.
+                # Make it readable for its owner only; SQLite would create it readable for everyone.
                 os.close(os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o600))
             with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
                 if connection.dialect.name == "postgresql":
@@ -179,17 +176,17 @@ def _parse(text: str) -> sa.URL:
     if url.drivername in {"postgresql", "postgres", "postgresql+psycopg"} and "@" not in (url.host or ""):
         return url.set(drivername="postgresql")
     if url.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise DatabaseUrlError(f"DATABASE_URL names no database of a known kind; {_FORMS}")
+        raise DatabaseUrlError(f"DATABASE_URL is for an unknown kind of database; {_FORMS}")
     if url.database in {None, "", ":memory:"} or url.query:
-        raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE with no settings behind it")
+        raise DatabaseUrlError("DATABASE_URL names no file; expected sqlite:///FILE without parameters")
     return url
 
 
 def _sqlite(file: Path) -> Engine:
-    """Open the file for each transaction, which costs 0.1 ms: a file that was moved away is noticed at once.
+    """Return an engine that opens the file for each transaction: this costs 0.1 ms, but notices at once if it is gone.
 
-    Mode ``rw`` doesn't create it, so that a wrong path is an error and never an empty database.
-    Errors hide parameters, among them hashes.
+    The mode ``rw`` doesn't create a file, so a wrong path is an error and not an empty database.
+    Errors don't show parameters, because some are hashes.
     """
     address = f"file:{quote(str(file))}?mode=rw"
 
@@ -206,7 +203,7 @@ def _postgresql(url: sa.URL) -> Engine:
             connect_args={"prepare_threshold": None},  # PgBouncer keeps no prepared statements
             pool_pre_ping=True,
             pool_size=2,
-            max_overflow=-1,  # the threads that ask are few
+            max_overflow=-1,  # only a few threads connect
             hide_parameters=True,
         )
     except ImportError:
@@ -221,12 +218,12 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {patience}")
         return
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience}")
-    # A transaction that will write takes the lock at once; taken later, it could only fail.
+    # Take the write lock at the start: if a transaction asks for it after reading, SQLite may refuse without waiting.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
 
 
 def _migrate(connection: Connection) -> None:
-    # Importing Alembic costs 0.15 s and 10 MB of each worker, so only a migration imports it.
+    # Importing Alembic takes 0.15 s and 10 MB in each worker, so only a migration imports it.
     from alembic import command, config, util  # noqa: PLC0415
 
     settings = config.Config()
@@ -237,5 +234,5 @@ def _migrate(connection: Connection) -> None:
         command.upgrade(settings, "head")
     except util.CommandError as error:
         raise DatabaseDownError(
-            f"the users database was written by a newer version of this service; use that one ({error})"
+            f"a newer version of this service migrated the users database; run that version ({error})"
         ) from error

@@ -1,4 +1,4 @@
-"""Password hashes: Argon2id, with the operator's parameters."""
+"""Hash and verify passwords with Argon2id and the parameters in the settings."""
 
 import logging
 import secrets
@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 class Passwords:
     """Hashes and verifies passwords.
 
-    A verification against `decoy` costs as much as one against a user's hash, so that the time of an answer
-    doesn't tell whether the user exists.
+    For an unknown user, verify against `decoy`: it takes as long as a user's hash, so the response time doesn't
+    show whether the user exists.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -27,12 +27,12 @@ class Passwords:
             parallelism=settings.argon2_parallelism,
             type=argon2.Type.ID,
         )
-        # Drawn, since to compute it would cost each start a hash. No password matches it.
+        # Random bytes instead of a real hash, whose computation would delay each start. No password matches it.
         cost = f"m={settings.argon2_memory_kib},t={settings.argon2_time_cost},p={settings.argon2_parallelism}"
         self.decoy = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
 
     def hash(self, password: str) -> str:
-        """Hash a password. Raises AccountError as `encode`."""
+        """Return the hash of a password. Raises AccountError if it is too long or not valid Unicode."""
         return self._hasher.hash(encode(password))
 
     def verify(self, stored: str, password: str) -> bool:
@@ -41,14 +41,14 @@ class Passwords:
             return self._hasher.verify(stored, encode(password))
         except VerifyMismatchError:
             return False
-        except AccountError:  # too long or not encodable: nobody's
+        except AccountError:  # too long or not valid Unicode, so nobody has it
             return self.verify(self.decoy, "")
         except (InvalidHashError, VerificationError):
-            _log.warning("a stored password hash cannot be read; set that user's password anew")
+            _log.warning("a stored password hash cannot be read; set a new password for that user")
             return False
 
     def is_outdated(self, stored: str) -> bool:
-        """Return whether a hash was made with other parameters than today's."""
+        """Return whether a hash was made with other parameters than those in the settings."""
         return self._hasher.check_needs_rehash(stored)
 
 

@@ -8,29 +8,29 @@ SCOPES: Final = ("predict", "admin")
 MAX_NAME: Final = 64
 """Longest name of a user or key, in characters."""
 MAX_BYTES: Final = 1024
-"""Longest password, in UTF-8 bytes; nobody types more, and hashing it would cost the server."""
+"""Longest password, in UTF-8 bytes; nobody types more, and hashing a longer one would take too long."""
 MIN_PASSWORD: Final = 8
 """Shortest password, in characters: NIST SP 800-63B's minimum."""
 
 
 class AccountError(ValueError):
-    """The request breaks a rule; one line that says which and what to do."""
+    """The request breaks a rule. The message is one line with the rule and what to do."""
 
 
 class UnknownUserError(AccountError):
-    """There is no user of that name."""
+    """No user has that name."""
 
 
 class UserExistsError(AccountError):
-    """There is a user of that name already."""
+    """A user already has that name."""
 
 
 class LastAdminError(AccountError):
-    """Without this user nobody could administer the others."""
+    """The user is the last admin who isn't disabled."""
 
 
 def normalise(username: str) -> str:
-    """Return the one spelling of a name: NFKC, case folded; AccountError for an impossible one."""
+    """Return the name as it is stored: in NFKC, case folded. Raises AccountError if it breaks a rule."""
     name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username[: 4 * MAX_NAME]).casefold())
     if not name or len(username) > 4 * MAX_NAME or len(name) > MAX_NAME:
         length = max(len(username), len(name))  # folding turns one ß into two letters
@@ -41,7 +41,7 @@ def normalise(username: str) -> str:
 
 
 def lookup_name(username: str) -> str:
-    """Return the spelling to look up; an impossible name becomes the empty one, which no user has."""
+    """Return the name to look up: as `normalise`, or empty for a name against the rules, which no user can have."""
     try:
         return normalise(username)
     except AccountError:
@@ -49,7 +49,7 @@ def lookup_name(username: str) -> str:
 
 
 def check_password(password: str, username: str) -> None:
-    """Raise AccountError for a password against the rules."""
+    """Raise AccountError for a password against the rules; `username` is normalised."""
     if len(password) < MIN_PASSWORD:
         raise AccountError(f"a password has at least {MIN_PASSWORD} characters, not {len(password)}")
     encode(password)
@@ -58,9 +58,9 @@ def check_password(password: str, username: str) -> None:
 
 
 def encode(password: str) -> bytes:
-    """Return the bytes to hash. Raises AccountError for a password that is too long or not encodable.
+    """Return the bytes to hash. Raises AccountError for a password that is too long or not valid Unicode.
 
-    Keyboards compose accented letters differently; NFC makes them one, as RFC 8265 asks for passwords.
+    Keyboards encode accented letters differently; NFC makes them equal, as RFC 8265 requires for passwords.
     """
     try:
         encoded = unicodedata.normalize("NFC", password[: MAX_BYTES + 1]).encode()
@@ -72,7 +72,7 @@ def encode(password: str) -> bytes:
 
 
 def check_scopes(scopes: Iterable[str]) -> str:
-    """Return the scopes as they are stored, each once; AccountError for an unknown one or none."""
+    """Return the scopes separated by spaces, each once. Raises AccountError for an unknown scope or for none."""
     asked = set(scopes)
     if not asked or not asked.issubset(SCOPES):
         raise AccountError(f"scopes are {' and '.join(SCOPES)}, not {' '.join(sorted(asked)) or 'none'}")

@@ -1,4 +1,4 @@
-"""What each worker knows of users and keys, as it reads it at its start and every two seconds."""
+"""The copy of users and keys that each worker reads at its start and every two seconds."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from service.users.database import API_KEYS, FEEDBACK, REVISION, USERS, Database
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A key by its digest."""
+    """An API key."""
 
     name: str
     scopes: frozenset[str]
@@ -20,40 +20,40 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Users and keys at one moment.
+    """Users and keys at one time.
 
-    No clock decides whether a user's token ended: it carries the revision it was issued under, so clocks that
-    differ or jump neither end a token nor keep it alive.
+    A user's token contains the user's revision at its issue, and is revoked if the user now has another one.
+    Revisions are compared instead of times, so revocation doesn't depend on clocks.
     """
 
     revision: int
-    """The newest one of any user or key; -1 before the database was read."""
+    """The newest revision of all users and keys; -1 before the first read of the database."""
     users: dict[str, int]
     """The revision of each user who isn't disabled."""
     keys: dict[str, KnownKey] = field(default_factory=dict)
-    """The keys by their digests."""
+    """The keys, by digest."""
     void: int = -1
-    """The newest revision from before a backup was restored, which the database has not reached again."""
+    """After a backup was restored: the newest revision before that; otherwise -1."""
 
     def allows(self, username: str, revision: int) -> bool:
-        """Return whether the user's tokens of that revision count.
+        """Return whether a token of this user with this revision is valid.
 
-        A revision newer than this worker's knowledge does, since only a login can have made it; the next
-        snapshot looks at it again.
+        A revision newer than this snapshot is valid: the token was issued after a change that this worker
+        hasn't read yet. The next snapshot decides.
         """
         return revision > max(self.revision, self.void) or self.users.get(username) == revision
 
     def after(self, before: "Snapshot") -> "Snapshot":
-        """Return this snapshot as the next one of a worker: if it is older, revisions in between are void."""
+        """Return this snapshot as the successor of `before`. If it is older, a backup was restored: set `void`."""
         went_back = self.revision < before.revision
         return replace(self, void=max(before.void, before.revision if went_back else -1))
 
 
 def read_snapshot(database: Database, since: int) -> Snapshot | None:
-    """Read users and keys; None if the newest revision is still `since`. Raises DatabaseDownError."""
+    """Read users and keys; return None if the newest revision is still `since`. Raises DatabaseDownError."""
     with database.reading() as connection:
         newest = connection.scalar(select(REVISION.c.value))
-        connection.scalar(select(USERS.c.username).limit(1))  # a missing table is reported now, not at the next login
+        connection.scalar(select(USERS.c.username).limit(1))  # report a missing table now, not at the next login
         if newest is None or newest == since:
             return None
         users = connection.execute(select(USERS.c.username, USERS.c.revision).where(USERS.c.disabled.is_(False)))
@@ -66,7 +66,7 @@ def read_snapshot(database: Database, since: int) -> Snapshot | None:
 
 
 def check_writes(database: Database) -> None:
-    """Write to both tables that change and roll back.
+    """Write to the revision and feedback tables, and roll back.
 
     Raises DatabaseDownError if that fails: the disk is full or read-only, or a table is missing.
     """

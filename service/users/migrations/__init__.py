@@ -1,4 +1,4 @@
-"""The users database's history: each file in `versions` is one step from the tables before to those after."""
+"""Migrations of the users database, run by Alembic: each file in `versions` is one step."""
 
 NEWEST = "0003"
-"""The last of the steps."""
+"""The number of the last step."""

@@ -1,4 +1,4 @@
-"""Alembic runs this file to bring the tables up to date, on a connection that `service.users.database` hands over."""
+"""Alembic runs this file to bring the tables up to date, on a connection from `service.users.database`."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from service.users.database import METADATA
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    transactional_ddl=True,  # SQLite can, though Alembic doesn't expect it: all steps or none
+    transactional_ddl=True,  # all steps or none; SQLite supports it, though Alembic assumes that it doesn't
     render_as_batch=True,  # SQLite changes a column by copying the table
     compare_type=True,
 )

@@ -120,7 +120,7 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("mysql://root:hunter22@localhost/users", "no database of a known kind"),
+        ("mysql://root:hunter22@localhost/users", "unknown kind of database"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///users.db?key=hunter22", "names no file"),

@@ -37,7 +37,7 @@ def test_an_unreadable_hash_matches_nothing_and_is_reported(
     with caplog.at_level(logging.WARNING):
         assert not passwords.verify("no hash", "correct horse")
 
-    assert "set that user's password anew" in caplog.text
+    assert "set a new password for that user" in caplog.text
 
 
 def test_the_decoy_costs_as_much_as_a_users_hash(make_settings: MakeSettings) -> None:

@@ -1,4 +1,4 @@
-"""Users, and the newest revision of any of them."""
+"""Create tables for users and for the newest revision."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create both tables, with the one row of `revision`."""
+    """Create both tables, and the only row of `revision`."""
     op.create_table(
         "users",
         sa.Column("username", sa.String(64), primary_key=True),

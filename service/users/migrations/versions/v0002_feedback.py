@@ -1,4 +1,4 @@
-"""What turned out to be true of predictions."""
+"""Create the table for actual outcomes of predictions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""API keys of programs."""
+"""Create the table for API keys."""
 
 import sqlalchemy as sa
 from alembic import op
