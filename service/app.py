@@ -1,4 +1,4 @@
-"""The service, put together."""
+"""Create the application from its parts."""
 
 import asyncio
 import contextlib
@@ -39,10 +39,10 @@ from service.settings import Settings
 
 
 class Api(FastAPI):
-    """FastAPI without Starlette's middleware for errors, which `Door` answers."""
+    """FastAPI without Starlette's middleware for errors, because `Door` handles them."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Return the middleware around the router, the one added last outermost."""
+        """Return the router inside the middleware; the one added last is outermost."""
         app: ASGIApp = self.router.app
         for middleware, arguments, options in reversed(self.user_middleware):
             app = middleware(app, *arguments, **options)
@@ -50,7 +50,7 @@ class Api(FastAPI):
 
 
 def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
-    """Put the service together, around an artifact loaded beforehand if there is one.
+    """Create the application for `loaded`, or for the artifact of the current release.
 
     Raises ArtifactError if there is nothing to serve.
     """
@@ -82,7 +82,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
         title="Predictions",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # to wherever the Host header says
+        redirect_slashes=False,  # a redirect would go to the host in the Host header
         telemetry=traces.telemetry,
         lifespan=lifespan,
     )
@@ -95,7 +95,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
 
-    answer = predict.Predict(settings, serving, access.callers, ids, tables.kinds(settings), traces.step)
+    answer = predict.Predict(settings, serving, access.callers, ids, tables.make_answers(settings), traces.step)
     routes = _add_routes(app, predict.Route(answer))
     requests = instruments.requests
     requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
@@ -107,12 +107,12 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
 def _add_routes(app: Api, first: Route) -> list[Route]:
     """Add all routes and return them.
 
-    Routers aren't included: that would make a route of routes, and each request would be matched against all twice.
+    The app gets their routes, not the routers: FastAPI would match each request against all routes twice.
     """
     app.router.routes.insert(0, first)
     routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
     for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
-        if not isinstance(route.app, AsyncExitStackMiddleware):  # which FastAPI would put around all routes
+        if not isinstance(route.app, AsyncExitStackMiddleware):  # FastAPI itself puts it around all routes
             route.app = AsyncExitStackMiddleware(route.app)
         app.router.routes.append(route)
     return [route for route in app.routes if isinstance(route, Route)]

@@ -1,1 +1,1 @@
-"""What turned out to be true of predictions: the names they are known by, counted, and kept."""
+"""Actual outcomes of predictions: the ids of predictions, the request bodies and the database table."""

@@ -1,4 +1,4 @@
-"""The body of POST /feedback: one entry, or many."""
+"""Parse the body of POST /feedback: one entry or many."""
 
 import re
 from io import BytesIO
@@ -10,7 +10,7 @@ from msgspec import Meta
 from service.http.problems import FieldError, Problem
 
 BYTES_AN_ENTRY: Final = 1024
-"""Room for each entry of a batch, on average; an id has some 150 bytes."""
+"""Bytes that an entry of a batch may have on average; an id has about 150."""
 _PLACE: Final = re.compile(
     r"(?:(?:missing required|unknown) field `(?P<named>[^`]*)`)?"
     r"(?: - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`)?$"
@@ -36,12 +36,12 @@ _LINE: Final = msgspec.json.Decoder(Entry)
 def read_json(body: bytes, limit: int) -> Entry | list[Entry]:
     """Parse ``{"prediction_id": …, "actual": …}`` or ``{"feedback": [{…}, …]}`` with at most `limit` entries.
 
-    Raises Problem: 400 for no JSON, 422 for the first entry of another form, 413 for too many entries.
+    Raises Problem: 400 if it isn't JSON, 422 for the first entry with a wrong form, 413 for too many entries.
     """
     try:
         if "feedback" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
             return msgspec.json.decode(body, type=Entry)
-        return _checked(msgspec.json.decode(body, type=Batch).feedback, limit)
+        return _check_length(msgspec.json.decode(body, type=Batch).feedback, limit)
     except msgspec.ValidationError as error:
         raise _wrong_form(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -49,7 +49,7 @@ def read_json(body: bytes, limit: int) -> Entry | list[Entry]:
 
 
 def read_lines(body: bytes, limit: int) -> list[Entry]:
-    """Parse an entry in each line (NDJSON); raises Problem as `read_json`."""
+    """Parse one entry per line (NDJSON) with at most `limit` entries. Raises Problem like `read_json`."""
     entries: list[Entry] = []
     for number, line in enumerate(BytesIO(body), start=1):
         try:
@@ -59,12 +59,12 @@ def read_lines(body: bytes, limit: int) -> list[Entry]:
             raise _wrong_form(error, len(entries)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Problem(400, f"Line {number} is not NDJSON: {error}", title="Not NDJSON") from None
-    return _checked(entries, limit)
+    return _check_length(entries, limit)
 
 
-def _checked(entries: list[Entry], limit: int) -> list[Entry]:
+def _check_length(entries: list[Entry], limit: int) -> list[Entry]:
     if len(entries) > limit:
-        detail = f"{len(entries):,} entries came, a request may have {limit:,}; send several requests"
+        detail = f"The request has {len(entries):,} entries, at most {limit:,} are allowed; send several requests"
         raise Problem(413, detail, title="Too many entries")
     if not entries:
         error = FieldError(field="feedback", expected="at least 1 entry", got="none")
@@ -73,7 +73,7 @@ def _checked(entries: list[Entry], limit: int) -> list[Entry]:
 
 
 def _wrong_form(error: msgspec.ValidationError, number: int | None = None) -> Problem:
-    """Name the entry and the field; the decoder's words give types, never a value."""
+    """Return the problem with the entry and the field; the decoder's message has types, but no values."""
     text = str(error)
     place = _PLACE.search(text)
     entry, field = (place["entry"], place["named"] or place["field"]) if place else (None, None)

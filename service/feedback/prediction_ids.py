@@ -1,7 +1,7 @@
-"""Names of predictions that carry, signed, all that is needed once the truth is known.
+"""Make and read prediction ids, with which a caller later sends the actual outcome.
 
-An id holds the model's version, what was predicted and when, so that nothing is kept until
-somebody comes back with it: a service that gives ids writes no more than one that does not.
+An id is signed and contains the prediction, its time and the model's version. So the service
+stores nothing about a prediction until it gets feedback.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from service.http.problems import FieldError, Problem
 from service.settings import Settings
 
 _ASKED: Final = b"ids=true"
-_FLAG: Final = TypeAdapter(bool)
+_BOOLEAN: Final = TypeAdapter(bool)
 MAX_LENGTH: Final = 2048
 
 _FEW_ROWS: Final = 150
 _SIGNATURE_BYTES: Final = 16
 _DAY_SECONDS: Final = 86_400
-_TRUNCATED: Final = "It is cut off or changed"
+_TRUNCATED: Final = "It was cut off or changed"
 
 
 class Prediction(msgspec.Struct, frozen=True, array_like=True):
-    """What an id says."""
+    """The content of an id."""
 
     nonce: bytes
-    """Tells it from every other."""
+    """16 bytes, different for every prediction."""
     at: int
-    """When it was predicted, seconds since 1970."""
+    """Time of the prediction in seconds since 1970."""
     version: bytes
-    """MD5 of the artifact, 16 bytes."""
+    """MD5 of the ONNX file, 16 bytes."""
     predicted: Label | float
     score: float | None = None
     """Binary: probability of the positive class, 0 to 1."""
@@ -48,20 +48,20 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def key(self) -> str:
-        """The nonce as text."""
+        """The nonce as 32 hexadecimal digits, the primary key in the database."""
         return self.nonce.hex()
 
 
 class PredictionIdError(ValueError):
-    """The text is no id of ours; says why."""
+    """The text isn't an id from this service. The message says why."""
 
 
 class ExpiredError(PredictionIdError):
-    """The id was good once."""
+    """The id is older than FEEDBACK_DAYS."""
 
 
 class PredictionIds:
-    """Makes and reads ids; they are signed with a key drawn from SECRET_KEY, the previous one counts as well."""
+    """Makes ids signed with a key derived from SECRET_KEY; reads those of SECRET_KEY_PREVIOUS too."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         secrets = (settings.secret_key, settings.secret_key_previous)
@@ -70,39 +70,39 @@ class PredictionIds:
         self._clock = clock
 
     def make(self, version: str, rows: Sequence[tuple[Label | float, float | None, bool | None]]) -> list[str]:
-        """Give an id for each row's prediction, score and whether that is the positive class."""
+        """Return an id for each row. A row is the prediction, its score and whether it is the positive class."""
         md5, now, unique = bytes.fromhex(version), int(self._clock()), os.urandom(12)
         return [
             self._sign(Prediction(unique + number.to_bytes(4, "big"), now, md5, *row))
             for number, row in enumerate(rows)
         ]
 
-    def name(self, served: Any, scored: Any) -> list[str]:
-        """Give an id for each row that `served` has `scored`, both as `service.scoring.serving` has them."""
-        return self.make(served.version, rows(served.contract.classes, served.contract.positive, scored))
+    def make_all(self, served: Any, scored: Any) -> list[str]:
+        """Return an id for each row; `served` and `scored` are a Served and a Scored of `service.scoring.serving`."""
+        return self.make(served.version, _rows(served.contract.classes, served.contract.positive, scored))
 
-    async def name_aside(self, served: Any, scored: Any) -> list[str]:
-        """Do the same for any number of rows; for many, at 3 µs each, in a thread while others are answered."""
+    async def make_all_async(self, served: Any, scored: Any) -> list[str]:
+        """Return the same ids. For many rows, make them in a thread, because one id takes 3 µs."""
         if len(scored.numbers) <= _FEW_ROWS:
-            return self.name(served, scored)
-        return await asyncio.to_thread(self.name, served, scored)
+            return self.make_all(served, scored)
+        return await asyncio.to_thread(self.make_all, served, scored)
 
     def read(self, text: str) -> Prediction:
-        """Read an id. Raises ExpiredError, or PredictionIdError if it is not one of ours."""
+        """Read an id. Raises ExpiredError if it is too old, PredictionIdError if it isn't from this service."""
         prediction = self.read_expired(text)
         if self._clock() - prediction.at > self._lifetime:
-            raise ExpiredError(f"It was given more than {self._lifetime // _DAY_SECONDS} days ago")
+            raise ExpiredError(f"The id is more than {self._lifetime // _DAY_SECONDS} days old")
         return prediction
 
     def read_expired(self, text: str) -> Prediction:
-        """Read an id of any age. Raises PredictionIdError if it is not one of ours."""
+        """Read an id of any age. Raises PredictionIdError if it isn't from this service."""
         try:
             content = base64.b64decode(text[:MAX_LENGTH] + "=" * (-len(text) % 4), b"-_", validate=True)
         except ValueError:
             raise PredictionIdError(_TRUNCATED) from None
         body, signature = content[:-_SIGNATURE_BYTES], content[-_SIGNATURE_BYTES:]
         if not any(hmac.compare_digest(signature, _signature(key, body)) for key in self._keys):
-            raise PredictionIdError(f"{_TRUNCATED}, or another service's")
+            raise PredictionIdError(f"{_TRUNCATED}, or is from another service")
         return _DECODER.decode(body)
 
     def _sign(self, prediction: Prediction) -> str:
@@ -122,23 +122,22 @@ def _signature(key: bytes, body: bytes) -> bytes:
     return hmac.digest(key, body, sha256)[:_SIGNATURE_BYTES]
 
 
-def are_asked(query: bytes) -> bool:
-    """Tell whether a query of POST /predict asks for ids.
-
-    Raises Problem (422) if it says neither yes nor no.
-    """
+def wants_ids(query: bytes) -> bool:
+    """Return whether the query of POST /predict asks for ids. Raises Problem (422) if `ids` isn't a boolean."""
     if not query or query == _ASKED:
         return bool(query)
     value = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("ids", "false")
     try:
-        return _FLAG.validate_strings(value)
+        return _BOOLEAN.validate_strings(value)
     except ValidationError:
         error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
-        raise Problem(422, "The query does not fit", errors=[error]) from None
+        raise Problem(422, "The query is invalid", errors=[error]) from None
 
 
-def rows(classes: Sequence[Label], positive: Any, scored: Any) -> list[tuple[Label | float, float | None, bool | None]]:
-    """List what each row's id holds; `scored` as `service.scoring.serving.Scored`."""
+def _rows(
+    classes: Sequence[Label], positive: Any, scored: Any
+) -> list[tuple[Label | float, float | None, bool | None]]:
+    """Return prediction, score and whether it is the positive class for each row of `scored`, a Scored."""
     if not classes:
         return [(float(value), None, None) for value in scored.values]
     if positive is None:

@@ -1,4 +1,4 @@
-"""What turned out to be true of predictions, stored beside the users."""
+"""Store actual outcomes of predictions in the users database."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,54 +17,54 @@ _IDS_AT_ONCE: Final = 500
 
 
 class Truth(NamedTuple):
-    """What turned out to be true of a prediction."""
+    """The actual outcome of a prediction."""
 
     prediction: Prediction
     actual: Label | float
 
 
 class ContradictionError(Exception):
-    """Other truths came for some predictions before."""
+    """Other outcomes are already stored for some predictions, or come twice in the request."""
 
     def __init__(self, stored: Mapping[int, str]) -> None:
-        super().__init__(f"other truths came before for {len(stored)} predictions")
+        super().__init__(f"other outcomes are already stored for {len(stored)} predictions")
         self.stored = stored
-        """The truth that stays, as JSON, by the place of the one that was refused."""
+        """The stored outcomes, as JSON, by the index of the one that was refused."""
 
 
 class FeedbackStore:
-    """Stores each truth once; every method may wait for the database and raises DatabaseDownError."""
+    """Stores one outcome per prediction. It may wait for the database, and raises DatabaseDownError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def store(self, truths: Sequence[Truth]) -> list[Truth]:
-        """Store all truths or none; return those that are new.
+    def store(self, outcomes: Sequence[Truth]) -> list[Truth]:
+        """Store all outcomes or none; return those that are new.
 
-        Raises ContradictionError if another truth of one of the predictions is stored, or comes for it twice.
+        Raises ContradictionError if another outcome is stored for a prediction, or if two in `outcomes` differ.
         """
-        actual = [msgspec.json.encode(truth.actual).decode() for truth in truths]
+        actual = [msgspec.json.encode(outcome.actual).decode() for outcome in outcomes]
         first: dict[str, int] = {}
-        for place, truth in enumerate(truths):
-            first.setdefault(truth.prediction.key, place)
-        # In the order of the keys, so that two callers with the same predictions don't wait for each other.
-        rows = [_row(truths[first[key]], actual[first[key]]) for key in sorted(first)]
+        for place, outcome in enumerate(outcomes):
+            first.setdefault(outcome.prediction.key, place)
+        # Insert in the order of the keys, so that two requests with the same predictions can't deadlock.
+        rows = [_row(outcomes[first[key]], actual[first[key]]) for key in sorted(first)]
         with self._database.writing() as connection:
             insert = _INSERTS[connection.dialect.name](FEEDBACK).on_conflict_do_nothing()
             new = {*connection.scalars(insert.returning(FEEDBACK.c.id), rows)}
             stored = {row["id"]: row["actual"] for row in rows} | _stored(connection, first.keys() - new)
             contradicted = {
-                place: stored[truth.prediction.key]
-                for place, truth in enumerate(truths)
-                if stored[truth.prediction.key] != actual[place]
+                place: stored[outcome.prediction.key]
+                for place, outcome in enumerate(outcomes)
+                if stored[outcome.prediction.key] != actual[place]
             }
             if contradicted:
                 raise ContradictionError(contradicted)
-        return [truths[first[key]] for key in first if key in new]
+        return [outcomes[first[key]] for key in first if key in new]
 
 
-def _row(truth: Truth, actual: str) -> dict[str, Any]:
-    prediction = truth.prediction
+def _row(outcome: Truth, actual: str) -> dict[str, Any]:
+    prediction = outcome.prediction
     return {
         "id": prediction.key,
         "version": prediction.version.hex(),
@@ -76,7 +76,7 @@ def _row(truth: Truth, actual: str) -> dict[str, Any]:
 
 
 def _stored(connection: Connection, ids: set[str]) -> dict[str, str]:
-    """Return the truths of ids that were there before."""
+    """Return the stored outcomes of these ids, as JSON, by id."""
     stored: dict[str, str] = {}
     asked = [*ids]
     for start in range(0, len(asked), _IDS_AT_ONCE):

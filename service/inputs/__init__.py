@@ -1,1 +1,1 @@
-"""Rows as callers send them, checked against the contract and encoded for the model."""
+"""Check the rows of requests against the contract, and encode them for the model."""

@@ -1,4 +1,4 @@
-"""Rows of CSV, which are text, checked against the contract and encoded column by column."""
+"""Check rows of CSV against the contract, and encode them column by column."""
 
 import contextlib
 import csv
@@ -15,35 +15,35 @@ from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Findings, clip, expected, show
 from service.inputs.layout import Layout
-from service.inputs.readers import Reader, Wrong
+from service.inputs.readers import InvalidValueError, Reader
 
 _HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _PLAIN: Final = ","
-"""The delimiter of CSV as programs write it, with decimal points; taken whatever the training table had."""
+"""The delimiter of CSV with decimal points, which most programs write. It is accepted besides the table's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The line of names, and how the lines below it are read."""
+    """The header line, and how to read the lines below it."""
 
     names: list[str]
     delimiter: str
     skipped: int
-    """Characters before the line of names: those of Excel's line ``sep=``."""
+    """Number of characters before the header: those of Excel's line ``sep=``."""
 
 
 def find_head(contract: Contract, text: str) -> Head | None:
-    """Return what stands above the rows of a table, in the training table's form or in the plain one.
+    """Return the header of a table with the training table's delimiter or with commas.
 
-    None if all lines are empty. Raises csv.Error.
+    Return None if all lines are empty. Raises csv.Error.
     """
     hint = _HINT.match(text)
     skipped = hint.end() if hint else 0
     own = hint.group(1) if hint else contract.reading.delimiter
     known = {*(feature.name for feature in contract.features), *contract.left_out}
     for delimiter in dict.fromkeys((own, contract.reading.delimiter, _PLAIN)):
-        with contextlib.suppress(csv.Error):  # raised below if no other delimiter fits
+        with contextlib.suppress(csv.Error):  # if no delimiter fits, it is raised below
             names = _first_row(text[skipped:], delimiter)
             if known.intersection(map(_clean, names)):
                 return Head(names, delimiter, skipped)
@@ -52,19 +52,19 @@ def find_head(contract: Contract, text: str) -> Head | None:
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:
-    """Return the cells of the first line that is not empty."""
+    """Return the cells of the first line that isn't empty, or an empty list."""
     return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)), [])
 
 
 def _clean(name: str) -> str:
-    """Return a name as the training table's reader has it: without blanks around it and line breaks in it."""
+    """Return a column name like the training table's reader: without spaces around it or line breaks in it."""
     return re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip())
 
 
 class CsvReader:
-    """Reads the rows below a line of names.
+    """Reads the rows below a header.
 
-    Raises Problem if the names are not those of the contract.
+    The constructor raises Problem if the names aren't those of the contract.
     """
 
     def __init__(self, contract: Contract, layout: Layout, head: Head) -> None:
@@ -83,25 +83,25 @@ class CsvReader:
         self._places = {name: place for place, name in enumerate(names, start=first)}
 
     def read(self, rows: Sequence[Sequence[str]], first: int, findings: Findings) -> Matrix | None:
-        """Encode rows of as many cells as there are names, the first of them having the number `first`.
+        """Encode rows that have as many cells as the header; `first` is the number of the first row.
 
-        None if a cell is wrong, which is noted in `findings` then.
+        If a cell is wrong, add it to `findings` and return None. Raises Problem for a cell in a column without a name.
         """
         columns = list(zip(*rows, strict=True))
         self._check_nameless(columns, first)
         try:
             encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self._readers]
-        except Wrong:
-            self._note_wrong(columns, first, findings)
+        except InvalidValueError:
+            self._add_wrong(columns, first, findings)
             return None
         return self._layout.join(encoded)
 
-    def by_name(self, rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
-        """Return the cells of rows by the name of their column."""
+    def to_instances(self, rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+        """Return each row as a dictionary from column name to cell."""
         return [{name: row[place] for name, place in self._places.items()} for row in rows]
 
-    def _note_wrong(self, columns: Sequence[Sequence[str]], first: int, findings: Findings) -> None:
-        """Note the wrong cells, row by row."""
+    def _add_wrong(self, columns: Sequence[Sequence[str]], first: int, findings: Findings) -> None:
+        """Add the wrong cells to `findings`, in the order of rows."""
         wrong = [
             (row, reader, text, kind)
             for reader in self._readers
@@ -119,7 +119,7 @@ class CsvReader:
                 raise Problem(422, detail, title="Column without a name")
 
     def _column(self, columns: Sequence[Sequence[str]], feature: Feature) -> Sequence[str]:
-        """Return the feature's cells; a column that may be missing may be left out."""
+        """Return the feature's cells; a column that isn't in the table has empty ones."""
         place = self._places.get(feature.name)
         return ("",) * len(columns[0]) if place is None else columns[place]
 
@@ -131,17 +131,17 @@ def _reading(reading: Reading, delimiter: str) -> Reading:
 
 
 def _check_separator(contract: Contract, head: Head) -> None:
-    """Raise Problem for a line of names in one cell, as other separators make it."""
+    """Raise Problem if the header seems to have another delimiter: it is one cell that contains it."""
     if len(head.names) == 1 and head.names[0] not in {feature.name for feature in contract.features}:
         for separator in _DELIMITERS:
             if separator in head.names[0]:
                 kind = {",": "commas"}.get(head.delimiter, repr(head.delimiter))
-                detail = f"Cells are separated by {kind} here, and the line of names by {separator!r}"
+                detail = f"Cells must be separated by {kind}, but the header has {separator!r}"
                 raise Problem(422, detail, title=f"Not separated by {kind}")
 
 
 def check_names(contract: Contract, names: Sequence[str]) -> None:
-    """Raise Problem unless a table's names are those of the contract; columns that may be missing may be left out."""
+    """Raise Problem unless the names are those of the contract; nullable features may be left out."""
     findings = Findings()
     features = {feature.name: feature for feature in contract.features}
     known = {*features, *contract.left_out}

@@ -1,4 +1,4 @@
-"""What is wrong with rows, in the caller's words: which row, which field, what was expected, what came."""
+"""Read JSON thoroughly, and describe each error: which row and field, what was expected, what came."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from typing import Any, Final
 from service.cells import Value
 from service.contract import CategoryFeature, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs.readers import MAX_NUMBER, NotANumber, Reader, Wrong
+from service.inputs.readers import MAX_NUMBER, InvalidValueError, NotANumber, Reader
 
 _SHOWN_CHARACTERS: Final = 80
 _BLOCK: Final = 256
 _SMALL: Final = 1024 * 1024
-"""A body of so many bytes is built as it is: at most 24 MB of objects, in 0.1 s."""
+"""Bodies of at most this many bytes aren't checked: parsing one takes at most 24 MB and 0.1 s."""
 _LONGEST: Final = 512 * 1024
-"""Bytes without a comma from which on a larger body is refused."""
+"""A larger body may have at most this many bytes without a comma."""
 _NAMES: Final[dict[type, str]] = {list: "an array", dict: "an object"}
 _KINDS: Final = {
     "number": "a finite number",
@@ -29,26 +29,26 @@ _KINDS: Final = {
 
 
 class Findings:
-    """Errors as they are found: the first are kept, all are counted."""
+    """Collects errors: it keeps the first ones and counts all."""
 
     def __init__(self) -> None:
         self.errors: list[FieldError] = []
         self.kinds: Counter[tuple[str | None, str]] = Counter()
-        """How often each kind of error came, by feature; None where no feature is meant."""
+        """Number of errors by feature and kind; the feature is None for an error that isn't about one."""
 
     @property
     def count(self) -> int:
-        """Errors so far."""
+        """Number of all errors so far."""
         return self.kinds.total()
 
     def add(self, error: FieldError, kind: str, feature: str | None = None) -> None:
-        """Note one error; `kind` is missing, wrong_type, wrong_value, unknown or outside."""
+        """Add one error; `kind` is missing, wrong_type, wrong_value, unknown or outside."""
         self.kinds[feature, kind] += 1
         if len(self.errors) < SHOWN_ERRORS:
             self.errors.append(error)
 
     def is_enough(self) -> bool:
-        """Return whether as many errors are known as an answer names."""
+        """Return whether there are as many errors as a response shows."""
         return len(self.errors) == SHOWN_ERRORS
 
     def refuse(self) -> None:
@@ -58,14 +58,14 @@ class Findings:
 
 
 class Invalid(Problem):
-    """Rows that the contract does not allow."""
+    """Rows break the contract."""
 
     def __init__(self, findings: Findings) -> None:
         count, shown = findings.count, len(findings.errors)
         many = "1 error was" if count == 1 else f"{count:,} errors were"
         super().__init__(
             422,
-            f"{many} found; `errors` names " + (f"the first {shown}" if count > shown else "all"),
+            f"{many} found; `errors` has " + (f"the first {shown}" if count > shown else "all"),
             type="/problems/invalid-instances",
             title="The instances do not fit the model's contract",
             errors=findings.errors,
@@ -76,18 +76,19 @@ class Invalid(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a row may have."""
+    """The fields that a row may have."""
 
     readers: Sequence[Reader]
     known: frozenset[str]
-    """Names of the features, and of columns that are ignored."""
+    """Names of the features and of ignored columns."""
 
 
 def check_extent(body: bytes, objects: int, values: int) -> None:
-    """Raise Problem (413) if a body may have many more objects and arrays, or values, or a very long one.
+    """Raise Problem (413) if a body may have far more than `objects` objects and arrays or `values` values.
 
-    A body of 30 MB can hold 10 million empty objects, which would take 900 MB. Counting the marks between values takes
-    20 ms. Marks inside texts count too, so some times as many as needed are allowed.
+    A body of 30 MB can have 10 million empty objects, which would take 900 MB of memory. Counting braces, brackets and
+    commas takes 20 ms. Those inside text count too, so the limits are several times as high. A value of over 512 KiB
+    is also refused.
     """
     if len(body) <= _SMALL:
         return
@@ -99,10 +100,10 @@ def check_extent(body: bytes, objects: int, values: int) -> None:
 
 
 def read_request(body: bytes, limit: int) -> list[Any]:
-    """Read a request thoroughly and return its instances as they came.
+    """Parse the body of a request and return its instances without checking them.
 
-    Raises Problem: 400 for what is not JSON, 413 for more than `limit` instances, 422 where there are none or where
-    something stands beside them.
+    Raises Problem: 400 if it isn't JSON, 413 for more than `limit` instances, 422 if there are none or if the object
+    has other members.
     """
     document, findings = read_json(body), Findings()
     if not isinstance(document, dict):
@@ -120,7 +121,10 @@ def read_request(body: bytes, limit: int) -> list[Any]:
 
 
 def read_json(text: bytes) -> Any:
-    """Parse JSON strictly: UTF-8, no name twice, no NaN. Raises Problem (400, or 422 for a name that comes twice)."""
+    """Parse JSON in UTF-8; NaN and infinities become NotANumber.
+
+    Raises Problem: 400 if it isn't JSON, 422 for a name that is twice in an object or a number with too many digits.
+    """
     try:
         return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=NotANumber)
     except UnicodeDecodeError as error:
@@ -137,15 +141,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        error = FieldError(field=clip(twice), expected="each name once", got="a name that comes twice")
-        raise Problem(422, "A name comes twice in an object", title="Name comes twice", errors=[error])
+        error = FieldError(field=clip(twice), expected="each name once", got="the same name twice")
+        raise Problem(422, "A name is twice in an object", title="Repeated name", errors=[error])
     return found
 
 
 def check_number(instances: int, limit: int) -> None:
     """Raise Problem unless there are 1 to `limit` instances."""
     if instances > limit:
-        detail = f"{instances:,} instances came, a request may have {limit:,}; send a table as CSV or NDJSON instead"
+        detail = f"The request has {instances:,} instances, at most {limit:,} are allowed; send CSV or NDJSON instead"
         raise Problem(413, detail, title="Too many instances")
     if not instances:
         error = FieldError(field="instances", expected="at least 1 instance", got="none")
@@ -153,9 +157,9 @@ def check_number(instances: int, limit: int) -> None:
 
 
 def check_all(fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
-    """Compare instances with the contract, `first` being the number of the first, and return their values.
+    """Compare instances with the contract, and return the values of each; `first` is the number of the first one.
 
-    Ends after a block of them once as many errors are known as an answer names.
+    Add errors to `findings`; stop at the end of a block if there are as many as a response shows.
     """
     rows: list[list[Value]] = []
     for number, instance in enumerate(instances, first):
@@ -166,7 +170,7 @@ def check_all(fields: Fields, instances: Iterable[Any], findings: Findings, firs
 
 
 def _check(fields: Fields, number: int, instance: Any, findings: Findings) -> list[Value]:
-    """Compare one instance with the contract, and return the values of the features."""
+    """Return the features' values of one instance, and add what breaks the contract to `findings`."""
     if not isinstance(instance, dict):
         findings.add(FieldError(instance=number, expected="an object", got=show(instance)), "wrong_type")
         return []
@@ -182,7 +186,7 @@ def _check(fields: Fields, number: int, instance: Any, findings: Findings) -> li
         raw = instance.get(name)
         try:
             values.append(reader.value(raw))
-        except Wrong as wrong:
+        except InvalidValueError as wrong:
             got = show(raw) if name in instance else "nothing"
             error = FieldError(instance=number, field=name, expected=expected(reader.feature), got=got)
             findings.add(error, wrong.kind, name)
@@ -190,12 +194,12 @@ def _check(fields: Fields, number: int, instance: Any, findings: Findings) -> li
 
 
 def expected(feature: Feature, form: str = "") -> str:
-    """Return what a feature takes, and in which form a CSV has it."""
+    """Return what values a feature accepts, for messages; `form` describes cells of CSV."""
     return _KINDS[feature.type] + form + (" or null" if feature.nullable else "")
 
 
 def expected_strictly(feature: Feature) -> str:
-    """Return what a strict feature takes."""
+    """Return what values a strict feature accepts, for messages."""
     if isinstance(feature, CategoryFeature):
         names = ", ".join(feature.categories[:SHOWN_ERRORS])
         return f"one of {names}" + (", ..." if len(feature.categories) > SHOWN_ERRORS else "")
@@ -205,7 +209,7 @@ def expected_strictly(feature: Feature) -> str:
 
 
 def show(value: Any) -> str:
-    """Return a value as the caller wrote it, cut short."""
+    """Return a value in JSON, shortened for messages; of an array or object only its size."""
     if isinstance(value, NotANumber):
         return value.text
     if isinstance(value, list | dict):
@@ -218,6 +222,6 @@ def show(value: Any) -> str:
 
 
 def clip(text: str) -> str:
-    """Cut text short and leave out what a terminal or UTF-8 could not show."""
+    """Shorten text to 80 characters, and replace those that a terminal or UTF-8 can't show."""
     plain = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "�", text[: _SHOWN_CHARACTERS + 1])
     return plain if len(text) <= _SHOWN_CHARACTERS else plain[:_SHOWN_CHARACTERS] + "..."

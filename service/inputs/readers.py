@@ -1,8 +1,7 @@
-"""Turn what callers send for a feature into its value, and into the model's numbers.
+"""Parse what callers send for a feature, and encode it for the model.
 
-What a text means is decided by `service.cells`, by the rules that the training table was read
-by; what number a value becomes, by `service.encoding`. Here the results are remembered, so
-that the same text is read once.
+`service.cells` parses text by the rules of the training table, and `service.encoding` encodes
+values. This module caches their results, so the same text is parsed once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +16,13 @@ from service.contract import DateFeature, Feature
 from service.encoding import UNSEEN, Matrix, date_numbers, encode_dates
 
 MAX_NUMBER: Final = cells.LARGEST
-"""Largest number that a feature may have: the model takes float32."""
-_REMEMBERED: Final = 16_384
+"""Largest number that a feature can have, that of float32."""
+_CACHE_SIZE: Final = 16_384
 _LONGEST_DATE: Final = 80
 
 
-class Wrong(ValueError):  # noqa: N818  # said about a value, by its kind
-    """A value that a feature does not take."""
+class InvalidValueError(ValueError):
+    """A feature doesn't accept the value."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -32,7 +31,7 @@ class Wrong(ValueError):  # noqa: N818  # said about a value, by its kind
 
 
 class NotANumber:
-    """NaN or an infinity, which JSON does not know."""
+    """NaN or an infinity in JSON text, which the standard doesn't allow."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,7 +41,10 @@ class Reader:
     """Reads the values of one feature."""
 
     number: Callable[[Any], Any]
-    """Of a category or date: return the code of JSON's text or null, or a date's numbers and its days. Raises Wrong."""
+    """Encode the text or null of JSON: a category's code, or a date's parts and then its days.
+
+    Only categories and dates have this function. Raises InvalidValueError.
+    """
 
     def __init__(self, feature: Feature, reading: Reading) -> None:
         self.feature = feature
@@ -54,80 +56,80 @@ class Reader:
             self.number = _Codes(feature.codes, self.value).__getitem__
         elif feature.type == "date":
             self._parts = (*feature.parts, "days")
-            self.number = lru_cache(_REMEMBERED)(self._date_numbers)
+            self.number = lru_cache(_CACHE_SIZE)(self._date_numbers)
 
     @property
     def cell_form(self) -> str:
-        """How a CSV's cell is written, for messages: empty where it is as in JSON."""
+        """What messages add about cells of CSV; empty if they are written as in JSON."""
         if self._date_form:
             return f" or in the form {self._date_form}"
         return " with a decimal comma" if self.feature.type == "number" and self._decimal == "," else ""
 
     def cell(self, text: str) -> Value:
-        """Return the value of a CSV's cell; a date is in the training table's form, else in ISO 8601. Raises Wrong."""
+        """Parse a cell of CSV; a date has the training table's form or ISO 8601. Raises InvalidValueError."""
         if self.feature.type == "date" and len(text) > _LONGEST_DATE:
-            raise Wrong("wrong_value")
+            raise InvalidValueError("wrong_value")
         try:
-            return self._checked(self._parse(text))
-        except Wrong:
+            return self._check_missing(self._parse(text))
+        except InvalidValueError:
             raise
         except ValueError:
-            raise Wrong("wrong_value") from None
+            raise InvalidValueError("wrong_value") from None
 
     def value(self, raw: Any) -> Value:
-        """Return the value of a member of a JSON object, or of a tensor. Raises Wrong."""
+        """Parse a value from a JSON object or tensor. Raises InvalidValueError."""
         if raw is None or (isinstance(raw, str) and raw.strip() in self._missing):
-            return self._checked(None)
+            return self._check_missing(None)
         if isinstance(raw, NotANumber):
-            raise Wrong("wrong_value")
+            raise InvalidValueError("wrong_value")
         match self.feature.type:
             case "number":
                 return _number(raw)
             case "boolean" if isinstance(raw, bool):
                 return raw
             case "category" | "date" if isinstance(raw, str):
-                return self._text(raw)
-        raise Wrong("wrong_type")
+                return self._parse_text(raw)
+        raise InvalidValueError("wrong_type")
 
     def encode(self, values: Sequence[Value]) -> Matrix:
-        """Return the numbers of values: the feature's columns, for a date its days as well."""
+        """Return the encoded values: the feature's columns, and for a date its days as the last one."""
         if isinstance(self.feature, DateFeature):
             return encode_dates(values, self._parts)
         return self.feature.encode(values)
 
     def encode_cells(self, texts: Sequence[str]) -> Matrix:
-        """Return the numbers of a CSV's cells; the same text is read once. Raises Wrong."""
+        """Return encoded cells of CSV; the same text is parsed once. Raises InvalidValueError."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        numbers = self.encode(self._read(list(places)))
+        numbers = self.encode(self._parse_cells(list(places)))
         return numbers if len(places) == len(texts) else numbers[[places[text] for text in texts]]
 
     def find_wrong(self, texts: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-        """Yield place, text and kind of error of each wrong cell."""
+        """Yield the index, text and kind of error of each wrong cell."""
         for place, text in enumerate(texts):
             try:
                 self.cell(text)
-            except Wrong as wrong:
+            except InvalidValueError as wrong:
                 yield place, text, wrong.kind
 
-    def _read(self, texts: list[str]) -> Sequence[Value]:
+    def _parse_cells(self, texts: list[str]) -> Sequence[Value]:
         if self.feature.type == "number" and (self.feature.nullable or self._missing.isdisjoint(texts)):
             plain = cells.parse_numbers(texts, self._missing, self._decimal)
             if plain is not None:
                 return plain
         return [self.cell(text) for text in texts]
 
-    def _text(self, raw: str) -> Value:
-        """Return the value of a text in JSON, where ISO 8601 comes first."""
+    def _parse_text(self, raw: str) -> Value:
+        """Parse text in JSON; a date in ISO 8601, or else in the training table's form."""
         if self._date_form:
             try:
                 return _parse_iso(raw)
-            except Wrong:
+            except InvalidValueError:
                 pass
         return self.cell(raw)
 
-    def _checked(self, value: Value) -> Value:
+    def _check_missing(self, value: Value) -> Value:
         if value is None and not self.feature.nullable:
-            raise Wrong("missing")
+            raise InvalidValueError("missing")
         return value
 
     def _date_numbers(self, raw: Any) -> tuple[float, ...]:
@@ -136,7 +138,7 @@ class Reader:
 
 
 class _Codes(dict[Any, float]):
-    """Codes of a category's texts; one that is not there is read, then looked up again."""
+    """The code of each known text of a category; for another text, parse it and look up the result."""
 
     def __init__(self, known: dict[Any, float], read: Callable[[Any], Value]) -> None:
         super().__init__(known)
@@ -148,9 +150,9 @@ class _Codes(dict[Any, float]):
 
 def _number(raw: Any) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise Wrong("wrong_type")
+        raise InvalidValueError("wrong_type")
     if not -MAX_NUMBER <= raw <= MAX_NUMBER:
-        raise Wrong("wrong_value")
+        raise InvalidValueError("wrong_value")
     return float(raw)
 
 
@@ -158,4 +160,4 @@ def _parse_iso(text: str) -> datetime:
     try:
         return cells.parse_date(text[:_LONGEST_DATE])
     except ValueError:
-        raise Wrong("wrong_value") from None
+        raise InvalidValueError("wrong_value") from None

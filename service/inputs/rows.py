@@ -1,7 +1,7 @@
-"""Rows of JSON, checked against the contract and encoded for the model.
+"""Check rows of JSON against the contract, and encode them for the model.
 
-Nearly all requests are right, so a compiled decoder checks names and types quickly; only
-what it refuses is read a second time, thoroughly, to name the errors (`service.inputs.explain`).
+Nearly all requests are valid, so a compiled decoder checks names and types quickly. If it refuses
+a request, `service.inputs.explain` reads it again slowly, to describe the errors.
 """
 
 import re
@@ -25,24 +25,24 @@ _TYPES: Final[dict[str, Any]] = {"number": _NUMBER, "boolean": bool, "category":
 _HARD: Final = re.compile(r'["\\\x00-\x1f]')
 _TEXTS: Final = ("category", "date")
 _MANY_ROWS: Final = 8
-"""From here on numbers are made column by column: 45 instead of 85 µs for 100 rows, but 4 µs more for one."""
+"""From this many rows on, encode column by column: 45 instead of 85 µs for 100 rows, but 4 µs more for one."""
 _LONG_BODY: Final = 4_096
-"""From here on NumPy counts quotation marks: 3 instead of 16 µs in 43 kB, but 1 µs more for one row."""
+"""From this many bytes on, NumPy counts the quotation marks: 3 instead of 16 µs in 43 kB, but 1 µs more for one row."""
 
 
-class Unclear(Exception):  # noqa: N818  # not an error yet
-    """The quick path can't tell what is wrong with these rows; read them thoroughly."""
+class NeedsSlowPathError(Exception):
+    """The quick decoder can't read these rows; `read_instances` can, or describes what is wrong."""
 
 
 class RowReader:
-    """Reads rows as the contract describes them: the model's matrix and, for each date, its days."""
+    """Reads rows into all columns of `Layout`: the model's matrix and the days of dates."""
 
     def __init__(self, contract: Contract, layout: Layout) -> None:
         features = contract.features
         self._layout = layout
         self.readers = [Reader(feature, contract.reading) for feature in features]
         self.fields = Fields(self.readers, frozenset((*(feature.name for feature in features), *contract.left_out)))
-        # The decoder takes no name with these characters; rows of such contracts are always read thoroughly.
+        # The decoder doesn't support names with these characters, so such contracts always use the slow path.
         self._is_quick = not any(_HARD.search(feature.name) for feature in features)
         names = {f"f{number}": feature.name for number, feature in enumerate(features)} if self._is_quick else None
         fields = [_field(number, feature) for number, feature in enumerate(features)]
@@ -53,16 +53,16 @@ class RowReader:
         )
         self._line = msgspec.json.Decoder(row)
         self._categories = [(place, self.readers[place].number) for place in _places(features, CategoryFeature)]
-        # From the last to the first, since each takes the place of several.
+        # From the last to the first, because each date becomes several columns.
         self._dates = [(place, self.readers[place].number) for place in reversed(_places(features, DateFeature))]
         texts = [place for place, feature in enumerate(features) if feature.type in _TEXTS]
         self._nullable_texts = [f"f{place}" for place in texts if features[place].nullable]
         self._quotes = 2 * (len(features) + len(texts))
 
     def read_request(self, body: bytes, limit: int) -> Matrix:
-        """Read a body's instances, 1 to `limit`.
+        """Encode the instances in a body, 1 to `limit`.
 
-        Raises Problem: 400 for what is not JSON, 413 for more instances, 422 for what does not fit.
+        Raises Problem: 400 if it isn't JSON, 413 for more instances, 422 if they break the contract.
         """
         explain.check_extent(body, limit, limit * (len(self.fields.known) + 1))
         if self._is_quick:
@@ -70,37 +70,38 @@ class RowReader:
                 decoded = self._request.decode(body).instances
                 explain.check_number(len(decoded), limit)
                 return self._encode(decoded, _count_quotes(body) - 2)
-            except (Unclear, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+            except (NeedsSlowPathError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
         return self.read_instances(explain.read_request(body, limit))
 
     def read_lines(self, lines: Sequence[bytes]) -> Matrix:
-        """Read an object in each line. Raises Unclear if they need to be read thoroughly."""
+        """Encode lines with one object each. Raises NeedsSlowPathError if the quick decoder can't read them."""
         if not self._is_quick:
-            raise Unclear
+            raise NeedsSlowPathError
         try:
             decoded = list(map(self._line.decode, lines))
             return self._encode(decoded, sum(map(_count_quotes, lines)))
         except (ValueError, RecursionError) as error:
-            raise Unclear from error
+            raise NeedsSlowPathError from error
 
     def read_instances(self, instances: Sequence[Any]) -> Matrix:
-        """Read instances thoroughly. Raises Problem that names what is wrong."""
+        """Encode instances by the slow path. Raises Problem (422) with what is wrong."""
         findings = Findings()
         values = explain.check_all(self.fields, instances, findings)
         findings.refuse()
         return self.encode(values)
 
     def encode(self, rows: Sequence[Sequence[Any]]) -> Matrix:
-        """Return the numbers of rows of values, as `Reader.value` and `Reader.cell` give them."""
+        """Encode rows of values, which `Reader.value` or `Reader.cell` returned."""
         columns = zip(*rows, strict=True)
         encoded = [reader.encode(column) for reader, column in zip(self.readers, columns, strict=True)]
         return self._layout.join(encoded)
 
     def _encode(self, decoded: list[Any], quotes: int) -> Matrix:
-        """Encode decoded rows, which had so many quotation marks.
+        """Encode decoded rows; `quotes` is the number of quotation marks in their text.
 
-        A name that comes twice is noticed by them: then there are more than names and values need.
+        The decoder accepts a name that is twice in an object. Then there are more quotation marks than names and
+        values need, and this raises NeedsSlowPathError.
         """
         rows = list(map(msgspec.structs.astuple, decoded))
         needed = self._quotes * len(rows)
@@ -108,15 +109,15 @@ class RowReader:
             needed -= 2 * sum(not isinstance(getattr(row, name), str) for row in decoded)
         try:
             numbers = self._numbers(rows)
-        except (TypeError, ValueError):  # a value is left out or wrong
+        except (TypeError, ValueError):  # null for a value that is left out
             needed -= 2 * sum(row.count(UNSET) for row in rows)
             numbers = self._numbers([tuple(None if value is UNSET else value for value in row) for row in rows])
         if quotes != needed:
-            raise Unclear
+            raise NeedsSlowPathError
         return numbers
 
     def _numbers(self, rows: list[tuple[Any, ...]]) -> Matrix:
-        """Return the numbers of rows of values. Raises ValueError or TypeError for a value that has none."""
+        """Return all columns, float32. Raises ValueError or TypeError for a value that is left out or wrong."""
         if len(rows) < _MANY_ROWS:
             return np.array(list(map(self._numbers_of_row, rows)), dtype=np.float32)
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
@@ -149,6 +150,6 @@ def _places(features: Sequence[Feature], kind: type) -> list[int]:
 
 
 def _field(number: int, feature: Feature) -> tuple[Any, ...]:
-    """Describe a feature to the decoder; one that may be missing may be left out."""
+    """Return the field of a feature for the decoder; a nullable one may be left out."""
     kind = _TYPES[feature.type]
     return (f"f{number}", kind | None, UNSET) if feature.nullable else (f"f{number}", kind)

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol, as JSON.
+"""Parse tensors of the Open Inference Protocol, as JSON.
 
 https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/
 """
@@ -22,7 +22,7 @@ _SHOWN_DIGITS: Final = 80
 
 
 class Tensor(msgspec.Struct):
-    """A tensor of a request."""
+    """An input tensor of a request."""
 
     name: str
     shape: list[int]
@@ -31,13 +31,13 @@ class Tensor(msgspec.Struct):
 
 
 class Output(msgspec.Struct):
-    """An output that is asked for."""
+    """An output that the request asks for."""
 
     name: str
 
 
 class Inference(msgspec.Struct):
-    """A request. Clients write null for members that they don't use."""
+    """A request for predictions. Clients may send null for optional members."""
 
     inputs: list[Tensor]
     id: str | None = None
@@ -46,15 +46,15 @@ class Inference(msgspec.Struct):
 
 
 def datatype(feature: Feature) -> str:
-    """Return the datatype that the model's metadata names for a feature; other numbers are taken too."""
+    """Return a feature's datatype in the model's metadata. For a number, requests may use any numeric one."""
     return _DATATYPES[feature.type]
 
 
 def instances(contract: Contract, request: Inference, limit: int) -> list[dict[str, Any]]:
-    """Turn one tensor per feature into rows, to be checked as any others.
+    """Convert one tensor per feature to instances, whose values aren't checked yet.
 
-    Raises Problem: 413 for more than `limit` rows, 422 for tensors that are not the contract's, or whose shape is
-    not [n] or [n, 1].
+    Raises Problem: 413 for more than `limit` rows, 422 for tensors that aren't in the contract or whose shape isn't
+    [n] or [n, 1].
     """
     known = {feature.name: feature for feature in contract.features}
     columns: dict[str, list[Any]] = {}
@@ -84,12 +84,12 @@ def _check_datatype(tensor: Tensor, feature: Feature) -> None:
 
 
 def _values(tensor: Tensor, limit: int) -> list[Any]:
-    """Return a tensor's values. NaN stands for a missing value, since tensors have no null."""
+    """Return a tensor's values. NaN means a missing value, because tensors have no null."""
     if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
         raise _refusal(tensor, "a shape of [n] or [n, 1]", str(tensor.shape)[:_SHOWN_DIGITS])
     data, rows = tensor.data, tensor.shape[0]
     if not isinstance(data, list):
-        raise _refusal(tensor, "data as an array of JSON", "none")
+        raise _refusal(tensor, "data as a JSON array", "none")
     if len(data) != rows:
         raise _refusal(tensor, f"data of {rows} values", f"{len(data)} values")
     check_number(rows, limit)
@@ -101,7 +101,7 @@ def _values(tensor: Tensor, limit: int) -> list[Any]:
 
 
 def _check_range(tensor: Tensor, values: list[Any]) -> None:
-    """Raise Problem for a number that the datatype can't hold. What is no number is found wrong later."""
+    """Raise Problem for a number outside the datatype's range. Values that aren't numbers are refused later."""
     kind = np.dtype(_NUMBERS[tensor.datatype])
     whole = kind.kind in "iu"
     limits: Any = np.iinfo(kind) if whole else np.finfo(kind)

@@ -1,1 +1,1 @@
-"""What the API answers, one module per group of paths."""
+"""The routes of the API, one module per group of paths."""

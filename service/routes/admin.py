@@ -1,4 +1,4 @@
-"""Users over HTTP, for callers with the scope `admin`: what the command line does, but for force."""
+"""/admin/users: manage users, with the scope `admin`. Only the command line can force a change of the last admin."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,7 +19,7 @@ from service.users.rules import AccountError, LastAdminError, UnknownUserError, 
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
 
-# The rules themselves are in service.users.rules, which explains a mistake better than a schema does.
+# These are for the OpenAPI document; service.users.rules checks the rules, and has better messages than a schema.
 Password = Annotated[str, Meta(extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024})]
 Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64})]
 _SCOPES: Final = {"minItems": 1, "items": {"type": "string", "enum": ["predict", "admin"]}, "default": ["predict"]}
@@ -85,14 +85,14 @@ async def add_user(request: Request) -> Account:
     responses=errors(*BODY, also=_UNKNOWN),
 )
 async def set_password(request: Request, username: str) -> None:
-    """Change a user's password; the user's earlier tokens end."""
+    """Change a user's password and revoke the user's tokens."""
     new = await read_struct(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 
 @router.post("/{username:path}/disable", status_code=204, responses=_LAST)
 async def disable_user(request: Request, username: str) -> None:
-    """Disable a user; the user's tokens end."""
+    """Disable a user and revoke the user's tokens."""
     await _run(request, lambda accounts: accounts.disable(username))
 
 
@@ -104,12 +104,12 @@ async def enable_user(request: Request, username: str) -> None:
 
 @router.delete("/{username:path}", status_code=204, responses=_LAST)
 async def remove_user(request: Request, username: str) -> None:
-    """Remove a user; the user's tokens end."""
+    """Remove a user and revoke the user's tokens."""
     await _run(request, lambda accounts: accounts.remove(username))
 
 
 async def _run(request: Request, function: Callable[[Accounts], T]) -> T:
-    """Run in the thread for administration; a broken rule becomes a problem."""
+    """Run `function` in the thread for administration. Raises Problem: 404, 409 or 422 for a broken rule."""
     access = access_of(request)
     try:
         return await run_in_turn(access.administration, lambda: function(access.accounts), ANSWER_SECONDS)
@@ -117,5 +117,5 @@ async def _run(request: Request, function: Callable[[Accounts], T]) -> T:
         status = 404 if isinstance(error, UnknownUserError) else 422
         if isinstance(error, UserExistsError | LastAdminError):
             status = 409
-        text = str(error)  # written to follow a colon on the command line
+        text = str(error)  # in lower case, because on the command line it follows a colon
         raise Problem(status, text[:1].upper() + text[1:]) from None

@@ -1,4 +1,4 @@
-"""Small bodies of requests about users: read with a limit, and described from the form that they are decoded to."""
+"""Read small request bodies, and describe them for the OpenAPI document."""
 
 from typing import Any, Final, TypeVar
 
@@ -15,9 +15,10 @@ Form = TypeVar("Form", bound=msgspec.Struct)
 
 
 async def read_small_body(request: Request, kind: str) -> bytes:
-    """Read a body of this media type; Problem for another one, or one that is too large or too slow.
+    """Read a body of the media type `kind`.
 
-    FastAPI would read any number of bytes, before it authenticates anybody.
+    Raises Problem: 415 for another media type, 413 for more than MAX_BYTES, 408 if it is too slow. FastAPI would read
+    any number of bytes, and before it authenticates.
     """
     headers = dict(request.scope["headers"])
     if media_type(headers) != kind.encode():
@@ -26,17 +27,17 @@ async def read_small_body(request: Request, kind: str) -> bytes:
 
 
 async def read_struct(request: Request, form: type[Form]) -> Form:
-    """Read a JSON body of this form; Problem as `read_small_body`, 400 for no JSON, 422 for another form."""
+    """Read a JSON body as a `form`. Raises Problem as `read_small_body`, 400 for no JSON, 422 for another form."""
     body = await read_small_body(request, JSON)
     try:
         return msgspec.json.decode(body, type=form)
     except msgspec.ValidationError as error:
-        raise Problem(422, str(error)) from None  # names the place and the types, not the value
+        raise Problem(422, str(error)) from None  # it has the field and the types, but not the value
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
 
 
 def describe(form: type[msgspec.Struct], kind: str = JSON) -> dict[str, Any]:
-    """Return OpenAPI's description of a request body."""
+    """Return the OpenAPI object of a request body of this form."""
     _, schemas = msgspec.json.schema_components([form])
     return {"requestBody": {"required": True, "content": {kind: {"schema": schemas[form.__name__]}}}}

@@ -1,4 +1,4 @@
-"""GET /docs: the API's description to read and to try out, from this service alone."""
+"""GET /docs: a page to read and try out the API, which loads nothing from other sites."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 def root() -> Response:
-    """Lead whoever opens the bare address in a browser to the page."""
+    """Redirect / to /docs."""
     return RedirectResponse("docs")
 
 

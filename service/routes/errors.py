@@ -1,4 +1,4 @@
-"""Errors as the API's description states them, the same for every operation."""
+"""Describe error responses in the OpenAPI document, in the same way for every operation."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ _MEANINGS: Final = {
     503: "The users database doesn't answer",
 }
 BODY: Final = (400, 408, 413, 415, 422)
-"""What a request with a body may be refused for."""
+"""The statuses for a bad request body."""
 
 
 class Problem(BaseModel):
@@ -38,7 +38,7 @@ class Problem(BaseModel):
 
 
 def errors(*statuses: int, also: dict[int, str] | None = None) -> Responses:
-    """Describe statuses by their usual meaning, those in `also` by one of their own, and 500."""
+    """Describe these statuses and 500; `also` adds statuses with another description."""
     meanings = {status: _MEANINGS[status] for status in (*statuses, 500)} | (also or {})
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": text, "content": content} for status, text in meanings.items()}

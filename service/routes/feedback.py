@@ -1,4 +1,4 @@
-"""POST /feedback: what turned out to be true of predictions."""
+"""POST /feedback: store the actual outcomes of predictions."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from service.scoring.serving import Serving
 
 ANSWER_SECONDS: Final = 30.0
-"""How long a caller waits for its turn, and then for the database."""
+"""How long a request waits in the queue, and then for the database."""
 _FEW_BYTES: Final = 32 * 1024
-"""Larger bodies are checked in a thread, so that others are answered meanwhile."""
+"""Larger bodies are checked in a thread, so that other requests don't wait."""
 _READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"application/json": read_json, NDJSON: read_lines}
 _FORMS: Final = msgspec.json.schema_components([Entry, Batch])[1]
 _FORMS["Batch"]["properties"]["feedback"]["items"] = _FORMS["Entry"]
@@ -56,7 +56,7 @@ class BatchStored(BaseModel):
     """The result for many outcomes."""
 
     new: int = Field(description="Outcomes that are new")
-    known: int = Field(description="Outcomes that were stored before, or are twice in this request")
+    known: int = Field(description="Outcomes that were already stored, or are in this request twice")
 
 
 @router.post(
@@ -89,27 +89,27 @@ async def feedback(request: Request) -> Stored | BatchStored:
     limit = min(settings.max_body_bytes, settings.max_instances * BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
     check = partial(_check_body, request, _READERS[kind], body)
-    truths, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
-    new = await _store(request, truths, is_batch=is_batch)
+    outcomes, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
+    new = await _store(request, outcomes, is_batch=is_batch)
     if is_batch:
-        return BatchStored(new=new, known=len(truths) - new)
+        return BatchStored(new=new, known=len(outcomes) - new)
     return Stored(status="new" if new else "known")
 
 
 def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Truth], bool]:
-    """Return the truths of a body, and whether it is a batch."""
+    """Return the outcomes in a body, and whether it is a batch."""
     found = read(body, request.app.state.settings.max_instances)
     return ([_check(request, found)], False) if isinstance(found, Entry) else (_check_all(request, found), True)
 
 
-async def _store(request: Request, truths: list[Truth], *, is_batch: bool) -> int:
-    """Store all truths or none, in turn with other callers; return how many are new."""
+async def _store(request: Request, outcomes: list[Truth], *, is_batch: bool) -> int:
+    """Store all outcomes or none, in the order of requests; return how many are new."""
     access, instruments = access_of(request), request.app.state.feedback_instruments
     loop = asyncio.get_running_loop()
 
     def store() -> int:
-        new = access.feedback.store(truths)
-        if new:  # counted whether or not the caller still waits: sent again, they would be known already
+        new = access.feedback.store(outcomes)
+        if new:  # count them even if the caller has disconnected, since a repeated request would find them known
             loop.call_soon_threadsafe(instruments.count, tally(new))
         return len(new)
 
@@ -121,51 +121,52 @@ async def _store(request: Request, truths: list[Truth], *, is_batch: bool) -> in
 
 def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
     if not is_batch:
-        return Problem(409, f"Another truth, {stored[0]}, came for this prediction before; it stays")
+        return Problem(409, f"Another outcome, {stored[0]}, is already stored for this prediction")
     errors = [
-        FieldError(f"{actual}, which came before", "another truth", place, "actual") for place, actual in stored.items()
+        FieldError(f"{actual}, which is already stored", "another outcome", place, "actual")
+        for place, actual in stored.items()
     ]
-    detail = f"Other truths came before for {len(errors):,} of the entries; nothing of this request is stored"
+    detail = f"Other outcomes are already stored for {len(errors):,} of the entries; nothing of this request is stored"
     return Problem(409, detail, errors=errors, shown=len(errors))
 
 
 def _check_all(request: Request, entries: list[Entry]) -> list[Truth]:
-    """Check entries against what was predicted. Raises Problem (422) that names all that can't be stored."""
-    truths: list[Truth] = []
+    """Return the outcomes in the entries. Raises Problem (422) with every entry that can't be stored."""
+    outcomes: list[Truth] = []
     errors: list[FieldError] = []
     for place, entry in enumerate(entries):
         try:
-            truths.append(_check(request, entry))
+            outcomes.append(_check(request, entry))
         except Problem as problem:
             errors += [replace(error, instance=place) for error in problem.errors]
     if errors:
-        detail = f"{len(errors):,} of {len(entries):,} entries cannot be stored; nothing of this request is"
+        detail = f"{len(errors):,} of {len(entries):,} entries are invalid; nothing of this request is stored"
         raise Problem(422, detail, errors=errors, shown=len(errors))
-    return truths
+    return outcomes
 
 
 def _check(request: Request, entry: Entry) -> Truth:
-    """Check an entry against what was predicted. Raises Problem."""
+    """Return the outcome in an entry. Raises Problem: 410 if its id is too old, 422 if id or outcome is wrong."""
     try:
         prediction = request.app.state.prediction_ids.read(entry.prediction_id)
     except ExpiredError as error:
         old = FieldError(field="prediction_id", expected="an id that is not too old", got=str(error))
         raise Problem(410, str(error), errors=[old]) from None
     except PredictionIdError as error:
-        found = FieldError(field="prediction_id", expected="an id of POST /predict?ids=true", got="another text")
+        found = FieldError(field="prediction_id", expected="an id from POST /predict?ids=true", got="another text")
         raise Problem(422, f"The id is not one of this service: {error}", errors=[found]) from None
     return Truth(prediction, _check_actual(request.app.state.serving, prediction, entry.actual))
 
 
 def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | float) -> Label | float:
-    """Check the truth against what could have been predicted."""
+    """Return the outcome, a float for regression. Raises Problem (422) if the model could not predict it."""
     if isinstance(prediction.predicted, float):
         if isinstance(actual, bool) or not isinstance(actual, int | float) or not abs(actual) <= MAX_NUMBER:
             raise _impossible(f"a number from {-MAX_NUMBER:.3g} to {MAX_NUMBER:.3g}")
         return float(actual)
     classes = serving.current.contract.classes
     if prediction.version.hex() != serving.current.version:
-        # The classes of another version are unknown by now; its label still tells of which type they are.
+        # The classes of another version are unknown, but the predicted one shows their type.
         if type(actual) is not type(prediction.predicted):
             raise _impossible(f"a class such as {prediction.predicted!r}")
     elif (type(actual), actual) not in {(type(each), each) for each in classes}:
@@ -175,4 +176,4 @@ def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | fl
 
 def _impossible(expected: str) -> Problem:
     error = FieldError(field="actual", expected=expected, got="something else")
-    return Problem(422, f"The truth is impossible: expected {expected}", errors=[error])
+    return Problem(422, f"The outcome is impossible: expected {expected}", errors=[error])

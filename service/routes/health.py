@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do all it should."""
+"""GET /health/live and /health/ready: whether the process answers, and whether it can predict and check tokens."""
 
 from typing import Literal
 
@@ -21,8 +21,8 @@ class Ready(BaseModel):
     """The state of the model and the database."""
 
     status: Literal["ready", "degraded", "unready"]
-    """degraded: predictions go on; without the users database nobody gets a new token, and where it is read-only
-    users and feedback cannot change."""
+    """degraded: the service predicts, but if the users database is down, nobody gets a new token, and if it is
+    read-only, users and feedback can't change."""
     model: Literal["ok"] = "ok"
     database: Literal["ok", "read-only", "down"]
 
@@ -39,8 +39,8 @@ async def live() -> Live:
 async def ready(request: Request, response: Response) -> Ready:
     """Return whether the service can predict and check tokens.
 
-    503 means that the database has not answered since the start, so no token can be checked. If the database fails
-    later, the status stays 200: all replicas share it, and predictions don't need it.
+    503 means that the database hasn't answered since the service started, so it can't check tokens. If the database
+    fails later, the status stays 200: all replicas share it, and predictions don't need it.
     """
     access = access_of(request)
     if access.watch.failure is None:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, with tensors as JSON: /v2/..."""
+"""/v2: the Open Inference Protocol, version 2, with tensors as JSON."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from service.routes.predict import SCOPE
 from service.scoring.serving import Scored, Served, Serving, warning
 
 _OBJECTS: Final = 10_000
-"""Objects and arrays of a request beside the values: tensors, shapes, parameters."""
+"""How many objects, arrays and values a request may have besides the rows: tensors, shapes, parameters."""
 _IDS: Final = "prediction_ids"
-"""Output that is given to who names it, or says so in the request's parameters."""
+"""The output that the response has only if the request names it in `outputs` or sets this parameter to true."""
 _ENCODER: Final = msgspec.json.Encoder()
 _MISSING: Final = errors(also={404: "No such model or version", 422: "The path does not fit"})
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
@@ -69,7 +69,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
 @router.get("/models/{name}/ready", responses=_MISSING)
 @router.get("/models/{name}/versions/{version}/ready", responses=_MISSING)
 async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    """Return that the model is ready."""
+    """Return 200 if the service has this model."""
     _served(request, name, version)
     return {"name": name, "ready": True}
 
@@ -88,13 +88,15 @@ _INFER: Final[dict[str, Any]] = {
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
     """Predict from one tensor of shape [n] or [n, 1] per feature; nullable features are optional.
 
-    The parameter `warnings` of the answer lists values that training didn't have, as JSON text.
+    The parameter `warnings` of the response lists values that training didn't have, as JSON text.
     """
     headers = dict(request.headers.raw)
     served = _served(request, name, version)
     request.state.version = served.version
     if media_type(headers) not in {b"application/json", b""}:
-        raise Problem(415, "Content-Type must be application/json; tensors are taken as JSON, not as binary data")
+        raise Problem(
+            415, "Content-Type must be application/json; the service accepts tensors as JSON, not as binary data"
+        )
     settings = request.app.state.settings
     body = await read_body(request.receive, headers, settings.max_body_bytes)
     try:
@@ -107,7 +109,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     served.instruments.count_request(len(scored.numbers))
     named = {output.name for output in wanted.outputs or ()}
     wants_ids = _IDS in named or (wanted.parameters or {}).get(_IDS) is True
-    ids = await request.app.state.prediction_ids.name_aside(served, scored) if wants_ids else None
+    ids = await request.app.state.prediction_ids.make_all_async(served, scored) if wants_ids else None
     return _answer(served, wanted.id, _select(list(_outputs(served, scored, ids)), named), scored)
 
 
@@ -133,13 +135,15 @@ def _parse(body: bytes, values: int) -> Inference:
     document = explain.read_json(body)
     try:
         wanted = msgspec.convert(document, Inference)
-        (wanted.id or "").encode()  # the answer repeats it
+        (wanted.id or "").encode()  # the response repeats it
     except msgspec.ValidationError as error:
-        raise Problem(422, f"The request is not of the protocol: {error}", title="Not an inference request") from None
+        raise Problem(
+            422, f"The request doesn't follow the protocol: {error}", title="Not an inference request"
+        ) from None
     except UnicodeEncodeError:
-        raise Problem(422, "The id has half a character (one of \\ud800 to \\udfff alone)") from None
+        raise Problem(422, "The id isn't valid Unicode: it has an unpaired surrogate (\\ud800 to \\udfff)") from None
     if type((wanted.parameters or {}).get(_IDS, False)) is not bool:
-        raise Problem(422, f"The parameter {_IDS} is true or false", title="Not an inference request")
+        raise Problem(422, f"The parameter {_IDS} must be true or false", title="Not an inference request")
     return wanted
 
 
@@ -161,7 +165,7 @@ def _outputs(served: Served, scored: Scored, ids: list[str] | None) -> Iterator[
 
 
 def _select(outputs: list[dict[str, Any]], named: set[str]) -> list[dict[str, Any]]:
-    """Return the outputs that the request names, all if it names none; ids are asked for already."""
+    """Return the outputs that the request names, or all. Prediction ids are in `outputs` only if it asks for them."""
     unknown = named - {output["name"] for output in outputs}
     if unknown:
         raise Problem(422, f"There is no output {explain.clip(min(unknown))!r}", title="No such output")
@@ -176,7 +180,7 @@ def _answer(served: Served, request_id: str | None, outputs: list[dict[str, Any]
     }
     if request_id is not None:
         document["id"] = request_id
-    if scored.outside:  # a parameter is a text, a number or a boolean
+    if scored.outside:  # the protocol allows only text, numbers and booleans as parameters
         warnings = [warning(each) for each in scored.outside]
         document["parameters"] = {"warnings": _ENCODER.encode(warnings).decode()}
     return Response(_ENCODER.encode(document), media_type="application/json")

@@ -1,4 +1,4 @@
-"""GET /model-info: what is served. GET /metrics: what was counted."""
+"""GET /model-info: describe the model in service. GET /metrics: return the metrics for Prometheus."""
 
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,5 +92,5 @@ def _check_token(header: str, token: str) -> None:
     """Raise Problem (401) unless the header has the token (RFC 6750)."""
     scheme, _, given = header.partition(" ")
     if scheme.lower() != "bearer" or not compare_digest(given.strip().encode(), token.encode()):
-        detail = "GET /metrics wants METRICS_TOKEN as a bearer token"
+        detail = "GET /metrics needs METRICS_TOKEN as a bearer token"
         raise Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})

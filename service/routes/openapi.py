@@ -1,4 +1,4 @@
-"""The API's description: FastAPI's, with the fields of the model in service and an example that works."""
+"""Build the OpenAPI document: FastAPI's, with the features of the model in service and an example that works."""
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -50,11 +50,11 @@ PREDICT: Final[dict[str, Any]] = {
     "dependencies": [Security(TOKEN, scopes=["predict"])],
     "openapi_extra": {"requestBody": {"required": True, "content": _content("PredictRequest")}},
 }
-"""What the description has of POST /predict, whichever model is in service."""
+"""The parts of POST /predict that don't depend on the model."""
 
 
 def describe(app: "FastAPI", served: Served) -> Schema:
-    """Return the OpenAPI document for the model in service."""
+    """Return the OpenAPI document for the model in service; it is cached until another version is in service."""
     kept: dict[str, Schema] = app.state.openapi_of_version
     if served.version not in kept:
         kept.clear()
@@ -87,7 +87,7 @@ def _describe(app: "FastAPI", served: Served) -> Schema:
 
 
 def _other_credentials(issuer: str | None) -> Schema:
-    """Return the ways to authenticate beside the token of POST /token."""
+    """Return the security schemes other than a token from POST /token."""
     schemes: Schema = {"api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
     if issuer:
         address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -107,7 +107,7 @@ def _request(served: Served) -> type[BaseModel]:
 
 
 def _instance(served: Served) -> Schema:
-    """Return the schema of one row; names of features may be none of Python's."""
+    """Return the schema of one row. It isn't a Pydantic model, because feature names needn't be Python identifiers."""
     features = served.contract.features
     return {
         "additionalProperties": False,
@@ -120,7 +120,7 @@ def _instance(served: Served) -> Schema:
 def _field(feature: Feature, reading: Reading) -> Schema:
     schema = _value(feature)
     if not feature.nullable:
-        if feature.type == "category":  # a text that means "no value" is none here
+        if feature.type == "category":  # exclude the texts that mean "no value"
             texts = "|".join(map(re.escape, sorted(reading.missing_texts(feature.name))))
             schema["not"] = {"pattern": rf"^\s*({texts})\s*$"}
         return schema

@@ -1,12 +1,12 @@
-"""POST /predict: rows in, predictions out.
+"""POST /predict: return a prediction for each row.
 
-An ASGI application behind a route of its own: FastAPI's dependencies and serialising would
-take longer for a row than the model (docs/performance.md).
+This is an ASGI application with its own route: for one row, FastAPI's dependencies and
+serialization would take longer than the model (docs/performance.md).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -14,7 +14,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.callers import Callers
-from service.feedback.prediction_ids import PredictionIds, are_asked
+from service.feedback.prediction_ids import PredictionIds, wants_ids
 from service.http.exchange import Headers, media_type, read_body, respond
 from service.http.problems import Problem
 from service.inputs.explain import Invalid, read_json
@@ -28,17 +28,17 @@ PATH: Final = "/predict"
 SCOPE: Final = "predict"
 JSON: Final = b"application/json"
 _INLINE_BYTES: Final = 64 * 1024
-"""Larger bodies are worked on in a thread, so that others are answered meanwhile: about 150 rows, 1 ms."""
+"""Larger bodies are read and scored in a thread, so that other requests don't wait: about 150 rows, 1 ms."""
 
 Table = Callable[[Served, Receive, Send, PredictionIds | None], Awaitable[int]]
-"""Answers a request with a table, with ids of its rows if they are asked for; returns the number of its rows."""
+"""Answers a request with a table, with prediction ids if PredictionIds is given; returns the number of rows."""
 
 Step = Callable[[str, Callable[..., Any]], Callable[..., Any]]
-"""Puts a span around a function, if requests are traced."""
+"""Returns the function inside a span with this name, or just the function if tracing is off."""
 
 
 class Route(APIRoute):
-    """The route of POST /predict, answered by an ASGI application; found by one comparison instead of a pattern."""
+    """The route of POST /predict, for an ASGI application. It compares the path instead of matching a pattern."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(PATH, openapi.predict, methods=["POST"], **openapi.PREDICT)
@@ -46,13 +46,13 @@ class Route(APIRoute):
         self._found = Match.FULL, {"endpoint": self.endpoint, "path_params": {}, "route": self}
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the request is for this route, and what its scope gets."""
+        """Return whether the request is for this route, and what to add to its scope."""
         if scope["path"] == PATH and scope["method"] == "POST" and not scope.get("root_path"):
             return self._found
         return super().matches(scope)
 
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
-        """Answer a request."""
+        """Answer a request; any other method than POST gets 405."""
         if scope["method"] != "POST":
             raise HTTPException(405)
         return self.app(scope, receive, send)
@@ -81,7 +81,7 @@ class Predict:
         self._encode = step("encode", Served.answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Authenticate, then answer by the body's media type."""
+        """Authenticate, then answer according to the body's media type."""
         served, state = self._serving.current, scope["state"]
         headers: Headers = state["headers"]
         state["version"] = served.version
@@ -89,7 +89,7 @@ class Predict:
         kind = headers.get(b"content-type")
         if kind != JSON or b"content-encoding" in headers:
             kind = media_type(headers)
-        ids = self._ids if are_asked(scope["query_string"]) else None
+        ids = self._ids if wants_ids(scope["query_string"]) else None
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
@@ -98,27 +98,27 @@ class Predict:
             elif kind in self._tables:
                 state["instances"] = await self._tables[kind](served, receive, send, ids)
             else:
-                self._refuse_kind()
+                raise self._unsupported_type()
         except Invalid as problem:
             served.instruments.count_errors(problem.kinds)
             raise
         served.instruments.count_request(state["instances"])
 
     async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
-        """Return the number of instances and the answer."""
+        """Return the number of instances and the response body."""
         if len(body) > _INLINE_BYTES:
-            scored = await asyncio.to_thread(_score_aside, served, body, self._max_instances)
+            scored = await asyncio.to_thread(_read_and_score, served, body, self._max_instances)
         else:
             scored = await self._score(served, self._read(served.reader, body, self._max_instances))
         served.check(scored, lambda: read_json(body)["instances"])
         served.count(scored)
-        named = await ids.name_aside(served, scored) if ids else None
+        named = await ids.make_all_async(served, scored) if ids else None
         return len(scored.labels), self._encode(served, scored, named)
 
-    def _refuse_kind(self) -> NoReturn:
+    def _unsupported_type(self) -> Problem:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))
-        raise Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
+        return Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
 
 
-def _score_aside(served: Served, body: bytes, limit: int) -> Scored:
+def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
     return served.score(served.reader.read_request(body, limit))

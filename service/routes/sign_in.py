@@ -1,7 +1,7 @@
 """Single sign-on for people: GET /login, GET /callback, POST /logout.
 
-Who signed in gets a token of ours in a cookie that scripts can't read and other sites can't use. So pages of
-this service, /docs among them, send it by themselves and have no secret to keep.
+After the sign-in the browser gets our own token in a cookie that scripts can't read and other sites can't use. The
+browser sends it with requests from pages of this service such as /docs, so they need no code for tokens.
 """
 
 from typing import Any, Final
@@ -16,8 +16,8 @@ from service.auth.tokens import SIGN_IN_SECONDS, TokenError
 from service.http.problems import Problem
 from service.routes.errors import errors
 
-_KEPT: Final = "sign_in"
-"""The cookie of who is on the way to the identity provider and back."""
+_STATE_COOKIE: Final = "sign_in"
+"""The cookie with the state of a sign-in, while the browser is at the identity provider."""
 _ERRORS: Final = {404: "Single sign-on is not set up", 503: "The identity provider doesn't answer"}
 
 router = APIRouter(tags=["users"])
@@ -26,12 +26,14 @@ router = APIRouter(tags=["users"])
 @router.get("/login", status_code=302, responses=errors(also=_ERRORS))
 async def login(request: Request) -> Response:
     """Redirect the browser to the identity provider."""
-    access, provider = _set_up(request)
+    access, provider = _require_single_sign_on(request)
     redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
     url, kept = await provider.begin(redirect_uri)
     response = RedirectResponse(url, 302)
     options = _cookie_options(request, SIGN_IN_SECONDS)
-    response.set_cookie(_KEPT, access.tokens.seal(kept), samesite="lax", **options)  # sent by the provider's redirect
+    response.set_cookie(
+        _STATE_COOKIE, access.tokens.seal(kept), samesite="lax", **options
+    )  # lax, so that the provider's redirect sends it
     return response
 
 
@@ -49,9 +51,9 @@ async def login(request: Request) -> Response:
 )
 async def callback(request: Request) -> Response:
     """Complete the sign-in when the identity provider redirects the browser back."""
-    access, provider = _set_up(request)
+    access, provider = _require_single_sign_on(request)
     try:
-        kept = access.tokens.unseal(request.cookies.get(_KEPT, ""))
+        kept = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
     except TokenError:
         raise Problem(400, "The sign-in took too long or began elsewhere; open /login") from None
     query = request.query_params
@@ -66,13 +68,13 @@ async def callback(request: Request) -> Response:
         raise
     if not scopes:
         access.count("insufficient_scope")
-        raise Problem(403, "Your account gives no access here; ask whoever runs this service")
+        raise Problem(403, "Your account has no access to this service; ask whoever runs it")
     access.count("granted")
     request.state.user = name
     token, seconds = access.tokens.issue(name, scopes, provider=provider.issuer)
     response = RedirectResponse("docs", 302)
     response.set_cookie(SESSION_COOKIE, token, samesite="strict", **_cookie_options(request, seconds))
-    response.delete_cookie(_KEPT, path="")
+    response.delete_cookie(_STATE_COOKIE, path="")
     return response
 
 
@@ -84,13 +86,13 @@ async def logout() -> Response:
     return response
 
 
-def _set_up(request: Request) -> tuple[Access, IdentityProvider]:
+def _require_single_sign_on(request: Request) -> tuple[Access, IdentityProvider]:
     access = access_of(request)
     if access.provider is None:
-        raise Problem(404, "Single sign-on is not set up; POST /token gives a token for a password")
+        raise Problem(404, "Single sign-on is not set up; get a token from POST /token with a password")
     return access, access.provider
 
 
 def _cookie_options(request: Request, seconds: int) -> dict[str, Any]:
-    """Keep a cookie from scripts and from plain HTTP; without a path it counts below the folder of the request."""
+    """Return the options of a cookie that scripts can't read. With no path, it is for the folder of the request."""
     return {"max_age": seconds, "path": None, "secure": request.url.scheme == "https", "httponly": True}

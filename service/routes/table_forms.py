@@ -17,20 +17,20 @@ from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Head, find_head
 from service.inputs.explain import Findings
-from service.inputs.rows import Unclear
+from service.inputs.rows import NeedsSlowPathError
 from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
 
 CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
 _CELLS_AT_ONCE: Final = 2_000_000
-"""Of the rows that are encoded at once, so that a wide table of short lines takes no more memory than another."""
+"""Most cells to encode at the same time, so that a table with many columns doesn't take more memory."""
 _WIDE: Final = ("utf-16", "utf-32")
 _BYTE_ORDER_MARKS: Final = b"\xff\xfe"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class Form(ABC):
-    """A form of tables: how to cut, read and write it."""
+    """Reads the blocks of one table in one format, scores them and writes the response."""
 
     def __init__(self, served: Served, ids: PredictionIds | None) -> None:
         self.served = served
@@ -40,9 +40,9 @@ class Form(ABC):
         self.rows_at_once = max(256, _CELLS_AT_ONCE // len(served.layout.columns))
 
     def score(self, block: bytes, out: IO[bytes]) -> list[Scored]:
-        """Score a block of whole lines, as many rows at once as memory allows, and write the answer."""
+        """Score a block of whole lines in parts of `rows_at_once` rows, and write the predictions to `out`."""
         results: list[Scored] = []
-        if not block.strip():  # read one by one, empty lines would take a second a megabyte
+        if not block.strip():  # skip a block of empty lines; reading each would take 1 s per MB
             return results
         for part in self.split(block):
             numbers = self.read(part)
@@ -53,19 +53,19 @@ class Form(ABC):
             scored = self.served.score(numbers)
             if self.served.layout.strict:
                 find_strict(scored, partial(self.instances, part), self.findings, self.rows)
-            if not self.findings.count:  # else the table is refused; what is left of it is read for more errors
+            if not self.findings.count:  # after an error, only look for more errors
                 check_finite(scored, self.rows)
                 self.write(scored, out)
                 results.append(scored)
             self.rows += len(scored.numbers)
         return results
 
-    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for forms that decode
-        """Return a piece of the body in UTF-8, or where ASCII is one byte; `final` if none follows."""
+    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for Csv
+        """Return a piece of the body in an encoding with one byte per ASCII character; `final` is the last call."""
         return piece
 
     def end(self, content: bytearray) -> int:
-        """Give where the last whole line of `content` ends, 0 if none does."""
+        """Return the index after the last whole line of `content`, or 0 if there is none."""
         return content.rfind(b"\n") + 1
 
     @abstractmethod
@@ -74,11 +74,11 @@ class Form(ABC):
 
     @abstractmethod
     def read(self, part: Any) -> Matrix | None:
-        """Encode a part. Note what is wrong with it; then count its rows and return None."""
+        """Encode a part. If a row is wrong, add it to `findings`, add the part's rows to `rows` and return None."""
 
     @abstractmethod
     def instances(self, part: Any) -> list[dict[str, Any]]:
-        """Return a part's rows as they came."""
+        """Return a part's rows as dictionaries, not encoded."""
 
     @abstractmethod
     def write(self, scored: Scored, out: IO[bytes]) -> None:
@@ -86,18 +86,18 @@ class Form(ABC):
 
 
 class Csv(Form):
-    """Text below a line of names, in the form of the training table or separated by commas (RFC 4180)."""
+    """CSV with a header, in the dialect of the training table or with commas (RFC 4180)."""
 
     _head: Head | None = None
     _reader: CsvReader
     _encoding: str | None = None
-    """Known once a block has more than ASCII."""
+    """None while all blocks were ASCII."""
     _wide: IncrementalDecoder | None = None
-    """For a table in UTF-16 or UTF-32, as the training table was."""
+    """The decoder of a table in UTF-16 or UTF-32; None for other encodings."""
     _begun = False
 
     def utf8(self, piece: bytes, *, final: bool = False) -> bytes:
-        """Decode UTF-16 and UTF-32, in which neither lines nor quotation marks can be found as bytes."""
+        """Convert UTF-16 and UTF-32 to UTF-8; return other encodings unchanged."""
         own = self.served.contract.reading.encoding
         if piece and not self._begun:
             self._begun = True
@@ -108,11 +108,11 @@ class Csv(Form):
         try:
             return self._wide.decode(piece, final).encode()
         except UnicodeDecodeError:
-            detail = f"The table is not {own.upper()}, near row {self.rows}; save it anew as UTF-8"
+            detail = f"The table is not {own.upper()}, near row {self.rows}; save it as UTF-8"
             raise Problem(400, detail, title=f"Not {own.upper()}") from None
 
     def end(self, content: bytearray) -> int:
-        """Look for an end of line outside quotation marks."""
+        """Return the index after the last end of line that is outside quotation marks."""
         end = super().end(content)
         inside = content.count(b'"', 0, end) % 2
         while end and inside:
@@ -122,24 +122,24 @@ class Csv(Form):
         return end
 
     def split(self, block: bytes) -> Iterator[list[list[str]]]:
-        """Yield some rows, each of the width of the line of names."""
+        """Yield parts of the rows, which have as many cells as the header."""
         rows = self._rows(block)
         for start in range(0, len(rows), self.rows_at_once):
             yield rows[start : start + self.rows_at_once]
 
     def read(self, part: list[list[str]]) -> Matrix | None:
-        """Encode rows."""
+        """Encode rows; return None if one is wrong."""
         encoded = self._reader.read(part, self.rows, self.findings)
         if encoded is None:
             self.rows += len(part)
         return encoded
 
     def instances(self, part: list[list[str]]) -> list[dict[str, Any]]:
-        """Return the cells by name."""
-        return self._reader.by_name(part)
+        """Return each row as a dictionary from column name to cell."""
+        return self._reader.to_instances(part)
 
     def _rows(self, block: bytes) -> list[list[str]]:
-        """Return the rows of a block, each of the width of the line of names, which the first block begins with."""
+        """Return the rows of a block. The first block begins with the header. Raises Problem."""
         text = self._decode(block)
         first = self._head is None
         lines = None
@@ -161,14 +161,14 @@ class Csv(Form):
         return self._same_width(rows, width) if {*map(len, rows)} - {width} else rows
 
     def _decode(self, block: bytes) -> str:
-        """Return the text of a block: UTF-8, or what the training table was in if no block is UTF-8 beyond ASCII."""
+        """Decode a block as UTF-8, or if the first block that isn't ASCII isn't UTF-8, as the training table."""
         own = self.served.contract.reading.encoding
         try:
             text = block.decode(self._encoding or "utf-8")
         except UnicodeDecodeError as error:
             if self._encoding or own.startswith("utf"):
                 near = self._near(block.count(b"\n", 0, error.start))
-                detail = f"The table is not UTF-8, {near}; save it anew as UTF-8"
+                detail = f"The table is not UTF-8, {near}; save it as UTF-8"
                 raise Problem(400, detail, title="Not UTF-8") from None
             self._encoding = own
             return self._decode(block)
@@ -177,20 +177,20 @@ class Csv(Form):
         return text.removeprefix("\ufeff") if self._head is None else text
 
     def _near(self, lines: int) -> str:
-        """Name a row by the lines of its block that are before it."""
+        """Return where an error is, for messages; `lines` is the number of lines before it in its block."""
         return f"near row {max(0, self.rows + lines - (self.rows == 0))}"
 
     def _same_width(self, rows: list[list[str]], width: int) -> list[list[str]]:
-        """Leave out empty lines, refuse rows with too few or too many cells."""
+        """Return the rows without empty ones. Raises Problem for a row with too few or too many cells."""
         kept = [row for row in rows if row]
         for number, row in enumerate(kept, self.rows):
             if len(row) != width:
-                detail = f"Row {number} has {len(row)} cells, the line of names has {width}"
+                detail = f"Row {number} has {len(row)} cells, the header has {width}"
                 raise Problem(422, detail, title="Cells do not match")
         return kept
 
     def write(self, scored: Scored, out: IO[bytes]) -> None:
-        """Write a line for each row."""
+        """Write a line for each row, and before the first one the header."""
         text = io.StringIO(newline="")
         lines = csv.writer(text, lineterminator="\n")
         names = self.served.class_names
@@ -201,7 +201,7 @@ class Csv(Form):
         for each in scored.outside:
             before = warnings[each.instance]
             warnings[each.instance] = f"{before}{'; ' if before else ''}{each.feature.name} {each.kind}"
-        last = [warnings, self.ids.name(self.served, scored)] if self.ids else [warnings]
+        last = [warnings, self.ids.make_all(self.served, scored)] if self.ids else [warnings]
         if names:
             labels = map(class_name, scored.labels)  # type: ignore[arg-type]  # classification has labels
             lines.writerows(zip(labels, *zip(*scored.values, strict=True), *last, strict=True))
@@ -214,17 +214,17 @@ class Ndjson(Form):
     """A JSON object in each line."""
 
     def split(self, block: bytes) -> Iterator[list[bytes]]:
-        """Yield some lines, none of them empty."""
+        """Yield parts of the lines, without empty ones."""
         lines = [line for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.strip()]
         for start in range(0, len(lines), self.rows_at_once):
             yield lines[start : start + self.rows_at_once]
 
     def read(self, part: list[bytes]) -> Matrix | None:
-        """Encode the objects of lines."""
+        """Encode the objects in these lines; return None if one is wrong."""
         reader, before = self.served.reader, self.findings.count
         try:
             return reader.read_lines(part)
-        except Unclear:
+        except NeedsSlowPathError:
             values = explain.check_all(reader.fields, self.instances(part), self.findings, self.rows)
         if self.findings.count > before:
             self.rows += len(values)
@@ -232,7 +232,7 @@ class Ndjson(Form):
         return reader.encode(values)
 
     def instances(self, part: list[bytes]) -> list[dict[str, Any]]:
-        """Return the objects of lines. Raises Problem with the number of the row."""
+        """Parse the objects in these lines. Raises Problem with the number of the row."""
         return [self._parse(line, number) for number, line in enumerate(part, self.rows)]
 
     def _parse(self, line: bytes, number: int) -> Any:
@@ -254,6 +254,6 @@ class Ndjson(Form):
             warning = {"field": each.feature.name, "kind": each.kind}
             lines[each.instance].setdefault("warnings", []).append(warning)
         if self.ids:
-            for line, prediction_id in zip(lines, self.ids.name(self.served, scored), strict=True):
+            for line, prediction_id in zip(lines, self.ids.make_all(self.served, scored), strict=True):
                 line["prediction_id"] = prediction_id
         out.write(_ENCODER.encode_lines(lines))

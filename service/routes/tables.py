@@ -1,10 +1,9 @@
-"""POST /predict with a table: CSV or NDJSON of any length in, the same form out.
+"""POST /predict with a table: read CSV or NDJSON of any length, and answer in the same format.
 
-The table is read in blocks of rows, as fast as they can be scored and no faster. The
-answer is kept in a temporary file until the last row was read. So memory is constant, a
-caller that only listens once it has sent everything is not locked up, and an answer is
-whole: every row scored by one version, or a problem that names the rows that are wrong.
-Reading ends with the block in which the twentieth error was found.
+The service reads and scores one block of rows after the other, so memory is constant. It writes
+the response to a temporary file and sends it after the last row. So a client can send everything
+before it reads, and the response is complete: all rows scored by one model version, or a problem
+with the rows that are wrong. After 20 errors it stops reading at the end of the block.
 """
 
 import asyncio
@@ -27,43 +26,43 @@ from service.settings import Settings
 
 _BLOCK_BYTES: Final = 256 * 1024
 _AT_ONCE: Final = 2
-"""Blocks in work at the same time in one worker; slow clients hold no turn between theirs."""
+"""Most blocks that one worker scores at the same time. A slow client takes no turn while it sends."""
 _IN_MEMORY: Final = 256 * 1024
 
 
-def kinds(settings: Settings) -> dict[bytes, Table]:
-    """Give what answers each media type."""
+def make_answers(settings: Settings) -> dict[bytes, Table]:
+    """Return the function that answers a table, by media type."""
     turns = asyncio.Semaphore(_AT_ONCE)
     longest = settings.max_body_bytes // 32
     csv.field_size_limit(longest)
-    tempfile.gettempdir()  # looks for a folder once, by writing into it: now, and not when the disk is full
+    tempfile.gettempdir()  # the first call tests folders by writing; do it before a disk is full
 
-    def answering(media: bytes, form: type[Form]) -> Table:
+    def make_answer(media: bytes, form: type[Form]) -> Table:
         async def answer(served: Served, receive: Receive, send: Send, ids: PredictionIds | None) -> int:
-            with _room(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
+            with _disk_full_explained(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
                 rows = await _score(form(served, ids), receive, out, longest, turns)
-                out.flush()  # before the answer has begun: the disk may be full by its last bytes
+                out.flush()  # before the response starts, because this may fill the disk
                 await _send(send, media, served, out)
             return rows
 
         return answer
 
-    return {CSV: answering(CSV, Csv), NDJSON: answering(NDJSON, Ndjson)}
+    return {CSV: make_answer(CSV, Csv), NDJSON: make_answer(NDJSON, Ndjson)}
 
 
 @contextlib.contextmanager
-def _room() -> Iterator[None]:
-    """Tell of a full disk, also where closing a file meets it once more."""
+def _disk_full_explained() -> Iterator[None]:
+    """Convert errors because of a full disk to Problem (507), also those from closing the file."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Problem(507, "No room is left for the answer", headers={"Connection": "close"}) from None
+            raise Problem(507, "The disk is too full for the response", headers={"Connection": "close"}) from None
         raise
 
 
 async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, turns: asyncio.Semaphore) -> int:
-    """Read, score and write the whole table; gives the number of its rows."""
+    """Read and score the whole table, write the predictions to `out`, and return the number of rows."""
     waiting = bytearray()
     async for piece in read_pieces(receive):
         waiting += form.utf8(piece)
@@ -87,7 +86,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
 
 
 async def _score_block(form: Form, block: bytes, out: IO[bytes]) -> None:
-    """Score a block in a thread and count it; raises Problem once enough errors are known."""
+    """Score a block in a thread and count its rows. Raises Problem if there are enough errors."""
     scored = await asyncio.to_thread(form.score, block, out)
     for each in scored:
         form.served.count(each)

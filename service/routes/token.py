@@ -1,4 +1,4 @@
-"""POST /token: a token for a name and a password (OAuth2, RFC 6749 section 4.3)."""
+"""POST /token: exchange a name and a password for a token (OAuth2, RFC 6749 section 4.3)."""
 
 from collections import Counter
 from typing import Annotated, Final, Literal
@@ -57,14 +57,14 @@ async def token(request: Request, response: Response) -> Token:
 
 
 def _parse(body: bytes) -> dict[str, str]:
-    """Return the fields; Problem 422 for what is missing, repeated or no text.
+    """Return the fields of the form. Raises Problem (422) if a field is missing, empty, repeated or not UTF-8.
 
-    Errors bear the codes of RFC 6749 section 5.2, by which OAuth2 clients know them, and never repeat a value.
+    Errors have the codes of RFC 6749 section 5.2, which OAuth2 clients know, and never show a value.
     """
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        detail = f"The form is not {_FORM} in UTF-8 of at most {_MAX_FIELDS} fields"
+        detail = f"The body is not {_FORM} in UTF-8 with at most {_MAX_FIELDS} fields"
         raise Problem(422, detail, members={"error": "invalid_request"}) from None
     form, counts = dict(pairs), Counter(name for name, _ in pairs)
     errors = [FieldError("one value", "several", field=name) for name, count in counts.items() if count > 1]
@@ -74,6 +74,6 @@ def _parse(body: bytes) -> dict[str, str]:
         errors.append(FieldError("password", "another grant type", field="grant_type"))
         code = "unsupported_grant_type"
     if errors:
-        detail = "The form is not that of the OAuth2 password grant"
+        detail = "The body is not a form of the OAuth2 password grant"
         raise Problem(422, detail, errors=errors, members={"error": code})
     return form

@@ -106,7 +106,7 @@ def test_an_id_that_leads_nowhere_gives_one_line(
 ) -> None:
     root, _ = repository
     expected = (
-        f"error: {root.releases}: no release has the model 0000" if version else "error: It is cut off or changed"
+        f"error: {root.releases}: no release has the model 0000" if version else "error: It was cut off or changed"
     )
     assert run(root, made(root, version) if version else "nonsense") == 1
     error = capsys.readouterr().err

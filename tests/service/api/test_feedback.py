@@ -97,7 +97,7 @@ def test_another_truth_is_refused_and_the_first_stays(start: Start) -> None:
     tell(service, prediction_id, "да")
     answer = tell(service, prediction_id, "нет")
     assert (answer.status_code, answer.json()["detail"]) == (
-        409, 'Another truth, "да", came for this prediction before; it stays',
+        409, 'Another outcome, "да", is already stored for this prediction',
     )  # fmt: skip
     assert service.metric("feedback_rows_total") == 1
 

@@ -101,7 +101,7 @@ def test_contradictions_are_named_and_the_rest_is_not_kept_either(start: Start) 
     answer = _tell(service, entries)
 
     assert (answer.status_code, _places(answer)) == (409, [(2, "actual")])
-    assert answer.json()["errors"][0]["expected"] == '"да", which came before'
+    assert answer.json()["errors"][0]["expected"] == '"да", which is already stored'
     assert service.metric("feedback_rows_total") == 1
 
 

@@ -86,7 +86,7 @@ def test_a_column_may_be_nested_and_its_missing_values_nan_or_left_out(service: 
         (3, {"datatype": "FP32"}, "the datatype BYTES"),
         (0, {"shape": [1, 2]}, "a shape of [n] or [n, 1]"),
         (0, {"shape": [2]}, "data of 2 values"),
-        (0, {"data": None}, "data as an array of JSON"),
+        (0, {"data": None}, "data as a JSON array"),
         (0, {"data": ["x"]}, "a finite number"),
         (0, {"data": [1e39]}, "a finite number"),
         (0, {"datatype": "BF16"}, "the datatype one of FP16"),
@@ -116,7 +116,7 @@ def test_values_beyond_those_of_training_are_named_in_a_parameter(service: Any) 
 
 def test_a_parameter_that_is_neither_true_nor_false_is_refused(service: Any) -> None:
     answer = infer(service, {"inputs": tensors(service, [service.example]), "parameters": {"prediction_ids": "false"}})
-    assert (answer.status_code, answer.json()["detail"]) == (422, "The parameter prediction_ids is true or false")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "The parameter prediction_ids must be true or false")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_half_a_character_is_refused(service: Any, member: dict[str, Any]) -> No
 def test_tensors_as_binary_data_are_refused(service: Any) -> None:
     headers = service.headers | {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": "2"}
     answer = service.client.post("/v2/models/shop/infer", content=b"{}12345678", headers=headers)
-    assert (answer.status_code, "tensors are taken as JSON" in answer.json()["error"]) == (415, True)
+    assert (answer.status_code, "the service accepts tensors as JSON" in answer.json()["error"]) == (415, True)
 
 
 # As the clients' own code wrote them for these two rows, of the model in the fixture `service`.
