@@ -1,1 +1,1 @@
-"""The serving side: the artifact's contract, the model behind it and the API."""
+"""The prediction service: the model's contract, the model and the API. The pipeline shares some modules."""

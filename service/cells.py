@@ -1,7 +1,7 @@
 """Parse text cells into values, by the rules of the training table.
 
 The pipeline's table reader and the service's CSV and JSON readers call these functions, so a
-cell means the same in training and in service. The contract contains the rules as `Reading`.
+cell means the same in training and in the service. The contract contains the rules as `Reading`.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Encode values as the model's numbers, in the same way for training, evaluation and service.
+"""Encode values as float32 for the model, in the same way for training, evaluation and service.
 
 A value is what `service.cells` returns for a text cell: a number, a boolean, a text or a datetime
 without a zone; None if it is missing.

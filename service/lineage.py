@@ -24,7 +24,7 @@ from service.settings import ROOT, Settings, SettingsError
 from service.users.database import FEEDBACK, Database, DatabaseDownError, DatabaseUrlError
 
 _VALIDATION: Final = "metrics/validation.json"
-_OF_THE_RELEASE: Final = {"verdict", "reason", "overrides", "by", "at", "revision", "dirty", "registry"}
+_RELEASE_FIELDS: Final = {"verdict", "reason", "overrides", "by", "at", "revision", "dirty", "registry"}
 """The fields that may differ between releases of one model."""
 
 
@@ -74,11 +74,11 @@ def find_lineage(prediction: Prediction, settings: Settings, repository: Path) -
             "score": prediction.score,
             "actual": _read_actual(prediction, settings),
         },
-        **served.model_dump(mode="json", exclude=_OF_THE_RELEASE | {"format"}),
+        **served.model_dump(mode="json", exclude=_RELEASE_FIELDS | {"format"}),
         "commit": commit,
         "validation": _read_validation(repository, served) if commit else None,
         "releases": [
-            {"folder": folder, **each.model_dump(mode="json", include=_OF_THE_RELEASE)}
+            {"folder": folder, **each.model_dump(mode="json", include=_RELEASE_FIELDS)}
             for folder, each in releases.items()
         ],
     }

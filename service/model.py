@@ -24,7 +24,7 @@ from service.encoding import Matrix
 RUNTIME_VERSION: str = onnxruntime.__version__
 REMEDY = "run `dvc repro`, or `dvc checkout` for what dvc.lock names"
 _FATAL = 4
-# Its own errors, and those into which C++ exceptions are converted.
+# ONNX Runtime's own errors, and the Python errors to which it converts C++ exceptions.
 _ONNXRUNTIME_ERRORS: tuple[type[Exception], ...] = (
     *(each for each in vars(_state).values() if isinstance(each, type) and issubclass(each, Exception)),
     *(IndexError, MemoryError, OverflowError, RuntimeError, ValueError),
@@ -87,7 +87,7 @@ def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
     """Return the model in the bytes of the file `name`; errors end with `remedy`.
 
     Raises ArtifactError if ONNX Runtime refuses the bytes or the contract does not fit the graph.
-    A graph in bytes has no folder, so ONNX Runtime refuses weights in other files.
+    ONNX Runtime refuses weights in other files, because a model loaded from bytes has no folder.
     """
     try:
         model = _build(content)
@@ -132,7 +132,7 @@ def _contract(text: str | None) -> Contract:
 
 
 def _check_fit(model: Model) -> None:
-    """Run one row. Raises _MisfitError if inputs or outputs differ from the contract."""
+    """Predict one row. Raises _MisfitError if inputs or outputs differ from the contract."""
     contract = model.contract
     inputs = [(each.name, each.type, each.shape[1:]) for each in model.session.get_inputs()]
     wanted = ("X", "tensor(float)", [len(contract.columns)])

@@ -30,7 +30,7 @@ DEFAULT_FOLDER: Final = "models/releases"
 CURRENT: Final = "current"
 LOCK_FILE: Final = ".lock"
 SERVED_FILE: Final = ".served"
-"""Every running service that has write access holds a shared lock on this file."""
+"""Every running service with write access has a shared lock on this file."""
 MODEL_FILE: Final = "model.onnx"
 RELEASE_FILE: Final = "release.json"
 FORMAT: Final = 1
@@ -184,9 +184,9 @@ def find_released(releases: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def marked_as_served(releases: Path) -> Iterator[None]:
-    """Hold a shared lock while a service runs, so that `make serve` doesn't promote meanwhile.
+    """Keep a shared lock while a service runs, so that `make serve` doesn't release a new model meanwhile.
 
-    Without write access to the folder there is no lock: then `make serve` can't promote anyway.
+    Without write access to the folder there is no lock, but then `make serve` can't release either.
     """
     try:
         file = (releases / SERVED_FILE).open("w")

@@ -106,7 +106,7 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
 
 
 def _example(folder: Path) -> object:
-    # Import this only now: with several workers, this process needs no model before.
+    # Import these only here: with several workers, this process doesn't need ONNX Runtime until now.
     from service import model  # noqa: PLC0415
     from service.scoring.serving import example  # noqa: PLC0415
 

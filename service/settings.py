@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     """With `admin_username`: the first user, which the service adds if there is no user."""
     database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
 
-    # OWASP's recommendation for one lane takes 25 ms per hash; RFC 9106's would take 100 ms of a core that predicts.
-    # OWASP's other one, two passes over 19 MiB, is so small that glibc would keep 19 MiB for each thread.
+    # OWASP's recommendation with parallelism 1 takes 25 ms per hash; RFC 9106's takes 100 ms of a core that predicts.
+    # OWASP also recommends two passes over 19 MiB, but glibc keeps blocks that small in memory, one for each thread.
     argon2_time_cost: Count = 1
     argon2_memory_kib: Annotated[int, Field(ge=8, le=4 * 1024**2)] = 47_104
     argon2_parallelism: Count = 1
@@ -166,7 +166,7 @@ class Settings(BaseSettings):
     def load(cls, **known: Any) -> "Settings":
         """Load the settings from the environment and from .env; `known` overrides both.
 
-        The environment overrides .env. An empty variable is like one that isn't set. A secret can be in a file: then
+        The environment overrides .env. An empty variable counts as not set. A secret can be in a file: then
         ``SECRET_KEY_FILE`` is its path. OpenTelemetry's variables in .env are copied to the process's environment,
         because its SDK reads only that.
 

@@ -1,4 +1,4 @@
-"""Threads for work that waits or burns: few, with a short queue before them, and off the event loop."""
+"""Run slow functions outside the event loop: in a few threads, with a limited queue."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,21 @@ from concurrent.futures import Future
 from typing import Final, TypeVar
 
 NICENESS: Final = 10
-"""Of Linux's -20 to 19: such a thread yields the core to one that answers requests."""
+"""The threads' niceness on Linux (-20 to 19), so that threads that answer requests get the core first."""
 _CLOSE_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 
 
 class BusyError(Exception):
-    """Too many jobs wait, whatever they need: that is no outage."""
+    """Too many jobs are waiting. It doesn't mean that the database is down."""
 
 
 class Threads:
-    """Runs at most `count` jobs at a time, each in a thread; at most `waiting` more wait for their turn.
+    """Runs at most `count` jobs at a time, each in its own thread; at most `waiting` more wait.
 
-    The threads are daemons, unlike those of `concurrent.futures`: a database that never answers
-    doesn't keep the process from ending.
+    The threads are daemons, unlike those of `concurrent.futures`, so the process can end even if the database never
+    answers.
     """
 
     def __init__(self, count: int, waiting: int) -> None:
@@ -35,8 +35,8 @@ class Threads:
     async def run(self, function: Callable[[], T], seconds: float) -> T:
         """Return what the function returns, or raise what it raises.
 
-        Raises BusyError at once if the queue is full, and if the job's turn doesn't come within `seconds`;
-        TimeoutError if it then takes longer than that: it goes on in its thread.
+        Raises BusyError if the queue is full or the function doesn't begin within `seconds`, and TimeoutError if it
+        then takes longer than `seconds`; it continues in its thread. Errors of the function pass through.
         """
         if self._turns.locked() and not self._places:
             raise BusyError
@@ -61,7 +61,7 @@ class Threads:
             return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
-        """Wait a second at most for jobs under way."""
+        """Wait at most a second for the running jobs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 for _ in range(self._count):
@@ -69,7 +69,7 @@ class Threads:
 
 
 def _work(function: Callable[[], T], future: Future[T]) -> None:
-    if sys.platform == "linux":  # where a thread has a niceness of its own
+    if sys.platform == "linux":  # only there, each thread has its own niceness
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     try:
