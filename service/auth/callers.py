@@ -1,7 +1,6 @@
 """Authenticate a request by our own token, an API key or a token of the identity provider."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +9,7 @@ from starlette.requests import cookie_parser
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
 from service.auth.watch import Watch
+from service.http.exchange import Headers
 from service.http.problems import Problem
 from service.users.api_keys import PREFIX, digest
 from service.users.snapshot import Snapshot
@@ -19,9 +19,6 @@ MAX_BYTES: Final = 8192
 MAX_CACHED: Final = 4096
 """Most verified credentials in the cache, about 1 KiB each."""
 SESSION_COOKIE: Final = "session"
-
-Headers = Mapping[bytes, bytes]
-"""A request's headers; the names are in lower case."""
 
 
 @dataclass(slots=True)

@@ -62,6 +62,7 @@ class Throttle:
         self._forgiven_at: dict[str, float] = {}
         """The time of `clock` at which no failure counts any more, by the key of the limit; the newest key is last."""
         self._trusted: dict[str, float] = {}
+        """Addresses and users with a right password; the newest is last."""
 
     def check(self, address: str, username: str) -> None:
         """Raise ThrottledError if there were too many failures at this address or for this user."""
@@ -90,12 +91,12 @@ class Throttle:
         yield _Limit("user name", pair, self._interval)
 
 
-def _put(remembered: dict[str, float], key: str, value: float) -> None:
+def _put(values: dict[str, float], key: str, value: float) -> None:
     """Store a value as the newest, and delete the oldest ones."""
-    remembered.pop(key, None)
-    while len(remembered) >= MAX_KEYS:
-        del remembered[next(iter(remembered))]
-    remembered[key] = value
+    values.pop(key, None)
+    while len(values) >= MAX_KEYS:
+        del values[next(iter(values))]
+    values[key] = value
 
 
 def network(address: str | None) -> str:

@@ -111,11 +111,11 @@ class IdentityProvider:
         wanted = {"profile", "email", *(claim for rule in self._settings.oidc_scopes.values() for claim in rule)}
         # The scope that asks for a claim often has the same name.
         known = wanted.intersection(app.server_metadata.get("scopes_supported", ("profile", "email")))
-        kept = await app.create_authorization_url(redirect_uri, scope=" ".join(["openid", *sorted(known)]))
-        return kept.pop("url"), {**kept, "redirect_uri": redirect_uri}
+        pending = await app.create_authorization_url(redirect_uri, scope=" ".join(["openid", *sorted(known)]))
+        return pending.pop("url"), {**pending, "redirect_uri": redirect_uri}
 
-    async def finish(self, code: str, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """Exchange the code of the provider for an ID token and return its claims; `kept` comes from `begin`.
+    async def finish(self, code: str, pending: Mapping[str, Any]) -> dict[str, Any]:
+        """Exchange the code of the provider for an ID token and return its claims; `pending` comes from `begin`.
 
         Raises TokenError if the provider refuses or its token isn't valid, Problem (503) if it is down.
         """
@@ -124,7 +124,7 @@ class IdentityProvider:
         from httpx2 import HTTPError  # noqa: PLC0415
 
         app = await self._ready()
-        sent = {name: kept[name] for name in ("redirect_uri", "code_verifier")}
+        sent = {name: pending[name] for name in ("redirect_uri", "code_verifier")}
         try:
             answer = await app.fetch_access_token(code=code, **sent)
         except OAuthError as error:
@@ -136,7 +136,7 @@ class IdentityProvider:
         token, client_id = str(answer.get("id_token")), self._settings.oidc_client_id
         claims = await self.verify(token, client_id)
         with convert_errors("the identity provider"):
-            params = {"nonce": kept["nonce"], "client_id": client_id, "access_token": answer.get("access_token")}
+            params = {"nonce": pending["nonce"], "client_id": client_id, "access_token": answer.get("access_token")}
             header = jws.extract_compact(token.encode()).headers()
             CodeIDToken(claims, header, params=params).validate(leeway=CLOCK_SKEW_SECONDS)
         return claims

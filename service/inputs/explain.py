@@ -116,7 +116,7 @@ def read_request(body: bytes, limit: int) -> list[Any]:
         got = show(instances) if "instances" in document else "nothing"
         findings.add(FieldError(field="instances", expected="an array of objects", got=got), "wrong_type")
     findings.refuse()
-    check_number(len(instances), limit)
+    check_count(len(instances), limit)
     return list(instances)
 
 
@@ -146,7 +146,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_number(instances: int, limit: int) -> None:
+def check_count(instances: int, limit: int) -> None:
     """Raise Problem unless there are 1 to `limit` instances."""
     if instances > limit:
         detail = f"The request has {instances:,} instances, at most {limit:,} are allowed; send CSV or NDJSON instead"
@@ -156,7 +156,7 @@ def check_number(instances: int, limit: int) -> None:
         raise Problem(422, "There is nothing to predict", title="No instances", errors=[error])
 
 
-def check_all(fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
+def check_instances(fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
     """Compare instances with the contract, and return the values of each; `first` is the number of the first one.
 
     Add errors to `findings`; stop at the end of a block if there are as many as a response shows.

@@ -40,7 +40,7 @@ class NotANumber:
 class Reader:
     """Reads the values of one feature."""
 
-    number: Callable[[Any], Any]
+    encode_text: Callable[[Any], Any]
     """Encode the text or null of JSON: a category's code, or a date's parts and then its days.
 
     Only categories and dates have this function. Raises InvalidValueError.
@@ -53,10 +53,10 @@ class Reader:
         self._decimal = reading.decimal
         self._date_form = reading.dates.get(feature.name) if feature.type == "date" else None
         if feature.type == "category":
-            self.number = _Codes(feature.codes, self.value).__getitem__
+            self.encode_text = _Codes(feature.codes, self.value).__getitem__
         elif feature.type == "date":
             self._parts = (*feature.parts, "days")
-            self.number = lru_cache(_CACHE_SIZE)(self._date_numbers)
+            self.encode_text = lru_cache(_CACHE_SIZE)(self._date_numbers)
 
     @property
     def cell_form(self) -> str:

@@ -52,9 +52,9 @@ class RowReader:
             msgspec.defstruct("Request", request, forbid_unknown_fields=True, gc=False)
         )
         self._line = msgspec.json.Decoder(row)
-        self._categories = [(place, self.readers[place].number) for place in _places(features, CategoryFeature)]
+        self._categories = [(place, self.readers[place].encode_text) for place in _places(features, CategoryFeature)]
         # From the last to the first, because each date becomes several columns.
-        self._dates = [(place, self.readers[place].number) for place in reversed(_places(features, DateFeature))]
+        self._dates = [(place, self.readers[place].encode_text) for place in reversed(_places(features, DateFeature))]
         texts = [place for place, feature in enumerate(features) if feature.type in _TEXTS]
         self._nullable_texts = [f"f{place}" for place in texts if features[place].nullable]
         self._quotes = 2 * (len(features) + len(texts))
@@ -68,7 +68,7 @@ class RowReader:
         if self._is_quick:
             try:
                 decoded = self._request.decode(body).instances
-                explain.check_number(len(decoded), limit)
+                explain.check_count(len(decoded), limit)
                 return self._encode(decoded, _count_quotes(body) - 2)
             except (NeedsSlowPathError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 pass
@@ -87,7 +87,7 @@ class RowReader:
     def read_instances(self, instances: Sequence[Any]) -> Matrix:
         """Encode instances by the slow path. Raises Problem (422) with what is wrong."""
         findings = Findings()
-        values = explain.check_all(self.fields, instances, findings)
+        values = explain.check_instances(self.fields, instances, findings)
         findings.refuse()
         return self.encode(values)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import check_number, clip
+from service.inputs.explain import check_count, clip
 from service.inputs.readers import NotANumber
 
 _NUMBERS: Final = {
@@ -50,7 +50,7 @@ def datatype(feature: Feature) -> str:
     return _DATATYPES[feature.type]
 
 
-def instances(contract: Contract, request: Inference, limit: int) -> list[dict[str, Any]]:
+def to_instances(contract: Contract, request: Inference, limit: int) -> list[dict[str, Any]]:
     """Convert one tensor per feature to instances, whose values aren't checked yet.
 
     Raises Problem: 413 for more than `limit` rows, 422 for tensors that aren't in the contract or whose shape isn't
@@ -66,7 +66,7 @@ def instances(contract: Contract, request: Inference, limit: int) -> list[dict[s
     if len({len(column) for column in columns.values()}) > 1:
         raise Problem(422, "The tensors differ in their number of rows", title="Shapes do not match")
     found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    check_number(len(found), limit)
+    check_count(len(found), limit)
     return found
 
 
@@ -92,7 +92,7 @@ def _values(tensor: Tensor, limit: int) -> list[Any]:
         raise _refusal(tensor, "data as a JSON array", "none")
     if len(data) != rows:
         raise _refusal(tensor, f"data of {rows} values", f"{len(data)} values")
-    check_number(rows, limit)
+    check_count(rows, limit)
     if all(isinstance(each, list) and len(each) == 1 for each in data):
         data = [each[0] for each in data]
     if tensor.datatype in _NUMBERS:

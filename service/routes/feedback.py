@@ -99,7 +99,7 @@ async def feedback(request: Request) -> Stored | BatchStored:
 def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Truth], bool]:
     """Return the outcomes in a body, and whether it is a batch."""
     found = read(body, request.app.state.settings.max_instances)
-    return ([_check(request, found)], False) if isinstance(found, Entry) else (_check_all(request, found), True)
+    return ([_to_outcome(request, found)], False) if isinstance(found, Entry) else (_to_outcomes(request, found), True)
 
 
 async def _store(request: Request, outcomes: list[Truth], *, is_batch: bool) -> int:
@@ -130,13 +130,13 @@ def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
     return Problem(409, detail, errors=errors, shown=len(errors))
 
 
-def _check_all(request: Request, entries: list[Entry]) -> list[Truth]:
+def _to_outcomes(request: Request, entries: list[Entry]) -> list[Truth]:
     """Return the outcomes in the entries. Raises Problem (422) with every entry that can't be stored."""
     outcomes: list[Truth] = []
     errors: list[FieldError] = []
     for place, entry in enumerate(entries):
         try:
-            outcomes.append(_check(request, entry))
+            outcomes.append(_to_outcome(request, entry))
         except Problem as problem:
             errors += [replace(error, instance=place) for error in problem.errors]
     if errors:
@@ -145,7 +145,7 @@ def _check_all(request: Request, entries: list[Entry]) -> list[Truth]:
     return outcomes
 
 
-def _check(request: Request, entry: Entry) -> Truth:
+def _to_outcome(request: Request, entry: Entry) -> Truth:
     """Return the outcome in an entry. Raises Problem: 410 if its id is too old, 422 if id or outcome is wrong."""
     try:
         prediction = request.app.state.prediction_ids.read(entry.prediction_id)

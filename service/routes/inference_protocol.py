@@ -48,7 +48,7 @@ async def ready() -> dict[str, bool]:
 @router.get("/models/{name}/versions/{version}", responses=_MISSING)
 async def metadata(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
     """Describe the model's tensors; -1 means the number of rows."""
-    served = _served(request, name, version)
+    served = _find_model(request, name, version)
     inputs = [
         {"name": feature.name, "datatype": tensors.datatype(feature), "shape": [-1]}
         for feature in served.contract.features
@@ -70,7 +70,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
 @router.get("/models/{name}/versions/{version}/ready", responses=_MISSING)
 async def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
     """Return 200 if the service has this model."""
-    _served(request, name, version)
+    _find_model(request, name, version)
     return {"name": name, "ready": True}
 
 
@@ -91,7 +91,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     The parameter `warnings` of the response lists values that training didn't have, as JSON text.
     """
     headers = dict(request.headers.raw)
-    served = _served(request, name, version)
+    served = _find_model(request, name, version)
     request.state.version = served.version
     if media_type(headers) not in {b"application/json", b""}:
         raise Problem(
@@ -113,7 +113,8 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     return _answer(served, wanted.id, _select(list(_outputs(served, scored, ids)), named), scored)
 
 
-def _served(request: Request, name: str, version: str | None) -> Served:
+def _find_model(request: Request, name: str, version: str | None) -> Served:
+    """Return the model in service. Raises Problem (404) if it has another name or version."""
     serving: Serving = request.app.state.serving
     served = serving.current
     if name != served.artifact.name or version not in (None, served.version):
@@ -124,7 +125,7 @@ def _served(request: Request, name: str, version: str | None) -> Served:
 def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored]:
     """Parse the body and score its rows."""
     wanted = _parse(body, limit * len(served.contract.features))
-    instances = tensors.instances(served.contract, wanted, limit)
+    instances = tensors.to_instances(served.contract, wanted, limit)
     scored = served.score(served.reader.read_instances(instances))
     served.check(scored, lambda: instances)
     return wanted, scored

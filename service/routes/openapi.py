@@ -55,11 +55,11 @@ PREDICT: Final[dict[str, Any]] = {
 
 def describe(app: "FastAPI", served: Served) -> Schema:
     """Return the OpenAPI document for the model in service; it is cached until another version is in service."""
-    kept: dict[str, Schema] = app.state.openapi_of_version
-    if served.version not in kept:
-        kept.clear()
-        kept[served.version] = _describe(app, served)
-    return kept[served.version]
+    cache: dict[str, Schema] = app.state.openapi_of_version
+    if served.version not in cache:
+        cache.clear()
+        cache[served.version] = _describe(app, served)
+    return cache[served.version]
 
 
 def _describe(app: "FastAPI", served: Served) -> Schema:

@@ -28,11 +28,11 @@ async def login(request: Request) -> Response:
     """Redirect the browser to the identity provider."""
     access, provider = _require_single_sign_on(request)
     redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
-    url, kept = await provider.begin(redirect_uri)
+    url, pending = await provider.begin(redirect_uri)
     response = RedirectResponse(url, 302)
     options = _cookie_options(request, SIGN_IN_SECONDS)
     response.set_cookie(
-        _STATE_COOKIE, access.tokens.seal(kept), samesite="lax", **options
+        _STATE_COOKIE, access.tokens.seal(pending), samesite="lax", **options
     )  # lax, so that the provider's redirect sends it
     return response
 
@@ -53,16 +53,16 @@ async def callback(request: Request) -> Response:
     """Complete the sign-in when the identity provider redirects the browser back."""
     access, provider = _require_single_sign_on(request)
     try:
-        kept = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
+        pending = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
     except TokenError:
         raise Problem(400, "The sign-in took too long or began elsewhere; open /login") from None
     query = request.query_params
-    if query.get("state") != kept["state"] or query.get("iss", provider.issuer) != provider.issuer:
+    if query.get("state") != pending["state"] or query.get("iss", provider.issuer) != provider.issuer:
         raise Problem(400, "The answer doesn't belong to this browser's sign-in; open /login")
     if "code" not in query:
         raise Problem(401, "The identity provider refused the sign-in; open /login to try again")
     try:
-        name, scopes = provider.identify(await provider.finish(query["code"], kept))
+        name, scopes = provider.identify(await provider.finish(query["code"], pending))
     except TokenError as error:
         access.count(f"token_{error.reason}")
         raise

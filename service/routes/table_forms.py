@@ -60,11 +60,11 @@ class Form(ABC):
             self.rows += len(scored.numbers)
         return results
 
-    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for Csv
+    def to_utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for Csv
         """Return a piece of the body in an encoding with one byte per ASCII character; `final` is the last call."""
         return piece
 
-    def end(self, content: bytearray) -> int:
+    def find_end(self, content: bytearray) -> int:
         """Return the index after the last whole line of `content`, or 0 if there is none."""
         return content.rfind(b"\n") + 1
 
@@ -96,7 +96,7 @@ class Csv(Form):
     """The decoder of a table in UTF-16 or UTF-32; None for other encodings."""
     _begun = False
 
-    def utf8(self, piece: bytes, *, final: bool = False) -> bytes:
+    def to_utf8(self, piece: bytes, *, final: bool = False) -> bytes:
         """Convert UTF-16 and UTF-32 to UTF-8; return other encodings unchanged."""
         own = self.served.contract.reading.encoding
         if piece and not self._begun:
@@ -111,9 +111,9 @@ class Csv(Form):
             detail = f"The table is not {own.upper()}, near row {self.rows}; save it as UTF-8"
             raise Problem(400, detail, title=f"Not {own.upper()}") from None
 
-    def end(self, content: bytearray) -> int:
+    def find_end(self, content: bytearray) -> int:
         """Return the index after the last end of line that is outside quotation marks."""
-        end = super().end(content)
+        end = super().find_end(content)
         inside = content.count(b'"', 0, end) % 2
         while end and inside:
             before = content.rfind(b"\n", 0, content.rfind(b'"', 0, end)) + 1
@@ -225,7 +225,7 @@ class Ndjson(Form):
         try:
             return reader.read_lines(part)
         except NeedsSlowPathError:
-            values = explain.check_all(reader.fields, self.instances(part), self.findings, self.rows)
+            values = explain.check_instances(reader.fields, self.instances(part), self.findings, self.rows)
         if self.findings.count > before:
             self.rows += len(values)
             return None

@@ -65,9 +65,9 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
     """Read and score the whole table, write the predictions to `out`, and return the number of rows."""
     waiting = bytearray()
     async for piece in read_pieces(receive):
-        waiting += form.utf8(piece)
+        waiting += form.to_utf8(piece)
         if len(waiting) >= _BLOCK_BYTES:
-            end = form.end(waiting)
+            end = form.find_end(waiting)
             if end:
                 async with turns:
                     await _score_block(form, bytes(waiting[:end]), out)
@@ -75,7 +75,7 @@ async def _score(form: Form, receive: Receive, out: IO[bytes], longest: int, tur
             elif len(waiting) > longest:
                 detail = f"Row {form.rows} has more than {longest:,} bytes"
                 raise Problem(413, detail, headers={"Connection": "close"})
-    waiting += form.utf8(b"", final=True)
+    waiting += form.to_utf8(b"", final=True)
     if waiting.strip():
         async with turns:
             await _score_block(form, bytes(waiting), out)

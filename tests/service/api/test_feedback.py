@@ -36,7 +36,7 @@ def test_ids_come_only_when_asked_for_and_one_for_each_row(service: Any) -> None
     assert predict(service)["predictions"] == service.predict(service.example).json()["predictions"]
 
 
-def test_a_truth_is_kept_and_counted_once(start: Start) -> None:
+def test_an_outcome_is_stored_and_counted_once(start: Start) -> None:
     service = start()
     answer = predict(service)
     (prediction_id,), (label,) = answer["prediction_ids"], answer["predictions"]
@@ -77,21 +77,23 @@ def test_a_number_beyond_float32_is_refused_as_an_outcome(start: Start, actual: 
     assert service.metric("feedback_absolute_error_total") == 0
 
 
-def test_a_truth_kept_after_its_caller_had_gone_is_counted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outcome_stored_after_its_caller_disconnected_is_counted(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service, may_go_on = start(), threading.Event()
     store = service.app.state.access.feedback
     keep = store.store
     (prediction_id,) = predict(service)["prediction_ids"]
     with monkeypatch.context() as slow:
         slow.setattr("service.routes.feedback.ANSWER_SECONDS", 1.0)
-        slow.setattr(store, "store", lambda truths: may_go_on.wait() and keep(truths))
+        slow.setattr(store, "store", lambda outcomes: may_go_on.wait() and keep(outcomes))
         late = tell(service, prediction_id, "да").status_code
         may_go_on.set()
         wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")
     assert (late, tell(service, prediction_id, "да").json()["status"]) == (503, "known")
 
 
-def test_another_truth_is_refused_and_the_first_stays(start: Start) -> None:
+def test_another_outcome_is_refused_and_the_first_stays(start: Start) -> None:
     service = start()
     (prediction_id,) = predict(service)["prediction_ids"]
     tell(service, prediction_id, "да")
@@ -107,7 +109,7 @@ def test_another_truth_is_refused_and_the_first_stays(start: Start) -> None:
     [("binary", "maybe"), ("binary", 1), ("boolean", 1), ("multiclass", True), ("multiclass", 9), ("regression", "x"),
      ("regression", True)],
 )  # fmt: skip
-def test_a_truth_that_cannot_be_is_refused(start: Start, target: str, actual: Any) -> None:
+def test_an_impossible_outcome_is_refused(start: Start, target: str, actual: Any) -> None:
     service = start(target)
     answer = tell(service, predict(service)["prediction_ids"][0], actual)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "actual")

@@ -1,4 +1,4 @@
-"""POST /feedback with many truths: all are kept or none, and every entry at fault is named."""
+"""POST /feedback with many outcomes: all are stored or none, and the response names every wrong entry."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def _places(answer: Any) -> list[tuple[int, str]]:
     return [(each["instance"], each["field"]) for each in answer.json()["errors"]]
 
 
-def test_ten_thousand_truths_are_kept_and_counted_in_one_request(start: Start) -> None:
+def test_ten_thousand_outcomes_are_stored_and_counted_in_one_request(start: Start) -> None:
     service = start()
     entries = _entries(service, 10_000)
 

@@ -83,7 +83,7 @@ def test_ids_of_several_blocks_are_different(service: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["multiclass", "boolean"])
-def test_the_truth_of_a_tables_row_is_taken(start: Start, kind: str, target: str) -> None:
+def test_the_outcome_of_a_tables_row_is_accepted(start: Start, kind: str, target: str) -> None:
     service = start(target)
     (row,) = predictions(table(service, kind, service.example), kind)
     actual = {"1": 1, "2": 2, "3": 3, "true": True, "false": False}.get(str(row["prediction"]), row["prediction"])

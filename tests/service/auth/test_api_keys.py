@@ -80,7 +80,7 @@ async def test_unknown_keys_are_refused_and_share_a_query(
     assert len(queries) == 2
 
 
-async def test_an_expired_key_is_refused_remembered_or_not(on_sqlite: Settings) -> None:
+async def test_an_expired_key_is_refused_cached_or_not(on_sqlite: Settings) -> None:
     async with serving(on_sqlite) as client:
         key, _ = keys_of(client).add("nightly", ["predict"], timedelta(seconds=0.5))
         assert await whoami(client, key) == 200

@@ -1,4 +1,4 @@
-"""Logins under pressure: throttled, queued, held back, counted."""
+"""Logins under pressure: throttled, queued, delayed, counted."""
 
 import asyncio
 import threading

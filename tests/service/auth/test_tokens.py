@@ -1,4 +1,4 @@
-"""Our own tokens: what they say, which are accepted, and what a remembered one costs."""
+"""Our own tokens: what they say, which are accepted, and what a cached one costs."""
 
 import base64
 import json
@@ -142,7 +142,7 @@ def test_a_token_of_the_previous_key_is_accepted_and_new_ones_are_signed_by_the_
 
 
 @pytest.mark.parametrize("users", [{"anna": 6}, {}, {"bob": 6}], ids=str)
-def test_a_token_ends_remembered_or_not_when_its_user_is_revoked(
+def test_a_token_ends_cached_or_not_when_its_user_is_revoked(
     access: Access, token: dict[bytes, bytes], users: dict[str, int]
 ) -> None:
     authenticated(access, token)
@@ -179,7 +179,7 @@ def test_nobody_gets_in_before_the_database_was_read(make_settings: MakeSettings
 
 
 @pytest.mark.parametrize("seconds", [3601, -3600])
-def test_a_token_ends_remembered_or_not_with_its_life_and_by_a_clock_set_back(
+def test_a_token_ends_cached_or_not_with_its_life_and_by_a_clock_set_back(
     access: Access, token: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     authenticated(access, token)
@@ -190,9 +190,7 @@ def test_a_token_ends_remembered_or_not_with_its_life_and_by_a_clock_set_back(
     assert refused(access, token).status == 401
 
 
-def test_remembered_tokens_are_bounded_and_the_oldest_goes_first(
-    access: Access, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_tokens_are_bounded_and_the_oldest_goes_first(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CACHED", 3)
     sent = [bearer(access.tokens.issue("anna", ["predict"], 5)[0]) for _ in range(5)]
     for headers in sent:
@@ -203,7 +201,7 @@ def test_remembered_tokens_are_bounded_and_the_oldest_goes_first(
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer's own cost would be measured")
-def test_a_remembered_token_costs_less_than_two_microseconds(access: Access, token: dict[bytes, bytes]) -> None:
+def test_a_cached_token_costs_less_than_two_microseconds(access: Access, token: dict[bytes, bytes]) -> None:
     authenticated(access, token)
 
     def again() -> None:

@@ -17,20 +17,20 @@ def predicted() -> Prediction:
     return Prediction(os.urandom(16), int(time.time()), b"v" * 16, "late")
 
 
-def tell_at_once(database_url: str, connect: Callable[[str], Database], *truths: Label) -> list[bool | str]:
+def store_at_once(database_url: str, connect: Callable[[str], Database], *outcomes: Label) -> list[bool | str]:
     prediction = predicted()
-    start = threading.Barrier(len(truths))
+    start = threading.Barrier(len(outcomes))
 
-    def tell(truth: Label) -> bool | str:
+    def store_one(outcome: Label) -> bool | str:
         store = FeedbackStore(connect(database_url))
         start.wait()
         try:
-            return bool(store.store([Truth(prediction, truth)]))
+            return bool(store.store([Truth(prediction, outcome)]))
         except ContradictionError as error:
             return f"{error.stored[0]} stays"
 
-    with ThreadPoolExecutor(len(truths)) as threads:
-        return list(threads.map(tell, truths))
+    with ThreadPoolExecutor(len(outcomes)) as threads:
+        return list(threads.map(store_one, outcomes))
 
 
 def test_an_outcome_sent_to_two_workers_at_once_is_new_once(
@@ -38,14 +38,14 @@ def test_an_outcome_sent_to_two_workers_at_once_is_new_once(
 ) -> None:
     accounts.migrate()
     for _ in range(5):
-        assert sorted(map(str, tell_at_once(database_url, connect, "late", "late"))) == ["False", "True"]
+        assert sorted(map(str, store_at_once(database_url, connect, "late", "late"))) == ["False", "True"]
 
 
 def test_of_two_outcomes_sent_at_once_one_stays(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
     accounts.migrate()
-    kept, refused = sorted(map(str, tell_at_once(database_url, connect, "late", "on time")), key=len)
+    kept, refused = sorted(map(str, store_at_once(database_url, connect, "late", "on time")), key=len)
     assert kept == "True"
     assert refused in {'"late" stays', '"on time" stays'}
 
@@ -54,14 +54,14 @@ def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_eac
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
     accounts.migrate()
-    truths = [Truth(predicted(), "late") for _ in range(1000)]
+    outcomes = [Truth(predicted(), "late") for _ in range(1000)]
     start = threading.Barrier(4)
 
-    def tell(number: int) -> int:
-        ordered = truths if number % 2 else truths[::-1]
+    def store_one(number: int) -> int:
+        ordered = outcomes if number % 2 else outcomes[::-1]
         store = FeedbackStore(connect(database_url))
         start.wait()
         return len(store.store(ordered))
 
     with ThreadPoolExecutor(4) as threads:
-        assert sum(threads.map(tell, range(4))) == len(truths)
+        assert sum(threads.map(store_one, range(4))) == len(outcomes)

@@ -25,7 +25,7 @@ def test_dates_become_the_numbers_that_training_saw(moment: datetime) -> None:
     encoded = date_feature(parts).encode(np.array([moment], dtype="datetime64[us]"))[0]
     reader = Reader(date_feature(parts), Reading())
 
-    np.testing.assert_array_equal(np.array(reader.number(moment.isoformat())[:-1], dtype=np.float32), encoded)
+    np.testing.assert_array_equal(np.array(reader.encode_text(moment.isoformat())[:-1], dtype=np.float32), encoded)
     assert [*encoded[1:].tolist()] == [moment.month, moment.day, moment.weekday(), moment.hour]
 
 
