@@ -1,1 +1,1 @@
-"""Actual outcomes of predictions: the ids of predictions, the request bodies and the database table."""
+"""Actual outcomes of predictions: the ids of predictions and the database table."""

@@ -12,17 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
 
 from service.contract import Label
-from service.http.problems import FieldError, Problem
 from service.settings import Settings
 
-_ASKED: Final = b"ids=true"
-_BOOLEAN: Final = TypeAdapter(bool)
 MAX_LENGTH: Final = 2048
 
 _FEW_ROWS: Final = 150
@@ -120,18 +115,6 @@ def _key(secret: str) -> bytes:
 
 def _signature(key: bytes, body: bytes) -> bytes:
     return hmac.digest(key, body, sha256)[:_SIGNATURE_BYTES]
-
-
-def wants_ids(query: bytes) -> bool:
-    """Return whether the query of POST /predict asks for ids. Raises Problem (422) if `ids` isn't a boolean."""
-    if not query or query == _ASKED:
-        return bool(query)
-    value = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("ids", "false")
-    try:
-        return _BOOLEAN.validate_strings(value)
-    except ValidationError:
-        error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
-        raise Problem(422, "The query is invalid", errors=[error]) from None
 
 
 def _rows(

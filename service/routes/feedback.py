@@ -1,18 +1,20 @@
 """POST /feedback: store the actual outcomes of predictions."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from io import BytesIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Security
+from msgspec import Meta
 from pydantic import BaseModel, Field
 
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
-from service.feedback.entries import BYTES_AN_ENTRY, Batch, Entry, read_json, read_lines
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError
 from service.feedback.store import ContradictionError, Truth
 from service.http.exchange import media_type, read_body
@@ -30,7 +32,28 @@ ANSWER_SECONDS: Final = 30.0
 """How long a request waits in the queue, and then for the database."""
 _FEW_BYTES: Final = 32 * 1024
 """Larger bodies are checked in a thread, so that other requests don't wait."""
-_READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {b"application/json": read_json, NDJSON: read_lines}
+_BYTES_AN_ENTRY: Final = 1024
+"""Bytes that an entry of a batch may have on average; an id has about 150."""
+_PLACE: Final = re.compile(
+    r"(?:(?:missing required|unknown) field `(?P<named>[^`]*)`)?"
+    r"(?: - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`)?$"
+)
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """The actual outcome of one prediction."""
+
+    prediction_id: Annotated[str, Meta(description="From POST /predict?ids=true")]
+    actual: Annotated[bool | int | float | str, Meta(description="The actual class or number")]
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """The actual outcomes of many predictions."""
+
+    feedback: Annotated[list[Entry], Meta(extra_json_schema={"minItems": 1})]
+
+
+_LINE: Final = msgspec.json.Decoder(Entry)
 _FORMS: Final = msgspec.json.schema_components([Entry, Batch])[1]
 _FORMS["Batch"]["properties"]["feedback"]["items"] = _FORMS["Entry"]
 _BODY: Final[dict[str, Any]] = {
@@ -86,7 +109,7 @@ async def feedback(request: Request) -> Stored | BatchStored:
     kind = media_type(headers)
     if kind not in _READERS:
         raise Problem(415, f"Content-Type must be {b' or '.join(_READERS).decode()}")
-    limit = min(settings.max_body_bytes, settings.max_instances * BYTES_AN_ENTRY)
+    limit = min(settings.max_body_bytes, settings.max_instances * _BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
     check = partial(_check_body, request, _READERS[kind], body)
     outcomes, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
@@ -177,3 +200,62 @@ def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | fl
 def _impossible(expected: str) -> Problem:
     error = FieldError(field="actual", expected=expected, got="something else")
     return Problem(422, f"The outcome is impossible: expected {expected}", errors=[error])
+
+
+def _read_json(body: bytes, limit: int) -> Entry | list[Entry]:
+    """Parse ``{"prediction_id": …, "actual": …}`` or ``{"feedback": [{…}, …]}`` with at most `limit` entries.
+
+    Raises Problem: 400 if it isn't JSON, 422 for the first entry with a wrong form, 413 for too many entries.
+    """
+    try:
+        if "feedback" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
+            return msgspec.json.decode(body, type=Entry)
+        return _check_length(msgspec.json.decode(body, type=Batch).feedback, limit)
+    except msgspec.ValidationError as error:
+        raise _wrong_form(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
+
+
+def _read_lines(body: bytes, limit: int) -> list[Entry]:
+    """Parse one entry per line (NDJSON) with at most `limit` entries. Raises Problem like `_read_json`."""
+    entries: list[Entry] = []
+    for number, line in enumerate(BytesIO(body), start=1):
+        try:
+            if line.strip():
+                entries.append(_LINE.decode(line))
+        except msgspec.ValidationError as error:
+            raise _wrong_form(error, len(entries)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, f"Line {number} is not NDJSON: {error}", title="Not NDJSON") from None
+    return _check_length(entries, limit)
+
+
+def _check_length(entries: list[Entry], limit: int) -> list[Entry]:
+    if len(entries) > limit:
+        detail = f"The request has {len(entries):,} entries, at most {limit:,} are allowed; send several requests"
+        raise Problem(413, detail, title="Too many entries")
+    if not entries:
+        error = FieldError(field="feedback", expected="at least 1 entry", got="none")
+        raise Problem(422, "The list of entries is empty", title="No entries", errors=[error])
+    return entries
+
+
+def _wrong_form(error: msgspec.ValidationError, number: int | None = None) -> Problem:
+    """Return the problem with the entry and the field; the decoder's message has types, but no values."""
+    text = str(error)
+    place = _PLACE.search(text)
+    entry, field = (place["entry"], place["named"] or place["field"]) if place else (None, None)
+    found = FieldError(
+        expected="an entry with prediction_id (text) and actual (text, number or boolean), and nothing else",
+        got=text.partition(" - at `")[0],
+        instance=int(entry) if entry else number,
+        field=field,
+    )
+    return Problem(422, text, errors=[found])
+
+
+_READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {
+    b"application/json": _read_json,
+    NDJSON: _read_lines,
+}

@@ -7,16 +7,18 @@ serialization would take longer than the model (docs/performance.md).
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.callers import Callers
-from service.feedback.prediction_ids import PredictionIds, wants_ids
+from service.feedback.prediction_ids import PredictionIds
 from service.http.exchange import Headers, media_type, read_body, respond
-from service.http.problems import Problem
+from service.http.problems import FieldError, Problem
 from service.inputs.explain import Invalid, read_json
 from service.inputs.rows import RowReader
 from service.routes import openapi
@@ -27,6 +29,8 @@ from service.settings import Settings
 PATH: Final = "/predict"
 SCOPE: Final = "predict"
 JSON: Final = b"application/json"
+_IDS_QUERY: Final = b"ids=true"
+_BOOLEAN: Final = TypeAdapter(bool)
 _INLINE_BYTES: Final = 64 * 1024
 """Larger bodies are read and scored in a thread, so that other requests don't wait: about 150 rows, 1 ms."""
 
@@ -122,3 +126,15 @@ class Predict:
 
 def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
     return served.score(served.reader.read_request(body, limit))
+
+
+def wants_ids(query: bytes) -> bool:
+    """Return whether the query of POST /predict asks for ids. Raises Problem (422) if `ids` isn't a boolean."""
+    if not query or query == _IDS_QUERY:
+        return bool(query)
+    value = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("ids", "false")
+    try:
+        return _BOOLEAN.validate_strings(value)
+    except ValidationError:
+        error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
+        raise Problem(422, "The query is invalid", errors=[error]) from None

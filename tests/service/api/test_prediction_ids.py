@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.feedback.prediction_ids import wants_ids
+from service.routes.predict import wants_ids
 
 Start = Callable[..., Any]
 MANY = 2_500
