@@ -19,7 +19,6 @@ from service.contract import Label
 from service.settings import Settings
 
 MAX_LENGTH: Final = 2048
-
 _FEW_ROWS: Final = 150
 _SIGNATURE_BYTES: Final = 16
 _DAY_SECONDS: Final = 86_400

@@ -17,14 +17,14 @@ from service.inputs.explain import Findings, clip, expected, show
 from service.inputs.layout import Layout
 from service.inputs.readers import InvalidValueError, Reader
 
-_HINT: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[ \t,;]*(?:\r\n|\r|\n)')
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _PLAIN: Final = ","
 """The delimiter of CSV with decimal points, which most programs write. It is accepted besides the table's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class Header:
     """The header line, and how to read the lines below it."""
 
     names: list[str]
@@ -33,12 +33,12 @@ class Head:
     """Number of characters before the header: those of Excel's line ``sep=``."""
 
 
-def find_head(contract: Contract, text: str) -> Head | None:
+def find_header(contract: Contract, text: str) -> Header | None:
     """Return the header of a table with the training table's delimiter or with commas.
 
     Return None if all lines are empty. Raises csv.Error.
     """
-    hint = _HINT.match(text)
+    hint = _SEPARATOR_LINE.match(text)
     skipped = hint.end() if hint else 0
     own = hint.group(1) if hint else contract.reading.delimiter
     known = {*(feature.name for feature in contract.features), *contract.left_out}
@@ -46,9 +46,9 @@ def find_head(contract: Contract, text: str) -> Head | None:
         with contextlib.suppress(csv.Error):  # if no delimiter fits, it is raised below
             names = _first_row(text[skipped:], delimiter)
             if known.intersection(map(_clean, names)):
-                return Head(names, delimiter, skipped)
+                return Header(names, delimiter, skipped)
     names = _first_row(text[skipped:], own)
-    return Head(names, own, skipped) if names else None
+    return Header(names, own, skipped) if names else None
 
 
 def _first_row(text: str, delimiter: str) -> list[str]:
@@ -67,16 +67,16 @@ class CsvReader:
     The constructor raises Problem if the names aren't those of the contract.
     """
 
-    def __init__(self, contract: Contract, layout: Layout, head: Head) -> None:
-        reading = _reading(contract.reading, head.delimiter)
-        names = [_clean(name) for name in head.names]
+    def __init__(self, contract: Contract, layout: Layout, header: Header) -> None:
+        reading = _reading(contract.reading, header.delimiter)
+        names = [_clean(name) for name in header.names]
         end = len(names)
         first = int(reading.row_names and end > 1 and not names[0])
         while end > first + 1 and not names[end - 1]:
             end -= 1
         self._nameless = range(end, len(names))
         names = [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)]
-        _check_separator(contract, head)
+        _check_separator(contract, header)
         check_names(contract, names)
         self._readers = [Reader(feature, reading) for feature in contract.features]
         self._layout = layout
@@ -130,12 +130,12 @@ def _reading(reading: Reading, delimiter: str) -> Reading:
     return reading
 
 
-def _check_separator(contract: Contract, head: Head) -> None:
+def _check_separator(contract: Contract, header: Header) -> None:
     """Raise Problem if the header seems to have another delimiter: it is one cell that contains it."""
-    if len(head.names) == 1 and head.names[0] not in {feature.name for feature in contract.features}:
+    if len(header.names) == 1 and header.names[0] not in {feature.name for feature in contract.features}:
         for separator in _DELIMITERS:
-            if separator in head.names[0]:
-                kind = {",": "commas"}.get(head.delimiter, repr(head.delimiter))
+            if separator in header.names[0]:
+                kind = {",": "commas"}.get(header.delimiter, repr(header.delimiter))
                 detail = f"Cells must be separated by {kind}, but the header has {separator!r}"
                 raise Problem(422, detail, title=f"Not separated by {kind}")
 

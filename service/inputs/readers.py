@@ -18,7 +18,9 @@ from service.encoding import UNSEEN, Matrix, date_numbers, encode_dates
 MAX_NUMBER: Final = cells.LARGEST
 """Largest number that a feature can have, that of float32."""
 _CACHE_SIZE: Final = 16_384
+"""Most different texts of a date in the cache."""
 _LONGEST_DATE: Final = 80
+"""Longest text of a date, in characters."""
 
 
 class InvalidValueError(ValueError):

@@ -15,7 +15,7 @@ from service.encoding import Matrix
 from service.feedback.prediction_ids import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
-from service.inputs.columns import CsvReader, Head, find_head
+from service.inputs.columns import CsvReader, Header, find_header
 from service.inputs.explain import Findings
 from service.inputs.rows import NeedsSlowPathError
 from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
@@ -88,7 +88,7 @@ class Form(ABC):
 class Csv(Form):
     """CSV with a header, in the dialect of the training table or with commas (RFC 4180)."""
 
-    _head: Head | None = None
+    _header: Header | None = None
     _reader: CsvReader
     _encoding: str | None = None
     """None while all blocks were ASCII."""
@@ -141,23 +141,23 @@ class Csv(Form):
     def _rows(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block. The first block begins with the header. Raises Problem."""
         text = self._decode(block)
-        first = self._head is None
+        first = self._header is None
         lines = None
         try:
-            if self._head is None:
-                self._head = find_head(self.served.contract, text)
-                if self._head is None:
+            if self._header is None:
+                self._header = find_header(self.served.contract, text)
+                if self._header is None:
                     return []
-                text = text[self._head.skipped :]
-            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._head.delimiter, strict=True)
+                text = text[self._header.skipped :]
+            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._header.delimiter, strict=True)
             rows = list(lines)
         except csv.Error as error:
             near = self._near(lines.line_num - 1 if lines else 0)
             raise Problem(400, f"The table is not CSV, {near}: {error}", title="Not CSV") from None
         if first:
-            self._reader = CsvReader(self.served.contract, self.served.layout, self._head)
+            self._reader = CsvReader(self.served.contract, self.served.layout, self._header)
             rows = list(dropwhile(lambda row: not row, rows))[1:]
-        width = len(self._head.names)
+        width = len(self._header.names)
         return self._same_width(rows, width) if {*map(len, rows)} - {width} else rows
 
     def _decode(self, block: bytes) -> str:
@@ -174,7 +174,7 @@ class Csv(Form):
             return self._decode(block)
         if self._encoding is None and not block.isascii():
             self._encoding = "utf-8"
-        return text.removeprefix("\ufeff") if self._head is None else text
+        return text.removeprefix("\ufeff") if self._header is None else text
 
     def _near(self, lines: int) -> str:
         """Return where an error is, for messages; `lines` is the number of lines before it in its block."""

@@ -23,10 +23,10 @@ from service.users.rules import SCOPES, AccountError, LastAdminError
 
 _COMMANDS: Final = {
     "add": "add a user; it asks for the password, or reads it from stdin",
-    "disable": "end a user's tokens and refuse new ones",
-    "enable": "let a disabled user ask for tokens again",
-    "passwd": "change a password and end the tokens issued for the old one",
-    "remove": "remove a user and end the tokens",
+    "disable": "revoke a user's tokens and refuse new ones",
+    "enable": "let a disabled user get tokens again",
+    "passwd": "change a password and revoke the user's tokens",
+    "remove": "remove a user and revoke the tokens",
     "list": "list the users",
     "migrate": "only bring the database up to date, as every command does first",
 }
@@ -107,16 +107,16 @@ def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:
             lines = [f"added {account.username} with scopes {_join(account.scopes)}"]
         case "passwd":
             accounts.set_password(name, _password())
-            lines = [f"changed the password of {name}; earlier tokens end"]
+            lines = [f"changed the password of {name} and revoked earlier tokens"]
         case "enable":
             accounts.enable(name)
             lines = [f"enabled {name}"]
         case "disable":
             accounts.disable(name, force=asked.force)
-            lines = [f"disabled {name}; earlier tokens end"]
+            lines = [f"disabled {name} and revoked earlier tokens"]
         case "remove":
             accounts.remove(name, force=asked.force)
-            lines = [f"removed {name}; earlier tokens end"]
+            lines = [f"removed {name} and revoked earlier tokens"]
     return lines
 
 

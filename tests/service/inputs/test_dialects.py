@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from service.contract import Contract
-from service.inputs.columns import CsvReader, find_head
+from service.inputs.columns import CsvReader, find_header
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout
 from stages.params import Params
@@ -127,11 +127,11 @@ def params_of(root: Path, path: Path, dialect: Dialect) -> Params:
 
 def encode(contract: Contract, text: str) -> Any:
     """Encode a table as the service does."""
-    head = find_head(contract, text)
-    assert head is not None
+    header = find_header(contract, text)
+    assert header is not None
     layout = Layout(contract)
-    reader = CsvReader(contract, layout, head)
-    lines = csv.reader(io.StringIO(text[head.skipped :], newline=""), delimiter=head.delimiter, strict=True)
+    reader = CsvReader(contract, layout, header)
+    lines = csv.reader(io.StringIO(text[header.skipped :], newline=""), delimiter=header.delimiter, strict=True)
     rows = list(lines)[1:]
     findings = Findings()
     encoded = reader.read(rows, 0, findings)
