@@ -14,8 +14,8 @@ from service import tracing
 from service.auth.access import Access
 from service.feedback.prediction_ids import PredictionIds
 from service.http import logs
-from service.http.door import Door
 from service.http.logs import AccessLog
+from service.http.middleware import RequestMiddleware
 from service.instruments.exposition import Exposition
 from service.instruments.registry import Instruments
 from service.routes import (
@@ -39,7 +39,7 @@ from service.settings import Settings
 
 
 class Api(FastAPI):
-    """FastAPI without Starlette's middleware for errors, because `Door` handles them."""
+    """FastAPI without Starlette's middleware for errors, because `RequestMiddleware` handles them."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the router inside the middleware; the one added last is outermost."""
@@ -99,7 +99,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     routes = _add_routes(app, predict.Route(answer))
     requests = instruments.requests
     requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
-    app.add_middleware(Door, routes, traces.noting(access_log.note), requests.begin, requests.measure)
+    app.add_middleware(RequestMiddleware, routes, traces.noting(access_log.add), requests.begin, requests.measure)
     traces.instrument(app)
     return app
 

@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.correlation import current_trace
-from service.http.logs import Answered
+from service.http.logs import AccessRecord
 from service.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_EN
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
 
-Note = Callable[[Answered], None]
+Note = Callable[[AccessRecord], None]
 
 
 def start() -> "Tracing":
@@ -125,7 +125,7 @@ class Tracing:
     def noting(self, note: Note) -> Note:
         """Return `note` with the ids of the request's span."""
 
-        def noted(answered: Answered) -> None:
+        def noted(answered: AccessRecord) -> None:
             trace = current_trace()
             if trace is not None:
                 answered.trace_id, answered.span_id = trace

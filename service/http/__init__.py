@@ -1,1 +1,1 @@
-"""HTTP around every answer: limits, headers, errors, logs."""
+"""What all routes share: request bodies, headers, errors as problem details, logs."""

@@ -15,6 +15,6 @@ class Trace(NamedTuple):
 
 
 def current_trace() -> Trace | None:
-    """Return the current request's trace; None unless requests are traced."""
+    """Return the ids of the current request's span; None if the request isn't traced."""
     found = get_current_span().get_span_context()
     return Trace(format_trace_id(found.trace_id), format_span_id(found.span_id)) if found.is_valid else None

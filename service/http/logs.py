@@ -1,8 +1,7 @@
-"""Logs: one line for each request and each event, JSON for machines or text for people.
+"""Logs: one line for each request and each event, as JSON or as text.
 
-A thread writes the lines of requests, many at a time, so that a slow terminal or pipe
-delays no request. A process that is killed loses the last tenth of a second; one that ends
-writes everything.
+A thread writes the lines of requests, many at a time, so that a slow terminal or pipe delays no request. A process
+that stops writes all lines; a process that is killed loses those of the last 0.1 s.
 """
 
 import contextlib
@@ -22,66 +21,65 @@ from service.http.correlation import current_trace
 from service.settings import Settings
 
 _WRITE_EVERY_SECONDS: Final = 0.1
-_KEPT: Final = 100_000
-"""Lines that wait at most; when whoever reads them stops reading, the oldest are dropped."""
+_MOST_LINES: Final = 100_000
+"""How many lines can wait. If the reader stops reading, the oldest lines are dropped."""
 _CONTROL: Final = re.compile(r"[^\x20-\x7e]")
 
 
-class Answered(msgspec.Struct, omit_defaults=True, gc=False):
-    """One request as a JSON line of the access log has it."""
+class AccessRecord(msgspec.Struct, omit_defaults=True, gc=False):
+    """One request; the fields are the members of its JSON line."""
 
     time: str
-    """When it was answered, as `format_time` gives it."""
+    """When the response ended, in the format of `format_time`."""
     level: str
     event: str
     request_id: str
     user: str | None
     method: str
     route: str
-    """The route's template, or the path where there is no such route."""
+    """The route's path template, or the request's path if it matches no route."""
     status: int
     duration_ms: float
     model_version: str | None
-    """The model that answered."""
+    """MD5 of the ONNX file that predicted; None for other requests."""
     instances: int
     trace_id: str = ""
-    """Empty unless traces are made."""
+    """Empty if the request isn't traced, like `span_id`."""
     span_id: str = ""
 
 
 class AccessLog:
-    """Formats a line when a request ends, and writes lines in a thread.
+    """Formats each line when its request ends; a thread writes the lines.
 
-    A burst of lines formatted in the thread would hold up requests meanwhile: both run Python.
+    If the thread formatted them too, a burst of lines would delay requests, because only one thread runs Python at a
+    time.
 
     Parameters
     ----------
-    stream
-        Where lines go.
     as_json
-        JSON lines, or text.
+        Whether lines are JSON; else they are text.
     """
 
     def __init__(self, stream: TextIO, *, as_json: bool) -> None:
         self._stream = stream
         self._format = _json_line if as_json else _text_line
-        self._waiting: deque[bytes] = deque(maxlen=_KEPT)
+        self._waiting: deque[bytes] = deque(maxlen=_MOST_LINES)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def note(self, request: Answered) -> None:
-        """Note one request, to be written soon."""
+    def add(self, request: AccessRecord) -> None:
+        """Format a request's line; it is written within 0.1 s."""
         self._waiting.append(self._format(request))
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes."""
         if self._thread is None:
             self._stopped.clear()
             self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left and end."""
+        """Stop the thread and write the lines that still wait."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
@@ -97,7 +95,7 @@ class AccessLog:
         while self._waiting:
             lines.append(self._waiting.popleft())
         if lines:
-            with contextlib.suppress(OSError, ValueError):  # the reader has gone, or the disk is full: serve on
+            with contextlib.suppress(OSError, ValueError):  # the reader has gone or the disk is full
                 self._stream.write(b"".join(lines).decode())
                 self._stream.flush()
 
@@ -105,41 +103,41 @@ class AccessLog:
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def _json_line(request: Answered) -> bytes:
+def _json_line(request: AccessRecord) -> bytes:
     return _ENCODER.encode(request) + b"\n"
 
 
-def _text_line(request: Answered) -> bytes:
+def _text_line(request: AccessRecord) -> bytes:
     clock = datetime.fromisoformat(request.time).astimezone().strftime("%H:%M:%S")
     rows = f" {request.instances} rows" if request.instances else ""
     return (
-        f"{clock} {request.status} {request.method} {plain(request.route)} {request.duration_ms:.1f} ms"
+        f"{clock} {request.status} {request.method} {printable(request.route)} {request.duration_ms:.1f} ms"
         f"{rows} {request.user or '-'} {request.request_id}\n"
     ).encode()
 
 
 def format_time(seconds: float) -> str:
-    """Return seconds since 1970 as logs write them, in UTC to the millisecond."""
+    """Return seconds since 1970 as UTC in ISO 8601, with milliseconds."""
     whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{_format_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 @lru_cache(4)
-def _second(seconds: int) -> str:
-    """Return the date and time of a whole second, which many lines share."""
+def _format_second(seconds: int) -> str:
+    """Return a whole second as UTC in ISO 8601; cached, because many lines share it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def plain(text: str) -> str:
-    """Replace what could forge a line or colour a terminal."""
+def printable(text: str) -> str:
+    """Return the first 200 characters; what isn't printable ASCII is replaced, as it could forge a line."""
     return _CONTROL.sub("?", text[:200])
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per event."""
+    """Formats each event as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the JSON object in one line."""
         line: dict[str, Any] = {
             "time": format_time(record.created),
             "level": record.levelname.lower(),
@@ -155,12 +153,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def wants_json(settings: Settings, stream: TextIO) -> bool:
-    """Return whether lines to `stream` are JSON."""
+    """Return whether lines are JSON: as LOG_FORMAT says, by default unless `stream` is a terminal."""
     return settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
 
 
 def configure(settings: Settings) -> None:
-    """Send the log of the whole process to stdout; uvicorn's own request lines are left out for ours."""
+    """Write all log lines of the process to stdout; AccessLog replaces uvicorn's access log."""
     handler = logging.StreamHandler(sys.stdout)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
     handler.setFormatter(JsonFormatter() if wants_json(settings, sys.stdout) else text)

@@ -1,4 +1,4 @@
-"""One system call for an answer's head and the first piece of its body; uvicorn makes two."""
+"""Write a response's head and the first piece of its body in one system call; uvicorn uses two."""
 
 import asyncio
 from typing import Any, Final
@@ -10,21 +10,21 @@ _CONTINUE: Final = b"HTTP/1.1 100 "
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over a transport that joins two writes."""
+    """uvicorn's protocol, over a transport that writes head and body together."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin with a connection."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
+        """Start using a new connection."""
         self._joining = _Joining(transport)
-        super().connection_made(self._joining)  # type: ignore[arg-type]  # which has all that uvicorn calls
+        super().connection_made(self._joining)  # type: ignore[arg-type]  # it has every method that uvicorn calls
 
     def on_response_complete(self) -> None:
-        """Write the head of an answer without a body."""
+        """Write the head if no body followed it."""
         self._joining.flush()
         super().on_response_complete()
 
 
 class _Joining:
-    """A transport that keeps an answer's head until the next write, or the answer's end."""
+    """A transport that delays a response's head until the next write or the end of the response."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -35,7 +35,7 @@ class _Joining:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, or keep a head."""
+        """Delay a head; write anything else, after the delayed head."""
         if self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD) and not data.startswith(_CONTINUE):
@@ -44,12 +44,12 @@ class _Joining:
         self._transport.write(data)
 
     def flush(self) -> None:
-        """Write a head that is kept."""
+        """Write the delayed head, if any."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)
 
     def close(self) -> None:
-        """Write what is kept and close."""
+        """Write the delayed head, if any, and close the connection."""
         self.flush()
         self._transport.close()

@@ -13,25 +13,26 @@ from service.http.correlation import current_trace
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
+"""How many errors a response lists; `error_count` counts all."""
 _DETAILS: Final = {
-    404: "There is nothing at this path; /docs lists what there is",
-    405: "This path does not take this method; the header Allow lists those it takes",
+    404: "No route has this path; /docs lists all routes",
+    405: "This path does not allow this method; the Allow header lists the allowed ones",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One error in a request."""
+    """One error in a request, as a response lists it."""
 
     expected: str
     got: str
     instance: int | None = None
-    """Number of the row, from 0."""
+    """Index of the row, from 0."""
     field: str | None = None
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's own word
-    """An answer that is an error, raised anywhere below the routes."""
+    """An error response; routes, and the functions that they call, raise it."""
 
     def __init__(  # noqa: PLR0913  # the members that RFC 9457 names
         self,
@@ -55,7 +56,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
         self.error_count = len(errors) if error_count is None else error_count
         self.headers = dict(headers or {})
         self.members = dict(members or {})
-        """Extension members, for clients that look for a protocol's own."""
+        """Extension members (RFC 9457, 3.2), such as `error` of the Open Inference Protocol."""
 
     def body(self) -> bytes:
         """Return the JSON document, with the request's trace if there is one."""
@@ -77,7 +78,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return the problem that tells the caller of an error; what nobody foresaw is a 500 without details."""
+    """Return the problem that reports `error` to the client; an unexpected error is a 500 without details."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
@@ -87,5 +88,5 @@ def problem_of(error: Exception) -> Problem:
             FieldError(field=".".join(map(str, each["loc"])), expected=each["msg"], got="something else")
             for each in error.errors()
         ]
-        return Problem(422, "The request does not fit", errors=errors)
-    return Problem(500, "The service failed; its log says why")
+        return Problem(422, "The request is not valid", errors=errors)
+    return Problem(500, "The service failed; its log has the reason")

@@ -19,7 +19,7 @@ UNKNOWN: Final = ("OTHER", "none")
 
 
 class RequestInstruments:
-    """Measures requests, once `service.http.door` tells that one begins or has ended.
+    """Measures requests, once `service.http.middleware` tells that one begins or has ended.
 
     The instrumentator's own middleware would match each request against all routes a second time
     (docs/decisions.md). Its own instruments take the method from the request, so that callers could make series,

@@ -8,19 +8,19 @@ import pytest
 from msgspec.structs import replace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from service.http.logs import AccessLog, Answered, JsonFormatter, format_time, plain
+from service.http.logs import AccessLog, AccessRecord, JsonFormatter, format_time, printable
 
-REQUEST = Answered(
+REQUEST = AccessRecord(
     format_time(0.0), "info", "request", "id", "anna", "POST", "/predict", 200, 1.234, "v" * 32, 1
 )  # fmt: skip
 
 
-def written(*requests: Answered, as_json: bool) -> list[str]:
+def written(*requests: AccessRecord, as_json: bool) -> list[str]:
     stream = io.StringIO()
     log = AccessLog(stream, as_json=as_json)
     log.start()
     for request in requests:
-        log.note(request)
+        log.add(request)
     log.stop()
     return stream.getvalue().splitlines()
 
@@ -43,7 +43,7 @@ def test_a_log_that_cannot_be_written_delays_nothing() -> None:
     stream = io.StringIO()
     stream.close()
     log = AccessLog(stream, as_json=True)
-    log.note(REQUEST)
+    log.add(REQUEST)
     log.stop()
 
 
@@ -57,7 +57,7 @@ def test_an_event_with_a_traceback_is_one_json_object() -> None:
 
 
 def test_text_for_terminals_has_no_control_characters() -> None:
-    assert plain("a\x1b[31mb\nc") == "a?[31mb?c"
+    assert printable("a\x1b[31mb\nc") == "a?[31mb?c"
 
 
 def test_an_event_within_a_request_names_its_trace() -> None:

@@ -1,4 +1,4 @@
-"""What every request has around it, whichever route answers it: the one middleware of the application."""
+"""The middleware around every route: request id, headers, errors, metrics, access log."""
 
 import logging
 import re
@@ -14,49 +14,49 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.exchange import SECURITY_HEADERS, ClientGone
-from service.http.logs import Answered, format_time
+from service.http.logs import AccessRecord, format_time
 from service.http.problems import MEDIA_TYPE, Problem, problem_of
 
 CLIENT_GONE: Final = 499
-"""Status in metrics and log of a request whose caller left before it was answered; nothing is sent."""
+"""Status in metrics and log if the client disconnects before the response; nothing is sent."""
 _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
-"""Machines ask these every few seconds; they are logged only when they fail."""
+"""Monitoring requests these routes every few seconds; they are logged only when they fail."""
 
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SECURITY_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
 _NO_REQUEST: Any = None
-"""What counts asks neither for the request nor for the response; a Request takes 1 µs to make."""
+"""Stands for `Info.request`, which no measure function reads; creating a Request takes 1 µs."""
 
 Measure = Callable[[Info], None]
 
 
-class Door:
-    """ASGI middleware: request id, security headers, errors as problems, HEAD, metrics, access log.
+class RequestMiddleware:
+    """ASGI middleware that handles request ids, security headers, errors, HEAD, metrics and the access log.
 
     Parameters
     ----------
     routes
-        All routes, for the header Allow.
+        All routes, for the Allow header.
     log
-        Writes a request to the access log.
+        Adds a request to the access log.
     begin
-        Counts a request among those in progress.
+        Counts a request as in progress.
     measure
-        Count a request once it has ended: the instrumentator's functions.
+        The instrumentator's functions; each measures a request that has ended.
 
     Notes
     -----
-    `scope["state"]` gets the request's `headers` as a dictionary. Routes tell by it who the `user` is, the `version`
-    of the model and the number of `instances`.
+    This sets `scope["state"]["headers"]`, a dictionary by lower-case name. Routes set `user`, `version` (of the
+    model) and `instances` (their number) in `scope["state"]` for the access log.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         routes: Sequence[Route],
-        log: Callable[[Answered], None],
+        log: Callable[[AccessRecord], None],
         begin: Callable[[], None],
         measure: Sequence[Measure],
     ) -> None:
@@ -69,7 +69,7 @@ class Door:
         self._measure = measure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, complete its answer, count it and log it."""
+        """Call the application, then measure and log the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,39 +77,40 @@ class Door:
         self._begin()
         state = scope.setdefault("state", {})
         state["headers"] = headers = dict(scope["headers"])
-        exchange = _Exchange(send, self._choose_id(headers.get(b"x-request-id")), has_body=method != "HEAD")
+        response = _Response(send, self._choose_id(headers.get(b"x-request-id")), has_body=method != "HEAD")
         if method == "HEAD":  # answered as a GET without its body (RFC 9110, 9.3.2), on every path
             scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, receive, response.send)
         except ClientGone:
             pass
-        except Exception as error:  # noqa: BLE001  # each becomes an answer
-            await self._explain(scope, error, exchange)
+        except Exception as error:  # noqa: BLE001  # each becomes a response
+            await self._send_error(scope, error, response)
         finally:
-            self._end(scope, method, exchange, perf_counter() - began)
+            self._end(scope, method, response, perf_counter() - began)
 
     def _choose_id(self, given: bytes | None) -> bytes:
-        """Return the caller's id for a request if it is usable, else one of our own."""
+        """Return the client's request id if it is valid, else a new one."""
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         return b"%s-%x" % (self._unique, next(self._numbers))
 
-    async def _explain(self, scope: Scope, error: Exception, exchange: "_Exchange") -> None:
-        """Send an error as a problem.
+    async def _send_error(self, scope: Scope, error: Exception, response: "_Response") -> None:
+        """Send an error as a problem; log it if it is unexpected.
 
-        In `__call__` that variable would refer to itself by its traceback, and keep the body in memory.
+        This isn't part of `__call__`: there, `problem` and the frame in its traceback would refer to each other and
+        keep the request body in memory.
         """
         problem = self._problem(scope, error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.error("request %s failed", exchange.request_id.decode(), exc_info=error)
-        if exchange.status:  # too late for another answer; uvicorn closes the connection
+            _log.error("request %s failed", response.request_id.decode(), exc_info=error)
+        if response.status:  # the response has begun, so that no other can be sent; uvicorn closes the connection
             raise error
-        await exchange.send_problem(problem)
+        await response.send_problem(problem)
 
-    def _end(self, scope: Scope, method: str, exchange: "_Exchange", seconds: float) -> None:
+    def _end(self, scope: Scope, method: str, response: "_Response", seconds: float) -> None:
         """Measure and log a request."""
-        state, status = scope["state"], exchange.status or CLIENT_GONE
+        state, status = scope["state"], response.status or CLIENT_GONE
         route = getattr(scope.get("route"), "path", None)
         info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self._measure:
@@ -117,8 +118,8 @@ class Door:
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
         self._log(
-            Answered(
-                format_time(time()), "info", "request", exchange.request_id.decode(), state.get("user"), method,
+            AccessRecord(
+                format_time(time()), "info", "request", response.request_id.decode(), state.get("user"), method,
                 route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
                 state.get("instances", 0),
             )
@@ -128,18 +129,18 @@ class Door:
         problem = problem_of(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
             problem.headers["Allow"] = ", ".join(self._allowed_methods(scope))
-        if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol look for the member `error`
+        if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol read the member `error`
             problem.members.setdefault("error", problem.detail)
         return problem
 
     def _allowed_methods(self, scope: Scope) -> list[str]:
-        """Return every method that the path takes; Starlette names only those of the first route that fits."""
-        fits = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
-        return sorted({method for route in fits for method in route.methods or ()})
+        """Return the methods of all routes with this path; Starlette names only those of the first one."""
+        matching = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
+        return sorted({method for route in matching for method in route.methods or ()})
 
 
-class _Exchange:
-    """One request's answer on its way out."""
+class _Response:
+    """Sends the response to one request."""
 
     __slots__ = ("_has_body", "_send", "request_id", "status")
 
@@ -148,20 +149,20 @@ class _Exchange:
         self._has_body = has_body
         self.request_id = request_id
         self.status = 0
-        """Of the answer, 0 until it begins."""
+        """HTTP status; 0 until the response begins."""
 
     async def send(self, message: Message) -> None:
-        """Send a message; complete the headers, leave the body out where only a head is wanted."""
+        """Send an ASGI message, with the missing headers added, and without the body for HEAD."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
-            message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing(dict(headers))]
+            message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing_headers(dict(headers))]
         elif not self._has_body:
             message = {**message, "body": b""}
         await self._send(message)
 
     async def send_problem(self, problem: Problem) -> None:
-        """Send an error."""
+        """Send a problem as the whole response."""
         body = problem.body()
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
         headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
@@ -169,7 +170,7 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": body})
 
 
-def _missing(headers: Mapping[bytes, bytes]) -> Sequence[tuple[bytes, bytes]]:
+def _missing_headers(headers: Mapping[bytes, bytes]) -> Sequence[tuple[bytes, bytes]]:
     """Return the security headers that a route hasn't set itself."""
     if _SECURITY_NAMES.isdisjoint(headers):
         return SECURITY_HEADERS
