@@ -15,14 +15,14 @@ from stages.table.reader import read_table
 from stages.validate.suite import NUMBERS, Entry
 
 _SLACK = 0.1
-"""How far beyond what was seen a bound lies, as a share of the range."""
+"""The margin between the table's extremes and a drafted bound, as a share of the range."""
 _CATEGORIES = 50
 _FEW = 12
 _CLASSES = 20
 
 
 def draft(table: pd.DataFrame, target: str) -> list[Entry]:
-    """Return what holds for `table`, with room for the next one: columns, types, missing values, ranges."""
+    """Return expectations that `table` meets, with room for later tables: columns, types, missing values, ranges."""
     names = [str(name) for name in table.columns]
     return [
         _expect("table_row_count_to_be_between", min_value=len(table) // 2, max_value=len(table) * 2),
@@ -53,7 +53,7 @@ def _describe_column(column: pd.Series) -> Iterator[Entry]:
         yield _expect("column_min_to_be_between", column=name, min_value=first.isoformat())
         yield _expect("column_max_to_be_between", column=name, max_value=last.isoformat())
     elif types.is_numeric_dtype(column.dtype):
-        # One missing value makes whole numbers float64, and a CSV knows no int32.
+        # One missing value turns whole numbers into float64, and a CSV file has no int32.
         yield _expect("column_values_to_be_in_type_list", column=name, type_list=NUMBERS)
         low, high = bounds(known.min().item(), known.max().item())
         yield _expect("column_values_to_be_between", column=name, min_value=low, max_value=high)
@@ -66,7 +66,7 @@ def _describe_column(column: pd.Series) -> Iterator[Entry]:
 
 
 def bounds(low: float, high: float) -> tuple[float, float]:
-    """Return round bounds around `low` and `high`; what is never negative stays so."""
+    """Return rounded bounds around `low` and `high`; if `low` isn't negative, neither is its bound."""
     spread = (high - low) or abs(high) or 1.0
     step = 10.0 ** (math.floor(math.log10(spread)) - 1)
     below, above = low - spread * _SLACK, high + spread * _SLACK
@@ -76,7 +76,7 @@ def bounds(low: float, high: float) -> tuple[float, float]:
 
 
 def _describe_target(target: pd.Series) -> Iterator[Entry]:
-    """Yield the share of each class, or the mean of a number: what a change of the world moves first."""
+    """Yield expectations about the share of each class, or about the mean of a numeric target."""
     name, known = str(target.name), target.dropna()
     shares = known.value_counts(normalize=True)
     if len(shares) <= _CLASSES:
@@ -89,13 +89,13 @@ def _describe_target(target: pd.Series) -> Iterator[Entry]:
 
 
 def destination(params: Params) -> Path:
-    """Return where the draft goes: the suite's own path while that is free, never over a reviewed suite."""
+    """Return the path of the draft: the suite's own if no file is there, so that no reviewed suite is overwritten."""
     suite = params.validation.suite
     return Path(suite) if suite and not Path(suite).exists() else files.SUITE_DRAFT
 
 
 def main() -> None:
-    """Write the draft and say what to do with it."""
+    """Write the draft and log what to do next."""
     params = load_params()
     entries = draft(read_table(params.data)[0], params.data.target)
     path = destination(params)

@@ -1,6 +1,6 @@
-"""Show what was released when, by whom and why, and every move of the registry's aliases.
+"""List the releases (when, by whom, why) and the moves of the registry's aliases.
 
-With a day or a moment (ISO 8601, UTC unless it names an offset), show as JSON what was in service then.
+With a date or a time (ISO 8601, UTC unless it has an offset), print as JSON what was in service then.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from stages.runs.registry import Move
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument(
-        "on", nargs="?", metavar="DATE", help="a day or a moment, such as 2026-03-01 or 2026-03-01T12:00"
+        "on", nargs="?", metavar="DATE", help="a date or a time, such as 2026-03-01 or 2026-03-01T12:00"
     )
 
 
 def main(on: str | None) -> None:
-    """Print the history, or what was in service on the day named."""
+    """Print the history, or what was in service at the date or time `on`."""
     begin, end = period(on) if on else (None, None)
     name = load_params().registered_name
     releases = folder.folder()
@@ -35,15 +35,15 @@ def main(on: str | None) -> None:
     if not history and not moves:
         raise UserError(f"{releases}: nothing has been released yet; `make promote` releases the workspace's model")
     if begin and end:
-        released = during([(release.at, number) for number, release in history.items()], begin, end)
-        champions = during([(move.when, move.after) for move in moves if move.alias == "champion"], begin, end)
+        released = find_current([(release.at, number) for number, release in history.items()], begin, end)
+        champions = find_current([(move.when, move.after) for move in moves if move.alias == "champion"], begin, end)
         print(json.dumps({"name": name, "on": on, "releases": released, "champion": champions}))
     else:
         print("\n".join(sorted([*(_release_line(*item) for item in history.items()), *map(_move_line, moves)])))
 
 
 def period(text: str) -> tuple[datetime, datetime]:
-    """Parse a day or a moment as its beginning and end. Raises UserError if it is neither."""
+    """Parse a date or a time, and return its start and end. Raises UserError for other text."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -53,10 +53,10 @@ def period(text: str) -> tuple[datetime, datetime]:
     return moment, moment + (timedelta(days=1) if day else timedelta(microseconds=1))
 
 
-def during(changes: Iterable[tuple[datetime, str | None]], begin: datetime, end: datetime) -> list[str]:
-    """Return every value that held at some time from `begin` on and before `end`, in order.
+def find_current(changes: Iterable[tuple[datetime, str | None]], begin: datetime, end: datetime) -> list[str]:
+    """Return the values that were current at some time from `begin` until before `end`, in order.
 
-    `changes` are the moments from which each value held, the oldest first; None means no value.
+    `changes` are the times at which each value became current, the oldest first; None means no value.
     """
     first: str | None = None
     later = []
@@ -69,7 +69,7 @@ def during(changes: Iterable[tuple[datetime, str | None]], begin: datetime, end:
 
 
 def _moves(name: str) -> list[Move]:
-    with aliases.log_errors("without the moves of aliases"):
+    with aliases.log_errors("the moves of aliases are not shown"):
         registry = aliases.open_registry(name)
         return registry.moves() if registry else []
     return []

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--version", type=int, metavar="N", help="release version N of the model registry")
     which.add_argument("--rev", metavar="REV", help="release the model of a commit, or of a DVC experiment by its name")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why; the history keeps it")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, kept in the history")
     for check in CHECKS:
         parser.add_argument(
             f"--override-{check}",
@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"release the model even if the check `{check}` refuses it; needs --reason",
         )
-    parser.add_argument(
-        "--unless-served", action="store_true", help="do nothing while a service uses these releases, as `make serve`"
-    )
+    parser.add_argument("--unless-served", action="store_true", help="do nothing while a service uses these releases")
 
 
 def main(*, version: int | None, rev: str | None, reason: str, overrides: list[str], unless_served: bool) -> None:
@@ -77,7 +75,7 @@ def _find(name: str, version: int | None, rev: str | None, temporary: Path) -> C
         return candidates.from_workspace(temporary) if rev is None else candidates.from_commit(rev, temporary)
     registry = aliases.open_registry(name)
     if registry is None:
-        raise UserError(f"there is no model registry at {tracking.store_uri()}, so no version {version}; name a commit")
+        raise UserError(f"there is no model registry at {tracking.store_uri()}, so no version {version}; use --rev")
     with tracking.errors_as_line():
         return candidates.from_version(registry.version(version), registry, temporary)
 
@@ -85,10 +83,10 @@ def _find(name: str, version: int | None, rev: str | None, temporary: Path) -> C
 def _promote(
     candidate: Candidate, releases: Path, decision: Decision, overrides: list[str], reason: str
 ) -> tuple[bool, str]:
-    """Release the candidate unless a check refuses it; return whether that was done, and what happened in one line."""
+    """Release the candidate unless a check refuses it; return whether it was released, and a line for the log."""
     served = folder.current(releases)
     if served and _is_same(candidate, served[1]):
-        return False, f"release {served[0]} of {served[1].name} is in service already and is this model"
+        return False, f"release {served[0]} of {served[1].name} is already in service with this model"
     refused = {check: reason for check, reason in decision.refusals.items() if check not in overrides}
     if refused:
         now = f"release {served[0]} stays in service" if served else "nothing is in service"

@@ -1,8 +1,8 @@
 """Push this commit's outputs to the DVC remote, or pull them, and compare afterwards.
 
 DVC reports "everything is up to date" even if the remote lacks a file that this machine lacks too, and
-tries for minutes if an S3 server does not answer. So such a server gets a request before, and the remote
-is compared with dvc.lock afterwards.
+retries for minutes if an S3 server does not answer. So this command first sends an S3 server one request,
+and afterwards compares the remote with dvc.lock.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def check_access(repo: Repo, url: str) -> None:
 
 
 def push(repo: Repo, url: str) -> None:
-    """Push. Raises UserError if the remote still lacks an output of this commit."""
+    """Push all outputs. Raises UserError if the remote still lacks an output of this commit."""
     repo.push()
     status = repo.data_status(not_in_remote=True, remote_refresh=True)
     lacking = status.get("not_in_remote", [])
@@ -52,10 +52,10 @@ def push(repo: Repo, url: str) -> None:
 
 
 def pull(repo: Repo, url: str, outputs: Sequence[str]) -> None:
-    """Pull the outputs named, or all.
+    """Pull `outputs`, or all if there are none.
 
     DVC checks the MD5 of each file (``verify`` in .dvc/config) and ignores a file with another one.
-    Raises UserError if an output is neither there, with the right MD5, nor here.
+    Raises UserError if neither the remote nor this machine has an output with the right MD5.
     """
     repo.pull(list(outputs) or None, allow_missing=True)
     lacking = repo.data_status(list(outputs) or None).get("not_in_cache", [])
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(command: str, outputs: Sequence[str] = ()) -> None:
-    """Push, or pull the outputs named or all, with the AWS variables of .env that the environment does not set."""
+    """Push or pull. The AWS variables in .env apply where the environment does not set them."""
     values = dotenv_values(".env", interpolate=False)
     unset = {name: value for name, value in values.items() if name.startswith("AWS_") and not os.environ.get(name)}
     os.environ.update({name: value for name, value in unset.items() if value})

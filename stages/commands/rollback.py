@@ -1,4 +1,4 @@
-"""Put an earlier release back into service: the one before, or the one that --to names.
+"""Put an earlier release back into service: the previous one, or the one that --to names.
 
 A rollback is a release too, so the history keeps who went back, when and why.
 """
@@ -16,7 +16,7 @@ from stages.releases.session import open_releases
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("--to", metavar="N", help="the release to go back to, by its number or its folder's name")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why; the history keeps it")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, kept in the history")
 
 
 def main(to: str | None, reason: str) -> None:
@@ -29,7 +29,7 @@ def main(to: str | None, reason: str) -> None:
         target = _find(history, to) if to else _before(history)
         earlier = history[target]
         if to and earlier.onnx_md5 == list(history.values())[-1].onnx_md5:
-            log(f"release {target} is in service already")
+            log(f"release {target} is already in service")
             return
         why = f"back to release {target}" + (f": {reason.strip()}" if reason.strip() else "")
         release = folder.make_release(
@@ -48,14 +48,14 @@ def _find(history: dict[str, Release], to: str) -> str:
 
 
 def _before(history: dict[str, Release]) -> str:
-    """Return the release before the one in service; if that was itself put back, the one before the original."""
+    """Return the release before the one in service; if a rollback put that back, the one before its original."""
     names, releases = list(history), list(history.values())
     served, place = releases[-1], len(releases) - 1
     while releases[place].verdict == "rollback":
         place = max(earlier for earlier in range(place) if releases[earlier].onnx_md5 == served.onnx_md5)
     before = [name for name in names[:place] if history[name].onnx_md5 != served.onnx_md5]
     if not before:
-        raise UserError(f"{names[place]} is the first release, there is none before it; --to N (or TO=N) names another")
+        raise UserError(f"{names[place]} is the first release; choose another with --to N (or TO=N)")
     return before[-1]
 
 
@@ -63,8 +63,8 @@ def _content(releases: Path, history: dict[str, Release], name: str) -> dict[str
     model = folder.find_model(releases, history, history[name].onnx_md5)
     if model is None:
         raise UserError(
-            f"{name}: its model was deleted since; its release.json names the commit and the version: "
-            "release that one (`make promote REV=…` or VERSION=…)"
+            f"{name}: its model was deleted; release.json names its commit and version: "
+            "release that with `make promote REV=…` or VERSION=…"
         )
     schema = releases / name / folder.SCHEMA_FILE
     return {MODEL_FILE: model, folder.SCHEMA_FILE: schema if schema.exists() else None}

@@ -11,8 +11,8 @@ from stages.params import Params, load_params
 def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params) -> list[str]:
     """Return the lines of the summary.
 
-    `metrics` is the content of metrics.json, `gate` that of registration.json's key, and `decision`
-    the line that `promote` ended with; None if it has not run here.
+    `metrics` is the content of metrics.json, `gate` the value of `gate` in registration.json, and
+    `decision` the last line of `promote`, or None if it has not run here.
     """
     name = gate["metric"]
     passed = "passed" if gate["passed"] else "not passed"
@@ -21,9 +21,9 @@ def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None,
         "choose by": _cross_validation(metrics, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
-        "model": f"{files.ONNX} for production, {files.MODEL} for people",
+        "model": f"{files.ONNX} for production, {files.MODEL} for Python",
         "reports": f"{files.CARD}, {files.VALIDATION_REPORT}, {files.METRICS}",
-        "share": "`make push` does what DVC says about `dvc push`, once you have set a remote (README, Share)",
+        "share": "`make push` replaces `dvc push`; set a remote first (README, Share)",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }
     width = max(map(len, rows))

@@ -47,7 +47,7 @@ def _experiment(combination: list[str]) -> int:
 
 
 def _show(keys: list[str]) -> None:
-    """Let DVC list the experiments with the parameters named, the best by cross-validation first.
+    """List the experiments with the parameters `keys`, the best by cross-validation first.
 
     Test metrics don't count: if you choose by the test rows, none are left to test on.
     """
@@ -79,7 +79,7 @@ def main(settings: list[str]) -> None:
     _show([setting.partition("=")[0] for setting in settings])
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
-    log("all done; cv_… compares them by training rows alone, `dvc exp show` has all metrics")
+    log("all done; compare them by cv_…, which uses only training rows; `dvc exp show` lists all metrics")
 
 
 if __name__ == "__main__":

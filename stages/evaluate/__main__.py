@@ -1,4 +1,4 @@
-"""Score the exported file through the code that the service runs."""
+"""Score the exported ONNX file with the service's own code."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ from stages.scores.units import Units, units_of
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What stands behind the metrics."""
+    """The tables behind the metrics."""
 
     slices: pd.DataFrame
     importance: pd.DataFrame
     plots: dict[str, pd.DataFrame]
-    """By the name of the file in metrics/plots."""
-    likeness: float | None
-    """The correlation of neighbouring units' influence on the slices' metric; None where they have no order."""
+    """By the file's name in metrics/plots, without .csv."""
+    correlation: float | None
+    """Of neighbouring units' influence on the slices' metric; None if the units have no order."""
 
 
 def evaluate(
@@ -84,7 +84,7 @@ def _baseline(of: Outcome, train_target: pd.Series) -> Outcome:
 def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple[dict[str, float], Params]:
     """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto.
 
-    Raises UserError if there are costs and the target has not two classes.
+    Raises UserError if `evaluate.costs` is set and the target does not have two classes.
     """
     task = schema.contract.task
     if params.evaluate.costs and task != "binary":
@@ -102,7 +102,7 @@ def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple
 
 
 def main() -> None:
-    """Read the artifact and the rows, write metrics, slices, plots and the model card."""
+    """Read the ONNX file and the rows; write metrics, slices, plots and the model card."""
     params, schema, model = load_params(), read_schema(), load(files.ONNX)
     train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
     units = units_of(schema.split, rows)
@@ -111,7 +111,7 @@ def main() -> None:
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
         found, tables = evaluate(model, target, rows, decided, units)
     found |= rounded(scores)
-    facts = Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.likeness)
+    facts = Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.correlation)
     _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):
         log(line)
@@ -121,9 +121,9 @@ def _describe(found: dict[str, float], schema: Schema, params: Params, units: Un
     name = main_metric(schema.contract.task)
     yield f"{name} {found.get(name)}, baseline {found.get(f'baseline_{name}')}"
     if f"cv_{name}" in found:
-        yield f"cv_{name} {found[f'cv_{name}']:.4f}, choose by this: it comes from training rows alone"
+        yield f"cv_{name} {found[f'cv_{name}']:.4f}, compare models by this: it uses only training rows"
     elif params.evaluate.folds:
-        yield f"no cv_{name}: the training rows allow no two folds that define it"
+        yield f"no cv_{name}: fewer than two folds of the training rows define it"
     if units.too_few:
         yield f"no intervals: {units.too_few}"
     yield from describe_worst(tables.slices)

@@ -1,7 +1,7 @@
 """The model card (Mitchell et al. 2019): what the model is, for people who decide whether to use it.
 
-Every sentence is in ``model_card.md.j2`` and is drawn from the schema, the metrics, the slices and the rows; none
-is about a table that somebody had in mind.
+Every sentence is in ``model_card.md.j2`` and follows from the schema, the metrics, the slices and the rows; none
+is about one particular table.
 """
 
 import html
@@ -30,7 +30,7 @@ _SECTIONS = {"data", "split", "validation", "evaluate", "registration"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the card is drawn from."""
+    """The facts that the card shows."""
 
     schema: Schema
     params: Params
@@ -40,13 +40,13 @@ class Facts:
     train_target: pd.Series
     test: pd.DataFrame
     units: Units
-    """What the intervals count as independent."""
-    likeness: float | None = None
-    """The correlation of neighbouring units, if they have an order."""
+    """The independent units of the intervals."""
+    correlation: float | None = None
+    """Of neighbouring units, if they have an order."""
 
 
 def card(facts: Facts) -> str:
-    """Write the card as Markdown; names out of the table are escaped, nothing depends on time or place."""
+    """Return the card as Markdown, with names from the table escaped; equal facts give equal text."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # noqa: S701  # `escaped` does it for Markdown
@@ -64,7 +64,7 @@ def card(facts: Facts) -> str:
         contract=contract,
         split=facts.schema.split,
         main=main,
-        surely_better=facts.metrics.get(f"{main}_low", -np.inf) > facts.metrics.get(f"baseline_{main}", -np.inf),
+        certainly_better=facts.metrics.get(f"{main}_low", -np.inf) > facts.metrics.get(f"baseline_{main}", -np.inf),
         table=PurePath(facts.params.data.path).name.replace("`", " "),
         targets=[("training", facts.train_target), ("test", facts.test[contract.target])],
         worst=worst(facts.slices).to_dict("records"),
@@ -80,7 +80,7 @@ def card(facts: Facts) -> str:
 
 
 def _about_classes(facts: Facts) -> dict[str, Any]:
-    """Return each class with its shares of training and test rows, and the classes that one should know about."""
+    """Return each class with its shares of training and test rows, and the rare, untested and unknown classes."""
     known, tested = facts.schema.contract.classes, facts.test[facts.schema.contract.target]
     train, test = (each.value_counts(normalize=True).to_dict() for each in (facts.train_target, tested))
     shares = [(label, train.get(label, 0.0), test.get(label, 0.0)) for label in known]
@@ -94,7 +94,7 @@ def _about_classes(facts: Facts) -> dict[str, Any]:
 
 
 def escaped(name: object, longest: int = _LONGEST) -> str:
-    """Show a name as text: no Markdown, no HTML, no line break takes effect; long ones are shortened."""
+    """Escape Markdown and HTML in a name, replace line breaks, and shorten a long name."""
     text = "".join(sign if sign.isprintable() else " " for sign in str(name))
     text = text if len(text) <= longest else f"{text[:longest]}..."
     text = re.sub(r"([\\`*_\[\]|~$]|:(?=//)|^[-+#=]|(?<=^\d)[.)](?=\s|$))", r"\\\1", text)

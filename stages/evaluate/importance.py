@@ -18,10 +18,10 @@ _BUDGET = 200_000
 def compute_importance(
     model: Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64], seed: int
 ) -> pd.DataFrame:
-    """Return the permutation importance (Breiman 2001) of the raw columns, through the served file.
+    """Return the permutation importance (Breiman 2001) of the raw columns, scored with the ONNX file.
 
-    Columns: `feature` and `importance`, the most important first: the rise of the log loss, or
-    of the mean absolute error, when the column's values are shuffled among test rows.
+    Columns: `feature` and `importance`, the rise of the log loss, or of the mean absolute error,
+    when the column's values are shuffled among test rows. The most important column comes first.
     """
     rng = np.random.default_rng(seed)
     features = model.contract.features

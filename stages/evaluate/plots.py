@@ -1,7 +1,7 @@
-"""The tables behind ``dvc plots show``: small, and the same files with the same columns whatever the task.
+"""The tables behind ``dvc plots show``: small, with the same files and columns for every task.
 
-A plot that a task doesn't have keeps its header alone: DVC fails on a file that isn't
-there and leaves an empty one out.
+A plot that a task doesn't have gets a file with only the header: DVC fails if a file is
+missing, and skips an empty table.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Give each table of `COLUMNS`, figures rounded to six significant digits, at most `MOST_POINTS` rows."""
+    """Return the tables of `COLUMNS`: at most `MOST_POINTS` rows, numbers rounded to six significant digits."""
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
@@ -55,7 +55,7 @@ def _tidy(table: pd.DataFrame | None, columns: list[str]) -> pd.DataFrame:
 
 
 def _plain(text: str) -> str:
-    """Take what would end the script element that DVC writes names into, and what is not printed."""
+    """Replace angle brackets, which could end the script element that DVC writes names into, and unprintable text."""
     return "".join(sign if sign.isprintable() else " " for sign in text).replace("<", "‹").replace(">", "›")
 
 
@@ -125,14 +125,14 @@ def _precision_recall(scores: Floats, positive: Flags) -> pd.DataFrame:
 
 
 def _calibration(predicted: Floats, actual: Flags | Floats) -> pd.DataFrame:
-    """Return the means of what was predicted and of what was true, in quantile bins of what was predicted."""
+    """Return the means of predicted and true values, in quantile bins of the predicted ones."""
     edges = np.unique(np.quantile(predicted, np.arange(1, _BINS) / _BINS))
     places = np.searchsorted(edges, predicted, side="left")
     return pd.DataFrame({"predicted": predicted, "actual": actual.astype(np.float64)}).groupby(places).mean()
 
 
 def _score_histogram(outcome: Classified) -> pd.DataFrame:
-    """The positive class's probability by what was true; with more classes the highest one, by right and wrong."""
+    """Return the positive class's probability by true class; with more classes the highest one, by right and wrong."""
     if outcome.positive is None:
         scores, sides = outcome.probabilities.max(axis=1), outcome.y_true == outcome.y_pred
         names = ("right", "wrong")

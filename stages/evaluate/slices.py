@@ -17,7 +17,7 @@ from stages.scores.units import FEWEST, Units, lag_correlation
 MISSING = "(missing)"
 ERROR = "mean_absolute_error"
 MIN_ROWS = 30
-"""Fewer rows are counted, and never named among the worst."""
+"""A slice with fewer rows is listed, but never called worse."""
 MIN_CLASS_ROWS = 10
 """Rows that each class needs before a slice has an area under its ROC curve."""
 WORST = 5
@@ -38,9 +38,9 @@ class Measure:
 
     name: str
     estimate: Callable[[Codes], Estimate]
-    """From places of rows, in the order of `order`, to the metric and the rows' influences in that order."""
+    """Takes row positions, sorted as in `order`; returns the metric and the rows' influences in that order."""
     order: Codes
-    """The rows' places in the order that `estimate` wants them in."""
+    """The positions of all rows, in the order that `estimate` needs."""
 
     @property
     def more_is_better(self) -> bool:
@@ -49,7 +49,7 @@ class Measure:
 
 
 def measure(outcome: Outcome) -> Measure:
-    """Areas under the ROC curve if binary; accuracy if there are more classes; mean absolute error of values."""
+    """Return the area under the ROC curve if binary, accuracy with more classes, else the mean absolute error."""
     if isinstance(outcome, Predicted):
         errors = np.abs(outcome.y_true - outcome.y_pred)
         return Measure(ERROR, lambda rows: _mean(errors[rows]), np.arange(len(errors)))
@@ -70,30 +70,31 @@ def _mean(values: Floats) -> Estimate:
 
 
 def _area(rising: Floats, positive: npt.NDArray[np.bool_]) -> Estimate:
-    """Area under the ROC curve of rising scores, and influences (DeLong, DeLong & Clarke-Pearson 1988)."""
+    """Return the area under the ROC curve of sorted scores, and influences (DeLong et al. 1988)."""
     high, low = rising[positive], rising[~positive]
     if min(len(high), len(low)) < MIN_CLASS_ROWS:
         return np.nan, np.full(len(rising), np.nan)
     influence = np.empty(len(rising))
-    influence[positive], influence[~positive] = _below(low, high), 1 - _below(high, low)
+    influence[positive], influence[~positive] = _share_below(low, high), 1 - _share_below(high, low)
     area = float(influence[positive].mean())
     return area, (influence - area) / np.where(positive, len(high), len(low))
 
 
-def _below(of: Floats, than: Floats) -> Floats:
-    """Give, for each of `than`, the share of `of` below it, equals counted half; both rise."""
-    shares: Floats = (np.searchsorted(of, than, "left") + np.searchsorted(of, than, "right")) / (2 * len(of))
+def _share_below(values: Floats, limits: Floats) -> Floats:
+    """Return for each limit the share of sorted `values` below it, where equal values count half."""
+    shares: Floats = (np.searchsorted(values, limits, "left") + np.searchsorted(values, limits, "right")) / (
+        2 * len(values)
+    )
     return shares
 
 
 def compute_slices(outcome: Outcome, contract: Contract, rows: pd.DataFrame, units: Units) -> pd.DataFrame:
-    """Give one row for each value of each column, in the contract's order (its first 200 features).
+    """Return one row for each value of each column, in the contract's order (its first 200 features).
 
     Columns: column, value, rows, the metric with its 95 % interval over `units` (`…_low`, `…_high`),
-    the means of what was true (`actual`) and what was said (`predicted`), `worse`: true where
-    the slice is worse than the whole by more than chance would give in any of so many slices,
-    and `units`: how many independent units hold its rows. With fewer than 20 there is no
-    interval, and no slice is called worse.
+    the means of true (`actual`) and predicted values (`predicted`), `worse`: whether the slice is
+    significantly worse than all rows, corrected for the number of slices, and `units`: the number
+    of independent units of its rows. With fewer than 20 there is no interval, and it isn't `worse`.
     """
     measured = measure(outcome)
     actual, predicted = _means(outcome)
@@ -108,30 +109,30 @@ def compute_slices(outcome: Outcome, contract: Contract, rows: pd.DataFrame, uni
         part["actual"] = np.bincount(codes, actual, len(names)) / sizes
         part["predicted"] = np.bincount(codes, predicted, len(names)) / sizes
         parts.append(part)
-    return _judged(pd.concat(parts, ignore_index=True), measured, whole[0])
+    return _flag_worse(pd.concat(parts, ignore_index=True), measured, whole[0])
 
 
 def neighbours_correlation(outcome: Outcome, units: Units) -> float | None:
-    """Return how alike neighbouring units are in their influence on the metric of all rows; None without an order."""
+    """Return the correlation of neighbouring units' influence on the metric of all rows; None without an order."""
     return lag_correlation(_whole(measure(outcome), units)[1], units)
 
 
 def _whole(measured: Measure, units: Units) -> Estimate:
-    """Give the metric of all rows, and the influence of each unit on it."""
+    """Return the metric of all rows, and the influence of each unit on it."""
     value, influence = measured.estimate(measured.order)
     sums: Floats = np.bincount(units.codes[measured.order], influence, units.count).astype(np.float64)
     return value, sums
 
 
 def _estimate(measured: Measure, whole: Estimate, rows: Codes, units: Units) -> tuple[float, ...]:
-    """Give the values of `_ESTIMATED` for a slice, by sums of influences over units (Obuchowski 1997)."""
+    """Return the values of `_ESTIMATED` for a slice, from sums of influences over units (Obuchowski 1997)."""
     value, influence = measured.estimate(rows)
     codes = units.codes[rows]
     sums = np.bincount(codes, influence, units.count)
     count = int(np.count_nonzero(np.bincount(codes)))
     if count < FEWEST or np.isnan(value):
         return value, np.nan, np.nan, np.nan, count
-    # The same days, say, are in the slice and in the whole: what they share is no difference.
+    # Units such as days are in the slice and in the whole; what both have in common is no difference.
     squares, shared = sums**2, (sums - whole[1]) ** 2
     floor = _least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
     errors = (max(floor, np.sqrt(each.sum() * count / (count - 1))) for each in (squares, shared))
@@ -141,9 +142,9 @@ def _estimate(measured: Measure, whole: Estimate, rows: Codes, units: Units) -> 
 
 
 def _least_error(share: float, rows: int) -> float:
-    """Give the standard error with two successes and two failures more: a share of 0 or 1 isn't certain.
+    """Return the standard error with two more successes and failures, so that 0 and 1 aren't certain.
 
-    Agresti & Coull (1998).
+    See Agresti & Coull (1998).
     """
     moderate = (share * rows + 2) / (rows + 4)
     return float(np.sqrt(moderate * (1 - moderate) / (rows + 4)))
@@ -164,7 +165,7 @@ def _means(outcome: Outcome) -> tuple[Floats, Floats]:
     return (outcome.y_true == outcome.positive).astype(np.float64), outcome.probabilities[:, outcome.positive]
 
 
-def _judged(table: pd.DataFrame, measured: Measure, whole: float) -> pd.DataFrame:
+def _flag_worse(table: pd.DataFrame, measured: Measure, whole: float) -> pd.DataFrame:
     half = stdtrit(table["freedom"], 0.975) * table["error"]
     gap = (whole - table["metric"]) * (1 if measured.more_is_better else -1)
     # Bonferroni: among m slices chance alone makes about m / 40 look worse at 95 %.
@@ -187,7 +188,7 @@ def _judged(table: pd.DataFrame, measured: Measure, whole: float) -> pd.DataFram
 
 
 def worst(table: pd.DataFrame) -> pd.DataFrame:
-    """The slices that are surely worse than the whole, the worst first, at most `WORST`; the same rows once."""
+    """Return up to `WORST` of the worse slices, the worst first; of slices with the same rows only one."""
     metric = str(table.columns[3])
     found = table[table["worse"]].sort_values(metric, ascending=metric != ERROR, kind="stable")
     return found.drop_duplicates(["rows", metric, "actual", "predicted"]).head(WORST)
@@ -203,12 +204,12 @@ def describe_worst(table: pd.DataFrame) -> list[str]:
 
 
 def cut(feature: Feature, values: pd.Series) -> tuple[Codes, list[str]]:
-    """Cut the rows by one column: places in the list of names, shape (rows,), and the names that occur."""
+    """Group the rows by one column: return each row's position in the list of names, shape (rows,), and the names."""
     codes, names = _cut(feature, values)
     codes[values.isna().to_numpy()] = len(names)
     names = [*names, MISSING]
     counts = np.bincount(codes, minlength=len(names))
-    # The most frequent, equally frequent ones in the order of their names; what is missing is never among the others.
+    # The most frequent values, then by name. Missing values are never among the others.
     frequent = np.argsort(-counts[:-1], kind="stable")
     others = [int(code) for code in frequent[_MOST_VALUES:] if counts[code]]
     if len(others) > 1:
@@ -219,7 +220,7 @@ def cut(feature: Feature, values: pd.Series) -> tuple[Codes, list[str]]:
 
 
 def _cut(feature: Feature, values: pd.Series) -> tuple[Codes, list[str]]:
-    """Cut into names in their natural order; where a value is missing the place is any."""
+    """Group the rows, with the names in natural order; a missing value may get any position."""
     match feature:
         case CategoryFeature():
             codes, names = pd.factorize(values, sort=True)
@@ -257,5 +258,5 @@ def _bin_names(feature: NumberFeature) -> list[str]:
 
 
 def number(value: float | np.floating[Any]) -> str:
-    """Write a float32 in as few digits as tell it from others."""
+    """Return a float32 as text, in the fewest digits that identify it."""
     return str(np.float32(value)).removesuffix(".0")

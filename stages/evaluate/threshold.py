@@ -28,7 +28,7 @@ def best(probabilities: Floats, positive: Flags) -> float:
     """Return the threshold above which to predict positive for the best balanced accuracy.
 
     It lies half way between two scores; of equally good ones it is the nearest to 0.5. It is
-    0.5 if there is one class alone, or nothing is better than predicting one class.
+    0.5 if there is only one class, or if no threshold is better than always predicting one class.
     """
     if positive.all() or not positive.any():
         return DEFAULT
@@ -40,14 +40,14 @@ def best(probabilities: Floats, positive: Flags) -> float:
 def cheapest(probabilities: Floats, positive: Flags, costs: Costs) -> float:
     """Return the threshold that costs least; of equally cheap ones the nearest to 0.5.
 
-    It is 1 if predicting the positive class never pays, and 0 if it always does.
+    It is 1 if never predicting the positive class is cheapest, and 0 if always predicting it is.
     """
     candidates, found, false_alarms = _steps(probabilities, positive)
     return _nearest(candidates, costs.false_negative * found - costs.false_positive * false_alarms)
 
 
 def _steps(probabilities: Floats, positive: Flags) -> tuple[Floats, Floats, Floats]:
-    """Give the thresholds from 1 down to 0 between different scores, and the positives and negatives above each."""
+    """Return the thresholds between different scores, from 1 down to 0, and the positives and negatives above each."""
     order = np.argsort(-probabilities, kind="stable")
     falling, hits = probabilities[order], positive[order]
     ends = np.flatnonzero(falling[1:] != falling[:-1])
@@ -61,6 +61,6 @@ def _steps(probabilities: Floats, positive: Flags) -> tuple[Floats, Floats, Floa
 
 
 def _nearest(candidates: Floats, gains: Floats) -> float:
-    # The last bits of a difference are no reason to prefer one.
+    # Gains that differ only in the last bits are equal.
     equal = candidates[gains >= gains.max() - 1e-12 * max(1.0, float(np.abs(gains).max()))]
     return round(float(equal[np.abs(equal - DEFAULT).argmin()]), _DIGITS)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stages.commands.history import during, period
+from stages.commands.history import find_current, period
 from stages.errors import UserError
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ CHANGES = [(START + timedelta(hours=hours), after) for hours, after in ((0, "1")
     ],
 )
 def test_a_day_has_everything_that_was_in_service_on_it(day: str, versions: list[str]) -> None:
-    assert during(CHANGES, *period(day)) == versions
+    assert find_current(CHANGES, *period(day)) == versions
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "", "1.3.2026"])

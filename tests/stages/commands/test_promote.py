@@ -26,7 +26,7 @@ def test_the_workspaces_model_is_copied_with_its_record_once(
     served = workspace.served()
     file = find_current(workspace.releases) / MODEL_FILE
 
-    assert "is in service already" in caplog.text
+    assert "is already in service" in caplog.text
     assert names(workspace) == {f"1-{served.onnx_md5[:8]}"}
     assert (file.stat().st_nlink, file.is_symlink()) == (1, False)
     assert served.onnx_md5 == files.md5(files.ONNX)

@@ -36,7 +36,7 @@ def facts(params: Callable[..., Params]) -> Make:
         scores, decided = evaluate.cross_validate(rows, schema, wanted)
         found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
         about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test
-        return Facts(*about, units, tables.likeness)
+        return Facts(*about, units, tables.correlation)
 
     return gather
 
@@ -96,9 +96,9 @@ def test_it_says_that_few_groups_allow_no_interval(table: pd.DataFrame, facts: M
     assert not [name for name in known.metrics if name.endswith(("_low", "_high"))]
 
 
-def test_it_says_that_days_are_alike_beyond_what_is_counted(table: pd.DataFrame, facts: Make) -> None:
-    known = replace(facts(table), units=Units("day", np.arange(60)), likeness=0.6)
-    assert "Neighbouring days are alike too (correlation 0.60)" in _card.card(known)
+def test_it_says_that_the_intervals_ignore_the_correlation_of_days(table: pd.DataFrame, facts: Make) -> None:
+    known = replace(facts(table), units=Units("day", np.arange(60)), correlation=0.6)
+    assert "Neighbouring days are correlated (0.60)" in _card.card(known)
     assert "about 2.0 times as wide" in _card.card(known)
 
 
@@ -111,21 +111,21 @@ def test_it_names_where_it_does_badly(facts: Make) -> None:
 
 
 def test_it_says_so_if_no_slice_is_worse(table: pd.DataFrame, facts: Make) -> None:
-    assert "by more than chance" in section(_card.card(facts(table)), "Where it does badly")
+    assert "significantly worse than that of all test rows" in section(_card.card(facts(table)), "Where it does badly")
 
 
-def test_it_warns_of_few_rows_missing_values_and_columns_that_it_does_not_see(table: pd.DataFrame, facts: Make) -> None:
+def test_it_warns_of_few_rows_missing_values_and_columns_that_it_does_not_use(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
     text = section(_card.card(known), "What it must not be used for")
-    assert f"{known.schema.rows.test} test rows tell little" in text
-    assert "Missing values are known only of these columns" in text
+    assert f"{known.schema.rows.test} test rows the intervals are wide" in text
+    assert "missing values in columns other than these" in text
     assert "constant (" in text
 
 
 def test_it_warns_of_a_model_that_is_no_better_than_none(table: pd.DataFrame, facts: Make) -> None:
     text = section(_card.card(facts(table, model="dummy")), "What it must not be used for")
     assert "roc\\_auc" in text or "roc_auc" in text
-    assert "not surely better than without a model" in text
+    assert "not significantly better than without a model" in text
 
 
 def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(table: pd.DataFrame, facts: Make) -> None:
@@ -135,7 +135,7 @@ def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(tabl
     text = section(_card.card(strange), "What it must not be used for")
     assert re.search(r"Rare classes by accuracy alone: rare [1-9]\.[0-9] %", text)
     assert "Classes without a test row: rare, usual." in text
-    assert "Classes that training did not know: &lt;new&gt;." in text
+    assert "Classes that are not in the training rows: &lt;new&gt;." in text
 
 
 def test_warnings_come_first_if_there_are_any(table: pd.DataFrame, facts: Make) -> None:
@@ -156,7 +156,7 @@ def test_the_card_of_a_split_by_time_says_the_moments(table: pd.DataFrame, facts
     split = {"method": "time", "test_size": 0.3, "time_column": "row", "group_column": None}
     card = _card.card(facts(table, split=split))
     assert "by time (row): trained on 0 to 139, tested on 140 to 199; 30.0 % are test rows" in card
-    assert "later than 139 the more so" in card
+    assert "rows later than 139, " in card
 
 
 def test_equal_facts_give_equal_cards_and_no_path(table: pd.DataFrame, facts: Make) -> None:
