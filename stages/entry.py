@@ -15,10 +15,6 @@ from pathlib import Path
 
 from stages.errors import UserError
 
-# Threads of OpenMP wait asleep: beside other work, threads that spin made a fit of 3 s take 47 s. OpenMP reads this
-# when scikit-learn loads it, so this module is imported before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 _UNDO = "`git checkout params.yaml dvc.lock metrics data/prepared && dvc checkout --allow-missing`"
 _REMEDIES = {
     errno.ENOSPC: "no space left on the disk; free some and run the command again",

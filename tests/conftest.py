@@ -12,8 +12,6 @@ from hypothesis import settings
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before scikit-learn is loaded, as in stages/entry.py
-
 ROOT = Path(__file__).parent.parent
 
 _ENVIRONMENT = {

@@ -42,21 +42,17 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     weights = {}
     if params.model == "gradient_boosting" and params.class_weight:  # it knows no class_weight
         weights["estimator__sample_weight"] = compute_sample_weight("balanced", y)
-    # A sum over BLAS's threads depends on their number, so it gets one. OpenMP's threads build histograms of different
-    # features, joblib's fit different trees.
+    # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
+    # (docs/decisions.md), so both get one. joblib's threads fit different trees.
     # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
     with (
-        threadpool_limits(1, user_api="blas"),
+        threadpool_limits(1),
         joblib.parallel_config("threading", n_jobs=-1),
         np.errstate(over="ignore", invalid="ignore"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` tells it
         pipeline.fit(X, y, **weights)
-    if params.model == "hist_gradient_boosting":
-        estimator = pipeline["estimator"]
-        # It keeps the number of cores, which are this machine's.
-        getattr(estimator, "regressor_", estimator)._bin_mapper.n_threads = 1  # noqa: SLF001
     return pipeline
 
 

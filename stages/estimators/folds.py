@@ -54,7 +54,7 @@ def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, p
         if contract.classes and len(rows[contract.target].iloc[fitted].unique()) == 1:
             continue  # the earliest rows, say, may all be of one class
         pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
-        with threadpool_limits(1, user_api="blas"):  # a sum over more threads depends on their number
+        with threadpool_limits(1):  # a sum over more threads depends on their number
             outcomes.append(_predict(pipeline, rows.iloc[held_out], contract))
     return outcomes
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import Model, from_bytes
@@ -18,9 +19,6 @@ from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.export.graph import convert
 from stages.schema import read_schema
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""
@@ -35,7 +33,7 @@ _TRAINING_ROWS = 50_000
 Scores = npt.NDArray[np.floating[Any]]
 
 
-def export(pipeline: "Pipeline", contract: Contract, bins: ScoreBins | None = None) -> bytes:
+def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None) -> bytes:
     """Convert every step after `encode`; one float32 input ``X``, one output, contract and `bins` as metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
@@ -71,7 +69,7 @@ def score(model: Model, rows: pd.DataFrame) -> Scores:
     return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
 
 
-def compare(pipeline: "Pipeline", model: Model, rows: pd.DataFrame, scores: Scores) -> tuple[float, int]:
+def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores) -> tuple[float, int]:
     """Compare the file's `scores` of `rows` with scikit-learn's.
 
     Return the largest relative difference, and how many rows have two best classes that are equally probable, so

@@ -193,16 +193,6 @@ def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.messages[1] == "fitting: 0 s"
 
 
-@pytest.mark.parametrize("stage", ["train", "export", "evaluate"])
-def test_openmp_learns_how_to_wait_before_it_is_loaded(stage: str, root: Path) -> None:
-    program = (
-        f"import sys, stages.{stage}.__main__; names = list(sys.modules); "
-        "sys.exit(names.index('stages.entry') > names.index('sklearn'))"
-    )
-
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=root, check=False).returncode == 0
-
-
 def test_a_fit_that_does_not_converge_is_noticed(
     table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
