@@ -1,4 +1,4 @@
-"""Turn the table into training rows, test rows and a schema of what was decided."""
+"""Split the table into training and test rows, and write the schema of its columns."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import find_features
 from stages.prepare.example import build_example
-from stages.prepare.rare import Settled, settle
+from stages.prepare.rare import Resolved, resolve
 from stages.prepare.review import review
 from stages.prepare.split import describe, split_rows
 from stages.schema import ClassRows, LeftOut, Rows, Schema
@@ -25,9 +25,11 @@ _SHOWN_CLASSES = 10
 def prepare(
     table: pd.DataFrame, params: Params, reading: Reading | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Split `table` into prepared training and test rows, and describe them; `reading` is how it was read.
+    """Split `table` into prepared training and test rows, and describe them.
 
-    `validate` has checked that the target has two values in enough rows, and that the column of the split exists.
+    `reading` are the rules that its cells were read by.
+
+    `validate` has checked that the target has two values in enough rows, and that the split's column exists.
     Raises UserError where the target cannot be learnt or the rows cannot be split.
     """
     whole, name = table, params.data.target
@@ -37,14 +39,14 @@ def prepare(
     content = row_hash.rows(table.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
     split = describe(table, name, test_rows, params.data, params.split)
-    settled = settle(labels, test_rows, params.data) if classification else Settled(labels, test_rows | True, None)
-    train, test = table[~test_rows & settled.kept], table[test_rows & settled.kept]
+    resolved = resolve(labels, test_rows, params.data) if classification else Resolved(labels, test_rows | True, None)
+    train, test = table[~test_rows & resolved.kept], table[test_rows & resolved.kept]
     if test.empty:
-        raise UserError(f"{params.data.path}: no test row has a class that is left; change split.test_size")
-    target = settled.target
+        raise UserError(f"{params.data.path}: no test row is left, as all have rare classes; change split.test_size")
+    target = resolved.target
     contract, left_out = _decide(train, test, target[train.index], params, classification=classification)
     contract = _complete(contract, whole, left_out, params, reading or Reading())
-    # An earlier model may need what this one leaves out, or may have been split by it.
+    # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]
     kept = [column for column in others if column in (params.split.column, params.split.key)]
     train, test = _typed(train, target, contract, kept), _typed(test, target, contract, others)
@@ -60,12 +62,12 @@ def prepare(
             ),
         ),
         split=split,
-        rare_classes=settled.about,
+        rare_classes=resolved.about,
         findings=review(labels if classification else None, train, test, contract, split),
         contract=contract,
         left_out=left_out,
     )
-    return train, test.join(pd.Series(content[test_rows & settled.kept], name=split.hash_column)), schema
+    return train, test.join(pd.Series(content[test_rows & resolved.kept], name=split.hash_column)), schema
 
 
 def _decide(
@@ -74,7 +76,7 @@ def _decide(
     split = params.split
     excluded = {split.key: "identifies the row (split.key)"} if split.key else {}
     if split.method == "group" and split.group_column:
-        excluded[split.group_column] = "names the group of the split; every test row has another"
+        excluded[split.group_column] = "names the group of the split; test rows have other groups"
     later = test if split.method == "time" else None
     columns = train.drop(columns=params.data.target)
     features, left_out = find_features(columns, excluded, None if classification else target, later)
@@ -98,18 +100,18 @@ def _decide(
 def _complete(
     contract: Contract, whole: pd.DataFrame, left_out: tuple[LeftOut, ...], params: Params, reading: Reading
 ) -> Contract:
-    """Add what does not depend on the split: how cells are read, what may be missing, what is no feature."""
+    """Add what does not depend on the split: how cells are read, and which columns are nullable, strict or left out."""
     missing, strict = whole.isna().any(), params.data.strict
     features = tuple(
         feature.model_copy(update={"nullable": bool(missing[feature.name]), "strict": feature.name in strict})
         for feature in contract.features
     )
-    passed_over = tuple(dict.fromkeys((*(column.name for column in left_out), *params.data.ignore)))
-    return contract.model_copy(update={"features": features, "left_out": passed_over, "reading": reading})
+    unused = tuple(dict.fromkeys((*(column.name for column in left_out), *params.data.ignore)))
+    return contract.model_copy(update={"features": features, "left_out": unused, "reading": reading})
 
 
 def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
-    """Return the features as float32, text and moments, the columns to keep, and the target."""
+    """Return the features as float32, text and datetime64, the columns `keep` and the target."""
     columns = {}
     for feature in contract.features:
         values = rows[feature.name]
@@ -123,7 +125,7 @@ def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list
 
 
 def main() -> None:
-    """Read the typed table, write the prepared rows and the schema."""
+    """Read the typed table; write the prepared rows and the schema."""
     params = load_params()
     table, reading = read_typed(files.TYPED)
     train, test, schema = prepare(table, params, reading)
@@ -137,7 +139,7 @@ def main() -> None:
 def _report(schema: Schema) -> None:
     rows = schema.rows
     log(f"{rows.without_target:,} rows without a target dropped; {rows.train:,} train, {rows.test:,} test")
-    log(f"split: {schema.split.share:.1%} of the rows test, {schema.split.test_size:.1%} asked for")
+    log(f"split: {schema.split.share:.1%} of the rows are test rows, split.test_size is {schema.split.test_size:.1%}")
     for each in rows.classes[:_SHOWN_CLASSES]:
         shares = f"({each.train / rows.train:.1%}) train, {each.test:,} ({each.test / rows.test:.1%}) test"
         log(f"class {each.label}: {each.train:,} rows {shares}")
@@ -147,7 +149,7 @@ def _report(schema: Schema) -> None:
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")
     for finding in schema.findings:
-        log(f"look at this: {finding}")
+        log(f"check this: {finding}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which columns become features, and of which kind: decided from the training rows."""
+"""Decide from the training rows which columns become features, and of which type."""
 
 import re
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ _TEXT_WORDS = 4
 _TEXT_LENGTH = 40
 _UNIQUE_SHARE = 0.9
 _REPEATING_SHARE = 0.5
-"""Long values are free text if more than this share of them differs, else long names of categories."""
+"""Long values are free text if more than this share of them is unique, else long names of categories."""
 _MIN_ROWS_FOR_IDENTIFIER = 20
 _RUNNING_DENSITY = 0.25
-"""Of the numbers that a running number passes, at least this share is still there after the split."""
+"""A running number has at least this share of the numbers in its range, as the split takes rows out."""
 _IDENTIFIER_WORDS = {"id", "ids", "uid", "uuid", "guid", "key", "index", "idx", "rowid", "userid", "rownum", "serial"}
 _YEARS = (1500, 2200)
 _ROWS_OF_A_CATEGORY = 10
-"""A category needs as many training rows to be ordered by a target of numbers."""
+"""A category with fewer training rows is ordered by the mean target of all rows, not by its own."""
 _MOST_BEYOND = 0.75
-"""A column is left out if more than this share of its later values lies beyond what training knew."""
+"""A column is left out if more than this share of its later values is outside the training range or categories."""
 _MOST_NEW = 0.25
 """A part of a date is left out if more than this share of its later values never occurred in training."""
 
@@ -45,12 +45,12 @@ def find_features(
     numbers: pd.Series | None = None,
     later: pd.DataFrame | None = None,
 ) -> tuple[list[Feature], list[LeftOut]]:
-    """Decide about every column of `train`, which is without the target, in the table's order.
+    """Return features and columns left out, in the order of `train`, which has no target column.
 
-    `excluded` are columns that are no features, with the reason. `numbers` is the target of a regression,
-    a value for each row of `train`: categories are ordered by it, so that a tree parts the cheap ones from
-    the dear ones by one split (Fisher 1958). `later` are the test rows of a split by time: a column whose
-    values there lie beyond those of training is left out, since every row to come will lie there too.
+    `excluded` maps columns that are no features to the reason. `numbers` is the target of a regression, a
+    value for each row of `train`: categories are ordered by it, so that one split of a tree separates those
+    with low from those with high targets (Fisher 1958). `later` are the test rows of a split by time: a column
+    whose values there are outside those of training is left out, since those of all future rows will be too.
     """
     features: list[Feature] = []
     left_out: list[LeftOut] = []
@@ -59,14 +59,14 @@ def find_features(
         if isinstance(decided, str):
             left_out.append(LeftOut(name=name, reason=decided))
         elif isinstance(decided, CategoryFeature) and numbers is not None:
-            features.append(_ordered(decided, train[name], numbers))
+            features.append(_order_categories(decided, train[name], numbers))
         else:
             features.append(decided)
     return features, left_out
 
 
 def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
-    """Return the feature, or why the column is none."""
+    """Return the feature, or the reason why the column is left out."""
     known = column.dropna()
     if known.empty:
         return "all values are missing"
@@ -83,12 +83,12 @@ def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
 
 
 def _reason_against_number(known: pd.Series, later: pd.Series | None) -> str | None:
-    """Measurements may differ in every row as well: an identifier is whole, and named so or a running number."""
+    """Return why a number is left out. Identifiers are whole and unique, and named so or running numbers."""
     values = known.to_numpy(np.float64)
     if len(known) >= _MIN_ROWS_FOR_IDENTIFIER and np.all(values % 1 == 0) and known.is_unique:
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", str(known.name))
         if any(word.lower() in _IDENTIFIER_WORDS for word in words):
-            return "identifier: whole numbers that differ in every row, and the name says so"
+            return "identifier: whole numbers that differ in every row, and a name of identifiers"
         steps = np.diff(values)
         dense = len(values) >= _RUNNING_DENSITY * (np.ptp(values) + 1)
         are_years = values.min() >= _YEARS[0] and values.max() <= _YEARS[1]
@@ -113,7 +113,9 @@ def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | Non
             return f"free text: {distinct:,} different texts of several words in {len(known):,} rows"
         return f"identifier: {distinct:,} different values in {len(known):,} rows"
     unseen = 0.0 if later is None else _mean(~later.isin(known.unique()))
-    return f"{unseen:.0%} of the later values are categories that training never saw" if unseen > _MOST_BEYOND else None
+    return (
+        f"{unseen:.0%} of the later values are categories that are not in training" if unseen > _MOST_BEYOND else None
+    )
 
 
 def _number(column: pd.Series) -> NumberFeature:
@@ -156,8 +158,8 @@ def _category(column: pd.Series) -> CategoryFeature:
     )
 
 
-def _ordered(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) -> CategoryFeature:
-    """Order the categories by the mean of `numbers`, then by name; those of few rows count as the overall mean."""
+def _order_categories(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) -> CategoryFeature:
+    """Order the categories by the mean of `numbers`, then by name; those with few rows get the overall mean."""
     known = column.notna().to_numpy()
     about = numbers[known].groupby(column[known].astype("str").to_numpy()).agg(["mean", "count"])
     means = about["mean"].where(about["count"] >= _ROWS_OF_A_CATEGORY, numbers.mean())
@@ -177,15 +179,15 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
         maximum=str(known.max()),
         parts=("days", "month", "day", "weekday", "hour"),
         bin_edges=(),
-        # Without the running day, later dates lie beyond any bin of it, and that is no drift.
+        # If the running day is no feature, later dates are no drift, so dates are only counted as known or missing.
         bin_shares=(_mean(~np.isnat(moments)), _mean(np.isnat(moments))),
     )
     before = feature.encode(known)
     after = before if later is None else feature.encode(later.dropna().to_numpy("datetime64[us]"))
     columns = zip(feature.parts, before.T, after.T, strict=True)
-    parts = tuple(part for part, old, new in columns if np.ptp(old) > 0 and _lasts(part, old, new))
+    parts = tuple(part for part, old, new in columns if np.ptp(old) > 0 and _recurs(part, old, new))
     if not parts:
-        return "no part of the date that varies occurs again in later rows"
+        return "no part of the date that varies recurs in later rows"
     feature = feature.model_copy(update={"parts": parts})
     if "days" not in parts:
         return feature
@@ -193,8 +195,8 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
     return feature.model_copy(update={"bin_edges": edges, "bin_shares": bin_shares})
 
 
-def _lasts(part: "DatePart", old: Floats, new: Floats) -> bool:
-    """Return whether later dates have this part in range (of the running day), or as it occurred in training."""
+def _recurs(part: "DatePart", old: Floats, new: Floats) -> bool:
+    """Return whether the later values of this part are in the training range (days), or occur in training."""
     if part == "days":
         return _mean((new < old.min()) | (new > old.max())) <= _MOST_BEYOND
     return _mean(~np.isin(new, old)) <= _MOST_NEW

@@ -1,4 +1,4 @@
-"""A typical row for documentation and examples: possible in itself, yet no row of the table."""
+"""A typical row for documentation and examples: a plausible one, but not a row of the table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +12,25 @@ from service.contract import BooleanFeature, CategoryFeature, DateFeature, Featu
 Example = dict[str, bool | int | float | str]
 _ORDER = {"category": 0, "boolean": 0, "number": 1, "date": 2}
 FEWEST = 10
-"""At least so many rows have each value, so that it reveals none of them."""
+"""Each value occurs in at least this many rows, so that it reveals none of them."""
 _MANY = 0.05
-"""A number that this share of the rows has is a kind of its own, such as a day of the week."""
+"""If this share of the rows has a number, it is treated like a category, such as a day of the week."""
 _SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)
 _STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)
-"""A day, an hour, a minute and a second in microseconds, and what whole numbers are multiples of."""
+"""A day, hour, minute and second in microseconds, and 1 for whole numbers."""
 _WHOLE = 2**24
-"""Up to here float32 holds every whole number."""
+"""float32 represents every whole number up to this one exactly."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
-    """Return a value for each feature that is typical of training rows alike in the values before.
+    """Return a value for each feature, typical of the training rows that match the values chosen so far.
 
-    First come the most frequent categories, each of the rows that have those before; then the median
-    number of these rows, then of the half of them that are nearest to it. So the values fit together,
-    as medians of whole columns need not. At least `FEWEST` rows have each value, or it lies between
-    two. If fewer equal the whole result, another quantile is tried.
+    First come the most frequent categories, each among the rows with those chosen before; then the
+    median number of these rows, and after it only the half of them nearest to it counts. So the values
+    fit together, unlike medians of whole columns. Each value occurs in at least `FEWEST` rows, or is
+    between two values. If 1 to `FEWEST` - 1 rows equal the whole result, another quantile is tried.
     """
     ordered = sorted(features, key=lambda each: _ORDER[each.type])
     columns = {feature.name: _as_floats(rows[feature.name], feature) for feature in ordered}
@@ -55,10 +55,10 @@ def _as_floats(column: pd.Series, feature: Feature) -> Floats:
 
 def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float) -> dict[str, Any]:
     values = {}
-    alike = np.arange(len(next(iter(columns.values()))))
+    matching = np.arange(len(next(iter(columns.values()))))
     for feature in ordered:
         column = columns[feature.name]
-        known = alike[~np.isnan(column[alike])]
+        known = matching[~np.isnan(column[matching])]
         is_named = isinstance(feature, CategoryFeature | BooleanFeature)
         about = column[known] if len(known) else column[~np.isnan(column)]
         values[feature.name] = value = _mode(about) if is_named else _quantile(about, share, column)
@@ -67,7 +67,7 @@ def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float
         if not is_named and len(nearest) < _MANY * len(known):
             nearest = known[np.argsort(away, kind="stable")[: len(known) // 2]]
         if len(nearest) >= FEWEST:
-            alike = np.sort(nearest)
+            matching = np.sort(nearest)
     return values
 
 
@@ -88,7 +88,7 @@ def _quantile(known: Floats, share: float, column: Floats) -> Any:
 
 
 def _plain(value: Any, column: Floats, feature: Feature) -> bool | int | float | str:
-    """Return the value as JSON has it: a whole number where the column holds no others."""
+    """Return the value for JSON; a number is an int if the column has only whole numbers."""
     match feature:
         case CategoryFeature():
             return feature.categories[int(value)]

@@ -1,4 +1,4 @@
-"""Classes that are too rare: refused, left out, or joined into one, as `data.rare_classes` is set."""
+"""Refuse, drop or join rare classes, as `data.rare_classes` says."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The target after rare classes are settled."""
+class Resolved:
+    """The target after rare classes are dropped or joined."""
 
     target: pd.Series
     kept: Mask
@@ -30,8 +30,8 @@ class Settled:
     """What was done; None if no class is rare."""
 
 
-def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
-    """Leave out or join the rare classes of `target`, so that every class left has a training row.
+def resolve(target: pd.Series, test: Mask, data: DataParams) -> Resolved:
+    """Drop or join the rare classes of `target`, so that every remaining class has a training row.
 
     Raises UserError if there are rare classes and `data.rare_classes` is ``error``.
     """
@@ -40,7 +40,7 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
     rare = counts[(counts < FEWEST_ROWS) | (trained == 0)]
     everything = np.ones(len(target), dtype=bool)
     if rare.empty:
-        return Settled(target, everything, None)
+        return Resolved(target, everything, None)
     about = RareClasses(setting=data.rare_classes, classes={str(label): int(rows) for label, rows in rare.items()})
     if data.rare_classes == "error":
         raise UserError(_explain(about, rare, target, data))
@@ -49,12 +49,12 @@ def settle(target: pd.Series, test: Mask, data: DataParams) -> Settled:
         taken = set(target.astype("str"))
         name = next(name for name in chain(["other"], (f"other_{n}" for n in count(2))) if name not in taken)
         joined = target.astype("str").mask(is_rare, name)
-        return Settled(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))
-    return Settled(target, ~is_rare, about.model_copy(update={"left_out": int(is_rare.sum())}))
+        return Resolved(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))
+    return Resolved(target, ~is_rare, about.model_copy(update={"left_out": int(is_rare.sum())}))
 
 
-def alike(labels: Iterable[Any]) -> list[list[Any]]:
-    """Group the labels that differ only by case or blanks; each group has two or more."""
+def group_spellings(labels: Iterable[Any]) -> list[list[Any]]:
+    """Return groups of two or more labels that differ only by case or blanks."""
     groups: dict[str, list[Any]] = {}
     for label in labels:
         groups.setdefault(" ".join(str(label).split()).casefold(), []).append(label)
@@ -63,8 +63,8 @@ def alike(labels: Iterable[Any]) -> list[list[Any]]:
 
 def _explain(about: RareClasses, rare: pd.Series, target: pd.Series, data: DataParams) -> str:
     several = "classes" if len(rare) > 1 else "class"
-    spelt = [group for group in alike(target.unique()) if set(group) & set(rare.index)]
-    hint = f"{' and '.join(map(repr, spelt[0]))} differ only by case or blanks: write them alike, or " if spelt else ""
+    spelt = [group for group in group_spellings(target.unique()) if set(group) & set(rare.index)]
+    hint = f"{' and '.join(map(repr, spelt[0]))} differ only by case or blanks: use one spelling, or " if spelt else ""
     return (
         f"{data.path}: the target {target.name!r} has {len(rare):,} {several} with fewer than {FEWEST_ROWS} rows or "
         f"without a training row: {about.names()}; {hint}set data.rare_classes in params.yaml to drop (their rows are "

@@ -1,4 +1,4 @@
-"""What a person should look at before trusting the figures, in sentences for the output, schema and card."""
+"""Findings that a person should check before trusting the metrics, for the log, schema.json and the card."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 
 from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
-from stages.prepare import giveaway, row_hash
-from stages.prepare.rare import alike
+from stages.prepare import leakage, row_hash
+from stages.prepare.rare import group_spellings
 from stages.schema import Split
 
 _SHIFTED = 0.05
-"""A feature is reported if at least this share of its test values is beyond what training knew."""
+"""A feature is reported if at least this share of its test values is outside the training range or categories."""
 _FEWEST_BEYOND = 5
 _FEW_DIFFERENT = 0.5
-"""Reported if the features of fewer than this share of the rows are different."""
+"""Equal rows are reported if the number of different rows is below this share of all rows."""
 _FAR = 0.25
-"""The share of test rows is reported if it differs from the one asked for by more than this part of it."""
+"""The share of test rows is reported if it differs from split.test_size by more than this part of it."""
 _MOST = 15
 
 
@@ -26,15 +26,14 @@ def review(
 ) -> tuple[str, ...]:
     """Return the findings, one sentence each.
 
-    `labels` are the classes as the table has them, None for a regression; `train` and `test` are the
-    prepared rows.
+    `labels` are the classes in the table, None for a regression; `train` and `test` are the prepared rows.
     """
     return (
         *(() if labels is None else _spellings(labels)),
         *_share(split),
         *_duplicates(train, test, contract, split),
-        *_first(_giveaways(train, contract), "features that give the target away"),
-        *_first(_beyond(test, contract), "features with test values beyond what training knew"),
+        *_first(_leaks(train, contract), "features that predict the target almost perfectly"),
+        *_first(_beyond(test, contract), "features with test values outside the training range or categories"),
     )
 
 
@@ -47,9 +46,9 @@ def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
 
 def _spellings(labels: pd.Series) -> Iterator[str]:
     counts = labels.value_counts()
-    for names in alike(counts.index):
+    for names in group_spellings(counts.index):
         shown = ", ".join(f"{str(name)!r:.60} ({counts[name]:,} rows)" for name in names)
-        yield f"classes that differ only by case or blanks: {shown}; if they are one class, write them alike"
+        yield f"classes that differ only by case or blanks: {shown}; if they are one class, use one spelling"
 
 
 def _share(split: Split) -> Iterator[str]:
@@ -58,9 +57,9 @@ def _share(split: Split) -> Iterator[str]:
         by = {
             "time": "rows of one moment stay together",
             "group": "groups stay whole",
-            "random": "a hash decides for each row, and equal rows stay together",
+            "random": "a hash decides about each row, and equal rows stay together",
         }
-        yield f"{reached:.1%} of the rows are test rows, and split.test_size asks for {asked:.1%}: {by[split.method]}"
+        yield f"{reached:.1%} of the rows are test rows, but split.test_size is {asked:.1%}: {by[split.method]}"
 
 
 def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split) -> Iterator[str]:
@@ -71,26 +70,26 @@ def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, spl
         different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
         if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
             yield (
-                f"the features of {rows:,} rows take {different:,} different values and equal rows stay together, so "
-                "the test asks about rows unlike any in training; if equal rows are different things, name a column "
-                "that identifies them in split.key"
+                f"{rows:,} rows have only {different:,} combinations of features, and equal rows stay together, so "
+                "no test row has features seen in training; if equal rows are separate observations, name a "
+                "column that identifies them in split.key"
             )
         return
     targets = (row_hash.cells(part[contract.target]) for part in (test, train))
     whole = np.isin(ours + next(targets), theirs + next(targets))
     yield (
         f"{same.sum():,} test rows ({same.mean():.1%}) have the features of a training row, and "
-        f"{whole.sum():,} of them its target too; if they are copies, the metrics flatter: remove them, or name "
-        "what they have in common in split.key or split.group_column"
+        f"{whole.sum():,} of them its target too; if they are copies, the metrics are too good: remove them, "
+        "or name a column that they share in split.key or split.group_column"
     )
 
 
-def _giveaways(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
+def _leaks(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
     what = "area under the curve" if contract.classes else "r²"
-    for name, value in giveaway.find(train, contract):
+    for name, value in leakage.find(train, contract):
         yield (
-            f"{str(name)!r:.60} alone gives the target away ({what} {value:.4f} on training rows); if it is known only "
-            "after the outcome, add it to data.ignore"
+            f"{str(name)!r:.60} predicts the target almost perfectly ({what} {value:.4f} on training rows); if it is "
+            "known only after the outcome, add it to data.ignore"
         )
 
 
@@ -98,7 +97,7 @@ def _beyond(test: pd.DataFrame, contract: Contract) -> Iterator[str]:
     for feature in contract.features:
         share = _share_beyond(feature, test[feature.name])
         if share >= _SHIFTED and share * len(test) >= _FEWEST_BEYOND:
-            yield f"{feature.name!r:.60}: {share:.1%} of the test rows are beyond what training knew"
+            yield f"{feature.name!r:.60}: {share:.1%} of the test rows are outside the training range or categories"
 
 
 def _share_beyond(feature: Feature, values: pd.Series) -> float:

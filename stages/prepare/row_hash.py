@@ -1,8 +1,8 @@
-"""A stable 64-bit hash of rows and keys, which depends only on values.
+"""Stable 64-bit hashes of rows and keys, which depend only on values.
 
-Numbers count as float32 in whatever type they come, a missing cell counts as no cell, and text that
-reads as a number counts as that number, so that a column whose type changes as its table grows
-leaves the hashes of the earlier rows as they were.
+Numbers of any type are hashed as float32, missing cells are ignored, and text that reads as a number
+is hashed as that number. So the hashes of earlier rows stay the same when a growing table changes the
+type of a column.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _LARGEST_INTEGER = 2.0**63
 
 
 def kind(column: pd.Series) -> Kind:
-    """Return what the column's values are hashed as."""
+    """Return whether the column's values are hashed as numbers, text or dates."""
     if types.is_datetime64_any_dtype(column.dtype):
         return "date"
     return "number" if types.is_bool_dtype(column.dtype) or types.is_numeric_dtype(column.dtype) else "text"
@@ -47,7 +47,7 @@ def cells(column: pd.Series) -> Hashes:
 
 
 def keys(column: pd.Series) -> Hashes:
-    """Hash the values that identify rows or groups, without the column's name; whole numbers count in full."""
+    """Hash the values of a key or group column, without its name; whole numbers are hashed exactly, not as float32."""
     if kind(column) != "number":
         return _mix(_bits(column, exact=True))
     values = column.to_numpy(np.float64, na_value=np.nan)
@@ -59,13 +59,13 @@ def keys(column: pd.Series) -> Hashes:
 
 
 def below(hashes: Hashes, share: float) -> npt.NDArray[np.bool_]:
-    """Mark the hashes whose place between 0 and 2^64 is below `share` of the way."""
+    """Mark the hashes whose place, from 0 to 1, is below `share`."""
     marked: npt.NDArray[np.bool_] = places(hashes) < share
     return marked
 
 
 def places(hashes: Hashes) -> npt.NDArray[np.float64]:
-    """Return where each hash lies between 0 and 2^64, as a number from 0 to 1."""
+    """Map each hash to a number from 0 to 1."""
     return _mix(hashes).astype(np.float64) / 2.0**64
 
 

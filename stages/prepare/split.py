@@ -1,4 +1,4 @@
-"""Decide which rows train and which test, and find those that another model was not trained on."""
+"""Split rows into training and test rows, and find those that another model was not trained on."""
 
 from itertools import count
 from typing import Any
@@ -25,10 +25,10 @@ _EXACT_IN_FLOAT32 = 2.0**24
 def split_rows(table: pd.DataFrame, content: Hashes, params: SplitParams) -> Mask:
     """Mark the test rows, boolean of shape (rows,).
 
-    random: the rows whose hash is below `test_size`; the hash is that of `split.key`, or else
-    `content`, so that equal rows stay together. group: the same with the hash of the group. A
-    row never changes sides as the table grows. time: the latest rows; rows of one moment stay
-    together.
+    random: the rows whose hash, from 0 to 1, is below `test_size`; it is the hash of `split.key`,
+    or else `content`, so that equal rows stay together. group: the same with the hash of the group.
+    In both, a row never changes sides as the table grows. time: the latest rows; rows of one moment
+    stay together.
 
     Raises UserError where the table does not allow the split.
     """
@@ -44,12 +44,12 @@ def split_rows(table: pd.DataFrame, content: Hashes, params: SplitParams) -> Mas
 
 
 def reading_of(data: DataParams) -> dict[str, Any]:
-    """Return the settings, other than their defaults, that decide what a cell is read as."""
+    """Return the settings that affect how a cell is read and differ from their defaults."""
     return data.model_dump(mode="json", include=set(_READING), exclude_defaults=True)
 
 
 def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, params: SplitParams) -> Split:
-    """Return the rule of the split: all that is needed to know on which side any row was."""
+    """Return the rule of the split, from which the side of any row follows."""
     column = params.column
     ends = _ends(table[column], test) if params.method == "time" and column else {}
     features = table.drop(columns=target)
@@ -71,7 +71,7 @@ def unseen_rows(ours: Split, theirs: Split, rows: pd.DataFrame) -> Mask:
     `rows` are those of ``test.parquet``: they hold the features, the columns of our split and
     the hash of each row's content.
 
-    Raises NotComparableError if that cannot be known, or if there are no such rows.
+    Raises NotComparableError if that is unknown, or if there are no such rows.
     """
     if theirs.method == "time":
         unseen = _later(ours, theirs, rows)
@@ -92,14 +92,16 @@ def _later(ours: Split, theirs: Split, rows: pd.DataFrame) -> Mask:
     if column not in rows or theirs.train_to is None:
         raise NotComparableError(f"its rows were split by time, and the test rows have no column {column!r}")
     if theirs.reading.get("dates") != ours.reading.get("dates"):
-        raise NotComparableError("data.dates has changed since, so that its dates may have been others")
+        raise NotComparableError("data.dates has changed since, so its dates may have been read differently")
     try:
         moments = _moments(rows[column])
         last = pd.Timestamp(theirs.train_to) if moments.dtype.kind == "M" else pd.to_numeric(theirs.train_to)
-        # A feature is float32: rounding keeps the order, so what is greater afterwards was greater before.
+        # Features are rounded to float32, which keeps the order: what is later here was later before.
         later: Mask = moments > np.array(last, dtype=moments.dtype)
     except (ValueError, TypeError, UserError):
-        raise NotComparableError(f"its last training moment is {theirs.train_to}, which {column!r} is not") from None
+        raise NotComparableError(
+            f"its last training moment is {theirs.train_to}, which does not compare with {column!r}"
+        ) from None
     return later
 
 
@@ -108,14 +110,14 @@ def _keys(column: str, rows: pd.DataFrame) -> Hashes:
         raise NotComparableError(f"its rows were split by {column!r}, and the test rows have no such column")
     values = rows[column]
     if values.dtype == np.float32 and (values.abs() >= _EXACT_IN_FLOAT32).any():
-        raise NotComparableError(f"its rows were split by {column!r}, which the test rows hold rounded")
+        raise NotComparableError(f"its rows were split by {column!r}, which is rounded in the test rows")
     return row_hash.keys(values)
 
 
 def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
     remedy = "name a column that identifies the rows in split.key, and the next models can be compared"
     if ours.reading != theirs.reading:
-        raise NotComparableError(f"the settings that its cells were read by have changed since; {remedy}")
+        raise NotComparableError(f"the settings for reading its cells have changed since; {remedy}")
     gone = [name for name, kind in theirs.content.items() if ours.content.get(name) != kind]
     if gone:
         raise NotComparableError(f"it was split by content, and {gone[0]!r} is gone or of another type; {remedy}")
@@ -123,7 +125,7 @@ def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
     left = [name for name in added if name not in rows]
     if left or ours.hash_column not in rows:
         raise NotComparableError(f"its rows were split by content without {(left or ['a hash'])[0]!r}; {remedy}")
-    # A hash of content is a sum over columns: what the columns added since contribute is taken off.
+    # A row's hash is a sum over columns, so the hashes of columns added since are subtracted.
     hashes: Hashes = rows[ours.hash_column].to_numpy(np.uint64)
     for name in added:
         hashes = hashes - row_hash.cells(rows[name])
@@ -139,7 +141,7 @@ def _column(table: pd.DataFrame, name: str | None, key: str) -> pd.Series:
 
 
 def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
-    """Say why a split by hash is of no use, and which `test_size` would be."""
+    """Explain why a split by hash is not usable, and which `test_size` is."""
     places = row_hash.places(hashes)
     shares = {size: float((places < size).mean()) for size in np.arange(5, 51) / 100}
     usable = [size for size, each in shares.items() if SMALLEST_SHARE <= each <= LARGEST_SHARE]

@@ -1,4 +1,4 @@
-"""What the target is: classes or numbers, which ones, and whether they can be learnt."""
+"""Find out whether the target holds classes or numbers, and which classes."""
 
 from typing import Any, Literal
 
@@ -20,10 +20,10 @@ _TWO = 2
 
 
 def is_classification(target: pd.Series, task: str) -> bool:
-    """Find out the task from the target's known values where `task` is ``auto``.
+    """Return whether the target holds classes; if `task` is ``auto``, its known values decide.
 
-    Text and booleans are classes. Numbers are if they are whole and few: at most 20 different
-    ones, of ten rows each on average. More than ten of which one is rare are counts.
+    Text and booleans are classes. Numbers are classes if they are whole and few: at most 20 different
+    ones, with ten rows each on average. More than ten, of which one is rare, are counts and no classes.
     """
     if task != "auto":
         return task == "classification"
@@ -45,7 +45,7 @@ def _is_number(target: pd.Series) -> bool:
 def labels(target: pd.Series, params: Params) -> pd.Series:
     """Return the classes as booleans, int64 or text.
 
-    Raises UserError if they are no classes, or more than 200. `stages.prepare.rare` settles rare ones.
+    Raises UserError if the target holds dates or fractions, or more than 200 classes.
     """
     where = f"{params.data.path}: the target {target.name!r}"
     if types.is_datetime64_any_dtype(target.dtype):
@@ -70,7 +70,7 @@ def classes(train_target: pd.Series, params: Params) -> tuple[Label, ...]:
     found: list[Label] = sorted(train_target.unique().tolist())
     if len(found) < _TWO:
         raise UserError(
-            f"{params.data.path}: the training rows hold the one class {_shown(found[0])} of {params.data.target!r}; "
+            f"{params.data.path}: the training rows hold only the class {_shown(found[0])} of {params.data.target!r}; "
             "change split.method or split.test_size"
         )
     return tuple(found)
@@ -82,10 +82,10 @@ def task(found: tuple[Label, ...]) -> Literal["binary", "multiclass", "regressio
 
 
 def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) -> Label | None:
-    """Return the class that `data.positive` names, whether as the boolean, number or text.
+    """Return the class that `data.positive` names, as a boolean, number or text.
 
-    If it is null: the second of two booleans or numbers, as in scikit-learn. The order of names
-    means nothing, so of two names it is the rarer in the training rows, of equals the second.
+    If it is null: the second of two booleans or numbers, as in scikit-learn. The order of names has
+    no meaning, so of two names it is the rarer in the training rows; if both are equal, the second.
     None unless there are two classes. Raises UserError if `data.positive` names no class.
     """
     if len(found) != _TWO:
@@ -103,5 +103,5 @@ def positive(train_target: pd.Series, found: tuple[Label, ...], params: Params) 
 
 
 def _shown(value: Any) -> str:
-    """Return a value as YAML has it: booleans in lower case, text in quotes."""
+    """Return a value as in YAML: booleans in lower case, text in quotes."""
     return str(value).lower() if isinstance(value, bool | np.bool_) else repr(getattr(value, "item", lambda: value)())

@@ -68,14 +68,14 @@ def test_a_class_without_training_rows_follows_rare_classes(table: pd.DataFrame,
 def test_test_rows_of_unlearnt_classes_alone_are_refused(table: pd.DataFrame, params: Make) -> None:
     table.loc[150:, "y"] = "new"
 
-    with pytest.raises(UserError, match="no test row has a class that is left"):
+    with pytest.raises(UserError, match="no test row is left, as all have rare classes"):
         prepare.prepare(table, params(split=by_time("row"), data={"rare_classes": "drop"}))
 
 
 def test_training_rows_of_one_class_are_refused(table: pd.DataFrame, params: Make) -> None:
     table["y"] = table["row"] >= 170
 
-    with pytest.raises(UserError, match="the training rows hold the one class false"):
+    with pytest.raises(UserError, match="the training rows hold only the class false"):
         prepare.prepare(table, params(split=by_time("row"), data={"rare_classes": "drop"}))
 
 

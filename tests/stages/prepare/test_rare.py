@@ -20,39 +20,39 @@ def test_the_error_names_the_classes_and_the_setting() -> None:
     expected = "the target 'y' has 2 classes .*: 'c' 1 row, 'd' 2 rows; set data.rare_classes in params.yaml to drop"
 
     with pytest.raises(UserError, match=expected):
-        rare.settle(TARGET, TEST, data("error"))
+        rare.resolve(TARGET, TEST, data("error"))
 
 
 def test_dropped_rows_are_marked_and_counted() -> None:
-    settled = rare.settle(TARGET, TEST, data("drop"))
+    resolved = rare.resolve(TARGET, TEST, data("drop"))
 
-    assert set(settled.target[settled.kept]) == {"a", "b", "e"}
-    assert settled.about
-    assert (settled.about.left_out, settled.about.classes) == (3, {"c": 1, "d": 2})
-    assert settled.about.describe() == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
+    assert set(resolved.target[resolved.kept]) == {"a", "b", "e"}
+    assert resolved.about
+    assert (resolved.about.left_out, resolved.about.classes) == (3, {"c": 1, "d": 2})
+    assert resolved.about.describe() == "2 rare classes ('c' 1 row, 'd' 2 rows): 3 rows left out"
 
 
 def test_rows_that_cannot_be_joined_are_left_out_and_the_reason_is_given() -> None:
-    settled = rare.settle(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
+    resolved = rare.resolve(TARGET, TARGET.isin(["c", "d"]).to_numpy(), data("join"))
 
-    assert settled.about
-    assert settled.about.describe().endswith(": 3 rows left out instead of joined, as all are test rows")
+    assert resolved.about
+    assert resolved.about.describe().endswith(": 3 rows left out instead of joined, as all are test rows")
 
 
 @pytest.mark.parametrize(("taken", "expected"), [("b", "other"), ("other", "other_2")])
 def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) -> None:
-    settled = rare.settle(TARGET.replace("b", taken), TEST, data("join"))
+    resolved = rare.resolve(TARGET.replace("b", taken), TEST, data("join"))
 
-    assert settled.kept.all()
-    assert settled.target.value_counts()[expected] == 3
-    assert settled.about
-    assert (settled.about.joined, settled.about.into) == (3, expected)
+    assert resolved.kept.all()
+    assert resolved.target.value_counts()[expected] == 3
+    assert resolved.about
+    assert (resolved.about.joined, resolved.about.into) == (3, expected)
 
 
 @pytest.mark.parametrize("setting", ["drop", "join"])
 def test_every_class_that_is_left_has_a_training_row(setting: str) -> None:
     for seed in range(50):
         test = np.random.default_rng(seed).random(len(TARGET)) < 0.5
-        settled = rare.settle(TARGET, test, data(setting))
+        resolved = rare.resolve(TARGET, test, data(setting))
 
-        assert set(settled.target[settled.kept]) == set(settled.target[settled.kept & ~test])
+        assert set(resolved.target[resolved.kept]) == set(resolved.target[resolved.kept & ~test])

@@ -100,9 +100,14 @@ def test_a_column_that_was_added_leaves_the_model_comparable(params: Make) -> No
     [
         ("content", grown(ROWS).drop(columns="a"), {}, "'a' is gone or of another type; name a column"),
         ("content", grown(ROWS).assign(a="x"), {}, "'a' is gone or of another type"),
-        ("content", grown(ROWS), {"missing": ["?"]}, "the settings that its cells were read by"),
+        ("content", grown(ROWS), {"missing": ["?"]}, "the settings for reading its cells"),
         ("key", grown(ROWS).drop(columns="customer_id"), {}, "split by 'customer_id', and the test rows have no such"),
-        ("key", grown(ROWS).assign(customer_id=grown(ROWS)["mark"] // 2 * 1e9), {}, "which the test rows hold rounded"),
+        (
+            "key",
+            grown(ROWS).assign(customer_id=grown(ROWS)["mark"] // 2 * 1e9),
+            {},
+            "which is rounded in the test rows",
+        ),
         ("round", grown(ROWS).drop(columns="round"), {}, "the test rows have no column 'round'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How well each feature alone predicts the target: one that is nearly perfect may hold the outcome itself."""
+"""Find target leakage: a feature that predicts the target almost perfectly by itself may contain the outcome."""
 
 from collections.abc import Iterator
 
@@ -15,22 +15,22 @@ _MOST_CODES = 100
 _MOST_CLASSES = 20
 _ROWS_OF_A_BIN = 5
 _FEWEST = 5
-"""A class with fewer rows in a half of the training rows is not looked at."""
+"""A class with fewer rows in either half of the training rows is skipped."""
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
 
 def find(train: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, float]]:
-    """Yield the features that alone have an area under the curve, or r², above `TOO_GOOD`, and that figure.
+    """Yield the features that have an area under the curve, or r², above `TOO_GOOD` by themselves, and that score.
 
-    At most 10,000 training rows are used. Classes count one against the rest, averaged; of numbers their
-    ranks are looked at as well. A category or a bin of numbers predicts its mean outcome in one half of
-    the rows, and is scored on the other half; for classes the order of numbers is scored, too.
+    At most 10,000 training rows are used. The score of classes is the average of each against the rest; a
+    numeric target is also scored by its ranks. A category or a bin of numbers predicts its mean outcome in
+    one half of the rows, and is scored on the other half; for classes, the order of numbers is scored too.
     """
     rows = train.iloc[np.random.default_rng(0).permutation(len(train))[:_MOST_ROWS]]
     target = rows[contract.target]
-    outcomes = _marks(target) if contract.classes else [target.to_numpy(np.float64), target.rank().to_numpy()]
+    outcomes = _indicators(target) if contract.classes else [target.to_numpy(np.float64), target.rank().to_numpy()]
     for feature in contract.features:
         codes = _codes(rows[feature.name])
         scores = [_score(codes, outcome, is_class=bool(contract.classes)) for outcome in outcomes]
@@ -39,8 +39,8 @@ def find(train: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, float]]
             yield feature.name, value
 
 
-def _marks(target: pd.Series) -> list[Floats]:
-    """Return a mark for each of the most frequent classes, of two classes for one."""
+def _indicators(target: pd.Series) -> list[Floats]:
+    """Return 0 and 1 for each of the most frequent classes, shape (rows,); of two classes only for one."""
     classes = target.value_counts().sort_index().nlargest(_MOST_CLASSES).index
     marks = [(target == label).to_numpy(np.float64) for label in (classes[:1] if len(classes) == 2 else classes)]  # noqa: PLR2004
     halves = ((mark, np.array_split(mark, 2)) for mark in marks)
