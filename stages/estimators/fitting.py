@@ -1,4 +1,4 @@
-"""How a pipeline is fitted, for the train stage and for each fold of the training rows."""
+"""Fit a pipeline, for the train stage and for each fold of the training rows."""
 
 import warnings
 from typing import Any
@@ -19,19 +19,19 @@ from stages.estimators import kinds
 from stages.params import Params
 
 FAR_FROM_ZERO = 100.0
-"""A target whose mean is so many standard deviations from zero is fitted standardised."""
+"""A target whose mean is more than this many standard deviations from zero is standardised."""
 TINY = 1e-5
-"""So is one of a smaller standard deviation: scikit-learn's trees stop splitting at a variance of 2e-16."""
+"""So is one with a smaller standard deviation: scikit-learn's trees stop splitting at a variance of 2e-16."""
 _BINNED_ROWS = 200_000
-"""Rows that hist_gradient_boosting draws to find its bins."""
+"""hist_gradient_boosting draws this many rows to find its bins."""
 _FEW = 100
-"""Of more rows than that, so few known values may all be left out of the draw."""
+"""If there are more rows, this few known values may all be missing in the drawn rows."""
 
 
 def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Pipeline:
-    """Fit `params.model` on `rows`; the same bytes whatever the number of cores.
+    """Fit `params.model` on `rows`; the bytes of the model don't depend on the number of cores.
 
-    `size` is the number of rows that decides what `auto` means; None means the number of `rows`.
+    `size` is the number of rows from which `auto` is resolved; None means the number of `rows`.
     """
     pipeline = kinds.build(contract, params, size or len(rows))
     X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
@@ -40,7 +40,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     if not contract.classes:
         _standardise_target(pipeline, y)
     weights = {}
-    if params.model == "gradient_boosting" and params.class_weight:  # it knows no class_weight
+    if params.model == "gradient_boosting" and params.class_weight:  # it has no class_weight
         weights["estimator__sample_weight"] = compute_sample_weight("balanced", y)
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
     # (docs/decisions.md), so both get one. joblib's threads fit different trees.
@@ -51,16 +51,16 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         np.errstate(over="ignore", invalid="ignore"),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` tells it
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` reports it
         pipeline.fit(X, y, **weights)
     return pipeline
 
 
 def _standardise_target(pipeline: Pipeline, y: pd.Series) -> None:
-    """Let a target far from zero, or a tiny one, be fitted standardised.
+    """Standardise the target in the pipeline if it is far from zero or tiny.
 
-    Squares of a large target drown its differences, and float32 rounds them away. A tiny one is
-    not shifted: what is near zero stays as exact as the rest.
+    The squares of a large target lose its small differences, and float32 rounds them away. A tiny
+    target is scaled but not shifted, so that values near zero stay exact.
     """
     far = bool(abs(y.mean()) > FAR_FROM_ZERO * y.std())
     if far or y.std() < TINY:
@@ -69,9 +69,9 @@ def _standardise_target(pipeline: Pipeline, y: pd.Series) -> None:
 
 
 def _fill_empty_columns(X: pd.DataFrame) -> pd.DataFrame:
-    """Return `X` with zeros in numbers and dates of no known value, which scikit-learn's binning fails on.
+    """Return `X` with zeros in columns without a value, on which scikit-learn's binning fails.
 
-    A model learns from neither. A column may begin after the rows of a fold.
+    A model learns nothing from them. A column may start after the rows of a fold.
     """
     known = X.select_dtypes(["number", "datetime"]).count()
     empty = known.index[known <= (_FEW if len(X) > _BINNED_ROWS else 0)]

@@ -1,4 +1,4 @@
-"""Predict training rows out of fold: fitted as the train stage fits, set apart as the test rows are."""
+"""Predict training rows out of fold, with the train stage's fit and the folds split as the test rows are."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from stages.scores.metrics import Codes, Outcome, main_score, outcome
 
 MOST_ROWS = 50_000
 DEFAULT = 5
-"""Folds for a threshold that is chosen where `evaluate.folds` is off."""
+"""The number of folds to choose a threshold if `evaluate.folds` is 0."""
 _FEWEST = 2
 
 Fold = tuple[Codes, Codes]
-"""Places of the rows that are fitted, and of those that are predicted."""
+"""The positions of the rows to fit on, and of those to predict."""
 
 
 def summarise(outcomes: Sequence[Outcome], task: str) -> dict[str, float]:
@@ -42,17 +42,17 @@ def summarise(outcomes: Sequence[Outcome], task: str) -> dict[str, float]:
 def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> list[Outcome]:
     """Fit each fold's pipeline and predict its held-out rows; return an outcome for each.
 
-    At most `MOST_ROWS` training rows, drawn by `random_state`, take part. Folds follow the split: by
-    time each is later than all that is fitted for it (an expanding window), by group no group is
-    on both sides, otherwise they are drawn at random, stratified by class. What `auto` stands
-    for in the hyperparameters depends on the number of all training rows.
+    At most `MOST_ROWS` training rows are used, drawn with `random_state`. Folds follow the split: by
+    time each is later than all rows fitted for it (an expanding window), by group no group is on
+    both sides, otherwise they are drawn at random, stratified by class. `auto` in the
+    hyperparameters is resolved from the number of all training rows.
     """
     rows = _sample(train, params.random_state)
     wanted = params.evaluate.folds or DEFAULT
     outcomes = []
     for fitted, held_out in folds(rows, contract, split, wanted, params.random_state):
         if contract.classes and len(rows[contract.target].iloc[fitted].unique()) == 1:
-            continue  # the earliest rows, say, may all be of one class
+            continue  # such as the earliest rows
         pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
         with threadpool_limits(1):  # a sum over more threads depends on their number
             outcomes.append(_predict(pipeline, rows.iloc[held_out], contract))
@@ -67,9 +67,9 @@ def _sample(train: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def folds(rows: pd.DataFrame, contract: Contract, split: Split, wanted: int, seed: int) -> Iterator[Fold]:
-    """Give up to `wanted` folds; none where the rows allow fewer than two."""
+    """Yield up to `wanted` folds; none if the rows give fewer than two."""
     if split.method == "time":
-        yield from _forward(rows[str(split.column)], wanted)
+        yield from _time_folds(rows[str(split.column)], wanted)
         return
     groups = _groups(rows, contract, split)
     labels = pd.factorize(rows[contract.target])[0] if contract.classes else None
@@ -81,7 +81,7 @@ def folds(rows: pd.DataFrame, contract: Contract, split: Split, wanted: int, see
 
 
 def _groups(rows: pd.DataFrame, contract: Contract, split: Split) -> Codes:
-    """Give what stays together: rows of one group or key, otherwise rows with equal features."""
+    """Return each row's group, which stays together: that of its group or key, else of rows with equal features."""
     if split.column in rows:
         return pd.factorize(rows[split.column].astype("str"))[0]
     features = rows[[feature.name for feature in contract.features]]
@@ -89,11 +89,11 @@ def _groups(rows: pd.DataFrame, contract: Contract, split: Split) -> Codes:
 
 
 def _draw(groups: Codes, labels: Codes | None, wanted: int, seed: int, *, by_row: bool) -> Iterator[Codes]:
-    """Draw the groups of each fold, stratified by the class of every row or, which is faster, of a group's first."""
+    """Draw the groups of each fold, stratified by each row's class or, faster, that of each group's first row."""
     first = np.unique(groups, return_index=True)[1]
     strata = np.zeros_like(groups) if labels is None else labels
     counted = strata if by_row else strata[first]
-    # In the second largest class as many members as folds: with fewer, folds would have one class alone.
+    # The second largest class needs a member for each fold, else a fold has only one class.
     members = len(first) if labels is None else int(np.sort(np.bincount(counted))[-2:][0])
     count = min(wanted, len(first), members)
     if count < _FEWEST:
@@ -107,8 +107,8 @@ def _draw(groups: Codes, labels: Codes | None, wanted: int, seed: int, *, by_row
             yield groups[first[held_out]]
 
 
-def _forward(moments: pd.Series, wanted: int) -> Iterator[Fold]:
-    """Cut the moments into `wanted` + 1 parts of about as many rows; equal moments stay together."""
+def _time_folds(moments: pd.Series, wanted: int) -> Iterator[Fold]:
+    """Cut the moments into `wanted` + 1 parts of about equal size, and predict each from those before it."""
     values = _comparable(moments)
     cuts = np.unique(np.sort(values)[[len(values) * part // (wanted + 1) for part in range(1, wanted + 1)]])
     parts = np.searchsorted(cuts, values, side="right")

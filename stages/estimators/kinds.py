@@ -1,8 +1,8 @@
 """The scikit-learn pipelines behind each value of `model`.
 
-All have the same steps: `encode` (the contract's own encoder, so that the pipeline takes a
-DataFrame), what the estimator needs before it, `estimator`. `stages.export.graph` writes every
-step after `encode` as ONNX.
+All have the steps `encode` (the contract's encoder, so that the pipeline takes a DataFrame), the
+estimator's preprocessing and `estimator`. `stages.export.graph` writes every step after `encode` as
+ONNX.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ from stages.params import Params
 MAX_ITERATIONS = 1000
 """Of logistic regression's solver."""
 FULL_DEPTH_ROWS = 50_000
-"""Training rows up to which a forest's trees may grow until their leaves are pure: beyond, files grow to gigabytes."""
+"""Training rows up to which a forest's trees have no depth limit; with more, files would have gigabytes."""
 DEPTH_BEYOND = 12
 
 _SHARED = {
@@ -64,9 +64,9 @@ _REGRESSORS = {
 
 
 def build(contract: Contract, params: Params, rows: int) -> Pipeline:
-    """Return the unfitted pipeline for `params.model` and so many training rows.
+    """Return the unfitted pipeline for `params.model` and this number of training rows.
 
-    Raises UserError if the model or `class_weight` is not for the contract's task.
+    Raises UserError if the model or `class_weight` does not fit the contract's task.
     """
     by_name: dict[str, Any] = _CLASSIFIERS if contract.classes else _REGRESSORS
     if params.model not in by_name:
@@ -78,7 +78,7 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
     wanted = _hyperparameters(params, contract, rows)
     estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
     encode = ContractEncoder(contract.model_dump_json())
-    return Pipeline([("encode", encode), *_between(params.model, contract), ("estimator", estimator)])
+    return Pipeline([("encode", encode), *_preprocessing(params.model, contract), ("estimator", estimator)])
 
 
 def _hyperparameters(params: Params, contract: Contract, rows: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _hyperparameters(params: Params, contract: Contract, rows: int) -> dict[str,
     return {name: auto.get(name) if value == "auto" else value for name, value in shared.items()} | own
 
 
-def _between(model: str, contract: Contract) -> list[tuple[str, Any]]:
+def _preprocessing(model: str, contract: Contract) -> list[tuple[str, Any]]:
     if model in ("hist_gradient_boosting", "dummy"):
         return []  # these take missing values
     if model in ("logistic_regression", "ridge"):
@@ -111,15 +111,15 @@ def _between(model: str, contract: Contract) -> list[tuple[str, Any]]:
 
 
 def _one_hot_and_scale(contract: Contract) -> ColumnTransformer:
-    """One-hot categories, sparse where there are many, and numbers of mean 0 and variance 1; float64.
+    """Return a transformer to one-hot categories and numbers of mean 0 and variance 1; float64.
 
-    A number that is missing counts as the median of the training rows.
+    A missing number is replaced with the median of the training rows.
     """
     kinds = [isinstance(feature, CategoryFeature) for feature in contract.features for _ in feature.columns]
     categories = [index for index, is_category in enumerate(kinds) if is_category]
     numbers = [index for index, is_category in enumerate(kinds) if not is_category]
     one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float64)
-    # In float32 a large offset (a year's seconds, say) would drown the differences.
+    # In float32 a large offset, such as the seconds of a year, would round away the differences.
     double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})
     fill = SimpleImputer(strategy="median", keep_empty_features=True)
     scale = Pipeline([("double", double), ("fill", fill), ("scale", StandardScaler())])

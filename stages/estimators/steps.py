@@ -1,4 +1,4 @@
-"""The transformers of our own inside a fitted pipeline: all the code of this project that a saved model needs."""
+"""Transformers of a fitted pipeline: the only modules of this project that a saved model needs."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -20,20 +20,20 @@ class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     contract : str
-        The contract as JSON, so that the pickled bytes depend on it alone.
+        The contract as JSON, so that the pickled bytes depend on nothing else.
     """
 
     def __init__(self, contract: str) -> None:
         self.contract = contract
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
-        """Learn nothing; the contract was decided by `prepare`."""
+        """Do nothing: `prepare` has written the contract."""
         return self
 
     def transform(self, X: pd.DataFrame) -> Matrix:
-        """Encode the contract's columns of `X`, whatever else it holds and whatever dtypes pandas gave it.
+        """Encode the contract's columns of `X`, of any dtype; other columns are ignored.
 
-        A nullable column may be absent. Text is read by the rules that the training table was read by.
+        A nullable column may be absent. Text is read by the same rules as the training table.
 
         Raises ValueError for a value that its feature cannot take, and for an absent column.
         """
@@ -45,7 +45,7 @@ class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _values(X: pd.DataFrame, feature: Feature, contract: Contract) -> pd.Series:
-    """Return the column of a feature with values that it encodes, each different value looked at once."""
+    """Return a feature's column with values that it can encode; each different value is parsed once."""
     if feature.name not in X:
         if not feature.nullable:
             raise ValueError(f"the table has no column {feature.name!r}, which the model needs")
@@ -85,35 +85,35 @@ def _reader(feature: Feature, contract: Contract) -> Callable[[Any], Value]:
 
 
 def _names(value: Any) -> list[str]:
-    """Return what a category may be called: a code such as 8001 may come as a whole number or with a fraction of 0."""
+    """Return the possible names of a category: pandas may have a code such as 8001 as 8001 or as 8001.0."""
     if isinstance(value, float | np.floating) and value == np.floor(value):
         return [str(value), str(int(value))]
     return [str(value), f"{value}.0"] if isinstance(value, int | np.integer) else [str(value)]
 
 
 class FillBelow(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Put a number below a column's smallest in place of a missing one, so that one split of a tree sets it apart.
+    """Replace missing values with a number below the column's minimum, so that one split of a tree separates them.
 
-    It stands as far below as the column's values spread: the thresholds that extra trees draw
-    between the extremes then fall among the values as often as beside them.
+    Its distance from the minimum is the column's range: extra trees draw thresholds between the
+    extremes, so half of them separate the missing values and half are within the range.
     """
 
     def fit(self, X: Matrix, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
         """Learn each column's fill value, float32 of shape (columns,)."""
-        fill = [_below(column) for column in X.T]
+        fill = [_fill_value(column) for column in X.T]
         self.fill_: npt.NDArray[np.float32] = np.asarray(fill, dtype=np.float32)
         return self
 
     def transform(self, X: Matrix) -> Matrix:
-        """Give a copy of `X` without NaN."""
+        """Return a copy of `X` without NaN."""
         return np.where(np.isnan(X), self.fill_, X)
 
 
-def _below(column: npt.NDArray[np.float32]) -> float:
+def _fill_value(column: npt.NDArray[np.float32]) -> float:
     known = column[~np.isnan(column)]
     if not len(known):
         return 0.0
     low, high = float(known.min()), float(known.max())
-    # The second and third count for a column of one value: the gap must not vanish in float32.
+    # The last two are for a column of one value, where float32 would round a smaller gap away.
     gap = max(high - low, abs(low) * 1e-3, 1e-3)
     return max(low - gap, float(np.finfo(np.float32).min))

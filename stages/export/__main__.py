@@ -1,4 +1,4 @@
-"""Turn the fitted pipeline into the ONNX file that production runs, or refuse."""
+"""Convert the fitted pipeline to the ONNX file that production runs, and compare both on every test row."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,25 +23,25 @@ from stages.schema import read_schema
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""
 _SMALLEST = 1e-6
-"""Scores are compared relative to themselves, or to this share of the largest if they are smaller."""
+"""Scores are compared relative to themselves, or to this share of the largest score if they are smaller."""
 _RESOLUTION = 2.0**-22
-"""Two probabilities that are nearer in scikit-learn's own sum are equal: four steps of float32."""
+"""Two probabilities of scikit-learn that differ by less are equal: four steps of float32."""
 _ROWS_AT_ONCE = 16_384
 _TRAINING_ROWS = 50_000
-"""Training rows at most whose scores are counted."""
+"""At most this many training rows are scored for the score bins."""
 
 Scores = npt.NDArray[np.floating[Any]]
 
 
 def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None) -> bytes:
-    """Convert every step after `encode`; one float32 input ``X``, one output, contract and `bins` as metadata.
+    """Return the ONNX file of every step after `encode`, with the contract and `bins` as metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
     are not the contract's.
     """
     learnt = pipeline.classes_.tolist() if contract.classes else []
-    if learnt != list(contract.classes):  # in another order, every probability would be another class's
-        raise ValueError(f"the model knows the classes {learnt}, the contract {contract.classes}")
+    if learnt != list(contract.classes):  # in another order, the probabilities would be mixed up
+        raise ValueError(f"the model has the classes {learnt}, the contract {contract.classes}")
     graph = convert(pipeline, contract)
     about = {METADATA_KEY: contract.model_dump_json()} | ({SCORE_BINS_KEY: bins.model_dump_json()} if bins else {})
     onnx.helper.set_model_props(graph, about)
@@ -50,36 +50,35 @@ def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None
 
 def score_bins(contract: Contract, tested: Scores, trained: Scores) -> ScoreBins:
     """Count the scores of test and training rows in the test rows' quantile bins."""
-    test, train = _watched(contract, tested), _watched(contract, trained)
+    test, train = _drift_scores(contract, tested), _drift_scores(contract, trained)
     edges = find_edges(test)
     return ScoreBins(
         edges=tuple(float(edge) for edge in edges), shares=shares(edges, test), training_shares=shares(edges, train)
     )
 
 
-def _watched(contract: Contract, scores: Scores) -> Scores:
-    """Return the one score of each row that drift is counted by, shape (rows,)."""
+def _drift_scores(contract: Contract, scores: Scores) -> Scores:
+    """Return each row's score for drift, shape (rows,): of the positive class, the highest, or the value."""
     if contract.task == "binary" and contract.positive is not None:
         return scores[:, contract.classes.index(contract.positive)]
     return scores.max(axis=1) if contract.task == "multiclass" else scores
 
 
 def score(model: Model, rows: pd.DataFrame) -> Scores:
-    """Give the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
-    return _in_pieces(lambda piece: model.scores(model.contract.encode(piece)), rows)
+    """Return the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
+    return _in_batches(lambda batch: model.scores(model.contract.encode(batch)), rows)
 
 
 def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores) -> tuple[float, int]:
     """Compare the file's `scores` of `rows` with scikit-learn's.
 
-    Return the largest relative difference, and how many rows have two best classes that are equally probable, so
-    that either label is right.
+    Return the largest relative difference, and the number of rows whose two best classes are equally probable,
+    so that either label is right.
 
-    Raises UserError that names the row and both answers if they differ by more than
-    `TOLERANCE`, or in a label.
+    Raises UserError with the row and both results if they differ by more than `TOLERANCE`, or in a label.
     """
     predict = pipeline.predict_proba if model.contract.classes else pipeline.predict
-    expected = _in_pieces(predict, rows)
+    expected = _in_batches(predict, rows)
     scale = np.maximum(np.abs(expected), np.abs(expected).max() * _SMALLEST)
     difference = np.abs(scores - expected) / np.maximum(scale, np.finfo(np.float32).tiny)
     by_row = difference.reshape(len(rows), -1).max(axis=1)
@@ -108,25 +107,25 @@ def _refusal(row: int, found: object, expected: object) -> UserError:
     )
 
 
-def _in_pieces(answer: Callable[[pd.DataFrame], Scores], rows: pd.DataFrame) -> Scores:
-    """Answer some thousand rows at a time, on every core: in a fixed order, with memory for the pieces alone."""
+def _in_batches(predict: Callable[[pd.DataFrame], Scores], rows: pd.DataFrame) -> Scores:
+    """Predict batches of rows on all cores, so that memory is needed only for these; keep the rows' order."""
 
-    def piece(start: int) -> Scores:
+    def batch(start: int) -> Scores:
         # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
         with np.errstate(over="ignore", invalid="ignore"):
-            return answer(rows.iloc[start : start + _ROWS_AT_ONCE])
+            return predict(rows.iloc[start : start + _ROWS_AT_ONCE])
 
     with ThreadPoolExecutor(joblib.cpu_count()) as threads:
-        return np.concatenate(list(threads.map(piece, range(0, len(rows), _ROWS_AT_ONCE))))
+        return np.concatenate(list(threads.map(batch, range(0, len(rows), _ROWS_AT_ONCE))))
 
 
 def _sample(rows: pd.DataFrame) -> pd.DataFrame:
-    """Take rows at equal distances."""
+    """Return every n-th row, at most `_TRAINING_ROWS`."""
     return rows.iloc[:: -(-len(rows) // _TRAINING_ROWS)]
 
 
 def main() -> None:
-    """Read the pipeline, write the ONNX file once it agrees with it on every test row."""
+    """Read the pipeline; write the ONNX file if both agree on every test row."""
     contract, pipeline = read_schema().contract, joblib.load(files.MODEL)
     rows, train = pd.read_parquet(files.TEST), pd.read_parquet(files.TRAIN)
     with timed("converting to ONNX"):
@@ -138,7 +137,7 @@ def main() -> None:
     with files.replacing(files.ONNX) as beside:
         beside.write_bytes(export(pipeline, contract, bins))
     tied = f"; {ties:,} have two equally probable classes" if ties else ""
-    log(f"agrees with scikit-learn on {len(rows):,} test rows, at most {worst:.1e} off{tied}")
+    log(f"agrees with scikit-learn on {len(rows):,} test rows, largest relative difference {worst:.1e}{tied}")
 
 
 if __name__ == "__main__":

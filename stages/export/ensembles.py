@@ -1,7 +1,7 @@
-"""Trees as one ONNX node, its attributes written array by array.
+"""Write trees as one ONNX node, with an array for each attribute.
 
-Where each tree adds to one target, that is ai.onnx.ml 5's TreeEnsemble, which keeps splits
-and leaves apart; else ai.onnx.ml 3's TreeEnsembleRegressor, whose leaves hold several.
+If each tree adds to one target, the node is ai.onnx.ml 5's TreeEnsemble, which lists splits and
+leaves separately; else ai.onnx.ml 3's TreeEnsembleRegressor, whose leaves have several weights.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,24 +17,24 @@ from stages.errors import UserError
 from stages.export.trees import Double, Ensemble, Ints, Tree
 
 _FILE_LIMIT = 2**31 - 2**24
-"""Protobuf cannot write a message of 2 GB; the rest of the file gets 16 MB."""
+"""Protobuf cannot write a message of 2 GB; 16 MB are for the rest of the file."""
 _SUM = 1
 _COMPACT, _WIDE = (31, 10), (51, 23)
-"""The most bytes that a node and a leaf's weight take in a file."""
+"""The most bytes of a node and of a leaf's weight in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Which ONNX operator, of which version of its domain, with which attributes."""
+    """An ONNX operator with its domain's version and its attributes."""
 
     kind: str
     opset: int
     attributes: Iterator[onnx.AttributeProto]
-    """One at a time: each is a list as long as the model."""
+    """An iterator, because each is a list as long as the model has nodes."""
 
 
 def operator(ensemble: Ensemble) -> Operator:
-    """Write the sum of the trees, without the ensemble's base; doubles of shape (rows, targets).
+    """Return the operator that sums the trees, without the ensemble's base; doubles of shape (rows, targets).
 
     Raises UserError if it doesn't fit into one file.
     """
@@ -47,15 +47,15 @@ def operator(ensemble: Ensemble) -> Operator:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where a tree's nodes stand in the lists of all splits and all leaves."""
+    """The positions of a tree's nodes in the lists of all splits and all leaves."""
 
     splits: Ints
-    """The tree's nodes that split, in order; of a tree without any the leaf itself, split from itself."""
+    """The tree's splitting nodes, in order; for a tree without any, its only leaf."""
     place: Ints
-    """Of each node its place among all splits, or among all leaves."""
+    """Each node's position among all splits, or among all leaves; shape (nodes,)."""
 
 
-def _placed(trees: list[Tree]) -> Iterator[_Places]:
+def _find_places(trees: list[Tree]) -> Iterator[_Places]:
     splits = leaves = 0
     for tree in trees:
         leaf = tree.is_leaf
@@ -67,11 +67,11 @@ def _placed(trees: list[Tree]) -> Iterator[_Places]:
 
 def _compact(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
     trees = ensemble.trees
-    places = list(_placed(trees))
+    places = list(_find_places(trees))
     pairs = list(zip(trees, places, strict=True))
 
     def children(side: str) -> Iterator[onnx.AttributeProto]:
-        # A lone leaf has no children (-1): both ways lead to itself.
+        # A single leaf has no children (-1), so both sides lead to the leaf.
         taken = [np.maximum((tree.left if side == "true" else tree.right)[at.splits], 0) for tree, at in pairs]
         leafs = [tree.is_leaf[child] for (tree, _), child in zip(pairs, taken, strict=True)]
         ids = [at.place[child] for (_, at), child in zip(pairs, taken, strict=True)]
@@ -125,7 +125,7 @@ def _wide(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
 
 
 def _weights(tree: Tree) -> tuple[Ints, Ints, Double]:
-    """Nodes, targets and weights of the leaves; of several targets those that are not 0, at least one a leaf."""
+    """Return nodes, targets and weights of the leaves; weights of 0 are left out, but each leaf has one or more."""
     leaves = np.flatnonzero(tree.is_leaf)
     values = tree.values[leaves]
     kept = values != 0
@@ -134,7 +134,7 @@ def _weights(tree: Tree) -> tuple[Ints, Ints, Double]:
     return leaves[rows], targets + tree.first_target, values[rows, targets]
 
 
-# `helper.make_attribute` looks at the type of every item, which takes longer than all the rest.
+# `helper.make_attribute` checks the type of every item, which takes longer than everything else.
 
 
 def _ints(name: str, values: npt.NDArray[Any]) -> onnx.AttributeProto:

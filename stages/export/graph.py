@@ -1,8 +1,7 @@
-"""A fitted pipeline as an ONNX graph that computes in double precision, as scikit-learn does.
+"""Convert a fitted pipeline to an ONNX graph that computes in double precision, as scikit-learn does.
 
-Written node by node and array by array: in single precision, sums over trees and scaled
-numbers come out different, and a converter that visits each node of each tree takes a
-third of the time that the forest took to fit.
+In single precision, sums over trees and scaled numbers would differ. Arrays are written as a
+whole: a converter that visits each node of each tree takes a third of the time of the fit.
 """
 
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from stages.export import ensembles, trees
 _OPSET = 21
 _IR_VERSION = 10
 _UNKNOWN_CODES = int(-min(MISSING, UNSEEN))
-"""Codes below 0, so many that a code plus this is a row of a table."""
+"""The number of codes below 0; a code plus this number is a row of the table of weights."""
 
 Double = npt.NDArray[np.float64]
 
@@ -39,13 +38,13 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def add(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node of one output and give the output's name."""
+        """Add a node with one output and return the output's name."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
         return name
 
     def constant(self, value: npt.ArrayLike) -> str:
-        """Add an array as it is and give its name."""
+        """Add an array and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
@@ -55,12 +54,12 @@ class _Graph:
 
 
 def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
-    """Write every step after `encode`: one input ``X``, float32 (rows, columns), one output ``scores``.
+    """Return the graph of every step after `encode`: one input ``X``, float32 (rows, columns), one output ``scores``.
 
     The output holds probabilities, float32 (rows, classes), or values (rows, 1): double if the
-    target lies far from zero, else float32.
+    target was standardised, else float32.
 
-    Raises UserError if the trees are too many for one ONNX file.
+    Raises UserError if the trees are too large for one ONNX file.
     """
     graph = _Graph()
     estimator = pipeline["estimator"]
@@ -99,7 +98,7 @@ def _scores(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contrac
 
 
 def _constant_rows(graph: _Graph, row: Double) -> str:
-    """The same for every row of `X`: chosen by a condition whose two answers are the same."""
+    """Return the same for every row of `X`, with a condition whose two results are equal."""
     first = graph.add("Gather", "X", graph.constant(np.array([0])), axis=1)
     answer = graph.constant(row.astype(np.float32).reshape(1, -1))
     return graph.add("Where", graph.add("IsNaN", first), answer, answer)
@@ -111,7 +110,7 @@ def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contr
     if isinstance(fill, FillBelow):
         features = graph.add("Where", graph.add("IsNaN", "X"), graph.constant(fill.fill_), "X")
     features = graph.cast(features, TensorProto.DOUBLE)
-    ensemble = trees.of(estimator, len(contract.columns))
+    ensemble = trees.extract(estimator, len(contract.columns))
     operator = ensembles.operator(ensemble)
     graph.opsets["ai.onnx.ml"] = operator.opset
     total = graph.add(operator.kind, features, domain="ai.onnx.ml")
@@ -125,12 +124,12 @@ def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contr
 
 
 def _both(graph: _Graph, second: str) -> str:
-    """The probabilities of two classes from that of the second."""
+    """Return the probabilities of two classes from that of the second."""
     return graph.add("Concat", graph.add("Sub", graph.constant(np.array([1.0])), second), second, axis=1)
 
 
 def _linear(graph: _Graph, expand: ColumnTransformer, estimator: Any, contract: Contract) -> str:
-    """Numbers times weights; a category's weights are looked up in a table, without a one-hot row."""
+    """Return numbers times weights, plus each category's weights from a table, without one-hot rows."""
     weights = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64)).T
     terms = [graph.constant(np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64)))]
     wide = 0
@@ -159,7 +158,7 @@ def _scaled(graph: _Graph, steps: Pipeline, columns: Sequence[int], weights: Dou
 def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
     sizes = [len(each.categories) + _UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
     starts = np.cumsum([0, *sizes[:-1]]) + _UNKNOWN_CODES
-    table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows counts for nothing
+    table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows adds 0
     places = np.concatenate([start + codes.astype(np.int64) for start, codes in zip(starts, known, strict=True)])
     table[places] = weights
     codes = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
@@ -169,7 +168,7 @@ def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weigh
 
 
 def _activated(graph: _Graph, raw: str, contract: Contract) -> str:
-    """Turn raw doubles into probabilities or leave them values, float32."""
+    """Return probabilities of raw scores, or the values of a regression, as float32."""
     if contract.task == "binary":
         raw = _both(graph, graph.add("Sigmoid", raw))
     elif contract.task == "multiclass":

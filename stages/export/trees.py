@@ -1,4 +1,4 @@
-"""The arrays of fitted trees, whichever scikit-learn model they grew in."""
+"""The arrays of fitted trees, the same for every scikit-learn model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +18,11 @@ Double = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The nodes of one tree, each array of shape (nodes,), and what its leaves add to which target."""
+    """The nodes of one tree, each array of shape (nodes,), with the values that its leaves add to the targets."""
 
     feature: Ints
     threshold: Double
-    """To the left goes what is at most this."""
+    """A value of at most this goes to the left."""
     left: Ints
     """-1 for a leaf."""
     right: Ints
@@ -46,16 +46,16 @@ class Ensemble:
     base: Double
     """Shape (targets,)."""
     raw: bool
-    """True if the sum is a raw score of classes, or a value in double precision, still to be activated."""
+    """True if the sum is a score before the sigmoid or softmax, or a value in double precision."""
 
     @property
     def nodes(self) -> int:
-        """Count of the nodes of all trees."""
+        """The number of nodes of all trees."""
         return sum(len(tree.left) for tree in self.trees)
 
 
-def of(estimator: Any, columns: int) -> Ensemble:
-    """Take the trees out of a fitted forest or boosting model of `columns` features."""
+def extract(estimator: Any, columns: int) -> Ensemble:
+    """Return the trees of a fitted forest or boosting model with `columns` input columns."""
     match estimator:
         case HistGradientBoostingClassifier() | HistGradientBoostingRegressor():
             base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001  # nowhere public
@@ -63,7 +63,7 @@ def of(estimator: Any, columns: int) -> Ensemble:
             trees = [_hist_tree(each.nodes, target) for trees in rounds for target, each in enumerate(trees)]
             return Ensemble(trees, base, raw=True)
         case GradientBoostingClassifier() | GradientBoostingRegressor():
-            # The same for every row: `init_` is a dummy.
+            # It is the same for every row, because `init_` is a dummy.
             base = estimator._raw_predict_init(np.zeros((1, columns), np.float32)).reshape(-1)  # noqa: SLF001
             rate = estimator.learning_rate
             trees = [
@@ -83,13 +83,13 @@ def _tree(tree: Any, factor: float, target: int) -> Tree:
         left=tree.children_left,
         right=tree.children_right,
         missing_left=np.zeros(tree.node_count, dtype=bool),
-        values=_one_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
+        values=_drop_first_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
         first_target=target,
     )
 
 
-def _one_of_two(values: Double) -> Double:
-    """Of two classes' shares the second alone: the first is what is left of 1."""
+def _drop_first_of_two(values: Double) -> Double:
+    """Return only the second class's shares if there are two; the first's are 1 minus these."""
     return values[:, 1:] if values.shape[1] == 2 else values  # noqa: PLR2004
 
 

@@ -1,7 +1,7 @@
 """Register the model in MLflow as a candidate, with its verdict against the dummy baseline.
 
-This decides nothing about production: `stages.commands.promote` does. So this stage can run in
-any experiment, and its output depends on the model and params.yaml only.
+`stages.commands.promote` decides about production, not this stage. So it can run in any
+experiment, and its output depends only on the model and params.yaml.
 """
 
 import json
@@ -30,7 +30,7 @@ def register(metrics: dict[str, float], task: str, params: Params) -> Gate:
 
 
 def complete_run(run_id: str, model: Model, record: RunRecord, params: Params, rows: pd.DataFrame) -> None:
-    """Log the test results, how fast the model predicts, and what `promote` needs to release the model."""
+    """Log the test results, the model's latency, and the files that `promote` needs to release the model."""
     numbers = {name: value for name, value in record.metrics.items() if isinstance(value, int | float)}
     with mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(numbers | latency.measure(model, rows))
@@ -56,7 +56,7 @@ def _find_run(experiment_id: str, model_md5: str, model: Model, params: Params) 
 
 
 def publish(registered: Registry, record: RunRecord, run_id: str, gate: Gate) -> str:
-    """Create a version unless this model has one, and tag it with the verdict; return what happened in one line."""
+    """Create a version unless this model has one, and tag it with the verdict; return a line for the log."""
     version = registered.register(str(record.model_md5), record.onnx_md5, run_id)
     decision = "refused" if gate.refusal else "candidate"
     reason = gate.refusal or f"{gate.metric} {gate.value:.4f} beats the baseline {gate.baseline:.4f}"
@@ -66,7 +66,7 @@ def publish(registered: Registry, record: RunRecord, run_id: str, gate: Gate) ->
 
 
 def main() -> None:
-    """Read the metrics, register the model in MLflow, write the gate's result."""
+    """Read the metrics; register the model in MLflow and write the gate's result."""
     params = load_params()
     metrics = json.loads(files.METRICS.read_text(encoding="utf-8"))
     model = service.model.load(files.ONNX)

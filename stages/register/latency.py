@@ -1,4 +1,4 @@
-"""Measure how fast the service's code predicts on this machine: for MLflow only, since it differs in every run."""
+"""Measure how fast the service's code predicts on this machine; only MLflow gets this, as it differs in every run."""
 
 import time
 from typing import Any

@@ -14,7 +14,7 @@ from stages import files
 from stages.params import Params
 
 FOLDER = "test"
-"""Folder of a run's artifacts about test rows."""
+"""Folder of a run's artifacts for the plots and tables of test rows."""
 _CURVES = {
     "roc": ("fpr", "tpr"),
     "precision_recall": ("recall", "precision"),
@@ -47,7 +47,7 @@ def log_results(run_id: str, params: Params, rows: dict[str, int]) -> None:
 
 
 def draw(name: str, table: pd.DataFrame) -> Figure | None:
-    """Draw a table of metrics/plots; return None if it has no rows or no drawing."""
+    """Draw a table of metrics/plots; return None if it has no rows or no chart is defined for it."""
     if table.empty or name not in _AXES:
         return None
     x, y = _AXES[name]
@@ -66,7 +66,7 @@ def draw(name: str, table: pd.DataFrame) -> Figure | None:
 
 
 def _literal(text: object) -> str:
-    """Return a name that matplotlib draws as text: it parses a formula between dollar signs."""
+    """Escape dollar signs, between which matplotlib would parse a formula."""
     return str(text).replace("$", r"\$")
 
 

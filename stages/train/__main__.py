@@ -1,4 +1,4 @@
-"""Fit the pipeline on the training rows; MLflow gets a copy of what happened."""
+"""Fit the pipeline on the training rows, and log the fit to MLflow."""
 
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,11 @@ def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
 
 
 def main() -> None:
-    """Read the training rows, write the fitted pipeline."""
+    """Read the training rows; write the fitted pipeline."""
     params, contract, rows = load_params(), read_schema().contract, pd.read_parquet(files.TRAIN)
-    experiment = tracking.connect(params.registered_name)  # before the fit: it tells at once if it is down
+    experiment = tracking.connect(
+        params.registered_name
+    )  # before the fit, so that the stage fails at once if MLflow is down
     fit = timed(f"fitting {params.model} on {len(rows):,} rows")
     with training_run.start_run(experiment, params) as active:
         with fit, training_run.autologging(rows) as logged:
@@ -35,7 +37,7 @@ def main() -> None:
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
     if fitting.has_not_converged(pipeline):
-        log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty makes the fit steadier")
+        log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty helps")
     log(f"MLflow run {active.info.run_id}")
 
 

@@ -97,7 +97,7 @@ def test_classes_in_another_order_are_refused(table: pd.DataFrame, params: Make)
     pipeline = train.train(rows, schema.contract, params())
     turned = schema.contract.model_copy(update={"classes": schema.contract.classes[::-1]})
 
-    with pytest.raises(ValueError, match="the model knows the classes"):
+    with pytest.raises(ValueError, match="the model has the classes"):
         export.export(pipeline, turned)
 
 
