@@ -61,7 +61,7 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
         log(line)
         _report(candidate, "released" if released else "not released", line)
         if released:
-            aliases.follow(releases)
+            aliases.align(releases)
 
 
 def _report(candidate: Candidate, outcome: str, line: str) -> None:

@@ -37,7 +37,7 @@ def main(to: str | None, reason: str) -> None:
         )
         name = folder.write(releases, release, _content(releases, history, target))
         log(f"release {name} of {release.name} is in service: {why}")
-        aliases.follow(releases)
+        aliases.align(releases)
 
 
 def _find(history: dict[str, Release], to: str) -> str:

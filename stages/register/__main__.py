@@ -73,7 +73,7 @@ def main() -> None:
     gate = register(metrics, model.contract.task, params)
     record = record_from_files(params, metrics=metrics, training_rows=pq.read_metadata(files.TRAIN).num_rows)
     experiment = tracking.connect(record.name)
-    with tracking.errors_as_line(), tracking.exclusive("registry"):
+    with tracking.errors_as_line(), tracking.locked("registry"):
         run_id = _find_run(experiment, str(record.model_md5), model, params)
         complete_run(run_id, model, record, params, pd.read_parquet(files.TEST))
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))

@@ -1,7 +1,7 @@
 """Align the registry's aliases with the releases: `champion` names the model in service.
 
-The release comes first, so an alias can only be late: after a kill, or while MLflow is down,
-the next command that uses the registry moves it.
+The release is written first. If a command is killed before it moves the aliases, or MLflow is
+down, the next command that uses the registry moves them.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from stages.releases import folder
 from stages.runs import tracking
 from stages.runs.registry import Registry, describe, last_holder
 
-_BY_HAND = "moved by hand or by another program, noticed at this time"
+_BY_HAND = "moved by hand or by another program; the time is when this was noticed"
 
 
 def open_registry(name: str) -> Registry | None:
@@ -33,7 +33,7 @@ def open_registry(name: str) -> Registry | None:
 
 @contextlib.contextmanager
 def log_errors(consequence: str) -> Iterator[None]:
-    """Log in one line that the registry does not answer in the block, and go on."""
+    """Log a registry error in the block as one line, `consequence` first, and continue."""
     try:
         with tracking.errors_as_line():
             yield
@@ -42,8 +42,8 @@ def log_errors(consequence: str) -> Iterator[None]:
 
 
 def find_version(name: str, onnx_md5: str) -> RegistryEntry | None:
-    """Return a model's version for release.json; None if the registry has none, or does not answer."""
-    with log_errors("the release will name no version"):
+    """Return a model's version for release.json; None if there is none, or the registry does not answer."""
+    with log_errors("the release does not name its version"):
         registry = open_registry(name)
         version = registry.find(onnx_md5) if registry else None
         return describe(version) if version else None
@@ -51,10 +51,10 @@ def find_version(name: str, onnx_md5: str) -> RegistryEntry | None:
 
 
 def set_tags(name: str, onnx_md5: str, tags: dict[str, str]) -> None:
-    """Set tags on a model's version, if there is one and this clone may change it."""
+    """Set tags on a model's version, if there is one and this clone moves the aliases."""
     if not is_ours():
         return
-    with log_errors("the registry does not say what became of the model"):
+    with log_errors("the outcome is not in the registry"):
         registry = open_registry(name)
         version = registry.find(onnx_md5) if registry else None
         if registry and version:
@@ -67,14 +67,14 @@ def is_ours() -> bool:
     return (file is not None and file.is_relative_to(files.root())) or folder.is_explicit()
 
 
-def follow(releases: Path) -> None:
-    """Move the aliases to what the releases say, or log why not. The caller holds the folder's lock."""
+def align(releases: Path) -> None:
+    """Move `champion` and `previous` to the released models, or log why not. The caller holds the folder's lock."""
     history = list(read_history(releases).values())
     if not history:
         return
     served = history[-1]
     before = [each for each in history if each.name == served.name and each.onnx_md5 != served.onnx_md5]
-    with log_errors("the alias in the registry is not moved now, the next command does it"):
+    with log_errors("the aliases in the registry are not moved; the next command moves them"):
         registry = open_registry(served.name)
         if registry is None:
             return
@@ -82,7 +82,7 @@ def follow(releases: Path) -> None:
             uri = tracking.public_uri()
             log(f"the aliases in MLflow at {uri} are not moved: set RELEASES in the one clone that moves them")
             return
-        with tracking.exclusive("registry"):
+        with tracking.locked("registry"):
             _align(registry, "champion", served)
             if before:
                 _align(registry, "previous", before[-1])
@@ -90,8 +90,8 @@ def follow(releases: Path) -> None:
 
 def _align(registry: Registry, alias: str, release: Release) -> None:
     """Move one alias to a release's version; delete it if the registry does not have the model."""
-    held, version = registry.holder(alias), registry.find(release.onnx_md5)
-    found, wanted = (str(each.version) if each else None for each in (held, version))
+    holder, version = registry.holder(alias), registry.find(release.onnx_md5)
+    found, wanted = (str(each.version) if each else None for each in (holder, version))
     known = last_holder(registry.moves(), alias)
     if found not in (known, wanted):
         log(f"somebody moved the alias {alias} of {registry.name} from {known or 'none'} to {found or 'none'} by hand")

@@ -28,26 +28,26 @@ class Candidate:
     model: service.model.Model
     onnx: Path
     schema: bytes | None
-    """The content of its schema.json; None if it is not known any more."""
+    """The content of its schema.json; None if it was deleted."""
     folder: Path
     """A temporary folder for its other files."""
     registry: RegistryEntry | None = None
-    """Its version, if it was found by that."""
+    """Its version in the registry, if it was found by its version."""
 
     @property
     def split(self) -> Split | None:
-        """Which rows it was trained on; None if this is not known any more."""
+        """Which rows it was trained on; None if this is unknown."""
         return parse_split(self.schema)
 
     def read_test_rows(self) -> pd.DataFrame:
         """Read the test rows. Raises UserError if no copy is found."""
         if self.record.test_md5 is None:
-            raise UserError(f"{self.source}: its test rows are not known any more")
+            raise UserError(f"{self.source}: its record does not name its test rows")
         return pd.read_parquet(dvc.find(files.TEST, self.record.test_md5, self.folder))
 
 
 def from_workspace(folder: Path) -> Candidate:
-    """Return the workspace's model. Raises UserError if a file is missing or is not the one that dvc.lock names."""
+    """Return the workspace's model. Raises UserError if a file is missing or differs from dvc.lock."""
     paths = (files.LOCK, files.METRICS, files.SCHEMA, files.ONNX)
     contents = {path: path.read_bytes() if path.exists() else None for path in paths}
     return _from_lock("the workspace", contents, folder, git.head(), dirty=git.is_dirty())
@@ -63,7 +63,7 @@ def from_commit(name: str, folder: Path) -> Candidate:
 def _from_lock(
     source: str, contents: dict[Path, bytes | None], folder: Path, revision: str | None, *, dirty: bool
 ) -> Candidate:
-    """Return the model that a dvc.lock names, if all `contents` are the files that it names too."""
+    """Return the model in a dvc.lock. Raises UserError if a file in `contents` is missing or differs from it."""
     remedy = "run `dvc repro`, `dvc checkout` or `make pull`, or name a commit with the results of a run"
     found = {}
     for path, content in contents.items():
@@ -74,7 +74,7 @@ def _from_lock(
     lock.check(f"{files.LOCK} of {source}")
     for path, content in found.items():
         if files.md5_of(content) != lock.md5_of(path):
-            raise UserError(f"{path} of {source}: is not the file that dvc.lock names; {remedy}")
+            raise UserError(f"{path} of {source}: differs from the MD5 in dvc.lock; {remedy}")
     metrics, rows = json.loads(found[files.METRICS]), json.loads(found[files.SCHEMA])["rows"]["train"]
     record = record_from_lock(lock, metrics=metrics, training_rows=rows, revision=revision, dirty=dirty)
     onnx = dvc.find(files.ONNX, record.onnx_md5, folder)
@@ -89,7 +89,7 @@ def from_version(version: ModelVersion, registered: Registry, folder: Path) -> C
         raise UserError(f"{source}: its run has no {registry.RECORD_FILE}; name its commit instead (--rev or REV=…)")
     onnx = registered.read_artifact(version, registry.ONNX_FILE, folder)
     if onnx is None:
-        raise UserError(f"{source}: its run has lost {registry.ONNX_FILE}; register the model again")
+        raise UserError(f"{source}: its run has no {registry.ONNX_FILE} any more; register the model again")
     schema = registered.read_artifact(version, registry.SCHEMA_FILE, folder)
     record = RunRecord.model_validate_json(content.read_bytes())
     candidate = _load(source, record, onnx, schema.read_bytes() if schema else None, folder)
@@ -109,7 +109,7 @@ def _load(source: str, record: RunRecord, onnx: Path, schema: bytes | None, fold
 
 
 def parse_split(schema: bytes | None) -> Split | None:
-    """Return how the rows were split; None if there is no schema.json, or it does not say so."""
+    """Return how the rows were split; None if there is no schema.json, or it has no valid split."""
     try:
         return Split.model_validate(json.loads(schema or b"{}").get("split"))
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Compare a candidate with an earlier model on the same rows, which neither was trained on."""
+"""Compare a candidate with an earlier model, on rows that neither was trained on."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Earlier:
     """The folder of its release."""
     model: Model
     split: Split | None
-    """Which rows it was trained on; None if this is not known any more."""
+    """Which rows it was trained on; None if this is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +42,30 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Positive if the candidate is better; rounded as the metrics are, to compare it with a tolerance."""
+        """Positive if the candidate is better; rounded like the metrics, to compare it with a tolerance."""
         return round(self.candidate - self.champion, DIGITS)
 
     def describe(self, folder: str) -> str:
         """Describe how the candidate compares with the release in `folder`."""
-        certain = f"difference {self.low:+.4f} to {self.high:+.4f}"
+        interval = f"difference {self.low:+.4f} to {self.high:+.4f}"
         if np.isnan(self.low):
-            certain = "too few independent units for an interval"
+            interval = "too few independent units for an interval"
         return (
             f"{self.candidate:.4f} against {self.champion:.4f} of release {folder} on the same {self.rows:,} rows "
-            f"({certain})"
+            f"({interval})"
         )
 
 
 def compare(candidate: Model, split: Split | None, champion: Earlier, rows: pd.DataFrame, seed: int) -> Comparison:
     """Score both models on those of the candidate's test rows that the champion was not trained on.
 
-    `split` is the rule that made the candidate's test rows. Raises NotComparableError if these rows
-    are not known, if the champion predicts something else, or if it cannot score them.
+    `split` is the rule that made the candidate's test rows. Raises NotComparableError if a model's
+    split is unknown, if the champion has another target or task, or if it cannot score the rows.
     """
     contract = candidate.contract
     _check(contract, champion.model.contract, rows)
     if split is None or champion.split is None:
-        raise NotComparableError("it is not known any more which rows it was trained on")
+        raise NotComparableError("it is unknown which rows it was trained on")
     unseen = rows[unseen_rows(split, champion.split, rows)]
     scores = candidate.scores(contract.encode(unseen)), _scores(champion.model, unseen, contract)
     ours, theirs = (outcome(contract, unseen[contract.target].to_numpy(), each) for each in scores)
@@ -80,14 +80,14 @@ def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
     if theirs.target != ours.target:
         raise NotComparableError(f"it predicts {theirs.target!r}, this model {ours.target!r}")
     if (theirs.task == "regression", set(theirs.classes)) != (ours.task == "regression", set(ours.classes)):
-        raise NotComparableError(f"it knows other classes: {', '.join(map(str, theirs.classes)) or 'none'}")
+        raise NotComparableError(f"it has other classes: {', '.join(map(str, theirs.classes)) or 'none'}")
     missing = [feature.name for feature in theirs.features if feature.name not in rows]
     if missing:
         raise NotComparableError(f"the test rows have no column {missing[0]!r}, which it needs")
 
 
 def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
-    """Return the champion's scores, its classes in the candidate's order."""
+    """Return the champion's scores, with its classes in the candidate's order."""
     try:
         scores: Scores = champion.scores(champion.contract.encode(rows))
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Compare two contracts, to find what would break callers of the released model."""
+"""Find differences between contracts that would break callers of the released model."""
 
 from service.contract import Contract, Feature
 
@@ -34,5 +34,5 @@ def _differences(released: Feature | None, candidate: Feature) -> list[str]:
     if released.nullable and not candidate.nullable:
         found.append(f"{name} may no longer be missing")
     if candidate.strict and not released.strict:
-        found.append(f"{name} refuses values that training has not seen")
+        found.append(f"{name} refuses values that are not in training")
     return found

@@ -1,4 +1,4 @@
-"""Decide whether a model may go into service, before anything moves.
+"""Decide whether a model may go into service, before anything changes.
 
 Three checks, each of which can be overridden by name: `gate` (the dummy baseline), `contract`
 (what would break running callers) and `champion` (the model in service under the same name, and
@@ -27,13 +27,13 @@ class Decision:
     """The result of the checks."""
 
     refusals: dict[str, str]
-    """Reasons against it, by the name of the check."""
+    """Reasons against the model, by the name of the check."""
     tie: str = ""
-    """Why there is no reason to replace the model in service; empty if there is one."""
+    """Why the model is as good as the one in service; empty if it differs."""
     reason: str = ""
     """Why it may be released."""
     best: str | None = None
-    """Folder of the best release of this name, None if the candidate is the best."""
+    """Folder of the best release under this name; None if the candidate is the best."""
 
 
 def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
@@ -56,7 +56,7 @@ def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
 
 
 def _load(releases: Path, history: dict[str, Release], name: str) -> Earlier | None:
-    """Load a release's model and how its rows were split; None if its file is gone or damaged."""
+    """Load a release's model and split; None if its file is missing or damaged."""
     path = folder.find_model(releases, history, history[name].onnx_md5)
     try:
         model = service.model.load(path or releases / name / MODEL_FILE)
@@ -71,7 +71,7 @@ def _load(releases: Path, history: dict[str, Release], name: str) -> Earlier | N
 
 
 def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Earlier]:
-    """Yield the newest release of a name, then the best one if that is another."""
+    """Yield the newest release under a name, then the best one if it is another."""
     named = [each for each, release in history.items() if release.name == name]
     if not named:
         return
@@ -85,7 +85,7 @@ def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterat
 def _against_champions(
     candidate: Candidate, champions: list[Earlier], params: Params, refusals: dict[str, str]
 ) -> Decision:
-    """Compare with the champion and with the best one, so that many small losses do not add up."""
+    """Compare with the champion and with the best release, so that small losses do not add up over releases."""
     if not champions:
         return Decision(refusals, reason=f"the first release of {candidate.record.name}; it beats the baseline")
     if champions[0].model.version == candidate.record.onnx_md5:

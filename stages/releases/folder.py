@@ -1,7 +1,7 @@
 """Write releases. `service.release` defines their format and reads them.
 
-A release is complete before anything names it, and it goes into service at one moment: the
-rename of the link `current`. The next command removes whatever a killed one left behind.
+A release is written completely before the link `current` is renamed, which puts it into service
+in one step. The next command removes what a killed one left behind.
 """
 
 import contextlib
@@ -58,14 +58,14 @@ def _setting() -> str | None:
 
 @contextlib.contextmanager
 def locked(releases: Path) -> Iterator[None]:
-    """Hold the lock of a folder of releases, created if necessary. Others wait; a kill releases it.
+    """Lock a folder of releases, which is created if necessary. Other commands wait; a kill releases the lock.
 
     Raises UserError if a release cannot be read in the block.
     """
     try:
         releases.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{releases}: is no folder and none can be made: {error.strerror}; set RELEASES") from None
+        raise UserError(f"{releases}: is not a folder and cannot be created: {error.strerror}; set RELEASES") from None
     try:
         with (releases / LOCK_FILE).open("w") as file:
             try:
@@ -79,12 +79,12 @@ def locked(releases: Path) -> Iterator[None]:
 
 
 def current(releases: Path) -> tuple[str, Release] | None:
-    """Return the folder's name and the release in service, None if nothing was released yet."""
+    """Return the folder's name and the release in service; None if nothing was released yet."""
     return next(reversed(read_history(releases).items()), None)
 
 
 def make_release(found: ModelRecord, **fields: Any) -> Release:
-    """Return a release of a model, made now by this user; `fields` are the others of `Release`."""
+    """Return a release of a model, made now by this user; `fields` are the other fields of `Release`."""
     model = found.model_dump(include=set(ModelRecord.model_fields))
     return Release(**model, by=git.user(), at=datetime.now(UTC), **fields)
 
@@ -95,19 +95,19 @@ def write(releases: Path, release: Release, content: Mapping[str, Path | bytes |
     Parameters
     ----------
     content
-        `MODEL_FILE` and, if it is known, `SCHEMA_FILE`. Copied, never linked: DVC may delete what its cache holds.
+        `MODEL_FILE` and, if it is known, `SCHEMA_FILE`. Copied, never linked: DVC may delete files in its cache.
     """
     name = folder_name(_next_number(releases), release.onnx_md5)
     unfinished = releases / f"{name}{_UNFINISHED}"
-    for left in (unfinished, releases / name):  # by a killed migration, which runs before leftovers are removed
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in (unfinished, releases / name):  # of a killed migration, which runs before `remove_leftovers`
+        shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir()
     for file, value in content.items():
         if value is not None:
             _write(unfinished / file, value.read_bytes() if isinstance(value, Path) else value)
     _write(unfinished / RELEASE_FILE, release.model_dump_json(indent=2).encode() + b"\n")
     if files.md5(unfinished / MODEL_FILE) != release.onnx_md5:
-        raise UserError(f"{unfinished / MODEL_FILE}: is not the model that was checked; run the command again")
+        raise UserError(f"{unfinished / MODEL_FILE}: is no longer the model that was checked; run the command again")
     _sync(unfinished)
     unfinished.rename(releases / name)
     _sync(releases)
@@ -119,14 +119,14 @@ def write(releases: Path, release: Release, content: Mapping[str, Path | bytes |
     return name
 
 
-def is_of_version_before(releases: Path) -> bool:
+def is_from_version_0_1(releases: Path) -> bool:
     """Return whether `current` leads to a folder that the trainer container of version 0.1 published."""
     link = releases / CURRENT
     return link.is_symlink() and len(link.readlink().name) == _MD5_DIGITS
 
 
 def _next_number(releases: Path) -> int:
-    last = [] if is_of_version_before(releases) else find_released(releases)
+    last = [] if is_from_version_0_1(releases) else find_released(releases)
     return (sequence_of(last[-1].name) or 0) + 1 if last else 1
 
 
@@ -138,7 +138,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    """Write a folder's names to the disk, so that they survive a loss of power."""
+    """Write a folder's entries to the disk, so that they survive a power failure."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -147,7 +147,7 @@ def _sync(directory: Path) -> None:
 
 
 def remove_leftovers(releases: Path) -> None:
-    """Remove what killed commands left: unfinished folders, and those that `current` never named."""
+    """Remove what killed commands left: unfinished folders, and those that `current` never led to."""
     known = set(find_released(releases))
     numbers = {path: sequence_of(path.name) for path in releases.iterdir()}
     if not known and max(filter(None, numbers.values()), default=1) > 1:
@@ -160,13 +160,13 @@ def remove_leftovers(releases: Path) -> None:
 
 
 def find_model(releases: Path, released: Mapping[str, Release], md5: str) -> Path | None:
-    """Return the newest file of the model with this MD5 among all releases, None if it was deleted."""
+    """Return the newest file of the model with this MD5 in all releases; None if it was deleted."""
     paths = [releases / name / MODEL_FILE for name, release in released.items() if release.onnx_md5 == md5]
     return next((path for path in reversed(paths) if path.exists()), None)
 
 
 def _delete_old_models(releases: Path) -> None:
-    """Delete models except for the newest different ones and the best of each name, each in its newest folder."""
+    """Delete old models; keep the newest `KEPT_MODELS` and the best of each name, each in its newest folder."""
     released = read_history(releases)
     newest = list(dict.fromkeys(release.onnx_md5 for release in reversed(released.values())))[:KEPT_MODELS]
     best = {release.name: release.best or name for name, release in released.items()}

@@ -1,4 +1,4 @@
-"""Turn what version 0.1 kept into releases: the trainer container's volume, and the registry's champion."""
+"""Convert the data of version 0.1 to releases: the trainer's volume, and the registry's champion."""
 
 import ast
 import json
@@ -22,12 +22,12 @@ from stages.runs.registry import Registry
 from stages.runs.run_record import record_from_lock
 
 _NOT_IN_METRICS_JSON = ("training_", "predict_", "fit_seconds")
-"""First letters of a run's metrics that were never in metrics.json."""
+"""Prefixes of a run's metrics that are not in metrics.json."""
 
 
 def migrate_volume(releases: Path) -> None:
-    """Replace a link to a folder with dvc.lock, model and metrics by one to a release. The caller holds the lock."""
-    if folder.is_of_version_before(releases):
+    """Convert a folder with dvc.lock, model and metrics, to which `current` leads. The caller holds the lock."""
+    if folder.is_from_version_0_1(releases):
         old = (releases / CURRENT).resolve()
         lock, metrics, onnx = (old / path for path in (files.LOCK, files.METRICS, files.ONNX))
         if not (lock.exists() and metrics.exists() and onnx.exists()):
@@ -46,7 +46,7 @@ def migrate_volume(releases: Path) -> None:
 def migrate_champion(releases: Path, name: str) -> None:
     """Release the champion of this clone's registry, if nothing was released yet. The caller holds the lock.
 
-    If its file is not found any more, log that in one line.
+    If its file is not found, log one line.
     """
     if folder.current(releases) or not aliases.is_ours():
         return
@@ -89,7 +89,7 @@ def _record_of(name: str, run: RunData, tags: dict[str, str]) -> ModelRecord:
         table_md5=None,
         metrics_md5=None,
         revision=None if revision == tracking.NONE else revision,
-        dirty=True,  # it is not known
+        dirty=True,  # unknown
         metrics={key: value for key, value in run.metrics.items() if not key.startswith(_NOT_IN_METRICS_JSON)},
         params=_params_of(run.params),
         training_rows=int(rows) if rows else None,
@@ -97,7 +97,7 @@ def _record_of(name: str, run: RunData, tags: dict[str, str]) -> ModelRecord:
 
 
 def _params_of(logged: dict[str, str]) -> dict[str, Any]:
-    """Return the params.yaml of a run; MLflow has texts by dotted names, next to the estimator's parameters."""
+    """Return a run's params.yaml; MLflow has it as text by dotted names, with the estimator's parameters."""
     found: dict[str, Any] = {}
     for key, text in logged.items():
         section, _, name = key.partition(".")

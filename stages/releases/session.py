@@ -9,17 +9,17 @@ from stages.releases import aliases, folder, migration
 
 @contextlib.contextmanager
 def open_releases(releases: Path, name: str | None = None) -> Iterator[None]:
-    """Lock the folder, finish what earlier commands or the version before left, and align the aliases.
+    """Lock the folder, migrate data of version 0.1, remove leftovers, and align the aliases.
 
     Parameters
     ----------
     name
-        The model whose champion in the registry becomes the first release if there is none; None for no model.
+        The registered model whose champion becomes the first release if there is none; None skips this.
     """
     with folder.locked(releases):
         migration.migrate_volume(releases)
         folder.remove_leftovers(releases)
         if name:
             migration.migrate_champion(releases, name)
-        aliases.follow(releases)
+        aliases.align(releases)
         yield

@@ -1,4 +1,4 @@
-"""What DVC knows: the MD5 of each file and the parameters (dvc.lock), and where a file with an MD5 is."""
+"""Read dvc.lock (the MD5 of each file and the parameters), and find a file by its MD5."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class DvcLock(BaseModel):
         return (deps | self.outs()).get(str(path))
 
     def params(self) -> dict[str, Any]:
-        """Return all parameters that the stages read, sections as dictionaries."""
+        """Return all parameters that the stages read, with sections as dictionaries."""
         found: dict[str, Any] = {}
         for stage in self.stages.values():
             for key, value in stage.params.get(str(files.PARAMS), {}).items():
@@ -49,7 +49,7 @@ class DvcLock(BaseModel):
         return found
 
     def check(self, source: str) -> None:
-        """Raise UserError unless one complete run of the pipeline wrote all of it."""
+        """Raise UserError unless all stages have run on the newest files."""
         for name in NEEDED:
             if name not in self.stages:
                 raise UserError(f"{source}: the stage {name} has not run; run `dvc repro`")
@@ -57,11 +57,11 @@ class DvcLock(BaseModel):
         for name, stage in self.stages.items():
             for dep in stage.deps:
                 if outs.get(dep.path, dep.md5) != dep.md5:
-                    raise UserError(f"{source}: the stage {name} has not seen the newest {dep.path}; run `dvc repro`")
+                    raise UserError(f"{source}: the stage {name} has not run on the newest {dep.path}; run `dvc repro`")
 
 
 def parse(text: str, source: str) -> DvcLock:
-    """Parse a dvc.lock. Raises UserError with `source` if the text is not one."""
+    """Parse a dvc.lock. Raises UserError, which names `source`, for other text."""
     try:
         return DvcLock.model_validate(YAML(typ="safe", pure=True).load(text))
     except (YAMLError, ValidationError):
@@ -81,7 +81,7 @@ def find(path: Path, md5: str, folder: Path) -> Path:
             return copy
     raise UserError(
         f"{path}: no file with MD5 {md5} in the workspace, in DVC's cache or in the remote; "
-        "run `make pull`, or `make repro` to make it again"
+        "run `make pull`, or `make repro` to create it"
     )
 
 

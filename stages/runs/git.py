@@ -1,4 +1,4 @@
-"""What Git knows: the commit, whether the working tree differs, and files of other commits."""
+"""Read from Git: the commit, whether the working tree differs, and files of other commits."""
 
 import getpass
 import os
@@ -24,12 +24,12 @@ def head() -> str | None:
 
 
 def is_dirty() -> bool:
-    """Return whether tracked files differ from the commit; True if there is none."""
+    """Return whether tracked files differ from the commit; True if Git fails."""
     return _git("status", "--porcelain", "--untracked-files=no") != b""
 
 
 def user() -> str:
-    """Return the name that Git commits under, else the account's name."""
+    """Return the user's name in Git, else the account's name."""
     name = (_git("var", "GIT_COMMITTER_IDENT") or b"").decode(errors="replace").partition(" <")[0]
     try:
         return name or getpass.getuser()
@@ -38,9 +38,9 @@ def user() -> str:
 
 
 def resolve(name: str) -> str:
-    """Return the commit that `name` means to Git, or else the commit of the DVC experiment `name`.
+    """Return the commit of a Git revision, or else of the DVC experiment `name`.
 
-    Raises UserError if there is none, or if several experiments have the name.
+    Raises UserError if neither exists, or if several experiments have the name.
     """
     from dvc.scm import SCM, RevError, SCMError, resolve_rev  # noqa: PLC0415  # half a second, seldom needed
 
@@ -51,5 +51,5 @@ def resolve(name: str) -> str:
 
 
 def read(commit: str, path: str) -> bytes | None:
-    """Return the content of a file in a commit; None if it is not there."""
+    """Return the content of a file in a commit; None if the commit has no such file."""
     return _git("show", f"{commit}:{path}")

@@ -1,4 +1,4 @@
-"""Log the fitted pipeline to MLflow so that it takes a table as pandas reads it, and loads without this project."""
+"""Log the fitted pipeline to MLflow, so that it accepts a DataFrame and loads without this project."""
 
 import shutil
 import tempfile
@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "pyarrow", "pydantic", "scipy", "cloudpickle")
-"""What unpickling and calling the model imports besides MLflow itself."""
+"""The packages that the model imports when it is loaded and called, besides MLflow."""
 CODE = (
     "service/__init__.py",
     "service/cells.py",
@@ -25,7 +25,7 @@ CODE = (
     "stages/estimators/__init__.py",
     "stages/estimators/steps.py",
 )
-"""The module whose classes the pickle names, and what it imports of this project."""
+"""The module of the pickled classes, and the modules of this project that it imports."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -49,7 +49,7 @@ def log_model(pipeline: Pipeline, contract: Contract) -> None:
 
 
 def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) -> ModelSignature:
-    """Return the columns' names, and which may be absent, but no types.
+    """Return a signature with the columns' names and which may be absent, but without types.
 
     MLflow refuses an integer for a double and a category for a string; the pipeline's first step
     accepts both.

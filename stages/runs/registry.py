@@ -17,10 +17,10 @@ from stages.runs import tracking
 ONNX_FILE = "onnx/model.onnx"
 """Artifact of a run: the file that production runs."""
 RECORD_FILE = "facts.json"
-"""Artifact of a run: its model's record, from which a release is made."""
+"""Artifact of a run: the model's `RunRecord`, from which a release is made."""
 SCHEMA_FILE = "schema.json"
 TRAINING_ROWS = "training.rows"
-"""Tag of a version."""
+"""Tag of a version: its number of training rows."""
 _LONGEST_TAG = 4_000
 _MOVE_TAG = "alias.moved."
 _LONGEST_REASON = 1_000
@@ -28,7 +28,7 @@ _LONGEST_REASON = 1_000
 
 
 class Move(BaseModel):
-    """One move of one alias; a version is None if there was none before, or is none any more."""
+    """A move of an alias from the version `before` to `after`; None means no version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class Move(BaseModel):
 
 
 def last_holder(moves: Iterable[Move], alias: str) -> str | None:
-    """Return the version that has the alias after these moves, the oldest first."""
+    """Return the version that has the alias after these moves, which are sorted from old to new."""
     after = [move.after for move in moves if move.alias == alias]
     return after[-1] if after else None
 
@@ -53,7 +53,7 @@ class Registry:
     name: str
 
     def holder(self, alias: str) -> ModelVersion | None:
-        """Return the version that has the alias, if one has."""
+        """Return the version that has the alias; None if none has it."""
         try:
             return self.client.get_model_version_by_alias(self.name, alias)
         except MlflowException as error:
@@ -78,7 +78,7 @@ class Registry:
         )
 
     def _search(self, tag: str, md5: str) -> list[ModelVersion]:
-        """Return the versions with this MD5 as a tag, the oldest first."""
+        """Return the versions with this MD5 in `tag`, the oldest first."""
         found = self.client.search_model_versions(f"name = '{self.name}' and tags.`{tag}` = '{md5}'")
         return sorted(found, key=lambda version: int(version.version))
 
@@ -88,7 +88,7 @@ class Registry:
             self.client.set_model_version_tag(self.name, version.version, key, value[:_LONGEST_TAG])
 
     def find(self, onnx_md5: str) -> ModelVersion | None:
-        """Return the newest version of the model with this ONNX file, if there is one."""
+        """Return the newest version with this ONNX file; None if there is none."""
         same = self._search(tracking.ONNX_MD5, onnx_md5)
         return same[-1] if same else None
 
@@ -110,21 +110,21 @@ class Registry:
 
     def move(self, alias: str, to: str | None, why: str) -> None:
         """Move an alias, or delete it if `to` is None, and add the move to the history."""
-        held = self.holder(alias)
+        holder = self.holder(alias)
         if to is None:
             self.client.delete_registered_model_alias(self.name, alias)
         else:
             self.client.set_registered_model_alias(self.name, alias, to)
-        self.add_move(alias, str(held.version) if held else None, to, why)
+        self.add_move(alias, str(holder.version) if holder else None, to, why)
 
     def add_move(self, alias: str, before: str | None, after: str | None, why: str) -> None:
-        """Add a move to the history. Each has its own tag, so that two writers never overwrite each other's."""
+        """Add a move to the history. Each has a tag of its own, so that two writers never overwrite one another."""
         move = Move(when=datetime.now(UTC), alias=alias, before=before, after=after, why=why[:_LONGEST_REASON])
         key = f"{_MOVE_TAG}{move.when:%Y-%m-%dT%H.%M.%S.%f}.{alias}"
         self.client.set_registered_model_tag(self.name, key, move.model_dump_json())
 
     def moves(self) -> list[Move]:
-        """Return the history of the aliases, oldest first; tags that others made are ignored."""
+        """Return the history of the aliases, oldest first; tags that can't be parsed are ignored."""
         found = self.client.search_registered_models(filter_string=f"name = '{self.name}'")
         tags = dict(found[0].tags) if found else {}
         moves = []

@@ -1,4 +1,4 @@
-"""Record what is known about a trained model, from the files of a run of the pipeline or from a dvc.lock."""
+"""Create the record of a trained model, from the pipeline's files or from a dvc.lock."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.runs.dvc import DvcLock
 
 
 class RunRecord(ModelRecord):
-    """A model's record with its test rows; a release keeps all of it but `test_md5`."""
+    """A model's record with the MD5 of its test rows; a release keeps all fields except `test_md5`."""
 
     test_md5: str | None
     """MD5 of data/prepared/test.parquet."""

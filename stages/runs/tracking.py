@@ -1,7 +1,7 @@
 """Open the MLflow store, find runs in it, and report its errors in one line.
 
-A run is found by the MD5 of its model and the DVC experiment that made it. It gets this MD5
-last, so that an unfinished run is never found.
+Runs are found by the MD5 of the model and by the DVC experiment. This MD5 is logged last, so that
+unfinished runs are never found.
 """
 
 import contextlib
@@ -40,15 +40,15 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
-"""MLflow's settings, unless the user has set them: a large model may take the server a while."""
+"""MLflow's settings, unless the user has set them: a server may need a while for a large model."""
 _FIRST_REQUEST = SETTINGS | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""For the first request: a silent server is given up after 13 s."""
+"""For the first request: a server that does not answer is given up after 13 s."""
 
 
 def store_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the repository's root.
 
-    A relative SQLite path is taken from the real root too, because a temporary copy is deleted with its files.
+    A relative SQLite path also starts at the real root, as temporary copies of experiments are deleted.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     relative = re.fullmatch(r"sqlite:///(?!/)(.+)", uri)
@@ -67,7 +67,7 @@ def connect(name: str) -> str:
     """
     experiment = open_store(name)
     if experiment is None:
-        with errors_as_line(), exclusive("store"):
+        with errors_as_line(), locked("store"):
             # Another process of DVC's queue may have created it in the meantime.
             experiment = mlflow.get_experiment_by_name(name)
             if experiment is None:
@@ -85,7 +85,7 @@ def open_store(name: str) -> Experiment | None:
     mlflow.set_tracking_uri(uri)
     unset = [key for key in SETTINGS if key not in os.environ]
     # Two processes that both create a new store's tables fail; MLflow's own lock does not prevent it.
-    with errors_as_line(), exclusive("store"):
+    with errors_as_line(), locked("store"):
         _check_file(uri)
         os.environ.update({key: _FIRST_REQUEST[key] for key in unset})
         experiment = mlflow.get_experiment_by_name(name)
@@ -94,20 +94,20 @@ def open_store(name: str) -> Experiment | None:
 
 
 def _check_file(uri: str) -> None:
-    """Log that a new SQLite file begins. Raises UserError if its folder is missing."""
+    """Log if the SQLite file will be created. Raises UserError if its folder is missing."""
     file = sqlite_file(uri)
     if file and not file.parent.is_dir():
         raise UserError(f"MLflow at {uri}: there is no folder {file.parent}; create it, or change MLFLOW_TRACKING_URI")
     if file and not file.exists():
-        log(f"there is no MLflow store at {uri} yet; creating an empty one, without runs or a champion")
+        log(f"there is no MLflow store at {uri} yet; creating an empty one")
 
 
 @contextlib.contextmanager
-def exclusive(purpose: str) -> Iterator[None]:
+def locked(purpose: str) -> Iterator[None]:
     """Let only one process at a time run a block with this purpose on this store; others wait.
 
     The lock file is next to a SQLite store, which several clones may share, else in this repository. So it
-    separates processes of one machine, but not those of two machines that share a server.
+    works for the processes of one machine, but not for two machines that share a server.
     """
     database = sqlite_file(store_uri())
     folder = database.parent if database and database.parent.is_dir() else files.root() / ".dvc" / "tmp"
@@ -166,7 +166,7 @@ def find_run(experiment_id: str, model_md5: str) -> Run | None:
 
 
 def lineage() -> dict[str, str]:
-    """Return the tags that lead from a run back to its files: training rows, Git revision, DVC experiment."""
+    """Return a run's tags for its lineage: MD5 of the training rows, Git revision, DVC experiment."""
     return {
         DATA_MD5: files.md5(files.TRAIN),
         REVISION: os.environ.get("DVC_EXP_BASELINE_REV") or git.head() or NONE,

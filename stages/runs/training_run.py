@@ -1,4 +1,4 @@
-"""Log a fit to MLflow: its parameters, what autologging sees of it, and the model."""
+"""Log a fit to MLflow: its parameters, what autologging records, and the model."""
 
 import contextlib
 import time
@@ -19,7 +19,7 @@ from stages.params import Params
 from stages.runs import mlflow_model, tracking
 
 AUTOLOG_ROWS = 5_000
-"""Autologging predicts its rows five times."""
+"""The most rows for autologging, which predicts them five times."""
 AUTOLOGGED = "training.metrics_rows"
 """Tag: the number of training rows behind the metrics ``training_…``."""
 
@@ -41,7 +41,7 @@ def start_run(experiment_id: str, params: Params) -> Iterator[ActiveRun]:
 
 
 def _flat(params: Params) -> dict[str, object]:
-    """Return all parameters, those in sections by their dotted names."""
+    """Return all parameters, with dotted names for those in sections."""
     flat: dict[str, object] = {}
     for key, value in params.model_dump(by_alias=True).items():
         flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
@@ -52,8 +52,8 @@ def _flat(params: Params) -> dict[str, object]:
 def autologging(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Yield `rows` to fit on; MLflow logs the fit in the block into the active run.
 
-    It logs the estimator, its parameters and, of at most `AUTOLOG_ROWS` rows, training metrics. MLflow finds no
-    matplotlib: its plots of training rows take a second, and the run has those of the test rows.
+    It logs the estimator, its parameters and, of at most `AUTOLOG_ROWS` rows, training metrics. Matplotlib is
+    hidden from MLflow, whose plots of training rows take a second; the run has plots of the test rows.
     """
     mlflow.set_tag(AUTOLOGGED, min(len(rows), AUTOLOG_ROWS))
     mlflow.sklearn.autolog(log_models=False, log_datasets=False, log_post_training_metrics=False, silent=True)
@@ -67,7 +67,7 @@ def autologging(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 class _Rows(pd.DataFrame):
-    """Rows whose deep copy holds at most `AUTOLOG_ROWS`, as does the deep copy of a column.
+    """Rows whose deep copy has at most `AUTOLOG_ROWS` rows, as has the deep copy of a column.
 
     MLflow deep-copies the rows before the fit, and predicts the copy five times afterwards.
     """

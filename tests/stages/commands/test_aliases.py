@@ -93,7 +93,7 @@ def test_the_next_command_moves_an_alias_that_a_kill_left_behind(
     two: Workspace, registry: MlflowClient, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(_aliases, "follow", lambda _: None)  # as if killed right after the release
+        patch.setattr(_aliases, "align", lambda _: None)  # as if killed right after the release
         two.rollback()
     assert aliases(registry)["champion"] == "2"
     two.write(2)  # the model in service
@@ -112,7 +112,7 @@ def test_a_kill_before_the_move_was_noted_is_not_taken_for_a_move_by_hand(
     two: Workspace, registry: MlflowClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(_aliases, "follow", lambda _: None)
+        patch.setattr(_aliases, "align", lambda _: None)
         two.rollback()
     registry.set_registered_model_alias("mine", "champion", "1")
     before = kept(registry)
@@ -192,7 +192,7 @@ def test_a_registry_that_does_not_answer_prevents_no_release(
 
     assert len(workspace.history()) == 2
     assert workspace.served().registry is None
-    assert "the next command does it" in caplog.text
+    assert "the next command moves them" in caplog.text
 
 
 def test_a_first_release_waits_for_a_registry_that_may_have_a_champion(workspace: Workspace, silent: None) -> None:

@@ -40,8 +40,8 @@ def test_the_workspaces_model_is_copied_with_its_record_once(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx of the workspace: is not the file that dvc.lock"),
-        (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json of the workspace: is not the file that"),
+        (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx of the workspace: differs from the MD5"),
+        (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json of the workspace: differs from the MD5"),
         (files.SCHEMA.unlink, "data/prepared/schema.json of the workspace: is missing"),
         (files.LOCK.unlink, "dvc.lock of the workspace: is missing"),
         (lambda: files.LOCK.write_text("{"), "dvc.lock of the workspace: is not a lock file"),
@@ -62,7 +62,7 @@ def test_an_unfinished_run_is_not_released(workspace: Workspace) -> None:
     newer = files.LOCK.read_text("utf-8").partition("\n  evaluate:")[0]
     files.LOCK.write_text(f"{newer}\n  evaluate:{before}", "utf-8")
 
-    with pytest.raises(UserError, match=r"the stage evaluate has not seen the newest models/model\.onnx"):
+    with pytest.raises(UserError, match=r"the stage evaluate has not run on the newest models/model\.onnx"):
         workspace.promote()
 
 
@@ -195,7 +195,7 @@ def test_a_champion_whose_training_rows_are_not_known_is_not_comparable(workspac
     (find_current(workspace.releases) / "schema.json").unlink()
     workspace.write(1)
 
-    with pytest.raises(RefusedError, match="cannot be compared: it is not known any more which rows it was trained on"):
+    with pytest.raises(RefusedError, match="cannot be compared: it is unknown which rows it was trained on"):
         workspace.promote()
     workspace.promote("champion", reason="a new table")
 
@@ -240,5 +240,5 @@ def test_a_file_in_place_of_the_folder_is_told_in_one_line(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     monkeypatch.setenv("RELEASES", str(Path("params.yaml").absolute() / below))
-    with pytest.raises(UserError, match=r"params.yaml.*: is no folder and none can be made: .*; set RELEASES"):
+    with pytest.raises(UserError, match=r"params.yaml.*: is not a folder and cannot be created: .*; set RELEASES"):
         workspace.promote()

@@ -39,7 +39,7 @@ def test_each_rollback_goes_one_further_back(three: Workspace) -> None:
     three.rollback()
 
     assert three.served().onnx_md5 == models[0]
-    with pytest.raises(UserError, match="is the first release, there is none before it"):
+    with pytest.raises(UserError, match="is the first release; choose another"):
         three.rollback()
 
 
@@ -78,7 +78,7 @@ def test_without_releases_there_is_no_rollback(workspace: Workspace) -> None:
 def test_a_release_whose_model_was_deleted_is_refused_with_the_remedy(three: Workspace) -> None:
     next(three.releases.glob(f"1-*/{MODEL_FILE}")).unlink()
 
-    with pytest.raises(UserError, match=r"its model was deleted since; .*make promote REV="):
+    with pytest.raises(UserError, match=r"its model was deleted; .*make promote REV="):
         three.rollback(to="1")
 
 

@@ -76,8 +76,8 @@ def test_classes_in_another_order_are_the_same_classes() -> None:
     ("champion", "reason"),
     [
         (BINARY.model_copy(update={"target": "z"}), "it predicts 'z', this model 'y'"),
-        (BINARY.model_copy(update={"classes": ("no", "maybe")}), "it knows other classes: no, maybe"),
-        (VALUES, "it knows other classes: none"),
+        (BINARY.model_copy(update={"classes": ("no", "maybe")}), "it has other classes: no, maybe"),
+        (VALUES, "it has other classes: none"),
         (BINARY.model_copy(update={"features": (FEATURE.model_copy(update={"name": "x"}),)}), "no column 'x'"),
         (
             BINARY.model_copy(update={"features": (FEATURE.model_copy(update={"name": "b"}),)}),

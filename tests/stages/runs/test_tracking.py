@@ -156,13 +156,13 @@ def test_a_file_that_is_not_a_store_is_reported(tmp_path: Path, monkeypatch: pyt
 WAITING = """
 from stages.runs import tracking
 print("ready", flush=True)
-with tracking.exclusive("registry"): print("inside", flush=True)
+with tracking.locked("registry"): print("inside", flush=True)
 """
 
 
 def test_one_process_at_a_time_is_inside_an_exclusive_block(root: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(root)}
-    with tracking.exclusive("registry"):
+    with tracking.locked("registry"):
         other = subprocess.Popen([sys.executable, "-c", WAITING], env=environment, stdout=subprocess.PIPE, bufsize=0)
         assert other.stdout
         assert other.stdout.readline() == b"ready\n"
