@@ -40,7 +40,7 @@ _SIZE = """
 import pandas as pd
 print(pd.read_parquet("data/raw/flights.parquet").memory_usage(deep=True).sum() / 2**20)
 """
-_IMPORT = "import time; start = time.perf_counter(); import stages.{}; print(time.perf_counter() - start)"
+_IMPORT = "import time; start = time.perf_counter(); import stages.{}.__main__; print(time.perf_counter() - start)"
 
 
 @dataclass(frozen=True, slots=True)
