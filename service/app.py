@@ -39,7 +39,7 @@ from service.settings import Settings
 
 
 class Api(FastAPI):
-    """FastAPI without Starlette's middleware for errors, because `RequestMiddleware` handles them."""
+    """FastAPI without Starlette's error middleware, because `RequestMiddleware` handles errors."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the router inside the middleware; the one added last is outermost."""
@@ -50,13 +50,13 @@ class Api(FastAPI):
 
 
 def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
-    """Create the application for `loaded`, or for the artifact of the current release.
+    """Create the application for `loaded`, or else for the artifact of the current release.
 
-    Raises ArtifactError if there is nothing to serve.
+    Raises ArtifactError if the release can't be loaded, and SettingsError if an OTEL_ variable is wrong.
     """
     instruments = Instruments(settings)
     access = Access(settings, instruments.events.count_authentication)
-    traces = tracing.start()
+    traces = tracing.configure()
     serving = Serving(loaded or artifact.load(settings), instruments)
     reloader = Reloader(settings, serving, instruments.events)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
@@ -89,30 +89,33 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     app.state.settings, app.state.access, app.state.serving = settings, access, serving
     app.state.access_log = access_log
     app.state.openapi_of_version = {}
-    app.state.registry = instruments.shown(serving.in_service)
+    app.state.registry = instruments.scrape_registry(serving.in_service)
     app.state.exposition = Exposition(app.state.registry, instruments.flush, settings.metrics_seconds)
     app.state.prediction_ids = ids = PredictionIds(settings)
     app.state.feedback_instruments = instruments.feedback
     app.openapi = lambda: openapi.describe(app, serving.current)  # type: ignore[method-assign]  # FastAPI's own way
 
-    answer = predict.Predict(settings, serving, access.callers, ids, tables.make_answers(settings), traces.step)
+    answer = predict.Predict(settings, serving, access.callers, ids, tables.make_answers(settings), traces.with_span)
     routes = _add_routes(app, predict.Route(answer))
     requests = instruments.requests
     requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
-    app.add_middleware(RequestMiddleware, routes, traces.noting(access_log.add), requests.begin, requests.measure)
+    app.add_middleware(
+        RequestMiddleware, routes, traces.with_trace_ids(access_log.add), requests.begin, requests.measure
+    )
     traces.instrument(app)
     return app
 
 
 def _add_routes(app: Api, first: Route) -> list[Route]:
-    """Add all routes and return them.
+    """Add the routes of all routers, `first` before them, and return all routes.
 
-    The app gets their routes, not the routers: FastAPI would match each request against all routes twice.
+    Routers aren't included as such: FastAPI would match each request against all routes twice.
     """
     app.router.routes.insert(0, first)
     routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
     for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
-        if not isinstance(route.app, AsyncExitStackMiddleware):  # FastAPI itself puts it around all routes
+        # FastAPI's own stack, which `Api` replaces, has this middleware once around all routes.
+        if not isinstance(route.app, AsyncExitStackMiddleware):
             route.app = AsyncExitStackMiddleware(route.app)
         app.router.routes.append(route)
     return [route for route in app.routes if isinstance(route, Route)]

@@ -33,10 +33,10 @@ class Threads:
         self._places = waiting
 
     async def run(self, function: Callable[[], T], seconds: float) -> T:
-        """Return what the function returns, or raise what it raises.
+        """Return what the function returns; its errors pass through.
 
-        Raises BusyError if the queue is full or the function doesn't begin within `seconds`, and TimeoutError if it
-        then takes longer than `seconds`; it continues in its thread. Errors of the function pass through.
+        Raises BusyError if the queue is full or the function doesn't begin within `seconds`. Raises TimeoutError if
+        the function then takes longer than `seconds`; its thread continues.
         """
         if self._turns.locked() and not self._places:
             raise BusyError

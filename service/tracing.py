@@ -1,8 +1,8 @@
-"""Traces, where the environment names a collector of OpenTelemetry's.
+"""Send traces to an OpenTelemetry collector, if the environment names one.
 
-FastAPI makes a span of each request, as the semantic conventions for HTTP say; routes add spans of their steps.
-Spans go into a bounded queue, from which a thread of the SDK sends them: a collector that is slow or down costs
-spans, and no request waits for it. Without a collector the SDK isn't even imported: 0.1 s and 12 MB.
+FastAPI creates a span for each request, with the attributes of OpenTelemetry's HTTP conventions; routes add a span
+for each step. The SDK sends spans from a limited queue in a thread: if the collector is slow or down, spans are lost,
+but no request waits. Without a collector the SDK isn't imported, which saves 0.1 s and 12 MB.
 """
 
 import os
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 SERVICE: Final = "reproducible-ml"
-"""Name of the service unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES give another one."""
+"""Default service name; OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES override it."""
 SHUTDOWN_SECONDS: Final = 3.0
-"""How long the end of the process waits at most for spans to be sent."""
+"""How long a process that stops waits at most for its last spans to be sent."""
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
 
-Note = Callable[[AccessRecord], None]
+AddRecord = Callable[[AccessRecord], None]
 
 
-def start() -> "Tracing":
-    """Return what traces, as the standard OTEL_ variables say; without an endpoint in them nothing is traced.
+def configure() -> "Tracing":
+    """Return the tracing that the standard OTEL_ variables configure. Without an endpoint nothing is traced.
 
     Raises SettingsError if a variable is wrong, or the SDK isn't installed.
     """
@@ -47,10 +47,10 @@ def start() -> "Tracing":
         return Tracing(None)
     url = os.environ[endpoint]
     if not url.startswith(("http://", "https://")):
-        raise SettingsError(f"{endpoint} is {url!r}; expected an URL such as http://127.0.0.1:4318")
-    name = next((name for name in _PROTOCOLS if os.environ.get(name)), None)  # the one for traces overrides the other
+        raise SettingsError(f"{endpoint} is {url!r}; expected a URL such as http://127.0.0.1:4318")
+    name = next((name for name in _PROTOCOLS if os.environ.get(name)), None)  # the variable for traces comes first
     if name is not None and os.environ[name] != _PROTOCOL:
-        raise SettingsError(f"{name} is {os.environ[name]!r}; only {_PROTOCOL} is sent, to port 4318 as a rule")
+        raise SettingsError(f"{name} is {os.environ[name]!r}; only {_PROTOCOL} is supported, usually on port 4318")
     try:
         return Tracing(_make_provider())
     except ImportError as error:
@@ -81,14 +81,14 @@ def _make_provider() -> "TracerProvider":
     resource = Resource.create({"service.instance.id": uuid4().hex, "process.pid": os.getpid()})
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: SERVICE}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it would wait as long as it takes
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # at exit it would wait without a limit
     provider.add_span_processor(HideQuery())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
 class Tracing:
-    """What the service is put together from, traced or not."""
+    """Adds spans and trace ids to the service; without a `provider` it changes nothing."""
 
     def __init__(self, provider: "TracerProvider | None") -> None:
         self._provider = provider
@@ -96,15 +96,15 @@ class Tracing:
         self.telemetry: TelemetryConfig = {
             "tracing": provider is not None,
             "tracer_provider": provider,
-            "operation_spans": False,  # of dependencies and the like
+            "operation_spans": False,  # for dependencies, serialisation and similar
             "metrics": False,
             "logs": False,
             "auto_configure": False,
         }
-        """What FastAPI is told."""
+        """The application's argument `telemetry`."""
 
-    def step(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` with a span around each call, for requests whose trace is kept."""
+    def with_span(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` with a span around each call, unless sampling leaves the request out."""
         tracer = self._tracer
         if tracer is None:
             return function
@@ -122,38 +122,38 @@ class Tracing:
 
         return traced_coroutine if iscoroutinefunction(function) else traced
 
-    def noting(self, note: Note) -> Note:
-        """Return `note` with the ids of the request's span."""
+    def with_trace_ids(self, add: AddRecord) -> AddRecord:
+        """Return `add`, which also sets a record's `trace_id` and `span_id` if requests are traced."""
 
-        def noted(answered: AccessRecord) -> None:
+        def add_with_ids(record: AccessRecord) -> None:
             trace = current_trace()
             if trace is not None:
-                answered.trace_id, answered.span_id = trace
-            note(answered)
+                record.trace_id, record.span_id = trace
+            add(record)
 
-        return noted if self._provider else note
+        return add_with_ids if self._provider else add
 
     def instrument(self, app: FastAPI) -> None:
-        """Write into each request's span what the access log has of it."""
+        """Add the request id, model version and number of instances to each request's span."""
         if self._provider is not None:
-            app.add_middleware(_Describe)
+            app.add_middleware(_SpanAttributes)
 
     def stop(self) -> None:
-        """Send what waits, for a while; a collector that hangs keeps the process no longer."""
+        """Send the last spans, for SHUTDOWN_SECONDS at most, even if the collector hangs."""
         if self._provider is not None:
             sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
             sending.start()
             sending.join(SHUTDOWN_SECONDS)
 
 
-class _Describe:
-    """ASGI middleware; FastAPI ends a span with the answer, so this comes at its beginning."""
+class _SpanAttributes:
+    """ASGI middleware that sets attributes when the response begins, because FastAPI ends the span with it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def described(message: Message) -> None:
+        async def send_with_attributes(message: Message) -> None:
             if message["type"] == "http.response.start":
                 known = {
                     "request.id": dict(message["headers"])[b"x-request-id"].decode(),
@@ -163,4 +163,4 @@ class _Describe:
                 get_current_span().set_attributes({name: value for name, value in known.items() if value})
             await send(message)
 
-        await self._app(scope, receive, described)
+        await self._app(scope, receive, send_with_attributes)

@@ -1,4 +1,4 @@
-"""Quantile bins of numbers, in which the service counts drift."""
+"""Quantile bins of numbers, in which the service counts values to detect drift."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Numbers = npt.NDArray[np.floating[Any]]
 
 
 def find_edges(values: Numbers) -> Numbers:
-    """Return the inner edges of about as full bins; a value that fills a bin alone has its own. There may be fewer."""
+    """Return the inner edges of about equally full bins; a value that would fill a bin gets its own."""
     quantiles = np.quantile(values, np.arange(1, BINS) / BINS, method="lower")
     frequent, times = np.unique(quantiles, return_counts=True)
     below = [part.max() for value in frequent[times > 1] if (part := values[values < value]).size]

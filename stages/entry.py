@@ -33,7 +33,7 @@ def log(message: str) -> None:
 
 @contextlib.contextmanager
 def timed(what: str, every: float = 5.0) -> Iterator[None]:
-    """Log that `what` begins, every few seconds that it goes on, and how many seconds it took."""
+    """Log that `what` starts, its seconds so far every few seconds, and how many seconds it took."""
     start, over = time.perf_counter(), threading.Event()
 
     def report() -> None:
@@ -53,7 +53,7 @@ def timed(what: str, every: float = 5.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Import a large package without looking for garbage meanwhile, which takes half a second."""
+    """Import a large package without garbage collection, which would take half a second."""
     gc.disable()
     try:
         yield
@@ -63,9 +63,9 @@ def importing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without(*packages: str) -> Iterator[None]:
-    """Let imports in the block find none of these packages, which spares the time that they take."""
+    """Hide these packages from imports in the block, which saves their import time."""
     known = {name: sys.modules.pop(name) for name in packages if name in sys.modules}
-    sys.modules |= dict.fromkeys(packages)  # type: ignore[arg-type]  # None is Python's word for: not to be found
+    sys.modules |= dict.fromkeys(packages)  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
     finally:
@@ -89,7 +89,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     if add_arguments:
         add_arguments(parser)
     arguments = vars(parser.parse_args())
-    atexit.register(gc.freeze)  # else a last search for garbage among all that was imported takes a second
+    atexit.register(gc.freeze)  # else a last garbage collection of all imports takes a second
     logging.basicConfig(format=f"{stage:<9} %(message)s", level=logging.WARNING)
     logging.getLogger("stages").setLevel(logging.INFO)
     logging.getLogger("great_expectations").setLevel(logging.ERROR)

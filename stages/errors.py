@@ -6,7 +6,7 @@ from typing import ClassVar
 class UserError(Exception):
     """A mistake in the user's input in one line: what is wrong, where, and what to do.
 
-    Several arguments are several mistakes, each in its own line. Any other exception that a stage
+    Each argument is one mistake and gets its own line. Any other exception that a stage
     raises is a defect of this project and keeps its traceback.
     """
 

@@ -1,4 +1,4 @@
-"""Paths of the pipeline's files, and functions that write a file whole or not at all."""
+"""Paths of the pipeline's files, and functions that write a file completely or not at all."""
 
 import contextlib
 import hashlib
@@ -32,7 +32,7 @@ DECISION = Path("build/decision.txt")
 
 
 def root() -> Path:
-    """Return the repository's real root: DVC runs experiments in copies, and `DVC_ROOT` names the original."""
+    """Return the repository's real root; DVC runs experiments in copies, where `DVC_ROOT` names the original."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
@@ -40,7 +40,7 @@ def root() -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` if the block succeeds.
 
-    DVC runs one stage at a time, so what a killed process left there is overwritten. An OSError of
+    DVC runs one stage at a time, so a file that a killed process left is overwritten. An OSError in
     the block names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
 

@@ -27,13 +27,13 @@ ModelName = Literal[
 ColumnName = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 MIN_ROWS = 20
-"""The fewest rows with a target that a model is trained and tested on."""
+"""The table must have at least this many rows with a target."""
 MISSING = ("", "NA", "NaN", "nan", "null", "NULL", "None")
 """The texts that mean "no value" unless data.missing names others."""
 _LONGEST_VALUE = 60
 _LONGEST_NAME = 90
 _NAMES = {(str(files.DEMO), "arrival"): "flights"}
-"""Names by table and target that differ from the rule; the demo's registry entry and releases have this one."""
+"""Names by table and target that `model_name` would not give: the one of the demo."""
 
 
 class _Section(BaseModel):
@@ -44,7 +44,7 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     def validate(text: str) -> str:
         try:
             check(text)
-        except LookupError as error:  # which Pydantic doesn't expect
+        except LookupError as error:  # Pydantic catches only ValueError
             raise ValueError from error
         return text
 
@@ -57,14 +57,14 @@ def _expect(text: str, default: Any = None) -> Any:
 
 
 _AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
-"""None is to be found out."""
+"""`auto` becomes None, which means that the value is detected."""
 _Character = Annotated[str, Field(pattern=r'^[^"\r\n]\z')]
 _Encoding = Annotated[str, _checked(lambda name: str(b" ", name, "replace"))]
 _Form = Annotated[str, _checked(check_form)]
 
 
 class DataParams(_Section):
-    """Which table, and what its columns are for."""
+    """The table, and the roles of its columns."""
 
     path: Annotated[str, Field(min_length=1)]
     target: ColumnName
@@ -92,7 +92,7 @@ class DataParams(_Section):
 
 
 class SplitParams(_Section):
-    """How test rows are set apart from training rows."""
+    """How rows are split into training and test rows."""
 
     method: Literal["random", "time", "group"]
     test_size: Annotated[float, Field(ge=0.05, le=0.5)]
@@ -102,12 +102,12 @@ class SplitParams(_Section):
 
     @property
     def column(self) -> str | None:
-        """The column that decides about the sides; None if the row's content does."""
+        """The column that decides which rows are test rows; None if the row's content does."""
         return {"time": self.time_column, "group": self.group_column, "random": self.key}[self.method]
 
 
 class ValidateParams(_Section):
-    """The gate on data: a Great Expectations suite beside the structural expectations."""
+    """The Great Expectations suite, in addition to the structural expectations."""
 
     suite: Annotated[str, Field(min_length=1)] | None = None
 

@@ -8,12 +8,12 @@ from service.contract import Contract, Label
 from stages import files
 
 Kind = Literal["number", "text", "date"]
-"""What a column's values are hashed as."""
+"""The type that a column's values are hashed as."""
 _SHOWN = 5
 
 
 class _Frozen(BaseModel):
-    # Files of other versions are read too, to compare their models with this one.
+    # Files of other versions are read too, to compare models.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -33,7 +33,7 @@ class ClassRows(_Frozen):
 
 
 class Rows(_Frozen):
-    """Where the table's rows went."""
+    """The numbers of rows: read, without a target, training and test."""
 
     read: int
     without_target: int
@@ -43,46 +43,46 @@ class Rows(_Frozen):
 
 
 class RareClasses(_Frozen):
-    """What became of classes with fewer than 3 rows or without a training row."""
+    """Classes with fewer than 3 rows or without a training row, and what was done with them."""
 
     setting: Literal["error", "drop", "join"]
     classes: dict[str, int]
-    """Rows of each of them."""
+    """The rows of each class."""
     left_out: int = 0
-    """Rows in neither part."""
+    """Rows that are neither training nor test rows."""
     joined: int = 0
-    """Rows of the class that they became together."""
+    """Rows of the joined class."""
     into: str | None = None
-    """That class."""
+    """The name of the joined class."""
 
     def names(self) -> str:
-        """Return the first of the classes with their rows."""
+        """Return the first classes with their rows, as text."""
         shown = [
             f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(self.classes.items())[:_SHOWN]
         ]
         return ", ".join(shown) + (", …" if len(self.classes) > _SHOWN else "")
 
     def describe(self) -> str:
-        """Return a sentence about what was done with which classes."""
+        """Return a sentence about the classes and what was done with them."""
         done = f"joined into the class {self.into!r}" if self.joined else "left out"
         done += " instead of joined, as all are test rows" if self.setting == "join" and not self.joined else ""
         return f"{len(self.classes):,} rare classes ({self.names()}): {self.joined or self.left_out:,} rows {done}"
 
 
 class Split(_Frozen):
-    """How the test rows were chosen: the rule that decides about any row, then or later."""
+    """The rule of the split, which also decides about later rows."""
 
     method: Literal["random", "time", "group"]
     column: str | None
     """The column of the time, the group or the key; None if the row's content decides."""
     test_size: float | None = None
-    """The share asked for. Without `time`, a row whose hash lies below this share of 2^64 is a test row."""
+    """The setting. Unless the method is time, a row whose hash, from 0 to 1, is below it is a test row."""
     share: float | None = None
-    """The share reached."""
+    """The actual share of test rows."""
     content: dict[str, Kind] = {}
-    """The columns that the hash of a row's content is made of: all but the target and those without a value."""
+    """The columns in the hash of a row's content: all except the target and those without any value."""
     reading: dict[str, Any] = {}
-    """Settings, other than their defaults, that decide what a cell is read as."""
+    """The settings that affect how a cell is read and differ from their defaults."""
     hash_column: str | None = None
     """The column of ``test.parquet`` that holds the hash of each row's content."""
     train_from: str | None = None
@@ -99,7 +99,7 @@ class Schema(_Frozen):
     split: Split
     rare_classes: RareClasses | None = None
     findings: tuple[str, ...] = ()
-    """What a person should look at before trusting the model, in sentences."""
+    """Sentences about what a person should check before trusting the model."""
     contract: Contract
     left_out: tuple[LeftOut, ...]
 

@@ -60,8 +60,8 @@ class Instruments:
             self._versions = kept
             return PredictionInstruments(self._predictions, model, layout)
 
-    def shown(self, current: Callable[[], InService]) -> CollectorRegistry:
-        """Return the registry that /metrics shows."""
+    def scrape_registry(self, current: Callable[[], InService]) -> CollectorRegistry:
+        """Return the registry that GET /metrics renders: all workers' instruments and the releases."""
         registry = CollectorRegistry()
         registry.register(self._files or self.registry)
         registry.register(ReleaseCollector(self._history, current))

@@ -3,8 +3,8 @@
 from typing import Final
 
 BACKLOG: Final = 2048
-"""Connections that may wait to be accepted."""
+"""How many connections can wait to be accepted."""
 
 
 class StartError(Exception):
-    """The service can't start: one line that says why and what to do."""
+    """The service can't start. The message is one line that says why and what to do."""

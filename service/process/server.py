@@ -1,4 +1,4 @@
-"""One process that answers requests: uvicorn's server, with a stop that loses no request."""
+"""The process that answers requests: uvicorn's server, which loses no request when it stops."""
 
 import asyncio
 import contextlib
@@ -22,40 +22,46 @@ from service.scoring import artifact, memory
 from service.settings import Settings, SettingsError, file_error
 
 _LINGER_SECONDS: Final = 0.25
-"""At a stop: how long connections may still bring the request that was already on its way."""
+"""During shutdown: how long open connections can still deliver a request that the client has sent."""
 _HANG_SECONDS: Final = 30.0
-"""A worker whose event loop stands still for so long prints where, and ends; the supervisor replaces it."""
+"""A worker whose event loop hangs for this long prints a traceback and ends; the supervisor replaces it."""
 _FORWARDED: Final = {b"x-forwarded-for", b"x-forwarded-proto"}
 
 
-class Forwarded(ProxyHeadersMiddleware):
-    """uvicorn's middleware for what a proxy tells about the caller; where none does, it costs next to nothing."""
+class ForwardedHeaders(ProxyHeadersMiddleware):
+    """uvicorn's middleware for a proxy's X-Forwarded headers, skipped for requests without them."""
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
-        """Pass a request on."""
+        """Call the application, with the client's address from a trusted proxy if it sent one."""
         if _FORWARDED.isdisjoint(dict(scope["headers"])):
             return self.app(scope, receive, send)
         return super().__call__(scope, receive, send)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server of the application."""
+    """uvicorn's server; it loads the current release and creates the application.
+
+    Parameters
+    ----------
+    ready
+        Called when the server accepts connections.
+    """
 
     _app: FastAPI
 
     def __init__(self, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
         super().__init__(
             uvicorn.Config(
-                "",  # made in `run`
+                "",  # `run` creates the application
                 interface="asgi3",
                 http=OneWriteProtocol,
                 ws="none",
-                lifespan="off",  # begins in `startup`, so that its errors come as they are
+                lifespan="off",  # `startup` begins it, because uvicorn would hide its errors
                 log_config=None,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # Forwarded reads them
+                proxy_headers=False,  # ForwardedHeaders reads them
                 workers=settings.workers,
                 timeout_graceful_shutdown=settings.shutdown_seconds,
             )
@@ -67,12 +73,13 @@ class Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer requests until SIGTERM, SIGINT or SIGHUP.
 
-        Raises StartError, in one line, for what a user can mend; anything else as it came.
+        Raises StartError if a setting, account or release is wrong, or the system refuses a file or socket. Other
+        errors pass through.
         """
-        memory.keep_nothing_large()
-        gc.disable()  # until the start is over: nearly all that imports make stays
+        memory.return_large_blocks()
+        gc.disable()  # until startup is over: nearly all objects that imports create stay
         signal.signal(signal.SIGHUP, self.handle_exit)
-        # ONNX Runtime needs no Python to build a session: the rest of the service is imported meanwhile.
+        # ONNX Runtime doesn't hold Python's lock while it builds a session, so the rest is imported meanwhile.
         with ThreadPoolExecutor(1) as thread:
             loading = thread.submit(artifact.load, self._settings)
             from service.app import create_app  # noqa: PLC0415
@@ -81,9 +88,9 @@ class Server(uvicorn.Server):
 
         try:
             self._app = create_app(self._settings, loading.result())
-            self.config.app = Forwarded(cast("Any", self._app), self._settings.forwarded_allow_ips)
+            self.config.app = ForwardedHeaders(cast("Any", self._app), self._settings.forwarded_allow_ips)
             super().run(sockets)
-        except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # what a user can mend
+        except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # a user can correct these
             raise StartError(str(error)) from error
         except OSError as error:
             if self.started:
@@ -94,17 +101,17 @@ class Server(uvicorn.Server):
         """Begin the application's lifespan, then listen."""
         await self._lifespan.enter_async_context(self._app.router.lifespan_context(self._app))
         await super().startup(sockets)
-        memory.forget_start()
+        memory.return_startup_memory()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept what already waits, answer what arrives within a moment and close each connection with its answer.
+        """Accept waiting connections, answer requests that still arrive, and close each connection after its response.
 
-        uvicorn alone would close idle connections at once, and a request that was just arriving would be lost.
+        uvicorn's own shutdown closes idle connections at once, and a request that is just arriving would be lost.
         """
         faulthandler.cancel_dump_traceback_later()
         for listener in sockets or []:
-            await self._accept_rest(listener)
+            await self._accept_waiting(listener)
         for server in self.servers:
             server.close()
         self.server_state.default_headers.append((b"connection", b"close"))
@@ -112,9 +119,9 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         await self._lifespan.aclose()
 
-    async def _accept_rest(self, listener: socket.socket) -> None:
+    async def _accept_waiting(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):  # none waits any more, or no file is left to open
+        with contextlib.suppress(OSError):  # no connection waits, or the limit of open files is reached
             for _ in range(BACKLOG):
                 accepted, _ = listener.accept()
                 accepted.setblocking(False)  # noqa: FBT003  # the socket module's own signature
@@ -124,15 +131,16 @@ class Server(uvicorn.Server):
         return OneWriteProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to stop; uvicorn calls this ten times a second."""
-        if self.config.workers > 1 and counter % 10 == 0:
+        """Return whether to stop. uvicorn calls this ten times a second."""
+        if self.config.workers > 1 and counter % 10 == 0:  # restart the timer that ends a hanging worker
             faulthandler.dump_traceback_later(_HANG_SECONDS, exit=True)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; at a second signal without waiting for answers under way, unless there is a supervisor.
+        """Stop; at a second signal, stop without waiting for unanswered requests, unless there is a supervisor.
 
-        A terminal and a service manager signal the supervisor as well, which signals its workers: that is one stop.
+        A worker with a supervisor can get two signals for one stop: from the terminal or service manager, and from
+        the supervisor.
         """
         del sig, frame
         self.force_exit = self.should_exit and self.config.workers == 1

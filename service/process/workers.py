@@ -1,8 +1,8 @@
-"""The service's processes: one that answers requests, or uvicorn's supervisor and its workers.
+"""Run the service: one process that answers requests, or uvicorn's supervisor and its workers.
 
-Each worker listens on a socket of its own (SO_REUSEPORT), and the kernel spreads connections over them: of 16
-opened at once each of two workers got 7 to 9, while on one common socket the first to wake took all 16. Such a
-socket lives and dies with its worker, so that no connection waits for a dead one.
+Each worker listens on its own socket (SO_REUSEPORT), and the kernel distributes connections: of 16 connections opened
+at once, each of two workers got 7 to 9; on a shared socket, the first worker to wake got all 16. A worker's socket
+closes when the worker ends, so no connection waits for a dead worker.
 """
 
 import contextlib
@@ -31,21 +31,20 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 LEAST_FILES: Final = 256
-"""Files that a process must be allowed to open: some 64 for the service itself, the rest for connections."""
+"""How many open files the system must allow a process: about 64 for the service, the others for connections."""
 PAUSE_SECONDS: Final = 2.0
-"""How long a worker that can't start waits before it ends, so that the next one doesn't start at once."""
+"""How long a worker that can't start waits before it ends, so that its replacement doesn't start at once."""
 _MOST_CHARACTERS: Final = 1000
-"""Of a reason; the system writes 4096 bytes into a pipe as a whole, whoever else writes."""
-
-_HELD_AT_START: Final = (signal.SIGINT, signal.SIGHUP)
+"""Maximum length of a reported error: up to 4096 bytes, writes of several workers into one pipe don't mix."""
+_BLOCKED_AT_START: Final = (signal.SIGINT, signal.SIGHUP)
 _log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP; every request accepted before is answered.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then answer the requests that were accepted.
 
-    Calls `ready` when the first worker answers, with the settings and the port that was free if it was 0.
-    Raises StartError if the address is taken, there is nothing to serve, or no worker can start.
+    Calls `ready` when the first worker answers, with settings that have the actual port if PORT is 0.
+    Raises StartError if the address is in use, there is no release, or no worker can start.
     """
     logs.configure(settings)
     _raise_file_limit()
@@ -54,28 +53,28 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
         address = listener.getsockname()
         running = settings.model_copy(update={"metrics_dir": folder, "port": address[1]})
         if folder is None:
-            # What answers requests is imported where requests are answered: the supervisor stays small.
+            # Only a process that answers requests imports the server, so the supervisor needs little memory.
             from service.process.server import Server  # noqa: PLC0415
 
             Server(running, lambda: ready(running)).run([listener])
             return
-        listener.close()  # it proved that nobody else has the address, which workers share
+        listener.close()  # it showed that no other program has the address; the workers' sockets share it
         with bind(listener.family, address) as reserved:
             Supervisor(running, reserved, lambda: ready(running)).run()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket that shares its address with none. Raises StartError if that is not possible."""
+    """Return a listening socket that shares its address with no other. Raises StartError if it can't listen."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:  # the latter of a host that is no name at all
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host isn't a valid name
         reason = str(getattr(error, "strerror", error)).partition(" (while")[0]
         raise StartError(f"cannot listen on {host[:80]}:{port}: {reason}; set HOST or PORT") from error
 
 
 def bind(family: int, address: Any) -> socket.socket:
-    """Return a socket on an address that others of ours may have as well; before it listens, no connection comes."""
+    """Return a socket that can share its address with others of this user. It gets no connections until it listens."""
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -85,7 +84,7 @@ def bind(family: int, address: Any) -> socket.socket:
 
 @contextlib.contextmanager
 def _metrics_dir(settings: Settings) -> Iterator[Path | None]:
-    """Give the folder in which several workers count; one alone needs none."""
+    """Yield the folder in which several workers count metrics; None if there is only one worker."""
     if settings.workers == 1:
         yield None
     elif settings.metrics_dir is not None:
@@ -96,9 +95,9 @@ def _metrics_dir(settings: Settings) -> Iterator[Path | None]:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many connections as the system lets us: the soft limit is 1024 nearly everywhere.
+    """Raise the soft limit of open files, often 1024, to the hard limit: each connection is an open file.
 
-    Raises StartError where so few files are allowed that nobody could be answered.
+    Raises StartError if the hard limit is below LEAST_FILES.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < LEAST_FILES:
@@ -111,29 +110,29 @@ class Worker(Process):
 
     Parameters
     ----------
-    news
-        Gets an empty text when the worker answers, or the reason why it can't start.
+    reports
+        The worker sends "" when it answers, or the reason why it can't start.
     """
 
     def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, settings: Settings, news: "Connection[str, str]"
+        self, config: uvicorn.Config, listener: socket.socket, settings: Settings, reports: "Connection[str, str]"
     ) -> None:
         self._settings = settings
-        self._news = news
+        self._reports = reports
         super().__init__(config, [listener])
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer requests, in the new process, until the supervisor says stop or dies."""
+        """Answer requests in the new process until the supervisor stops it or ends."""
         from service.process.server import Server  # noqa: PLC0415
 
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_AT_START)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED_AT_START)
         logs.configure(self._settings)
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
-        self._server = Server(self._settings, lambda: self._news.send(""))
+        self._server = Server(self._settings, lambda: self._reports.send(""))
         try:
             super().target(sockets)
         except StartError as error:
-            self._news.send(str(error)[:_MOST_CHARACTERS])
+            self._reports.send(str(error)[:_MOST_CHARACTERS])
             time.sleep(PAUSE_SECONDS)
             raise SystemExit(1) from None
 
@@ -146,10 +145,10 @@ def _stop_with_supervisor() -> None:
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor; it loads no model and answers nothing.
+    """uvicorn's supervisor; it loads no model and answers no requests.
 
-    Otherwise than uvicorn's own it goes on if a replacement can't start, doesn't wait for requests under way at a
-    second signal, and stops at SIGHUP, which a terminal sends when it is closed.
+    Unlike uvicorn's own supervisor, it continues if a replacement can't start, kills the workers at a second signal,
+    and stops at SIGHUP, which a terminal sends when it is closed.
     """
 
     processes: list[Worker]  # type: ignore[assignment]  # uvicorn's list takes any process
@@ -161,10 +160,10 @@ class Supervisor(Multiprocess):
         self._on_ready = ready
         self._is_ready = False
         self._failure = ""
-        self._received, self._news = multiprocessing.Pipe(duplex=False)
+        self._received, self._reports = multiprocessing.Pipe(duplex=False)
 
     def run(self) -> None:
-        """Supervise until a signal. Raises StartError if no worker comes up."""
+        """Supervise workers until a signal. Raises StartError if one fails before any has answered."""
         super().run()
         if self._failure:
             raise StartError(self._failure)
@@ -174,27 +173,27 @@ class Supervisor(Multiprocess):
         self.processes = [self._start() for _ in range(self.processes_num)]
 
     def _start(self) -> Worker:
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_AT_START)  # they would end a worker that just begins
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_AT_START)  # a new worker can't handle them yet
         with bind(self._reserved.family, self._reserved.getsockname()) as listener:
-            worker = Worker(self.config, listener, self._settings, self._news)
+            worker = Worker(self.config, listener, self._settings, self._reports)
             worker.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return worker
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that ended; if none has answered yet, stop instead."""
+        """Replace workers that ended; stop if none has answered yet."""
         while self._received.poll():
-            self._hear(self._received.recv())
+            self._handle_report(self._received.recv())
         for place, worker in enumerate(self.processes):
-            if worker.process.is_alive():  # one whose event loop stands still ends by itself
+            if worker.process.is_alive():  # a worker whose event loop hangs ends itself
                 continue
             if not self._is_ready:
-                self._hear(f"a worker ended with status {worker.exitcode}")
+                self._handle_report(f"a worker ended with status {worker.exitcode}")
                 return
             _log.warning("worker %s ended with status %s, another starts", worker.pid, worker.exitcode)
             self.processes[place] = self._start()
 
-    def _hear(self, failure: str) -> None:
+    def _handle_report(self, failure: str) -> None:
         if not failure and not self._is_ready:
             self._is_ready = True
             self._on_ready()
@@ -216,6 +215,6 @@ class Supervisor(Multiprocess):
     handle_hup = Multiprocess.handle_term
 
     def handle_ttin(self) -> None:
-        """Ignore uvicorn's signals for one worker more or fewer, which would be without the service's server."""
+        """Ignore the signals by which uvicorn adds or removes a worker: the new one wouldn't have this server."""
 
     handle_ttou = handle_ttin

@@ -83,7 +83,7 @@ def _load(folder: Path, known: Model | None) -> Artifact:
         raise ReleaseError(f"{path}: its MD5 is {version}, {RELEASE_FILE} names {found.onnx_md5}; {DAMAGED}")
     served = known if known and known.version == version else model.from_bytes(content, str(path), DAMAGED)
     del content
-    memory.give_back()
+    memory.return_free_memory()
     return Artifact(served, found, folder.name, threshold)
 
 

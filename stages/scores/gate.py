@@ -1,11 +1,11 @@
-"""The metric that models are compared by, and the gate: a model has to beat the dummy baseline by a gain."""
+"""The metric that models are compared by, and the gate: a model must beat the dummy baseline by a minimum gain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 DIGITS = 10
-"""Figures are given to this many significant digits and decimals: a sum's last bits are the machine's own."""
+"""Metrics are rounded to this many significant digits and decimals, as machines differ in the last bits."""
 
 
 def main_metric(task: str) -> str:
@@ -15,7 +15,7 @@ def main_metric(task: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The comparison with the dummy baseline. It depends on the metrics and params alone."""
+    """The comparison with the dummy baseline. It depends only on the metrics and params."""
 
     metric: str
     value: float | None
@@ -27,7 +27,7 @@ class Gate:
         """Why the model does not pass; empty if it passes."""
         if self.value is None or self.baseline is None:
             return f"the test rows give no {self.metric}: there are too few, or all are of one class; change the split"
-        # Both are rounded to so many digits, and so is their difference.
+        # Both are rounded to `DIGITS`, and so is their difference.
         if round(self.value - self.baseline, DIGITS) >= self.min_gain:
             return ""
         return f"{self.metric} {self.value:.4f} does not beat the baseline {self.baseline:.4f} by {self.min_gain}"

@@ -15,9 +15,9 @@ from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted,
 from stages.scores.units import Units
 
 Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]
-"""A scale on which a metric is about normal, and the way back."""
+"""The transformation to a scale on which a metric is about normal, and its inverse."""
 _MOST_BLOCKS = 200
-"""More units than this are left out in random blocks of units."""
+"""If there are more units, random blocks of units are left out instead of single ones."""
 _FEWEST_BLOCKS = 30
 _BUDGET = 200_000_000
 """Rows x classes x blocks that may be ranked, about 2 s; with many classes there are fewer blocks."""
@@ -37,10 +37,10 @@ _ALL_RIGHT = 0.025
 
 
 def intervals(outcome: Outcome, units: Units, seed: int) -> dict[str, float]:
-    """Return 95 % intervals as `…_low` and `…_high`; none where the units are too few.
+    """Return 95 % intervals as `…_low` and `…_high`; none if there are too few units.
 
-    See `jackknife` for the method. Shares and areas are taken as logits, errors and 1 - r2 as
-    logarithms. A metric that is not defined without some unit has no interval.
+    See `jackknife` for the method. Shares and areas are transformed to logits, errors and
+    1 - r2 to logarithms. A metric that some unit's absence makes undefined has no interval.
     """
     if units.too_few:
         return {}
@@ -60,10 +60,10 @@ def _limits(name: str, outcome: Outcome) -> tuple[float, float]:
 
 
 def paired_interval(ours: Outcome, theirs: Outcome, units: Units, seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of the main metric's difference, ours less theirs, about the same rows.
+    """Return the 95 % interval of the main metric's difference, ours minus theirs, on the same rows.
 
-    Each unit is left out for both at once. NaN where the units are too few, or one of them
-    alone defines the metric.
+    Each unit is left out for both at once. NaN if there are too few units, or if the metric is
+    undefined without one of them.
     """
     if units.too_few:
         return np.nan, np.nan
@@ -79,13 +79,13 @@ def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, floa
 
     The delete-one jackknife (Efron & Tibshirani 1993, chapter 11) over units; of blocks of
     units it is the delete-a-group jackknife (Kott 2001). The quantile is Student's, with
-    Satterthwaite's (1946) degrees of freedom: units that matter more than others are worth fewer.
+    Satterthwaite's (1946) degrees of freedom: the more the units differ in influence, the fewer there are.
     NaN if one of the values is NaN.
     """
     to, back = scale
     with np.errstate(divide="ignore", invalid="ignore"):
         centre, values = to(np.asarray(value)), to(left_out)
-    if not (np.isfinite(values).all() and np.isfinite(centre)):  # such as the area without the one unit in error
+    if not (np.isfinite(values).all() and np.isfinite(centre)):  # such as an area of 1, whose logit is infinite
         (to, back), centre, values = _IDENTITY, np.asarray(value), left_out
     squares = (values - values.mean()) ** 2
     total = squares.sum()
@@ -103,7 +103,7 @@ def _leave_out(outcome: Outcome, units: Units, seed: int) -> dict[str, tuple[flo
     blocks = _blocks(units, len(outcome.y_true) * rankings, seed)
     outcome, blocks = _by_score(outcome, blocks)
     compute = statistics(outcome)
-    # More threads would sum so little no faster, and spin in between: five times the CPU time.
+    # More threads would not be faster for such short sums, but take five times the CPU time.
     with threadpool_limits(1):
         whole, *parts = [compute(weights) for weights in _weights(blocks)]
     found = {name: np.array([part.get(name, np.nan) for part in parts]) for name in whole}
@@ -111,7 +111,7 @@ def _leave_out(outcome: Outcome, units: Units, seed: int) -> dict[str, tuple[flo
 
 
 def _blocks(units: Units, cost: int, seed: int) -> Codes:
-    """Return each row's block: its unit, or one of so many random blocks of units as `cost` allows."""
+    """Return each row's block, shape (rows,): its unit, or a random block of units; `cost` limits their number."""
     most = min(max(_BUDGET // cost, _FEWEST_BLOCKS), _MOST_BLOCKS)
     if units.count <= most:
         return units.codes
@@ -127,7 +127,7 @@ def _weights(blocks: Codes) -> Iterator[Floats]:
 
 
 def _by_score(outcome: Outcome, blocks: Codes) -> tuple[Outcome, Codes]:
-    """Put the rows in the order that a binary model ranks them in, so that each pass goes through memory once."""
+    """Sort the rows by a binary model's score, so that each pass reads memory in order."""
     if isinstance(outcome, Predicted) or outcome.positive is None:
         return outcome, blocks
     order = np.argsort(-outcome.probabilities[:, outcome.positive], kind="stable")

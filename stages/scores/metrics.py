@@ -1,7 +1,7 @@
-"""What a model predicted beside what was true, and the metrics of metrics.json, under scikit-learn's names.
+"""Predictions with the true values, and the metrics of metrics.json, with scikit-learn's names.
 
 Every metric takes weights of the rows, so that an interval can leave rows out; the tests compare
-each with scikit-learn's own and its `sample_weight`. What must be sorted is sorted once.
+each with scikit-learn's and its `sample_weight`. Rows are sorted once for all weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +19,16 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.floating[Any]]
 Statistics = Callable[[Floats], dict[str, float]]
-"""From weights of shape (rows,) to metrics; one that the rows don't define is left out."""
+"""A function from weights, shape (rows,), to metrics; undefined metrics are left out."""
 _OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error")
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A classifier's predictions beside what was true."""
+    """A classifier's predictions and the true classes."""
 
     labels: tuple[Label, ...]
-    """The contract's classes, then labels that training did not know: their probability is 0 in every row."""
+    """The contract's classes, then labels that are not in training, with the probability 0 in every row."""
     positive: int | None
     """Binary: the positive class's place in `labels`; else None."""
     y_true: Codes
@@ -46,7 +46,7 @@ class Classified:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A regression's predictions beside what was true; both of shape (rows,)."""
+    """A regression's predictions and the true values; both of shape (rows,)."""
 
     y_true: Floats
     y_pred: Floats
@@ -56,7 +56,7 @@ Outcome = Classified | Predicted
 
 
 def outcome(contract: Contract, y_true: npt.NDArray[Any], scores: Scores, y_pred: Sequence[Label] = ()) -> Outcome:
-    """Put a model's scores beside what was true: values (rows,), or probabilities (rows, classes) and labels."""
+    """Return a model's outcome from scores: values (rows,), or probabilities (rows, classes) with labels."""
     if contract.classes:
         return classified(contract, y_true, scores, y_pred)
     return Predicted(y_true.astype(np.float64), scores.astype(np.float64))
@@ -65,7 +65,7 @@ def outcome(contract: Contract, y_true: npt.NDArray[Any], scores: Scores, y_pred
 def classified(
     contract: Contract, y_true: npt.NDArray[Any], probabilities: Scores, y_pred: Sequence[Label]
 ) -> Classified:
-    """Turn labels into places, and probabilities of shape (rows, classes) into doubles that sum to 1."""
+    """Convert labels to positions, and probabilities of shape (rows, classes) to doubles that sum to 1."""
     known = pd.Index(list(contract.classes), dtype=object)
     codes = known.get_indexer(pd.Index(y_true, dtype=object))
     strangers, unseen = pd.factorize(pd.Index(y_true[codes < 0], dtype=object), sort=True)
@@ -78,18 +78,18 @@ def classified(
 
 
 def score(of: Outcome) -> dict[str, float]:
-    """Return every metric of all rows; what they don't define (no area with one class alone) is left out."""
+    """Return every metric of all rows; undefined ones, such as an area with only one class, are left out."""
     return statistics(of)(np.ones(len(of.y_true)))
 
 
 def main_score(of: Outcome) -> float | None:
-    """Return the metric that models are compared by, None where the rows don't define it."""
+    """Return the metric that models are compared by; None if it is undefined."""
     return main_statistic(of)(np.ones(len(of.y_true)))
 
 
 def main_statistic(of: Outcome) -> Callable[[Floats], float | None]:
     """Return a function from weights to the metric that models are compared by."""
-    found = _ranking(of) if isinstance(of, Classified) else _of_values(of)
+    found = _ranking_statistics(of) if isinstance(of, Classified) else _regression_statistics(of)
     name = main_metric("binary" if isinstance(of, Classified) else "regression")
     return lambda weights: found(weights).get(name)
 
@@ -97,12 +97,12 @@ def main_statistic(of: Outcome) -> Callable[[Floats], float | None]:
 def statistics(of: Outcome) -> Statistics:
     """Return a function from weights to every metric."""
     if isinstance(of, Predicted):
-        return _of_values(of)
-    labels, ranking = _of_labels(of), _ranking(of)
+        return _regression_statistics(of)
+    labels, ranking = _label_statistics(of), _ranking_statistics(of)
     return lambda weights: labels(weights) | ranking(weights)
 
 
-def _of_values(of: Predicted) -> Statistics:
+def _regression_statistics(of: Predicted) -> Statistics:
     errors = of.y_true - of.y_pred
     # Around the mean, so that the difference of two sums of squares keeps its digits.
     centred = of.y_true - of.y_true.mean()
@@ -117,7 +117,7 @@ def _of_values(of: Predicted) -> Statistics:
     return compute
 
 
-def _of_labels(of: Classified) -> Statistics:
+def _label_statistics(of: Classified) -> Statistics:
     size = len(of.labels)
     cells = of.y_true * size + of.y_pred
     losses = np.stack([log_loss(of), brier(of)])
@@ -144,7 +144,7 @@ def _of_labels(of: Classified) -> Statistics:
 
 
 def log_loss(of: Classified) -> Floats:
-    """Return the negative logarithm of each row's probability of what was true, at least 2.2e-16."""
+    """Return the negative logarithm of each row's probability of the true class, which counts as at least 2.2e-16."""
     true = of.probabilities[np.arange(len(of.y_true)), of.y_true]
     epsilon = np.finfo(np.float64).eps
     losses: Floats = -np.log(np.clip(true, epsilon, 1 - epsilon))
@@ -159,7 +159,7 @@ def brier(of: Classified) -> Floats:
     return one
 
 
-def _ranking(of: Classified) -> Statistics:
+def _ranking_statistics(of: Classified) -> Statistics:
     """Return a function from weights to roc_auc and average_precision, averaged over the classes."""
     curves = [_Curve(of.probabilities[:, label], of.y_true == label) for label in of.ranked]
 
@@ -193,7 +193,7 @@ class _Curve:
         if not negatives:
             return np.nan, precision
         misses = above - hits
-        # A positive row stands above the negatives that are still to come, and half above its equals.
+        # A positive row ranks above the negatives after it; equal scores count half.
         beaten = negatives - misses + _differences(misses) / 2
         return float(gained @ beaten / (positives * negatives)), precision
 

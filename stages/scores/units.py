@@ -11,11 +11,11 @@ from stages.schema import Split
 from stages.scores.metrics import Codes, Floats
 
 ENOUGH = 30
-"""In a time split the unit is the coarsest part of the calendar that gives so many units."""
+"""In a split by time, the unit is the coarsest of hour, day, week and month with at least this many units."""
 FEWEST = 20
-"""Fewer units than this allow no interval."""
+"""With fewer units there are no intervals."""
 FEWEST_EFFECTIVE = 10
-"""Nor do units of which so few hold most of the rows (Kish's effective number)."""
+"""Nor with a smaller effective number (Kish) of units, when a few of them have most rows."""
 _CALENDAR = {"month": "M", "week": "W", "day": "D", "hour": "h"}
 
 
@@ -35,7 +35,7 @@ class Units:
 
     @property
     def too_few(self) -> str:
-        """Return why these units allow no interval, or an empty string if they do."""
+        """Return why there can be no interval over these units; empty if there can."""
         if self.count < FEWEST:
             return f"the test rows hold {self.count} independent {self.plural}; an interval needs {FEWEST}"
         sizes = np.bincount(self.codes).astype(np.float64)
@@ -62,8 +62,8 @@ def units_of(split: Split, rows: pd.DataFrame) -> Units:
     """Return the units of `rows` as they were split.
 
     By group: the groups. By time: the coarsest of hour, day, week and month that gives `ENOUGH`
-    units, or the most that the calendar gives; `ENOUGH` blocks of neighbouring values if the
-    time column holds numbers. Otherwise the rows, those of one `split.key` together.
+    units, or else the one with the most; `ENOUGH` blocks of neighbouring values if the time column
+    holds numbers. Otherwise the rows, with those of one `split.key` together.
     """
     if split.column is None or split.column not in rows:
         return Units("row", np.arange(len(rows)))
@@ -87,7 +87,7 @@ def _of_calendar(moments: npt.NDArray[np.datetime64]) -> Units:
 
 
 def _blocks(values: Floats) -> Codes:
-    """Cut the values, in their order, into at most `ENOUGH` blocks of about as many rows; equal ones stay together."""
+    """Cut the sorted values into at most `ENOUGH` blocks of about equal size; equal values stay together."""
     distinct, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     middles = np.cumsum(counts) - counts / 2
     blocks = np.minimum(middles * ENOUGH / len(values), ENOUGH - 1).astype(np.intp)
@@ -97,7 +97,7 @@ def _blocks(values: Floats) -> Codes:
 def lag_correlation(influence: Floats, units: Units) -> float | None:
     """Return the correlation of each unit's influence on a metric, shape (units,), with that of the next.
 
-    None if the units don't follow one another in time, are too few, or don't vary.
+    None if the units have no order in time, are too few, or don't vary.
     """
     if not units.is_time or units.too_few:
         return None

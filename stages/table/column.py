@@ -1,8 +1,8 @@
-"""Find out what a column of text holds: the one reading that fits all its cells.
+"""Find the type of a column of text: the one that fits all its cells.
 
-Two readings that fit are reported, and so is the first cell that does not fit the reading of most
-others. So are cells that begin with a number but are none: left as text, ``43.93 kg`` would become
-as many categories as there are rows, or be taken for an identifier. Everything else is text.
+It is reported if two types fit, or if the first cell that does not fit differs from most others.
+Cells that start with a number but are no numbers are reported too: as text, ``43.93 kg`` would give
+as many categories as rows, or look like an identifier. All other columns are text.
 """
 
 import re
@@ -25,18 +25,18 @@ _NO_VALUE = re.compile(
     r"|no data|no value|blank|empty|#(?:value|ref|div/0|name|num|null)[!?]|[+-]?inf(?:inity)?",
     re.IGNORECASE,
 )
-"""What people write when there is no value: no letter and no digit, or one of these words."""
+"""Texts for a missing value: without letters and digits, or one of these words."""
 _MONTH = r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _NUMBER_OR_DATE = re.compile(
     r"(?:[^\w]|_|[a-z]{0,2}\$|usd|eur|gbp|chf|jpy|cny|inr|sek|nok|dkk|rs|kr|ca|approx|about|pt?)*\d"
     rf"|(?:[a-z]{{3,9}},?\s+)?{_MONTH}\W*\d",
     re.IGNORECASE,
 )
-"""How a number with a sign, currency or unit begins, a time, or a date in whatever form."""
+"""The start of a number with a sign, currency or unit, of a time, or of a date in any form."""
 _RANGE = re.compile(r"[<>≤≥+]|\d\s*(?:[-–—]|to)\s*\d|[(\[].*[,;].*[)\]]")
 """A class of numbers such as ``3+``, ``>50``, ``18-25`` or ``(0, 10]``."""
 _CODE = re.compile(r"(?!.*\b(?:19|20)\d\d\b)[+(]?\d+(?:[-.() ]+\d+){2,}")
-"""Groups of digits without a year, as in telephone numbers, versions and addresses of computers."""
+"""Groups of digits without a year, as in telephone numbers, versions and IP addresses."""
 _SAMPLE = 1000
 _MOST_CLASSES = 200
 _FEW = 20
@@ -49,9 +49,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 def read_column(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Series | Numbers:
-    """Return the column's values, or numbers that wait for the table's decimal mark.
+    """Return the column's values, or `Numbers` until the table's decimal mark is known.
 
-    The form of dates, where it is not ISO 8601, is added to `dates`; problems go to ``cells.findings``.
+    A form of dates other than ISO 8601 is added to `dates`; problems go to ``cells.findings``.
     """
     if not cells.known:
         return pd.Series(np.full(len(cells.texts), np.nan), name=cells.name)
@@ -74,7 +74,7 @@ def read_column(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Ser
 
 
 def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Series | Numbers:
-    """Try the readings that go through Python, once for each different text."""
+    """Try the types that are parsed in Python, once for each different text."""
     numbers = find_marked_numbers(cells)
     if numbers:
         return numbers
@@ -100,14 +100,14 @@ def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.S
 
 
 def _report_misfit(cells: Cells, forms: Mapping[str, Callable[[str], Any]]) -> None:
-    """Report the first cell that is not what most cells are, or begins with a number if most do."""
+    """Report the first cell that differs in type from most cells, or starts with a number if most do."""
     texts, counts = cells.distinct[:_SAMPLE], cells.counts.field("counts").to_numpy()[:_SAMPLE]
     readings: dict[str, Callable[[str], Any]] = {
         **{f"a number with the decimal mark {mark!r}": number_parser(mark) for mark in MARKS},
         "true or false": parse_boolean,
         **{f"a date in the form {form}": parse for form, parse in forms.items()},
     }
-    fits = {kind: np.array([_can(parse, text) for text in texts]) for kind, parse in readings.items()}
+    fits = {kind: np.array([_parses(parse, text) for text in texts]) for kind, parse in readings.items()}
     few = len(cells.distinct) <= _FEW and counts.sum() >= _ROWS_OF_A_CATEGORY * len(texts) and counts.min() > 1
     kind = max(fits, key=lambda kind: counts[fits[kind]].sum())
     are_categories = few and not kind.startswith("a date") and not any(map(_NO_VALUE.fullmatch, texts))
@@ -117,7 +117,7 @@ def _report_misfit(cells: Cells, forms: Mapping[str, Callable[[str], Any]]) -> N
     known = np.logical_or.reduce(list(fits.values()))
     unreadable = _without_words(np.array([_is_unreadable(text, few=few) for text in texts]) & ~known, texts)
     if unreadable.any() and _are_most(unreadable | known, counts):
-        problem = "is a number, time or date in a form that nothing can calculate with"
+        problem = "is a number, time or date in a form that cannot be parsed"
         remedy = f"write numbers without a unit, dates as 2013-12-31, or set data.dates by column, or {LEAVE_OUT}"
         cells.report(texts[int(unreadable.argmax())], problem, remedy)
 
@@ -128,14 +128,14 @@ def _is_unreadable(text: str, *, few: bool) -> bool:
 
 
 def _without_words(marked: Mask, texts: list[str]) -> Mask:
-    """Unmark texts with letters unless many differ only in their numbers, as ``5 kg`` does, or name a month."""
+    """Unmark texts with letters, unless they name a month or many differ only in their numbers, as ``5 kg``."""
     letters = [re.search(r"[^\W\d_]", text) and not re.search(_MONTH, text, re.IGNORECASE) for text in texts]
     with_letters = marked & np.array(letters, dtype=bool)
     patterns = {re.sub(r"\d[\d.,' ]*", "0", text) for text, each in zip(texts, with_letters, strict=True) if each}
     return marked & ~with_letters if _TEXTS_OF_A_PATTERN * len(patterns) > with_letters.sum() else marked
 
 
-def _can(parse: Callable[[str], Any], text: str) -> bool:
+def _parses(parse: Callable[[str], Any], text: str) -> bool:
     try:
         parse(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A CSV file as columns of text: its delimiter found out, every row of the header's width."""
+"""Read a CSV file as columns of text: find its delimiter, and check that all rows have the header's width."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 1 << 20
 _SAMPLE_ROWS = 1000
 _BLOCK = 1 << 25
-"""Bytes that are parsed at once, and the longest row there may be."""
+"""The bytes of a block for parsing, and of the longest row."""
 _MOST_RAGGED = 20
 _HINT = re.compile(rb'"?sep=(.)"?[ \t,;]*(\r\n|\r|\n)')
 
@@ -38,7 +38,7 @@ class CsvFile:
     content: bytes
     delimiter: str
     first_line: int
-    """The header's line: 2 if the first one is Excel's ``sep=``."""
+    """The header's line: 2 if the first line is Excel's ``sep=``."""
 
     def rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yield the first line (from 1) and the cells of each row that is not empty, the header first.
@@ -59,7 +59,7 @@ class CsvFile:
             raise UserError(f"{self.path}: {problem}") from None
 
     def locate(self, wanted: Iterable[int]) -> dict[int, str]:
-        """Return the line in which each row (from 0, after the header) begins."""
+        """Return the line in which each row (from 0, after the header) starts."""
         left = set(wanted)
         rows = self.rows() if left else iter([(0, [])])
         width = len(next(rows)[1])
@@ -67,7 +67,7 @@ class CsvFile:
         return {row: f"line {line}" for row, line in enumerate(whole) if row in left}
 
     def share_of_whole_rows(self) -> float:
-        """Return how many of the first rows have the header's width; 0 if that is 1."""
+        """Return the share of the first rows that have the header's width; 0 if that is 1."""
         header, *widths = islice((len(cells) for _, cells in self.rows()), _SAMPLE_ROWS)
         return 0.0 if header == 1 else sum(width == header for width in widths) / len(widths) if widths else 1.0
 
@@ -75,7 +75,7 @@ class CsvFile:
 def read_csv(data: DataParams, findings: Findings) -> Source:
     """Read the file as columns of text, one for each name of its header.
 
-    Rows of another width are reported in `findings` and left out. Raises UserError for what is no table.
+    Rows of another width are reported in `findings` and left out. Raises UserError for a file without a table.
     """
     path = Path(data.path)
     content, encoding = read_text(path, data.encoding)
@@ -87,7 +87,7 @@ def read_csv(data: DataParams, findings: Findings) -> Source:
     columns = _parse(file, len(names), findings).columns
     if len(columns[0]) == 0:
         findings.stop(file.locate)
-        raise UserError(f"{path}: has a header and no rows; add rows, or a header if it is a row")
+        raise UserError(f"{path}: has a header and no rows; add rows, or a header if line 1 is a row")
     _report_repeated_header(columns, names, findings)
     width = len(names)
     while (
@@ -103,19 +103,19 @@ def read_csv(data: DataParams, findings: Findings) -> Source:
 
 
 def _find_delimiter(content: bytes, findings: Findings) -> str:
-    """Return the delimiter that gives every row the header's width, else the one that gives it to most rows."""
+    """Return the delimiter with which most rows have the header's width; report it if two fit all rows."""
     sample = content[:_SAMPLE]
     sample = content if len(content) <= _SAMPLE else sample[: sample.rfind(b"\n") + 1] or sample
     shares = {each: CsvFile(Path(), sample, each, 1).share_of_whole_rows() for each in _DELIMITERS}
     whole = [_DELIMITERS[delimiter] for delimiter, share in shares.items() if share == 1]
     if len(whole) > 1:
-        problem = f"the delimiter may be {' or '.join(whole)}: both give every row as many fields"
+        problem = f"the delimiter may be {' or '.join(whole)}: with both, every row has the header's number of fields"
         findings.add(problem, "set data.delimiter")
     return max(shares, key=lambda delimiter: shares[delimiter])
 
 
 def _parse(file: CsvFile, width: int, findings: Findings) -> pa.Table:
-    """Return the rows below the header, but those of another width, which are reported."""
+    """Return the rows after the header; report and leave out those with another number of fields."""
     names = [str(place) for place in range(width)]
     ragged: list[str] = []
 
@@ -135,7 +135,7 @@ def _parse(file: CsvFile, width: int, findings: Findings) -> pa.Table:
         deque(file.rows(strict=True), maxlen=0)
         raise UserError(f"{file.path}: {error}") from None
     lines = file.content.count(b"\n") or file.content.count(b"\r")
-    if b'"' in file.content and lines - table.num_rows not in {0, -1}:  # a cell swallowed lines: is that meant?
+    if b'"' in file.content and lines - table.num_rows not in {0, -1}:  # a cell has line breaks: check its quotes
         deque(file.rows(strict=True), maxlen=0)
     if ragged:
         _report_ragged(file, width, findings)
@@ -146,7 +146,7 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
     ragged = [(line, len(cells)) for line, cells in file.rows() if len(cells) != width]
     header = f"the header names {width:,} (delimiter: {_DELIMITERS.get(file.delimiter, repr(file.delimiter))})"
     remedy = "leave cells without a value empty, quote cells that hold the delimiter, remove comments, name each column"
-    remedy = "line 1 must be the header: remove what is before it" if width == 1 else remedy
+    remedy = "line 1 must be the header: remove the lines before it" if width == 1 else remedy
     for line, count in ragged[:_MOST_RAGGED]:
         findings.add(f"line {line} has {count:,} fields, {header}", f"{remedy}, or set data.delimiter")
     if len(ragged) > _MOST_RAGGED:
@@ -154,15 +154,15 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
 
 
 def _report_repeated_header(columns: list[pa.ChunkedArray], names: list[str], findings: Findings) -> None:
-    """Report the first row that is the header again, as in files that were joined: in columns of text it fits."""
+    """Report the first row that repeats the header, as in concatenated files; as text, it would be accepted."""
     same = pc.equal(columns[0], names[0])
     for column, name in zip(columns[1:], names[1:], strict=True):
         if not pc.any(same).as_py():
             return
         same = pc.and_(same, pc.equal(column, name))
-    row = pc.index(same, True).as_py()  # the value that is looked for
+    row = pc.index(same, True).as_py()
     if row >= 0:
-        findings.add("the header comes again as a row", "remove that row", names[0], row)
+        findings.add("a row repeats the header", "remove that row", names[0], row)
 
 
 def _trim(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""A column's cells, and all that is wrong with a table, found in one run."""
+"""A column's cells, and the problems of a table, which are all reported in one run."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class Findings:
         self._found: list[tuple[int | None, str | None, str]] = []
 
     def add(self, problem: str, remedy: str, column: str | None = None, row: int | None = None) -> None:
-        """Keep one problem of the file, of a column or of a cell (`row` counts from 0)."""
-        if column == self._target:  # it can neither be left out nor be a category
+        """Add a problem of the file, of a column or of a cell (`row` counts from 0)."""
+        if column == self._target:  # the target can't be ignored or categorical
             remedy = remedy.replace(LEAVE_OUT, "set data.task: classification if the target holds classes")
         self._found.append((row, column, f"{problem}; {remedy}"))
 
@@ -61,14 +61,14 @@ class Source:
 
     names: list[str]
     column: Callable[[int], pa.ChunkedArray]
-    """Returns the column at a place, once: then it is let go, for text takes more memory than what is made of it."""
+    """Returns the column at a position, only once: it is then released, because text takes much memory."""
     locate: Locate
     reading: Reading
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a column; those of text have no blanks around them, and null where a value is missing."""
+    """The cells of a column; text has no blanks around it, and is null where a value is missing."""
 
     name: str
     texts: pa.ChunkedArray
@@ -81,7 +81,7 @@ class Cells:
 
     @cached_property
     def counts(self) -> pa.StructArray:
-        """The different texts as `values`, in the order in which they come, and how many rows have each as `counts`."""
+        """The different texts as `values`, in the order of the rows, and the rows of each as `counts`."""
         counted = pc.value_counts(self.texts)
         return counted.filter(counted.field("values").is_valid())
 
@@ -101,15 +101,15 @@ class Cells:
         return values, None
 
     def spread(self, values: Sequence[Any], missing: Any, dtype: str = "float64") -> npt.NDArray[Any]:
-        """Return for each row the value of its text; `values` has one for each different text."""
+        """Return each row's value, shape (rows,); `values` has one for each of the different texts."""
         places = pc.index_in(self.texts, self.counts.field("values")).fill_null(len(values)).to_numpy()
         spread: npt.NDArray[Any] = np.array([*values, missing], dtype=dtype)[places]
         return spread
 
     def cast(self, kind: pa.DataType) -> pa.ChunkedArray | None:
-        """Return the texts as `kind`; None if a cell is no such text.
+        """Return the texts as `kind`; None if a cell cannot be cast.
 
-        The first cells are tried before all: a failure costs Arrow a hundred times what a number does.
+        The first cells are tried first, because a failure takes Arrow a hundred times as long as a number.
         """
         try:
             pc.cast(self.texts.slice(0, _TRIED), kind)
@@ -118,10 +118,10 @@ class Cells:
             return None
 
     def report(self, cell: str | int, problem: str, remedy: str = CORRECT) -> None:
-        """Report the problem of the cell in a row, or of the first cell with a text."""
+        """Report a problem of a cell: that of a row (from 0), or the first with a text."""
         row = cell if isinstance(cell, int) else int(pc.index(self.texts, cell).as_py())
         text = self.show(row)
-        # As YAML has it between single quotes, where a backslash is no escape.
+        # As in YAML's single quotes, where a backslash is no escape.
         shown = repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...").replace("\\\\", "\\")
         self.findings.add(f"{shown} {problem}", remedy, self.name, row)
 

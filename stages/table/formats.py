@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and its text: unpacked, in UTF-8, no larger than the machine can hold."""
+"""Detect a file's format by its first bytes, and read its text: unpacked and in UTF-8, if the memory suffices."""
 
 import codecs
 import gzip
@@ -12,12 +12,12 @@ from stages.errors import UserError
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _SHARE_OF_MEMORY = 4
-"""A text takes about four times its size while it is read: itself, its cells, and the columns made of them."""
+"""While it is read, text takes about four times its size: itself, its cells, and their columns."""
 _NAMED = "params.yaml: data.path must name a CSV or Parquet file"
 _OTHER = {
     rb"version https://git-lfs|outs:\r?\n- md5:": "a pointer to the table; run: git lfs pull, or: dvc pull",
     rb"PK\x03\x04|\xd0\xcf\x11\xe0": "an Excel workbook or an archive, not CSV; save it as CSV",
-    rb"\x1f\x8b|PAR1": "a file within gzip that is no CSV; unpack it with: gunzip",
+    rb"\x1f\x8b|PAR1": "a gzip file whose content is no CSV; unpack it with: gunzip",
     rb"\s*(?:<[!?a-z]|\{\s*[\"}]|\[\s*[\[{])": "a web page, XML or JSON, not CSV; save the table as CSV or Parquet",
 }
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
@@ -32,15 +32,15 @@ def is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(len(PARQUET))
     if path.suffix == ".parquet" and head != PARQUET:
-        raise UserError(f"{path}: is named .parquet but is no Parquet file; write it anew or rename it")
+        raise UserError(f"{path}: is named .parquet but is no Parquet file; write it again or rename it")
     return head == PARQUET
 
 
 def read_text(path: Path, encoding: str | None) -> tuple[bytes, str]:
     """Return the file's text in UTF-8, unpacked, and the encoding that it is stored in.
 
-    A byte order mark decides, else `encoding`. Without both only UTF-8 is accepted, which proves
-    itself. Raises UserError for other files.
+    A byte order mark decides, else `encoding`. Without both only UTF-8 is accepted, since other
+    encodings would not be noticed. Raises UserError for other files.
     """
     content = _unpack(path)
     for pattern, kind in _OTHER.items():
@@ -66,7 +66,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[bytes, str]:
 
 
 def _unpack(path: Path) -> bytes:
-    """Read the file, through gzip if it is packed, and no more of it than the memory holds."""
+    """Read the file, and unpack gzip. Raises UserError if its text is too large for the memory."""
     limit = _limit()
     with path.open("rb") as file:
         packed = file.read(len(_GZIP)) == _GZIP
@@ -74,7 +74,7 @@ def _unpack(path: Path) -> bytes:
         with gzip.open(path) if packed else path.open("rb") as file:
             content = file.read(limit + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: is a damaged gzip file ({error}); copy it anew") from None
+        raise UserError(f"{path}: is a damaged gzip file ({error}); copy it again") from None
     if len(content) > limit:
         problem = f"holds more than {limit / 1e9:.1f} GB of text, too much for this machine's memory"
         raise UserError(f"{path}: {problem}; use fewer rows, or write it as Parquet")
@@ -90,7 +90,7 @@ def _line(content: bytes, place: int) -> int:
 
 
 def _guess(content: bytes, place: int) -> str:
-    """Return the word around these bytes as other encodings would read it."""
+    """Return the word around this position, decoded with other encodings."""
     word = re.split(rb"[\s,;|\"]", content[max(0, place - 15) : place])[-1]
     word += re.split(rb"[\s,;|\"]", content[place : place + 15])[0]
     return ", ".join(f"{word.decode(each, errors='replace')!r} in {each}" for each in _LIKELY)

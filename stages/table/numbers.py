@@ -1,4 +1,4 @@
-"""Columns of numbers written as text, and the one decimal mark that a table has."""
+"""Read columns of numbers written as text, and find the one decimal mark of the table."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from stages.entry import log
 from stages.table.findings import LEAVE_OUT, Cells
 
 _LARGEST_EXACT = 2**53
-"""Whole numbers up to here are exact as float64."""
+"""float64 represents whole numbers up to this one exactly."""
 _MANY_ZEROS = 0.1
 _HEAD = 1000
 _WHOLE = re.compile(r"[+-]?(?:[0-9]{1,3}(?:[., '][0-9]{3})+|[0-9]+)")
@@ -30,24 +30,24 @@ def number_parser(decimal: Decimal) -> Callable[[str], float]:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A column of numbers that waits for the decimal mark of the whole table."""
+    """A column of numbers, to be read when the table's decimal mark is known."""
 
     cells: Cells
     strays: dict[Decimal, str | None]
-    """The first text that is no number with a decimal mark; None if all are."""
+    """The first text that is no number with each decimal mark; None if all are numbers."""
     marked: str | None
     """The first text with a point or comma."""
     plain: bool
     """Whether Arrow can read the numbers with a decimal point."""
 
     def read(self, decimal: Decimal) -> pd.Series:
-        """Return int64 if all are written as whole numbers and none is missing, else float64 with NaN.
+        """Return int64 if all are written as whole numbers and no value is missing, else float64 with NaN.
 
         Reports a number that a feature cannot hold.
         """
         cells = self.cells
         if self.strays[decimal] is not None:
-            return cells.as_text()  # was reported
+            return cells.as_text()  # already reported
         if self.plain and (decimal == "." or self.marked is None):
             numbers = pc.cast(cells.texts, pa.float64()).fill_null(np.nan).to_numpy()
             are_whole = not cells.texts.null_count and cells.cast(pa.int64()) is not None
@@ -76,7 +76,7 @@ def find_plain_numbers(cells: Cells) -> Numbers | None:
 
 
 def find_marked_numbers(cells: Cells) -> Numbers | None:
-    """Return a column of numbers with decimal commas or marks between thousands; None for another."""
+    """Return a column of numbers with decimal commas or marks between thousands; None for others."""
     strays: dict[Decimal, str | None] = {mark: cells.parse(number_parser(mark))[1] for mark in MARKS}
     if None not in strays.values():
         return None
@@ -84,7 +84,7 @@ def find_marked_numbers(cells: Cells) -> Numbers | None:
 
 
 def are_codes(cells: Cells) -> bool:
-    """Return whether whole numbers are codes: with leading zeros, all of one length or many with such a zero."""
+    """Return whether whole numbers are codes: some have leading zeros, and all have one length or many have zeros."""
     zeros = pc.sum(pc.match_substring_regex(cells.texts, "^0[0-9]+$")).as_py()
     if not zeros or cells.cast(pa.int64()) is None:
         return False
@@ -96,9 +96,9 @@ def are_codes(cells: Cells) -> bool:
 
 
 def find_decimal(columns: Sequence[Numbers], decimal: Decimal | None) -> Decimal:
-    """Return the decimal mark of the table: `decimal` if it is set, else the one that all columns can have.
+    """Return the decimal mark of the table: `decimal` if it is set, else the one that fits all columns.
 
-    Reports columns that cannot have it, and those that can be read in two ways where nothing proves one.
+    Reports columns that it does not fit, and those that both marks fit if no column decides.
     """
     against: dict[Decimal, list[Numbers]] = {mark: [each for each in columns if each.strays[mark]] for mark in MARKS}
     if decimal:
@@ -124,7 +124,7 @@ def _report_two_readings(column: Numbers) -> None:
 
 
 def find_thousands(columns: Sequence[Numbers], decimal: Decimal) -> str:
-    """Return the marks between thousands that the table has."""
+    """Return the marks between thousands that occur in the table."""
     texts = (text for each in columns for text in ((each.marked or "",) if each.plain else each.cells.distinct))
     seen = plain_marks("".join(texts))
     return "".join(mark for mark in MARKS[decimal] if mark in seen)

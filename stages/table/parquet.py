@@ -1,4 +1,4 @@
-"""A Parquet file as columns in their own types."""
+"""Read a Parquet file as columns in the file's types."""
 
 import re
 from collections.abc import Callable
@@ -22,14 +22,14 @@ _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 def open_parquet(path: Path) -> Source:
     """Return the file's columns, read one by one. Raises UserError if it is damaged or has no rows."""
-    # In microseconds dates up to the year 9999 fit; INT96 in nanoseconds turns 9999-12-31 into 1816.
+    # Microseconds allow dates up to the year 9999; in nanoseconds, INT96 would turn 9999-12-31 into 1816.
     file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us"))
     if file.metadata.num_rows == 0:
-        raise UserError(f"{path}: has columns and no rows; write it anew with rows")
+        raise UserError(f"{path}: has columns and no rows; write it again with rows")
     names = [name for name in file.schema_arrow.names if not _UNNAMED_INDEX.fullmatch(name)]
 
     def read(place: int) -> pa.ChunkedArray:
-        # On one thread: one that cannot start, for want of memory, ends the process.
+        # On one thread, because a thread that lacks the memory to start ends the process.
         return _guarded(path, lambda: file.read(columns=[names[place]], use_threads=False))[names[place]]
 
     return Source(names, read, lambda rows: {row: f"row {row + FIRST_ROW}" for row in rows}, Reading())
@@ -41,7 +41,7 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, MemoryError) or "malloc" in str(error) or "bad_alloc" in str(error):
             raise MemoryError(str(error)) from error
-        raise UserError(f"{path}: is a damaged Parquet file ({' '.join(str(error).split())}); write it anew") from None
+        raise UserError(f"{path}: is a damaged Parquet file ({' '.join(str(error).split())}); write it again") from None
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""Read any CSV or Parquet table into typed columns, or report all that is wrong with it, one line each."""
+"""Read a CSV or Parquet table into typed columns, or report all its problems, one line each."""
 
 import difflib
 import re
@@ -28,8 +28,8 @@ def read_table(data: DataParams) -> tuple[pd.DataFrame, Reading]:
     """Read `data.path` without the ignored columns, and return how its cells were read.
 
     The table has float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) and text, in the
-    file's order; what is missing is NaN, NaT or NA. A column of text is of the type that all its
-    cells can be read as, in Parquet too, where the other columns keep their own types.
+    file's order; missing values are NaN, NaT or NA. Text is converted to the type that fits all cells
+    of its column, in Parquet too, where other columns keep their types.
 
     Raises UserError with one line for each problem: the file, the place and the remedy.
     """
@@ -86,8 +86,8 @@ def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | N
 def _check_names(header: Sequence[str], data: DataParams, findings: Findings) -> list[str]:
     """Return the columns' names without blanks around them and without line breaks.
 
-    Reports a name that is missing or occurs twice, and one that params.yaml has and the table has
-    not. A column without a name is called ``column 3`` under data.ignore.
+    Reports a name that is missing or occurs twice, and one in params.yaml that the table does not
+    have. A third column without a name is called ``column 3``, for data.ignore.
     """
     names = [re.sub(r"\s*[\t\n\v\f\r]+\s*", " ", name.strip()) for name in header]
     names = [name or f"column {place}" for place, name in enumerate(names, start=1)]

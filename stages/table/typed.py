@@ -1,4 +1,4 @@
-"""The typed table: what `validate` reads of the raw file, so that later stages don't parse it again."""
+"""The typed table: the raw table as `validate` parsed it, so that later stages don't parse it again."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _RULES = b"reading"
 
 
 def write_typed(table: pd.DataFrame, reading: Reading, path: Path) -> None:
-    """Write the table as Parquet, with the rules that its cells were read by in the file's metadata."""
+    """Write the table as Parquet, with the rules for reading its cells in the file's metadata."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {**(arrow.schema.metadata or {}), _RULES: reading.model_dump_json().encode()}
     with files.replacing(path) as beside:
@@ -22,7 +22,7 @@ def write_typed(table: pd.DataFrame, reading: Reading, path: Path) -> None:
 
 
 def read_typed(path: Path) -> tuple[pd.DataFrame, Reading]:
-    """Return the table with its types, and the rules that its cells were read by. Raises UserError without a file."""
+    """Return the typed table, and the rules for reading its cells. Raises UserError if the file is missing."""
     if not path.is_file():
         raise UserError(f"{path}: not found; run `dvc repro validate`, which writes it")
     arrow = pq.read_table(path, use_threads=False)

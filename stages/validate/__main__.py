@@ -1,4 +1,4 @@
-"""The gate on data: Great Expectations over the raw table, before anything learns from it."""
+"""Check the raw table with Great Expectations, before a model is trained on it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _SHOWN = 20
 
 
 def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Result]:
-    """Compare the table with the structural expectations and, if it is about such a table, the suite."""
+    """Compare the table with the structural expectations, and with the suite unless it is for another table."""
     results = evaluate(table, structural(len(table), params))
     if is_for_another_table(suite, table, params):
         return results
@@ -31,7 +31,7 @@ def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Result]:
 def is_for_another_table(suite: Suite, table: pd.DataFrame, params: Params) -> bool:
     """Return whether the suite names another table and most of its columns are not in this one.
 
-    So a table of your own can be tried while the demo's suite is still named in params.yaml.
+    So you can try your own table while params.yaml still names the demo's suite.
     """
     if suite.table in (None, params.data.path):
         return False
@@ -40,7 +40,7 @@ def is_for_another_table(suite: Suite, table: pd.DataFrame, params: Params) -> b
 
 
 def structural(rows: int, params: Params) -> list[Entry]:
-    """Return what every table of so many rows must fulfil before a model can learn from it."""
+    """Return the expectations that every table of this many rows must meet before training."""
     target, split = params.data.target, params.split
     least = min(1.0, MIN_ROWS / max(rows, 1))
     claims: list[tuple[str, str, dict[str, Any]]] = [
@@ -68,13 +68,13 @@ def structural(rows: int, params: Params) -> list[Entry]:
 
 
 def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
-    """Return which suite the table was compared with, or why with none."""
+    """Return the suite that the table was compared with, or why there is none."""
     path = params.validation.suite
     if path is None:
-        return "none, the structural expectations alone"
+        return "none, only the structural expectations"
     if is_for_another_table(suite, table, params):
         return (
-            f"none, the structural expectations alone: {path} was reviewed for {suite.table}, and {params.data.path} "
+            f"none, only the structural expectations: {path} was reviewed for {suite.table}, and {params.data.path} "
             "has few of its columns; draft a suite with `make suite`, or set validate.suite to null in params.yaml"
         )
     if Path(path).parent == files.SUITES:
@@ -92,7 +92,7 @@ def stop(results: Sequence[Result], table: pd.DataFrame, params: Params) -> None
     if all(each["meta"]["origin"] == STRUCTURAL for each in configs):
         remedy = "correct the table or params.yaml"
     elif not {name for each in configs for name in columns(each)} <= set(table.columns):
-        remedy = f"{suite} is about columns that the table has not; review it, or set validate.suite to null"
+        remedy = f"{suite} is about columns that the table does not have; review it, or set validate.suite to null"
     count = f"{len(failed):,} of {len(results):,} expectations failed"
     head = f"{params.data.path}: {count}; {remedy}; all in {files.VALIDATION_REPORT}"
     raise UserError(head, *(describe(each, _LONGEST) for each in failed[:_SHOWN]))

@@ -19,21 +19,21 @@ from stages.validate.suite import Entry, Result, columns
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 _OF_A_RUN = {"batch_id", "result_format", "catch_exceptions"}
-"""Arguments that say how to run; a suite that was saved from a run has them."""
+"""Arguments about how to run, which a suite saved from a run contains."""
 STRUCTURAL = "structural"
-"""The origin of the expectations that every table gets."""
+"""The origin of the expectations for every table."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _LONGEST_ERROR = 200
 _LONGEST_LIST = 20
 _DIGITS = 12
 _BRIEF = {"result_format": "BASIC", "partial_unexpected_count": 0}
-# The query for unexpected rows is a text with the number of every one of them: never asked for.
+# The query for unexpected rows lists the number of every one of them, so it is off.
 _DETAILED = {"result_format": "SUMMARY", "partial_unexpected_count": 3, "return_unexpected_index_query": False}
 _CONTEXT: Any = SimpleNamespace(progress_bars={"globally": False})
-"""All that a validator asks of a data context."""
+"""The only attribute of a data context that a validator uses."""
 
 with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqlalchemy"), warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its imports warn about themselves; nobody here can mend that
+    warnings.simplefilter("ignore")  # about its own imports
     from great_expectations.exceptions.exceptions import ExpectationNotFoundError, GreatExpectationsError
     from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
     from great_expectations.expectations import registry
@@ -43,13 +43,13 @@ with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqla
 
 
 def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
-    """Compare the table, whose index must be 0, 1, 2, …, with the expectations; results in their order.
+    """Compare the table, whose index must be 0, 1, 2, …, with the expectations; return results in their order.
 
     Great Expectations copies the rows it looks at with all their columns, so it gets only the
     columns that an expectation needs: time and memory grow with the table, not with the table
     times its columns.
 
-    Raises UserError for a type that it does not know or arguments that it does not take.
+    Raises UserError for an unknown type or invalid arguments.
     """
     groups: dict[tuple[str, ...], list[Any]] = {}
     with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCT
 
 
 def _build(where: str, entry: Entry) -> Any:
-    # A day alone becomes a `date`, which doesn't compare with the moments of a table.
+    # A date without a time becomes a `date`, which can't be compared with the table's timestamps.
     kwargs = {
         key: f"{value}T00:00:00" if key in ("min_value", "max_value") and _DAY.fullmatch(str(value)) else value
         for key, value in entry["kwargs"].items()
@@ -75,16 +75,16 @@ def _build(where: str, entry: Entry) -> Any:
         return ExpectationConfiguration(**{**entry, "kwargs": kwargs, "id": None}).to_domain_obj()
     except ExpectationNotFoundError:
         near = difflib.get_close_matches(entry["type"], registry.list_registered_expectation_implementations(), 1)
-        problem = "Great Expectations knows no such type" + (f"; did you mean {near[0]}?" if near else "")
+        problem = "Great Expectations has no such type" + (f"; did you mean {near[0]}?" if near else "")
     except (GreatExpectationsError, TypeError, ValueError) as error:
-        # Of pydantic's errors the first: the argument that it complains about, and why.
+        # The first of pydantic's errors: the argument and the reason.
         first: Any = error.errors()[0] if hasattr(error, "errors") else {"loc": (), "msg": error}
         problem = ": ".join([*(str(part) for part in first["loc"] if part != "__root__"), str(first["msg"])])
     raise UserError(f"{where} ({entry['type']}): {problem}")
 
 
 def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns that an expectation reads; none where that is unknown, or where it is about the table."""
+    """Return the columns that an expectation reads; none if they are unknown or it is about the table."""
     named = columns(entry)
     conditions: list[Any] = [entry["kwargs"].get("row_condition")] if named else []
     for condition in conditions:
@@ -95,9 +95,9 @@ def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
-    """Return results by place; failed expectations run again for examples, which cost time."""
+    """Return results by place; failed expectations run again for examples, which take longer."""
     found: dict[int, Any] = {}
-    # Without a data source, which would hash all rows twice.
+    # There is no data source, because it would hash all rows twice.
     validator: Any = Validator(PandasExecutionEngine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
     for result_format in (_BRIEF, _DETAILED):
         results = validator.graph_validate(group, {"result_format": result_format}) if group else []
@@ -110,7 +110,7 @@ def _result(origin: str, entry: Entry, found: Any, table: pd.DataFrame) -> Resul
     """Return Great Expectations' own JSON without what differs between two runs."""
     error = _error(found.exception_info)
     absent = [name for name in columns(entry) if name not in table.columns]
-    if error and absent:  # Great Expectations' own words depend on the type
+    if error and absent:  # Great Expectations' message depends on the type
         error = f"the table has no column {absent[0]}"
     config = found.expectation_config
     result = {
@@ -128,14 +128,14 @@ def _result(origin: str, entry: Entry, found: Any, table: pd.DataFrame) -> Resul
 
 
 def _error(info: dict[str, Any]) -> str | None:
-    """Return the first message in alphabetical order: Great Expectations keeps them under hashes."""
+    """Return the first message in alphabetical order: their order in Great Expectations is random."""
     infos = [info] if "raised_exception" in info else list(info.values())
     messages = sorted(str(each["exception_message"]) for each in infos if each["raised_exception"])
     return re.sub(r" at 0x[0-9a-f]+", "", " ".join(messages[0].split()))[:_LONGEST_ERROR] if messages else None
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON that is the same on every machine: numbers of 12 digits, infinities as text, short lists."""
+    """Return JSON that is the same on every machine: numbers with 12 digits, infinities as text, short lists."""
     match value:
         case dict():
             return {str(key): _plain(each) for key, each in value.items()}

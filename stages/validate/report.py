@@ -14,7 +14,7 @@ _LONGEST = 600
 
 
 def describe(result: Result, longest: int = _LONGEST) -> str:
-    """Return a line about a result: the expectation and what was found, with nothing a terminal would obey."""
+    """Return a line about a result: the expectation and what was found, without control characters."""
     return _shorten(" | ".join(filter(None, _parts(result))), longest)
 
 

@@ -1,4 +1,4 @@
-"""A suite file: Great Expectations' own JSON, checked before any of it is evaluated."""
+"""Read a suite file in Great Expectations' JSON, and check it before it is evaluated."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ Entry = dict[str, Any]
 Result = dict[str, Any]
 """A result as Great Expectations writes it: ``success``, ``expectation_config``, ``result``, ``exception_info``."""
 NUMBERS = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"]
-"""The types of a column of numbers; which of them, the file's writer chose."""
+"""The types of a column of numbers, all of which a file may use."""
 _EXPECTATION = '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}}'
 _CONDITION = '{"type": "comparison", "column": {"name": "x"}, "operator": ">=", "parameter": 0}'
 _MOST_LEVELS = 10
-"""Of conditions within conditions."""
+"""The most levels of nested conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Suite:
 
 
 def columns(entry: Entry) -> list[str]:
-    """Return the columns that an expectation is about, without those of its row condition."""
+    """Return the columns that an expectation is about, except those only in its row condition."""
     if entry["type"].startswith("expect_table_"):
         return []
     kwargs = entry["kwargs"]
@@ -38,7 +38,7 @@ def columns(entry: Entry) -> list[str]:
 
 
 def read(path: Path) -> Suite:
-    """Read the suite file. Raises UserError, one line that names the file and the entry, if it is no suite."""
+    """Read the suite file. Raises UserError, which names the file and the entry, if it is no suite."""
     try:
         suite = json.loads(path.read_text(encoding="utf-8-sig"))
         json.dumps(suite, ensure_ascii=False, allow_nan=False).encode()
@@ -69,7 +69,7 @@ def _check(where: str, entry: Any) -> None:
         case _:
             raise UserError(f"{where}: got {json.dumps(entry)!s:.60}; expected an object such as {_EXPECTATION}")
     if '"$PARAMETER":' in json.dumps(kwargs):
-        raise UserError(f"{where}: asks for a $PARAMETER; write the value itself, so that Git keeps it")
+        raise UserError(f"{where}: uses a $PARAMETER; write the value itself, so that Git keeps it")
     condition = kwargs.get("row_condition")
     if condition is not None and not _only_compares(condition):
         raise UserError(

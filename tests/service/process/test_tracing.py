@@ -35,7 +35,7 @@ def collector() -> Iterator[Collector]:
 
 def start(**variables: str) -> Any:
     with patch.dict(os.environ, variables):
-        return tracing.start()
+        return tracing.configure()
 
 
 def test_without_a_collector_nothing_is_traced() -> None:
@@ -50,10 +50,10 @@ def test_what_switches_opentelemetry_off_switches_traces_off(variables: dict[str
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} is 'collector:4318'; expected an URL"),
+        ({ENDPOINT: "collector:4318"}, f"{ENDPOINT} is 'collector:4318'; expected a URL"),
         (
             {ENDPOINT: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
-            "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'; only http/protobuf is sent",
+            "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'; only http/protobuf is supported",
         ),
     ],
 )

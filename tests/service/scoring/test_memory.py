@@ -36,7 +36,7 @@ def _run(program: str) -> list[int]:
 def test_a_large_block_goes_back_though_a_small_one_was_taken_after_it() -> None:
     before, after = _run(
         f"""{_BLOCKS}
-memory.keep_nothing_large()
+memory.return_large_blocks()
 libc.free(take(20))  # from here on glibc would take such blocks from the heap
 before = size("RssAnon")
 large, small = take(19), libc.malloc(64)
@@ -55,7 +55,7 @@ for block in blocks: ctypes.memset(block, 1, 4096)
 last = libc.malloc(64)
 taken = size("RssAnon")
 for block in blocks: libc.free(ctypes.c_void_p(block))
-memory.give_back()
+memory.return_free_memory()
 print(taken, size("RssAnon"))"""
     )
 
@@ -67,7 +67,7 @@ def test_code_that_ran_once_is_given_up_and_runs_again_when_needed() -> None:
         """
 import onnxruntime, numpy
 before = size("RssFile")
-memory.forget_start()
+memory.return_startup_memory()
 print(before, size("RssFile"), int(numpy.ones(3).sum()))"""
     )
 

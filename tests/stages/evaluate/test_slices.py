@@ -65,7 +65,7 @@ def test_few_different_numbers_are_named_as_they_are_written() -> None:
 def test_many_different_numbers_fall_into_the_bins_of_training() -> None:
     values = [*range(15), 20.5, 21, np.nan]
     assert names(NUMBER, values, "float32")[9:] == [
-        *["to 10"] * 2,
+        *["up to 10"] * 2,
         *["above 10 to 20.5"] * 5,
         "above 20.5",
         _slices.MISSING,

@@ -43,7 +43,7 @@ FILES = {
     "an open quote that a later one closes": (b'a,y\n"x,1\n"y",2\nz,1\n', "a quote opened in line 2"),
     "an open quote in the last column": (b'a,y\n1,2\n1,"2\n1,2\n', "a quote opened in line 3"),
     "an open quote in the header": (b'"a,y\n1,2\n' + b"1,2\n" * 200, "a quote opened in line 1"),
-    "the header again, among texts": (b"a,y\nq,w\na,y\ne,r\n", "line 3, column 'a': the header comes again"),
+    "the header again, among texts": (b"a,y\nq,w\na,y\ne,r\n", "line 3, column 'a': a row repeats the header"),
     "a name twice": (b"a, a ,y\n1,2,3\n", "'a' occurs twice, in columns 1 and 2"),
     "no name": (b"a,,y\n1,2,3\n", "column 2 has no name"),
     "no last name": (b"a,y,\n1,2,3\n", "column 3 has no name"),

@@ -115,7 +115,7 @@ def test_of_a_set_of_columns_only_the_differences_are_shown() -> None:
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ({"type": "expect_column_values_to_be_betwen", "kwargs": {}}, f"knows no such type; did you mean {BETWEEN}"),
+        ({"type": "expect_column_values_to_be_betwen", "kwargs": {}}, f"has no such type; did you mean {BETWEEN}"),
         ({"type": IN_SET, "kwargs": {}}, "column: field required"),
         ({"type": IN_SET, "kwargs": {"column": "vendor", "value_set": [1], "mostly": 3}}, "mostly: "),
         ({"type": IN_SET, "kwargs": {"column": "vendor", "value_set": [1], "n": 1}}, "n: extra"),
