@@ -219,11 +219,11 @@ def model_name(path: str, target: str) -> str:
     while len(parts) > 1 and parts[0] in ("/", ".", "data", "raw"):
         parts.pop(0)
     words = [*parts[:-1], parts[-1].partition(".")[0] if parts else "", target]
-    name = "-".join(filter(None, (re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in words)))
+    name = "-".join(filter(None, (re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-.") for word in words))).lstrip("_-")
     if name == "-".join(words) and len(name) <= _LONGEST_NAME:
         return name
     digest = hashlib.md5("\0".join(words).encode(), usedforsecurity=False).hexdigest()[:6]
-    return f"{name[:_LONGEST_NAME].lstrip('_')}-{digest}".lstrip("-")
+    return f"{name[:_LONGEST_NAME]}-{digest}".lstrip("-")
 
 
 def _read(path: Path) -> Any:

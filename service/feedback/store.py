@@ -16,7 +16,7 @@ _INSERTS: Final[dict[str, Any]] = {"postgresql": postgresql.insert, "sqlite": sq
 _IDS_AT_ONCE: Final = 500
 
 
-class Truth(NamedTuple):
+class Outcome(NamedTuple):
     """The actual outcome of a prediction."""
 
     prediction: Prediction
@@ -38,7 +38,7 @@ class FeedbackStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def store(self, outcomes: Sequence[Truth]) -> list[Truth]:
+    def store(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Store all outcomes or none; return those that are new.
 
         Raises ContradictionError if another outcome is stored for a prediction, or if two in `outcomes` differ.
@@ -63,7 +63,7 @@ class FeedbackStore:
         return [outcomes[first[key]] for key in first if key in new]
 
 
-def _row(outcome: Truth, actual: str) -> dict[str, Any]:
+def _row(outcome: Outcome, actual: str) -> dict[str, Any]:
     prediction = outcome.prediction
     return {
         "id": prediction.key,

@@ -1,4 +1,4 @@
-"""Rows counted by feature and bin, the bins that training drew (design decision 9)."""
+"""Assign rows to each feature's drift bins, which training chose."""
 
 from typing import Final, NamedTuple
 
@@ -31,7 +31,7 @@ class FeatureBins(NamedTuple):
 
 
 class Bins:
-    """All bins of a contract's features, feature after feature."""
+    """All bins of a contract's features, in the order of the features."""
 
     def __init__(self, contract: Contract, layout: Layout) -> None:
         self.features = [feature_bins(feature) for feature in contract.features]
@@ -48,7 +48,7 @@ class Bins:
         self._codes = [(number, each.codes) for number, each in enumerate(self.features) if each.codes is not None]
 
     def places(self, numbers: Matrix) -> npt.NDArray[np.intp]:
-        """Give the bin of each row and feature among all bins: shape (features, rows).
+        """Return the number of each row's bin among all features' bins: shape (features, rows).
 
         A number's bin is how many of its edges lie below it, counted for all features at once.
         """

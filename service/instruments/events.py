@@ -1,4 +1,4 @@
-"""Logins, refused tokens, and new releases, by what became of them."""
+"""Count logins, refused tokens and new releases by outcome."""
 
 from typing import Final
 
@@ -13,21 +13,21 @@ AUTHENTICATION_OUTCOMES: Final = (
 
 
 class EventInstruments:
-    """Counts what became of logins, of tokens that were refused, and of new releases."""
+    """Counts logins, refused tokens and new releases by outcome."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._authentication = Counter(
             "authentication_events",
-            "Logins, and tokens refused, by what became of them.",
+            "Logins and refused tokens, by outcome.",
             ["outcome"],
             registry=registry,
         )
         self._reloads = Counter(
-            "model_reloads", "New releases taken into service or refused.", ["outcome"], registry=registry
+            "model_reloads", "New releases that went into service or were refused.", ["outcome"], registry=registry
         )
         self._refused = Gauge(
             "model_files_refused",
-            "1 while the current release is refused and the one before serves on, else 0.",
+            "1 while the current release is refused and the previous one stays in service, else 0.",
             multiprocess_mode="livemax",
             registry=registry,
         )

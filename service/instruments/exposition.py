@@ -1,4 +1,4 @@
-"""The text of GET /metrics, rendered seldom however often it is asked for."""
+"""Render the text of GET /metrics, at most once in an interval."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 
 class Exposition:
-    """Renders the metrics in a thread, at most once in an interval; all who wait get the same text.
+    """Renders the metrics in a thread, at most once in an interval; all waiting requests get the same text.
 
-    A request waits for a rendering that begins after it came, so what it gets is never old: the first
-    after an interval without any is answered at once, those that come faster wait for up to an interval.
+    A request waits for a rendering that begins after the request arrived, so its numbers are never old. After an
+    interval without requests the next one is answered at once; more frequent ones wait for up to an interval.
     """
 
     def __init__(self, registry: CollectorRegistry, flush: Callable[[], None], seconds: float) -> None:
@@ -25,7 +25,7 @@ class Exposition:
         """Return the metrics in Prometheus' text format."""
         if self._next is None:
             self._next = asyncio.create_task(self._render(), name="metrics")
-        return await asyncio.shield(self._next)  # one caller that leaves doesn't end the others' rendering
+        return await asyncio.shield(self._next)  # a caller that disconnects doesn't cancel the others' rendering
 
     async def _render(self) -> bytes:
         clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""How predictions compare with the truths that came back, by version of the model."""
+"""Count how predictions compare with the actual outcomes sent to POST /feedback, by version of the model."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -7,20 +7,20 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-from service.feedback.store import Truth
+from service.feedback.store import Outcome
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
 OUTCOMES: Final = ("correct", "wrong", "measured")
-"""Of a class: whether it was right. Of a number: its error is measured."""
+"""`correct` and `wrong` for classes; `measured` for numbers, whose error is summed."""
 
 Tally = dict[str, dict[tuple[str, ...], float]]
-"""What is added to each series, by version; a series is named by its counter and its labels after the version."""
+"""The amount to add to each series, by version. A series is the counter's name and the labels after the version."""
 
 
-def tally(truths: Iterable[Truth]) -> Tally:
-    """Add truths up; thread-safe."""
+def tally(outcomes: Iterable[Outcome]) -> Tally:
+    """Return the sums of outcomes; thread-safe."""
     found: Tally = {}
-    for prediction, actual in truths:
+    for prediction, actual in outcomes:
         sums = found.setdefault(prediction.version.hex(), defaultdict(float))
         if isinstance(prediction.predicted, float):
             sums["feedback_rows", "measured"] += 1
@@ -36,9 +36,9 @@ def tally(truths: Iterable[Truth]) -> Tally:
 
 
 class FeedbackInstruments:
-    """Counts truths by the version that predicted, if it is one of those shown.
+    """Counts outcomes by the version that predicted, if /metrics shows that version.
 
-    Versions come from signed ids alone, so that no caller can make series.
+    Versions come only from signed ids, so no caller can create series.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -46,17 +46,17 @@ class FeedbackInstruments:
             return Counter(name, help_, ("version", *labels), registry=registry)
 
         self._counters = {
-            "feedback_rows": counter("feedback_rows", "Predictions whose truth came back.", "outcome"),
+            "feedback_rows": counter("feedback_rows", "Predictions with a known outcome.", "outcome"),
             "feedback_absolute_error": counter(
                 "feedback_absolute_error", "Sum of the differences between predicted and true values."
             ),
             "feedback_score_rows": counter(
                 "feedback_score_rows",
-                "Predictions whose truth came back, by the upper bound of the positive class's probability.",
+                "Predictions with a known outcome, by the upper bound of the positive class's probability.",
                 "bin",
             ),
             "feedback_score_positives": counter(
-                "feedback_score_positives", "Those of them whose truth is the positive class.", "bin"
+                "feedback_score_positives", "Predictions whose outcome is the positive class.", "bin"
             ),
         }
         self._shown: set[str] = set()
@@ -74,13 +74,13 @@ class FeedbackInstruments:
         self._shown.add(version)
 
     def forget(self, version: str) -> None:
-        """Show a version no longer."""
+        """Remove the version's series."""
         self._shown.discard(version)
         for counter in self._counters.values():
             counter.remove_by_labels({"version": version})
 
     def count(self, found: Tally) -> None:
-        """Count truths that were added up."""
+        """Add the sums that `tally` returned."""
         for version, sums in found.items():
             if version in self._shown:
                 for (name, *labels), amount in sums.items():

@@ -1,4 +1,4 @@
-"""What requests count in plain numbers, added to the instruments four times a second and before each scrape."""
+"""Collect measurements in plain numbers; add them to the instruments four times a second and before each scrape."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,24 +8,24 @@ import numpy as np
 import prometheus_client
 
 FLUSH_SECONDS: Final = 0.25
-"""A worker that is killed loses so much of histograms and bins; counters of requests lose nothing."""
+"""A killed worker loses up to this much of its histograms and bins; request counters lose nothing."""
 
 
 class Flusher:
-    """Calls each function that has something to add. Use it in the event loop's thread."""
+    """Calls the functions that add collected numbers to instruments. Use it in the event loop's thread."""
 
     def __init__(self) -> None:
         self._waiting: set[Callable[[], None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def soon(self, flush: Callable[[], None]) -> None:
-        """Call `flush` soon."""
+    def schedule(self, flush: Callable[[], None]) -> None:
+        """Call `flush` within FLUSH_SECONDS, once."""
         self._waiting.add(flush)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Call all now."""
+        """Call the scheduled functions now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -35,10 +35,10 @@ class Flusher:
 
 
 class Histogram(prometheus_client.Histogram):
-    """A histogram that takes many values at once."""
+    """A histogram that observes many values at once."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe values: hundreds cost as much as a few."""
+        """Observe all `amounts`; hundreds take hardly longer than a few."""
         counts = np.bincount(np.searchsorted(self._upper_bounds, amounts))
         for place in np.flatnonzero(counts).tolist():
             self._buckets[place].inc(float(counts[place]))

@@ -1,7 +1,7 @@
-"""Predictions, warnings, errors, and rows per feature and bin, by version of the model.
+"""Count predictions, warnings, errors, and rows per feature and bin, by version of the model.
 
-Every label value is known beforehand and its series begins at zero, so that no caller can make series and
-Prometheus sees the first increase.
+All label values are known beforehand and their series begin at zero: no caller can create series, and Prometheus
+sees the first increase.
 """
 
 from collections import Counter as Tally
@@ -26,7 +26,7 @@ ERROR_KINDS: Final = ("missing", "wrong_type", "wrong_value", "unknown", "outsid
 NO_FEATURE: Final = ""
 _ROWS_AT_ONCE: Final = 512
 
-Answered = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
+Batch = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
 """Rows, their scores and labels."""
 
 
@@ -44,23 +44,26 @@ class Predictions:
         )
         self.rows = counter("predictions", "Rows predicted.", "label")
         self.warnings = counter(
-            "prediction_warnings", "Values beyond those of training, answered all the same.", "feature", "kind"
+            "prediction_warnings",
+            "Values outside training's range; the rows are predicted nevertheless.",
+            "feature",
+            "kind",
         )
-        self.errors = counter("prediction_errors", "Values that the contract does not allow.", "feature", "kind")
+        self.errors = counter("prediction_errors", "Values that the contract doesn't allow.", "feature", "kind")
         self.feature_rows = counter("feature_rows", "Rows by the feature's training bin.", "feature", "bin")
         self.score_rows = counter("score_rows", "Rows by the score's test bin.", "bin")
 
     def forget(self, version: str) -> None:
-        """Show a version no longer."""
+        """Remove the version's series."""
         for each in (self.rows, self.warnings, self.errors, self.feature_rows, self.score_rows):
             each.remove_by_labels({"version": version})
 
 
 class PredictionInstruments:
-    """What one version of the model was asked and answered.
+    """Counts the requests and predictions of one version of the model.
 
-    Rows wait in an array and are added to the counters a few times a second; a worker that is killed loses the
-    last quarter of a second of them. Use it in the event loop's thread.
+    Rows are collected and added to the counters four times a second; a killed worker loses the last quarter of a
+    second. Use it in the event loop's thread.
     """
 
     def __init__(self, counters: Predictions, model: Model, layout: Layout) -> None:
@@ -88,23 +91,23 @@ class PredictionInstruments:
         self._first_score_bin = len(in_bins)
         self._counters = in_bins + [counters.score_rows.labels(version, str(number)) for number in score_bins]
         self._counts = np.zeros(len(self._counters), dtype=np.intp)
-        self._waiting: list[Answered] = []
+        self._waiting: list[Batch] = []
         self._rows = 0
         self._sizes: list[int] = []
 
     def count(self, numbers: Matrix, scores: npt.NDArray[np.float32], labels: Sequence[Label | None]) -> None:
-        """Count answered rows."""
+        """Count predicted rows."""
         if not self._waiting:
-            self._flusher.soon(self.flush)
+            self._flusher.schedule(self.flush)
         self._waiting.append((numbers, scores, labels))
         self._rows += len(numbers)
         if self._rows >= _ROWS_AT_ONCE:
             self._add_up()
 
     def count_request(self, instances: int) -> None:
-        """Count one request with so many instances."""
+        """Count one request with `instances` rows."""
         if not self._sizes:
-            self._flusher.soon(self.flush)
+            self._flusher.schedule(self.flush)
         self._sizes.append(instances)
 
     def count_outside(self, found: Iterable[Outside]) -> None:
@@ -113,12 +116,12 @@ class PredictionInstruments:
             self._warnings[key].inc(number)
 
     def count_errors(self, kinds: Mapping[tuple[str | None, str], int]) -> None:
-        """Count what was wrong with a request, by feature and kind."""
+        """Count the errors of a request, given by feature and kind."""
         for (name, kind), number in kinds.items():
             self._errors[name or NO_FEATURE, kind].inc(number)
 
     def flush(self) -> None:
-        """Add the rows that wait to the counters."""
+        """Add the collected rows to the counters."""
         self._add_up()
         sizes, self._sizes = self._sizes, []
         if sizes:
@@ -128,7 +131,7 @@ class PredictionInstruments:
         self._counts[:] = 0
 
     def _add_up(self) -> None:
-        """Count the rows that wait in the array: hundreds cost as much as one."""
+        """Sum up the collected rows; hundreds take hardly longer than one."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
         if not waiting:
             return
@@ -137,19 +140,19 @@ class PredictionInstruments:
         for label, number in Tally(chain.from_iterable(labels for _, _, labels in waiting)).items():
             self._labels[label].inc(number)
         if self._score_bins is not None:
-            scores = self._chosen(np.concatenate([scores for _, scores, _ in waiting]))
+            scores = self._watched_scores(np.concatenate([scores for _, scores, _ in waiting]))
             places = self._first_score_bin + np.searchsorted(self._edges, scores)
             self._counts += np.bincount(places, minlength=len(self._counts))
 
-    def _chosen(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the score of each row that is watched."""
+    def _watched_scores(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return one score per row: of the positive class, or else the largest one, or the value."""
         if self._contract.positive is not None:
             return scores[:, self._contract.classes.index(self._contract.positive)]
-        chosen: npt.NDArray[np.float32] = scores.max(axis=1) if scores.ndim > 1 else scores
-        return chosen
+        watched: npt.NDArray[np.float32] = scores.max(axis=1) if scores.ndim > 1 else scores
+        return watched
 
     def references(self) -> Iterator[Metric]:
-        """Return the shares that live rows are compared with."""
+        """Return the reference shares that drift compares live rows with."""
         version, features = self._version, self._contract.features
         in_bins = [
             ((version, feature.name, name), share)
@@ -177,7 +180,7 @@ class PredictionInstruments:
 
 
 def gauge(name: str, help_: str, labels: list[str], values: Iterable[tuple[Iterable[str], float]]) -> Metric:
-    """Return a gauge of values by the texts of their labels."""
+    """Return a gauge with the given values by label values."""
     family = GaugeMetricFamily(name, help_, labels=labels)
     for texts, value in values:
         family.add_metric([*texts], value)
@@ -200,7 +203,7 @@ def _score_bins(model: Model) -> ScoreBins | None:
 
 
 def _score_shares(score_bins: ScoreBins | None) -> dict[str, tuple[float, ...]]:
-    """Return the shares that live scores are compared with, by the rows that they are of."""
+    """Return the reference shares of scores: of the test rows, and of the training rows if they were measured."""
     if score_bins is None:
         return {}
     known = {"test": score_bins.shares, "training": score_bins.training_shares}

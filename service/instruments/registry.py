@@ -18,7 +18,7 @@ from service.settings import Settings
 
 
 class Instruments:
-    """The instruments of one worker; with a folder of metrics, those of all workers are shown together.
+    """The instruments of one worker; with METRICS_DIR, /metrics shows those of all workers.
 
     Raises OSError if the folder can't be written.
     """
@@ -35,11 +35,11 @@ class Instruments:
         self.feedback = FeedbackInstruments(registry)
         self._flusher = flusher = Flusher()
         self.flush = flusher.flush
-        """Add to the instruments what waits to be added; in the event loop's thread."""
+        """Add collected numbers to the instruments; call it in the event loop's thread."""
         self.requests = RequestInstruments(registry, flusher)
         self._predictions = Predictions(registry, flusher)
         self._workers = Gauge("service_workers", "Workers that answer.", multiprocess_mode="livesum", registry=registry)
-        restarts = Counter("service_worker_restarts", "Workers started in place of one that died.", registry=registry)
+        restarts = Counter("service_worker_restarts", "Workers started to replace a dead one.", registry=registry)
         restarts.inc(self._files is not None and self._files.is_replacement)
 
     def start(self) -> None:
@@ -47,7 +47,7 @@ class Instruments:
         self._workers.set(1)
 
     def begin(self, model: Model, layout: Layout) -> PredictionInstruments:
-        """Return what counts for a version, whose series begin now; those served longest ago leave."""
+        """Return the instruments of a version, whose series begin at zero. The oldest versions' are removed."""
         with self._changing:
             kept = {*self._history.last_versions(model.version)}
             for version in self._versions - kept:

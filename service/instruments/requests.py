@@ -1,4 +1,4 @@
-"""Requests by method, route and class of status, and how long they took."""
+"""Count requests by method, route and status class, and measure how long they take."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -19,31 +19,31 @@ UNKNOWN: Final = ("OTHER", "none")
 
 
 class RequestInstruments:
-    """Measures requests, once `service.http.middleware` tells that one begins or has ended.
+    """Measures requests; `service.http.middleware` calls it when a request begins and ends.
 
     The instrumentator's own middleware would match each request against all routes a second time
-    (docs/decisions.md). Its own instruments take the method from the request, so that callers could make series,
-    and begin a series with its first request, so that Prometheus misses an error.
+    (docs/decisions.md). Its own instruments take the method from the request, so callers could create series, and
+    begin a series with its first request, so Prometheus would miss a first error.
     """
 
     def __init__(self, registry: CollectorRegistry, flusher: Flusher) -> None:
         self.measure: Sequence[Callable[[Info], None]] = (
             Instrumentator(registry=registry).add(self._count).instrumentations
         )
-        """The instrumentator's functions, which measure a request that has ended."""
+        """The instrumentator's functions; call them for each request that has ended."""
         self._requests = Counter(
             "http_requests", "Requests answered.", ["method", "handler", "status"], registry=registry
         )
         self._seconds = Histogram(
             "http_request_duration_seconds",
-            "Time from a request's first byte at the application to the answer's last.",
+            "Time from the request's first byte to the response's last.",
             ["method", "handler"],
             buckets=DURATION_BOUNDS,
             registry=registry,
         )
         self._in_progress = Gauge(
             "http_requests_inprogress",
-            "Requests begun and not yet answered.",
+            "Requests that are not answered yet.",
             multiprocess_mode="livesum",
             registry=registry,
         )
@@ -54,14 +54,14 @@ class RequestInstruments:
         self._ended: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
     def begin_series(self, routes: Iterable[tuple[str, str]]) -> None:
-        """Begin the series of all routes there are, given as method and path, at zero."""
+        """Begin the series of all routes at zero. Each route is a method and a path."""
         for route in {*routes, UNKNOWN}:
             self._seconds.labels(*route)
             for status in STATUS_CLASSES:
                 self._inc[(*route, status)] = self._requests.labels(*route, status).inc
 
     def begin(self) -> None:
-        """Count a request among those in progress until it is measured."""
+        """Count a request as in progress until it is measured."""
         self._begun += 1
         self._flush_soon()
 
@@ -77,7 +77,7 @@ class RequestInstruments:
     def _flush_soon(self) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            self._flusher.soon(self._flush)
+            self._flusher.schedule(self._flush)
 
     def _flush(self) -> None:
         self._is_waiting = False

@@ -1,9 +1,9 @@
-"""Instruments of several worker processes that add up: prometheus_client's multiprocess mode.
+"""Add up the instruments of several worker processes with prometheus_client's multiprocess mode.
 
-Each worker counts in files that all workers read when one of them is asked for /metrics. By default a file bears
-its process's id, so that every restart would leave files behind. Here it bears the number of the worker, which
-the replacement of a dead worker takes over with its files: it goes on from the dead worker's counts. What counts
-for a version of the model is in files of its own, so that it can leave with that version.
+Each worker counts in files, and the worker that answers GET /metrics reads them all. By default a file is named by
+the process id, so each restart leaves files behind. Here it is named by the worker's number: the replacement of a dead
+worker gets the same number and continues its counts. Each version of the model has its own files, which are deleted
+with the version.
 """
 
 import fcntl
@@ -20,16 +20,16 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 _FILE_BYTES: Final = 256 * 1024
-"""Written when a file is made, so that a full disk is an error there, and not a signal that ends the process later."""
+"""Size of a new file. It is written in full, so a full disk is an error now and no fatal signal later."""
 
-# Whoever removes labels here removes their files as well.
+# `keep_versions` removes the files of removed labels.
 warnings.filterwarnings("ignore", "Removal of labels has not been implemented")
 
 
 class WorkerFiles(Collector):
-    """The files of this worker, which gets the first number that no living worker has.
+    """The files of this worker, which gets the lowest number that no living worker has.
 
-    Make it before any instrument. Raises OSError if the folder can't be written.
+    Create it before any instrument. Raises OSError if the folder can't be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +39,7 @@ class WorkerFiles(Collector):
         self.number, self.is_replacement = next(found for number in count() if (found := _claim(folder, number)))
         mark_process_dead(self.number, str(folder))
         self._classes: dict[str, Any] = {}
-        values.ValueClass = self._make_value  # what every instrument keeps its numbers in
+        values.ValueClass = self._make_value  # prometheus_client stores each number in one
 
     def _make_value(self, kind: str, metric: str, name: str, labels: Any, texts: Any, *rest: Any, **more: Any) -> Any:
         version = dict(zip(labels, texts, strict=True)).get("version", "")
@@ -59,16 +59,16 @@ class WorkerFiles(Collector):
         self._classes = {version: each for version, each in self._classes.items() if version in {"", *versions}}
 
     def collect(self) -> Iterable[Metric]:
-        """Return all workers' metrics, added up."""
+        """Return the sums of all workers' metrics."""
         while True:
             try:
                 return list(MultiProcessCollector.merge([str(path) for path in self._folder.glob("*.db")]))
-            except (FileNotFoundError, struct.error):  # a version's file left just now, or is being made
+            except (FileNotFoundError, struct.error):  # a file is just being deleted or created
                 continue
 
 
 def _claim(folder: Path, number: int) -> tuple[int, bool] | None:
-    """Take a worker's number until this process ends, unless a living worker has it; tell whether another had it."""
+    """Lock a worker's number until this process ends. Return it and whether a dead worker had it, or None."""
     path = folder / f"{number}.worker"
     is_replacement = path.exists()
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

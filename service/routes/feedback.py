@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
 from service.feedback.prediction_ids import ExpiredError, Prediction, PredictionIdError
-from service.feedback.store import ContradictionError, Truth
+from service.feedback.store import ContradictionError, Outcome
 from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.readers import MAX_NUMBER
@@ -119,13 +119,13 @@ async def feedback(request: Request) -> Stored | BatchStored:
     return Stored(status="new" if new else "known")
 
 
-def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Truth], bool]:
+def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Outcome], bool]:
     """Return the outcomes in a body, and whether it is a batch."""
     found = read(body, request.app.state.settings.max_instances)
     return ([_to_outcome(request, found)], False) if isinstance(found, Entry) else (_to_outcomes(request, found), True)
 
 
-async def _store(request: Request, outcomes: list[Truth], *, is_batch: bool) -> int:
+async def _store(request: Request, outcomes: list[Outcome], *, is_batch: bool) -> int:
     """Store all outcomes or none, in the order of requests; return how many are new."""
     access, instruments = access_of(request), request.app.state.feedback_instruments
     loop = asyncio.get_running_loop()
@@ -153,9 +153,9 @@ def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
     return Problem(409, detail, errors=errors, shown=len(errors))
 
 
-def _to_outcomes(request: Request, entries: list[Entry]) -> list[Truth]:
+def _to_outcomes(request: Request, entries: list[Entry]) -> list[Outcome]:
     """Return the outcomes in the entries. Raises Problem (422) with every entry that can't be stored."""
-    outcomes: list[Truth] = []
+    outcomes: list[Outcome] = []
     errors: list[FieldError] = []
     for place, entry in enumerate(entries):
         try:
@@ -168,7 +168,7 @@ def _to_outcomes(request: Request, entries: list[Entry]) -> list[Truth]:
     return outcomes
 
 
-def _to_outcome(request: Request, entry: Entry) -> Truth:
+def _to_outcome(request: Request, entry: Entry) -> Outcome:
     """Return the outcome in an entry. Raises Problem: 410 if its id is too old, 422 if id or outcome is wrong."""
     try:
         prediction = request.app.state.prediction_ids.read(entry.prediction_id)
@@ -178,7 +178,7 @@ def _to_outcome(request: Request, entry: Entry) -> Truth:
     except PredictionIdError as error:
         found = FieldError(field="prediction_id", expected="an id from POST /predict?ids=true", got="another text")
         raise Problem(422, f"The id is not one of this service: {error}", errors=[found]) from None
-    return Truth(prediction, _check_actual(request.app.state.serving, prediction, entry.actual))
+    return Outcome(prediction, _check_actual(request.app.state.serving, prediction, entry.actual))
 
 
 def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | float) -> Label | float:

@@ -1,9 +1,8 @@
-"""Requests that come at the same moment, scored in one run of the model.
+"""Score concurrent requests together, in one run of the model.
 
-Much of what a row costs is the same for one row as for many: a call into ONNX Runtime, a
-comparison with the bounds, digits. And a forest of some megabytes fits into no core's
-cache; what one row fetched, the next finds there. So a request waits until the event loop
-has looked twice for what else has come, some microseconds, and all are scored together.
+A call into ONNX Runtime or NumPy takes about as long for one row as for many. And a forest of some megabytes is
+larger than a core's cache, so rows that are scored together share what they load from memory. So a request waits for
+two turns of the event loop, some microseconds, and is scored with the requests that arrived by then.
 """
 
 import asyncio
@@ -17,7 +16,7 @@ from service.encoding import Matrix
 from service.scoring.serving import Scored, Served
 
 _MANY_ROWS: Final = 512
-"""With so many rows a run is full, 5 ms of a forest; whatever else waits is scored in the next one."""
+"""A run takes no more requests once it has this many rows, 5 ms of a forest; the next run takes the others."""
 
 
 class _Waiting(NamedTuple):
@@ -27,18 +26,18 @@ class _Waiting(NamedTuple):
 
 
 class Batches:
-    """Scores requests of one event loop together, where the model allows it."""
+    """Scores requests of one event loop together, if the model's rows are independent."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Waiting] = deque()
 
     async def score(self, served: Served, numbers: Matrix) -> Scored:
-        """Score a request's rows with whatever else has come."""
+        """Score a request's rows, together with other waiting requests."""
         if not served.rows_are_independent:
             return served.score(numbers)
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            # In the turn after the next one: of 16 callers 14 have sent their requests by then, instead of 9.
+            # Two turns later: by then, 14 of 16 concurrent callers have sent their requests; one turn later, only 9.
             loop.call_soon(loop.call_soon, self._run)
         scored: asyncio.Future[Scored] = loop.create_future()
         self._waiting.append(_Waiting(served, numbers, scored))
@@ -50,17 +49,17 @@ class Batches:
             asyncio.get_running_loop().call_soon(self._run)
         try:
             parts = _score(requests)
-        except Exception as error:  # noqa: BLE001  # it is raised again where each waits
+        except Exception as error:  # noqa: BLE001  # raised again in each waiting request
             for request in requests:
                 if not request.scored.done():
                     request.scored.set_exception(error)
             return
         for request, part in zip(requests, parts, strict=True):
-            if not request.scored.done():  # its caller may have gone
+            if not request.scored.done():  # the caller may have disconnected
                 request.scored.set_result(part)
 
     def _take(self) -> list[_Waiting]:
-        """Return requests for the same model, until there are many rows."""
+        """Remove and return waiting requests for the same model, up to about _MANY_ROWS rows."""
         waiting, requests, rows = self._waiting, list[_Waiting](), 0
         while waiting and rows < _MANY_ROWS and (not requests or waiting[0].served is requests[0].served):
             requests.append(waiting.popleft())

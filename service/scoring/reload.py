@@ -1,7 +1,7 @@
-"""Takes a new release into service while the old one answers.
+"""Put a new release into service while the old one answers requests.
 
-The link `current` and the two files that it leads to are looked at once a second. A release
-becomes current in one step, so a release that cannot be loaded is refused at once.
+Once a second, each worker checks the link `current` and the two files of its release. A release becomes current in
+one step, so one that can't be loaded is refused at once.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ Fingerprint = tuple[object, ...]
 
 
 class Reloader:
-    """Keeps one worker on the current release."""
+    """Keeps the current release in service in one worker."""
 
     def __init__(self, settings: Settings, serving: Serving, events: EventInstruments) -> None:
         self._settings = settings
         self._serving = serving
         self._events = events
-        self._handled: Fingerprint = ()  # looked at once more: another release may be current since the start
+        self._handled: Fingerprint = ()  # the first check loads: the release may have changed since startup
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check once in every `reload_seconds` until cancelled."""
         while True:
-            await self.look()
+            await self.check()
             await asyncio.sleep(self._settings.reload_seconds)
 
-    async def look(self) -> None:
-        """Look once; load, warm up and swap in a thread, so that requests are answered meanwhile."""
+    async def check(self) -> None:
+        """Check once; load, warm up and swap in a thread, so the event loop answers requests meanwhile."""
         fingerprint = _fingerprint(self._settings.releases)
         if fingerprint == self._handled:
             return
@@ -46,10 +46,10 @@ class Reloader:
             await asyncio.to_thread(self._take_over)
         except ArtifactError as error:
             self._refuse(error)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the old model serves on
-            # Not hidden, but no reason to stop watching either: a full disk keeps counters from growing.
-            _log.exception("the release in %s could not be taken into service", self._settings.releases)
-            self._refuse(ArtifactError(f"{self._settings.releases}: could not be taken into service: {error!r}"))
+        except Exception as error:  # noqa: BLE001  # the old model stays in service
+            # It is logged in full. Checks continue, because the reason can go away: a full disk, for example.
+            _log.exception("the release in %s couldn't be put into service", self._settings.releases)
+            self._refuse(ArtifactError(f"{self._settings.releases}: couldn't be put into service: {error!r}"))
         else:
             memory.return_free_memory()
             self._events.set_refused(is_refused=False)
@@ -68,12 +68,12 @@ class Reloader:
 
     def _refuse(self, error: ArtifactError) -> None:
         current = self._serving.current.artifact
-        _log.error("release %s (model %s) serves on; %s", current.folder, current.version, error)
+        _log.error("release %s (model %s) stays in service; %s", current.folder, current.version, error)
         self._events.count_reload("refused")
 
 
 def _fingerprint(releases: Path) -> Fingerprint:
-    """Return what changes when another release becomes current, or its files change."""
+    """Return a value that changes when another release becomes current, or when its files change."""
     try:
         folder = release.find_current(releases)
     except ReleaseError as error:

@@ -1,4 +1,4 @@
-"""The artifact in service: swapped as a whole, so that each answer comes from one version."""
+"""The artifact in service. It is swapped as a whole, so each response comes from one version."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -26,32 +26,32 @@ _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 _WARM_UP_ROWS: Final = 256
 _ORDERED_ROWS: Final = 100
-"""From here on ordering rows gains more than it costs."""
+"""From this number of rows on, ordering them saves more time than it takes."""
 _GROUPS: Final = 8
 
 
 Instances = Callable[[], Sequence[Mapping[str, Any]]]
-"""Reads once more what came, for messages."""
+"""Parses the request's instances again, for error messages."""
 
 
 class Scored(NamedTuple):
-    """What the model says about some rows."""
+    """The model's results for some rows."""
 
     numbers: Matrix
     scores: npt.NDArray[np.float32]
     labels: Sequence[Label | None]
     outside: list[Outside]
-    """Values beyond those of training."""
+    """Values outside training's range."""
     not_finite: list[int]
     """Rows for which the model gives no finite number."""
 
     @property
     def values(self) -> list[Any]:
-        """Probabilities of each row by class, or the value of each row, in the fewest digits."""
+        """Each row's probabilities in the order of the classes, or each row's value, in the fewest digits."""
         return shortest(self.scores)
 
     def part(self, start: int, end: int) -> "Scored":
-        """Return some of the rows."""
+        """Return the results of the rows from `start` up to `end`."""
         numbers, scores, labels, outside, not_finite = self
         if outside:
             outside = [Outside(row - start, feature) for row, feature in outside if start <= row < end]
@@ -62,7 +62,7 @@ class Scored(NamedTuple):
 
 
 class Served:
-    """An artifact and what is made ready for it."""
+    """An artifact with everything that answering requests needs."""
 
     def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
         self.artifact = artifact
@@ -81,7 +81,7 @@ class Served:
 
     @property
     def rows_are_independent(self) -> bool:
-        """True if a row's scores don't depend on the rows it is scored with, to the last digit."""
+        """Whether a row's scores are the same to the last digit whatever rows it is scored with."""
         return self._column is not None
 
     def score(self, numbers: Matrix) -> Scored:
@@ -97,7 +97,7 @@ class Served:
         )
 
     def check(self, scored: Scored, instances: Instances) -> None:
-        """Raise Problem for rows without a finite score, and for values that a strict feature refuses."""
+        """Raise Problem (422) for rows without a finite score and for values outside the range of a strict feature."""
         check_finite(scored)
         if scored.outside and self.layout.strict:
             findings = Findings()
@@ -105,7 +105,7 @@ class Served:
             findings.refuse()
 
     def answer(self, scored: Scored, ids: Sequence[str] | None = None) -> bytes:
-        """Return the JSON document of an answer."""
+        """Return the response body in JSON."""
         document: dict[str, Any] = {"predictions": scored.labels if self.class_names else scored.scores}
         if self.class_names:
             document["probabilities"] = self._probabilities(scored.scores)
@@ -117,7 +117,7 @@ class Served:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _probabilities(self, scores: npt.NDArray[np.float32]) -> orjson.Fragment:
-        """Return the JSON of `probabilities`, for 100 rows in half the time that dictionaries take."""
+        """Return the JSON of `probabilities`. For 100 rows this takes half as long as with dictionaries."""
         numbers = orjson.dumps(scores.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
         rows = b",".join([self._row] * len(scores))
         return orjson.Fragment(b"[%b]" % (rows % tuple(numbers)))
@@ -127,13 +127,13 @@ class Served:
         return [dict(zip(self.class_names, row, strict=True)) for row in scored.values]
 
     def count(self, scored: Scored) -> None:
-        """Count answered rows and their warnings; in the event loop's thread."""
+        """Count predicted rows and their warnings; call it in the event loop's thread."""
         self.instruments.count(scored.numbers, scored.scores, scored.labels)
         if scored.outside:
             self.instruments.count_outside(scored.outside)
 
     def _warm_up(self) -> None:
-        """Answer the example, alone and many times, so that the first caller does not wait."""
+        """Predict the example once as one row and once as many, so the first caller doesn't wait."""
         for rows in (1, _WARM_UP_ROWS):
             body = orjson.dumps({"instances": [self.example] * rows})
             self.answer(self.score(self.reader.read_request(body, rows)))
@@ -148,30 +148,30 @@ class Served:
         return scores
 
     def _find_order(self) -> int | None:
-        """Return the column by which many rows are ordered, None if a row's scores depend on the other rows.
+        """Return the column by which many rows are ordered; None if a row's scores depend on the other rows.
 
-        A forest of some megabytes fits into no core's cache: rows that take the same ways through its trees find
-        there what the row before fetched. So 600 rows take 0.8 of the time. Trees add up in one order, so that
-        scores are the same to the last digit; matrix products may be arranged by the number of rows.
+        A forest of some megabytes is larger than a core's cache: rows that take the same paths through its trees
+        reuse what the row before loaded, so 600 ordered rows take 0.8 of the time. Trees are summed in a fixed order,
+        so scores stay the same to the last digit; matrix products can depend on the number of rows.
         """
         matrix = self.layout.draw(_TRIED_SIZES[-1])
         scores = self.model.scores(matrix)
-        alone = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(_TRIED_ROWS)])
+        single = np.concatenate([self.model.scores(matrix[row : row + 1]) for row in range(_TRIED_ROWS)])
         if np.array_equal(scores[::-1], self.model.scores(np.ascontiguousarray(matrix[::-1]))) and all(
-            np.array_equal(alone[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
+            np.array_equal(single[:size], self.model.scores(matrix[:size])[:_TRIED_ROWS]) for size in _TRIED_SIZES
         ):
             return int(np.argmax([_spread(scores, column) for column in matrix.T]))
         return None
 
 
 def _spread(scores: npt.NDArray[np.float32], column: npt.NDArray[np.float32]) -> float:
-    """Return how far apart the mean scores of rows with low, middling and high values lie."""
+    """Return the variance of the mean scores of _GROUPS groups of rows, from the lowest values to the highest."""
     groups = np.array_split(scores.reshape(len(scores), -1)[np.argsort(column)], _GROUPS)
     return float(np.var([group.mean(axis=0) for group in groups], axis=0).sum())
 
 
 def check_finite(scored: Scored, first: int = 0) -> None:
-    """Raise Problem for rows whose numbers are too large for the model's sums, `first` being the first one's number."""
+    """Raise Problem (422) if numbers are too large for the model's sums. `first` is the first row's number."""
     if scored.not_finite:
         expected, got = "numbers for which the model gives a finite one", "numbers too large for it"
         errors = [FieldError(expected, got, instance=first + row) for row in scored.not_finite[:SHOWN_ERRORS]]
@@ -180,7 +180,7 @@ def check_finite(scored: Scored, first: int = 0) -> None:
 
 
 def find_strict(scored: Scored, instances: Instances, findings: Findings, first: int = 0) -> None:
-    """Note each value of a strict feature that is beyond those of training, `first` being the first row's number."""
+    """Add a finding for each value outside the range of a strict feature. `first` is the first row's number."""
     outside = [each for each in scored.outside if each.feature.strict]
     came = instances() if outside else ()
     for row, feature in outside:
@@ -199,7 +199,7 @@ def shortest(scores: npt.NDArray[np.float32]) -> list[Any]:
 
 
 class Serving:
-    """Holds what is served."""
+    """Holds the artifact in service."""
 
     def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
         self._instruments = instruments
@@ -207,33 +207,33 @@ class Serving:
 
     @property
     def current(self) -> Served:
-        """What is served now; a request takes it once."""
+        """The artifact in service; each request reads this once."""
         return self._current
 
     def in_service(self) -> InService:
-        """Return the release that is served now."""
+        """Return the release in service."""
         current = self._current
         return InService(current.artifact.folder, current.artifact.release, current.instruments)
 
     def swap(self, artifact: "Artifact") -> None:
-        """Make `artifact` ready, warm it up, and serve it from the next request on; may run in any thread."""
+        """Prepare `artifact`, warm it up, and serve it from the next request on; any thread may call it."""
         ready = Served(artifact, self._instruments)
         self._current = ready
         _log.info("serving %s version %s", artifact.name, ready.version)
 
 
 def class_name(label: Label) -> str:
-    """Name a class as a member of a JSON object: true, 1, late."""
+    """Return a class's name as a key of a JSON object: true, 1, late."""
     return label if isinstance(label, str) else str(label).lower()
 
 
 def warning(outside: Outside) -> dict[str, Any]:
-    """Return the warning about a value beyond those of training."""
+    """Return the warning about a value outside training's range."""
     return {"instance": outside.instance, "field": outside.feature.name, "kind": outside.kind}
 
 
 def example(contract: Contract) -> dict[str, Any]:
-    """Return a typical instance: the contract's own, or medians and modes where it has none (version 1)."""
+    """Return a typical instance: the contract's example, or medians and modes for a contract of version 1."""
     return dict(contract.example) or {feature.name: _middle(feature) for feature in contract.features}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stages.errors import UserError
@@ -170,6 +170,7 @@ def test_names_that_differ_only_in_replaced_characters_stay_apart(one: str, othe
     assert model_name("data/mine.csv", one) != model_name("data/mine.csv", other)
 
 
+@example("data/_mine.csv", "y")
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_every_table_and_target_have_a_name_that_the_registry_accepts(path: str, target: str) -> None:
     name = model_name(path, target)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from service.contract import Label
 from service.feedback.prediction_ids import Prediction
-from service.feedback.store import ContradictionError, FeedbackStore, Truth
+from service.feedback.store import ContradictionError, FeedbackStore, Outcome
 from service.users.accounts import Accounts
 from service.users.database import Database
 
@@ -25,7 +25,7 @@ def store_at_once(database_url: str, connect: Callable[[str], Database], *outcom
         store = FeedbackStore(connect(database_url))
         start.wait()
         try:
-            return bool(store.store([Truth(prediction, outcome)]))
+            return bool(store.store([Outcome(prediction, outcome)]))
         except ContradictionError as error:
             return f"{error.stored[0]} stays"
 
@@ -54,7 +54,7 @@ def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_eac
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
     accounts.migrate()
-    outcomes = [Truth(predicted(), "late") for _ in range(1000)]
+    outcomes = [Outcome(predicted(), "late") for _ in range(1000)]
     start = threading.Barrier(4)
 
     def store_one(number: int) -> int:

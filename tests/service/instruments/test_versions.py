@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.feedback.prediction_ids import Prediction
-from service.feedback.store import Truth
+from service.feedback.store import Outcome
 from service.instruments.feedback import tally
 from service.instruments.registry import Instruments
 from service.instruments.releases import KEPT
@@ -41,6 +41,6 @@ def test_a_truth_of_a_version_that_is_not_shown_makes_no_series(tmp_path: Path) 
     Serving(artifact.load(root.settings()), instruments)
     gone = Prediction(nonce=bytes(16), version=bytes(16), at=0, predicted="yes", score=0.5, positive=True)
 
-    instruments.feedback.count(tally([Truth(gone, "yes")]))
+    instruments.feedback.count(tally([Outcome(gone, "yes")]))
 
     assert versions(instruments, "feedback_rows_total") == {version}

@@ -62,12 +62,12 @@ class Watched:
         self.serving = FakeServing(Current(artifact.load(settings)))
         self.watch = reload.Reloader(settings, cast("Serving", self.serving), cast("Any", self.events))
 
-    def look(self, times: int = 1) -> None:
-        async def looks() -> None:
+    def check(self, times: int = 1) -> None:
+        async def checks() -> None:
             for _ in range(times):
-                await self.watch.look()
+                await self.watch.check()
 
-        asyncio.run(looks())
+        asyncio.run(checks())
 
     @property
     def version(self) -> str:
@@ -84,7 +84,7 @@ def watched(tmp_path: Path) -> Watched:
 def test_a_new_release_goes_into_service(watched: Watched) -> None:
     version = watched.root.write(onnx_bytes(lean=1.0))
 
-    watched.look()
+    watched.check()
 
     assert watched.version == version
     assert watched.events.outcomes == ["reloaded"]
@@ -107,10 +107,10 @@ def test_a_replaced_model_leaves_memory_without_the_collector(tmp_path: Path) ->
 
 
 def test_files_that_did_not_change_are_not_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched.look()
+    watched.check()
     monkeypatch.setattr(artifact, "load", lambda *_: pytest.fail("read again"))
 
-    watched.look(2)
+    watched.check(2)
 
     assert watched.serving.swaps == 0
 
@@ -119,7 +119,7 @@ def test_a_new_release_of_the_same_model_keeps_the_model(watched: Watched) -> No
     model = watched.serving.current.artifact.model
     watched.root.write(onnx_bytes(), metrics_json(threshold=0.9))
 
-    watched.look()
+    watched.check()
 
     assert watched.serving.current.artifact.model is model
     assert watched.serving.current.artifact.threshold == 0.9
@@ -154,10 +154,10 @@ def test_a_bad_release_is_refused_once_in_one_line_and_the_old_one_serves_on(
     watched: Watched, harm: Callable[[Root], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     version = watched.version
-    watched.look()
+    watched.check()
     harm(watched.root)
 
-    watched.look(5)
+    watched.check(5)
 
     assert watched.events.outcomes == ["refused"]
     assert "\n" not in caplog.messages[-1]
@@ -166,10 +166,10 @@ def test_a_bad_release_is_refused_once_in_one_line_and_the_old_one_serves_on(
 
 def test_after_a_bad_release_a_good_one_goes_into_service(watched: Watched) -> None:
     damage(watched.root)
-    watched.look(3)
+    watched.check(3)
     version = watched.root.write(onnx_bytes(lean=2.0))
 
-    watched.look()
+    watched.check()
 
     assert watched.version == version
 
@@ -183,9 +183,9 @@ def test_a_release_that_cannot_be_loaded_is_refused_and_the_watch_continues(
     with monkeypatch.context() as patch:
         patch.setattr(watched.serving, "swap", full_disk)
         watched.root.write(onnx_bytes(lean=1.0))
-        watched.look(3)
+        watched.check(3)
     version = watched.root.write(onnx_bytes(lean=2.0))
-    watched.look()
+    watched.check()
 
     assert (watched.events.outcomes, watched.version) == (["refused", "reloaded"], version)
 
@@ -215,11 +215,11 @@ def the_pipeline_runs(root: Root) -> None:
 def test_only_a_new_link_changes_the_model_in_service(
     watched: Watched, act: Callable[[Root], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched.look()
+    watched.check()
     monkeypatch.setattr(artifact, "load", lambda *_: pytest.fail("read again"))
     act(watched.root)
 
-    watched.look(3)
+    watched.check(3)
 
     assert (watched.events.outcomes, watched.serving.swaps) == ([], 0)
 

@@ -52,7 +52,7 @@ UNFIT = {
     "bytes": (pa.array([b"1", b"2"]), "column 'a' holds binary"),
     "durations": (pa.array([dt.timedelta(1), None]), "column 'a' holds duration[us]"),
     "times of day": (pa.array([dt.time(8, 30), None]), "column 'a' holds time64[us]; turn it into numbers or text, or"),
-    "a date beyond the calendar": (pa.array([0, 10**12], pa.timestamp("s")), "beyond the years 1 to 9999"),
+    "a date beyond the calendar": (pa.array([0, 10**12], pa.timestamp("s")), "outside the years 1 to 9999"),
 }
 
 
