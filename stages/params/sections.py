@@ -1,0 +1,125 @@
+"""The sections of ``params.yaml``, and which values each key allows."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from service.cells import EVERY_COLUMN, check_form
+
+ColumnName = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+MIN_ROWS = 20
+"""The table must have at least this many rows with a target."""
+MISSING = ("", "NA", "NaN", "nan", "null", "NULL", "None")
+"""The texts that mean "no value" unless data.missing names others."""
+
+
+class Section(BaseModel):
+    """A group of keys; it refuses keys that it does not know, and values of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except LookupError as error:  # Pydantic catches only ValueError
+            raise ValueError from error
+        return text
+
+    return AfterValidator(validate)
+
+
+def expect(text: str, default: Any = None) -> Any:
+    """Return a field with a description of what is allowed, for errors."""
+    return Field(default, json_schema_extra={"expected": text})
+
+
+_AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
+"""`auto` becomes None, which means that the value is detected."""
+_Character = Annotated[str, Field(pattern=r'^[^"\r\n]\z')]
+_Encoding = Annotated[str, _checked(lambda name: str(b" ", name, "replace"))]
+_Form = Annotated[str, _checked(check_form)]
+
+
+class DataParams(Section):
+    """The table, and the roles of its columns."""
+
+    path: Annotated[str, Field(min_length=1)]
+    target: ColumnName
+    task: Literal["auto", "classification", "regression"] = "auto"
+    ignore: list[ColumnName] = []
+    positive: bool | int | str | None = None
+    categorical: list[ColumnName] = []
+    strict: list[ColumnName] = []
+    rare_classes: Literal["error", "drop", "join"] = "error"
+    missing: list[str] | dict[str, list[str]] = expect(
+        "a list of texts in quotes, or such lists by column, with '*' for all others", list(MISSING)
+    )
+    delimiter: Annotated[_Character | None, _AUTO] = expect("auto or one character other than a quote or a line break")
+    encoding: Annotated[_Encoding | None, _AUTO] = expect("auto or an encoding that Python knows, such as cp1252")
+    decimal: Annotated[Literal[".", ","] | None, _AUTO] = expect("auto, '.' or ','")
+    dates: Annotated[_Form | dict[str, _Form | None] | None, _AUTO] = expect(
+        "auto, an order such as dmY, a format such as %d/%m/%Y %H:%M, or these by column"
+    )
+
+    @property
+    def missing_by_column(self) -> dict[str, tuple[str, ...]]:
+        """The texts that mean "no value", by column; ``*`` is for those not named."""
+        by_column = self.missing if isinstance(self.missing, dict) else {EVERY_COLUMN: self.missing}
+        return {EVERY_COLUMN: MISSING} | {name: tuple(texts) for name, texts in by_column.items()}
+
+
+class SplitParams(Section):
+    """How rows are split into training and test rows."""
+
+    method: Literal["random", "time", "group"]
+    test_size: Annotated[float, Field(ge=0.05, le=0.5)]
+    time_column: ColumnName | None = None
+    group_column: ColumnName | None = None
+    key: ColumnName | None = None
+
+    @property
+    def column(self) -> str | None:
+        """The column that decides which rows are test rows; None if the row's content does."""
+        return {"time": self.time_column, "group": self.group_column, "random": self.key}[self.method]
+
+
+class ValidateParams(Section):
+    """The Great Expectations suite, in addition to the structural expectations."""
+
+    suite: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Costs(Section):
+    """What a wrong prediction of a binary model costs, in any unit."""
+
+    false_positive: Annotated[float, Field(gt=0)]
+    false_negative: Annotated[float, Field(gt=0)]
+
+
+class EvaluateParams(Section):
+    """How the exported model is scored."""
+
+    threshold: Share | Literal["auto"]
+    costs: Costs | None = None
+    folds: Literal[0] | Annotated[int, Field(ge=2, le=20)] | None = expect("0 (off) or 2 to 20", 5)
+
+    @model_validator(mode="after")
+    def _costs_choose(self) -> Self:
+        if self.costs and self.threshold != "auto":
+            raise ValueError(f"evaluate.costs: needs evaluate.threshold auto; got {self.threshold}")
+        return self
+
+
+class RegisterParams(Section):
+    """What a model is called, and when it may be released."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}$")] | None = expect(
+        "a name of at most 100 letters a-z, digits, spaces, dots, hyphens, underscores or null", ...
+    )
+    min_gain: Share
+    tolerance: Share
+    required: bool

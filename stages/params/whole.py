@@ -1,0 +1,67 @@
+"""All of ``params.yaml``: the model's hyperparameters and the sections, and what must fit together."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stages.params.naming import model_name
+from stages.params.sections import DataParams, EvaluateParams, RegisterParams, Section, SplitParams, ValidateParams
+
+ModelName = Literal[
+    "random_forest",
+    "extra_trees",
+    "hist_gradient_boosting",
+    "gradient_boosting",
+    "logistic_regression",
+    "ridge",
+    "dummy",
+]
+
+
+class Params(Section):
+    """All of ``params.yaml``."""
+
+    model: ModelName
+    n_estimators: Annotated[int, Field(ge=1, le=10_000)]
+    max_depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None
+    min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
+    max_features: Literal["auto", "sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] | None
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
+    class_weight: Literal["balanced"] | None
+    random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    data: DataParams
+    split: SplitParams
+    validation: Annotated[ValidateParams, Field(alias="validate")]
+    evaluate: EvaluateParams
+    registration: Annotated[RegisterParams, Field(alias="register")]
+
+    @property
+    def registered_name(self) -> str:
+        """The model's name in releases and in the registry."""
+        return self.registration.name or model_name(self.data.path, self.data.target)
+
+    @model_validator(mode="after")
+    def _roles_fit(self) -> Self:
+        split = self.split
+        roles = {f"split.{name}": getattr(split, name) for name in ("time_column", "group_column", "key")}
+        needed = {"time": "split.time_column", "group": "split.group_column"}.get(split.method)
+        if needed and roles[needed] is None:
+            raise ValueError(f"{needed}: got null; split.method {split.method} needs the name of a column")
+        for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
+            if self.data.target in names:
+                raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
+        for key, column in roles.items():
+            if column == self.data.target:
+                raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
+            if key in {needed, "split.key"} and column in self.data.ignore:
+                raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
+        return self
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> Self:
+        if (self.data.task, self.model) in (("classification", "ridge"), ("regression", "logistic_regression")):
+            raise ValueError(f"model: got {self.model!r}, which is not for data.task {self.data.task}")
+        if self.data.task == "regression" and self.class_weight:
+            raise ValueError(f"class_weight: got {self.class_weight!r}; data.task regression needs null")
+        return self
