@@ -10,7 +10,8 @@ from pandas.api import types
 
 from stages import files
 from stages.entry import log, run
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.table.reader import read_table
 from stages.validate.suite import NUMBERS, Entry
 

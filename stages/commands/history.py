@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from service.release import Release, read_history
 from stages.entry import run
 from stages.errors import UserError
-from stages.params import load_params
+from stages.params.loading import load_params
 from stages.releases import aliases, folder
 from stages.releases.session import open_releases
 from stages.runs.registry import Move

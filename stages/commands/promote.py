@@ -15,7 +15,7 @@ from service.release import MODEL_FILE, Release, is_served
 from stages import files
 from stages.entry import log, run
 from stages.errors import RefusedError, UserError
-from stages.params import load_params
+from stages.params.loading import load_params
 from stages.releases import aliases, candidates, folder
 from stages.releases.candidates import Candidate
 from stages.releases.decision import CHECKS, Decision, decide

@@ -5,7 +5,8 @@ from typing import Any
 
 from stages import files
 from stages.entry import run
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 
 
 def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params) -> list[str]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages.estimators import kinds
-from stages.params import Params
+from stages.params.params import Params
 
 FAR_FROM_ZERO = 100.0
 """A target whose mean is more than this many standard deviations from zero is standardised."""

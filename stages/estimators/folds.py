@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages.estimators import fitting
-from stages.params import Params
+from stages.params.params import Params
 from stages.schema import Split
 from stages.scores.gate import main_metric
 from stages.scores.metrics import Codes, Outcome, main_score, outcome

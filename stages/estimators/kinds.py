@@ -28,7 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from service.contract import CategoryFeature, Contract
 from stages.errors import UserError
 from stages.estimators.steps import ContractEncoder, FillBelow
-from stages.params import Params
+from stages.params.params import Params
 
 MAX_ITERATIONS = 1000
 """Of logistic regression's solver."""

@@ -17,7 +17,8 @@ from stages.evaluate.plots import plots
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.schema import Schema, read_schema
 from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals

@@ -16,7 +16,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 
 from stages.evaluate.slices import worst
-from stages.params import Params
+from stages.params.params import Params
 from stages.schema import Schema
 from stages.scores.gate import main_metric
 from stages.scores.units import Units

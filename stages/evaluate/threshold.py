@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stages.params import Costs
+from stages.params.sections import Costs
 from stages.scores.metrics import Classified, Floats, Outcome
 
 DEFAULT = 0.5

@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages import files
 from stages.entry import log, run
-from stages.params import load_params
+from stages.params.loading import load_params
 
 LATE_MINUTES = 15
 _KNOWN = ["sched_dep_time", "sched_arr_time", "carrier", "origin", "dest", "distance"]

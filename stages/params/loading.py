@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages import files
 from stages.errors import UserError
-from stages.params.whole import Params
+from stages.params.params import Params
 
 _LONGEST_VALUE = 60
 

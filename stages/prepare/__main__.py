@@ -8,7 +8,8 @@ from service.contract import Contract
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import find_features

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.errors import UserError
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.schema import RareClasses
 
 FEWEST_ROWS = 3

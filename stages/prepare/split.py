@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api import types
 
 from stages.errors import NotComparableError, UserError
-from stages.params import DataParams, SplitParams
+from stages.params.sections import DataParams, SplitParams
 from stages.prepare import row_hash
 from stages.prepare.row_hash import Hashes
 from stages.schema import Split

@@ -8,7 +8,7 @@ from pandas.api import types
 
 from service.contract import Label
 from stages.errors import UserError
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare.rare import FEWEST_ROWS
 
 _MAX_NUMBER_CLASSES = 20

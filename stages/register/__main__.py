@@ -16,7 +16,8 @@ from service.model import Model
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.register import latency, results
 from stages.runs import registry, tracking
 from stages.runs.registry import Registry

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 
 from stages import files
-from stages.params import Params
+from stages.params.params import Params
 
 FOLDER = "test"
 """Folder of a run's artifacts for the plots and tables of test rows."""

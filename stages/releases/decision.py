@@ -13,7 +13,7 @@ import service.model
 from service.release import MODEL_FILE, Release, read_history
 from stages.entry import log
 from stages.errors import NotComparableError
-from stages.params import Params
+from stages.params.params import Params
 from stages.releases import contracts, folder
 from stages.releases.candidates import Candidate, parse_split
 from stages.releases.champion import Earlier, compare

@@ -15,7 +15,7 @@ from service.release import Registry as RegistryEntry
 from stages import files
 from stages.entry import log
 from stages.errors import UserError
-from stages.params import Params
+from stages.params.params import Params
 from stages.releases import aliases, folder
 from stages.runs import dvc, git, registry, tracking
 from stages.runs.registry import Registry

@@ -7,7 +7,8 @@ from typing import Any
 from service.release import ModelRecord
 from stages import files
 from stages.errors import UserError
-from stages.params import Params, model_name
+from stages.params.naming import model_name
+from stages.params.params import Params
 from stages.runs import git
 from stages.runs.dvc import DvcLock
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 from stages import files
 from stages.entry import log, without
-from stages.params import Params
+from stages.params.params import Params
 from stages.runs import mlflow_model, tracking
 
 AUTOLOG_ROWS = 5_000

@@ -17,7 +17,7 @@ import pyarrow.csv
 from service.cells import Reading
 from stages.entry import log
 from stages.errors import UserError
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.table.findings import Findings, Source
 from stages.table.formats import read_text
 

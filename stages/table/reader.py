@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from service.cells import EVERY_COLUMN, Reading
 from stages.entry import log
 from stages.errors import UserError
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.table.column import read_column
 from stages.table.csv import read_csv
 from stages.table.findings import Cells, Findings

@@ -9,7 +9,8 @@ from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.runs import tracking, training_run
 from stages.schema import read_schema
 

@@ -9,7 +9,9 @@ import pandas as pd
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.params import MIN_ROWS, Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
+from stages.params.sections import MIN_ROWS
 from stages.table.reader import read_table
 from stages.table.typed import write_typed
 from stages.validate.expectations import STRUCTURAL, evaluate

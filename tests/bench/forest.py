@@ -9,7 +9,7 @@ from service.contract import SCORE_BINS_KEY, ScoreBins
 from service.model import load
 from stages import files
 from stages.export.__main__ import export
-from stages.params import load_params
+from stages.params.loading import load_params
 from stages.train.__main__ import train
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from stages import files
 from stages.evaluate import __main__ as evaluate
 from stages.export import __main__ as export
-from stages.params import load_params
+from stages.params.loading import load_params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 

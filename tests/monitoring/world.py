@@ -22,7 +22,7 @@ from monitoring.timing import SHORT, Timing
 from service import model
 from service.contract import Contract
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 from tests.monitoring.programs import program

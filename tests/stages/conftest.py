@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.params import Params
+from stages.params.params import Params
 
 ROWS = 200
 

@@ -26,7 +26,7 @@ from service.app import Api, create_app
 from service.contract import Contract
 from service.settings import Settings
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.table import reader
 from stages.train import __main__ as train

@@ -18,7 +18,7 @@ from service.contract import Contract
 from service.inputs.columns import CsvReader, find_header
 from service.inputs.explain import Findings
 from service.inputs.layout import Layout
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.table import reader as _tables
 

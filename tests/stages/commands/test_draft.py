@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages import files
 from stages.commands import draft
-from stages.params import Params
+from stages.params.params import Params
 from stages.table.reader import read_table
 from stages.validate.expectations import evaluate
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stages.commands.summary import summary
-from stages.params import Params
+from stages.params.params import Params
 
 METRICS = {"r2": 0.51239, "r2_low": 0.4, "r2_high": 0.6, "baseline_r2": 0.0}
 FOLDS = {"interval_unit": "day", "interval_units": 121, "cv_r2": 0.48, "cv_r2_std": 0.02, "cv_folds": 5.0}

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from stages.estimators import fitting, folds
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema, Split
 from stages.scores.metrics import Classified

@@ -15,7 +15,7 @@ from stages.evaluate import __main__ as evaluate
 from stages.evaluate import card as _card
 from stages.evaluate.card import Facts
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.scores.units import Units, units_of
 from stages.train import __main__ as train

@@ -12,7 +12,7 @@ import service.model
 from stages.errors import UserError
 from stages.evaluate import __main__ as evaluate
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 

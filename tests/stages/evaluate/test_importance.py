@@ -10,7 +10,7 @@ import pytest
 import service.model
 from stages.evaluate import importance
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 

@@ -14,7 +14,8 @@ from sklearn.metrics import balanced_accuracy_score
 from stages.errors import UserError
 from stages.evaluate import __main__ as evaluate
 from stages.evaluate.threshold import DEFAULT, best, cheapest, choose
-from stages.params import Costs, Params
+from stages.params.params import Params
+from stages.params.sections import Costs
 from stages.prepare import __main__ as prepare
 
 Flags = npt.NDArray[np.bool_]

@@ -16,7 +16,7 @@ from service.contract import SCORE_BINS_KEY, Contract, NumberFeature, ScoreBins
 from stages.errors import UserError
 from stages.export import __main__ as export
 from stages.export import ensembles
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, NumberFeature
 from stages.bins import BINS
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.prepare.columns import MAX_CATEGORIES, find_features
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stages.errors import UserError
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 
 Make = Callable[..., Params]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stages.errors import UserError
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.prepare import rare
 
 TARGET = pd.Series(["a"] * 10 + ["b"] * 10 + ["c", "d", "d", "e", "e", "e"], name="y")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import UserError
-from stages.params import SplitParams
+from stages.params.sections import SplitParams
 from stages.prepare import row_hash
 from stages.prepare.split import Mask, split_rows
 

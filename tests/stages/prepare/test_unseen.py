@@ -10,7 +10,7 @@ import pytest
 import service.model
 from stages.errors import NotComparableError
 from stages.export import __main__ as export
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.prepare.split import unseen_rows
 from stages.releases.champion import Earlier, compare

@@ -20,7 +20,8 @@ import service.model
 from stages import files
 from stages.errors import UserError
 from stages.export import __main__ as export
-from stages.params import Params, load_params
+from stages.params.loading import load_params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.register import __main__ as register
 from stages.register import results

@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 
 from stages import files
 from stages.errors import UserError
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.runs import mlflow_model, tracking, training_run
 from stages.train import __main__ as train

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from service.cells import Reading, parser
 from stages.errors import UserError
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.table import reader
 
 ROWS = 30

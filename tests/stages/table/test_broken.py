@@ -140,7 +140,7 @@ PROGRAM = """
 import resource, sys
 import pandas, pyarrow.csv, pyarrow.parquet
 from stages.entry import run
-from stages.params import DataParams
+from stages.params.sections import DataParams
 from stages.table import reader
 
 def main():

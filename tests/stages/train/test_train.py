@@ -19,7 +19,7 @@ from stages.entry import timed
 from stages.errors import UserError
 from stages.estimators import fitting, kinds
 from stages.estimators.steps import FillBelow
-from stages.params import Params
+from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
@@ -32,7 +32,7 @@ import joblib, pandas as pd
 from stages.export.__main__ import export
 from stages.prepare.__main__ import prepare
 from stages.train.__main__ import train
-from stages.params import Params
+from stages.params.params import Params
 for raw in json.loads(sys.argv[2]):
     params = Params.model_validate(raw)
     rows, test, schema = prepare(pd.read_parquet(sys.argv[1]), params)

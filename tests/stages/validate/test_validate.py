@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from stages import files
 from stages.errors import UserError
-from stages.params import Params
+from stages.params.params import Params
 from stages.validate import __main__ as stage
 from stages.validate.suite import Entry, Suite, read
 
