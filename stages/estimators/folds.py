@@ -42,21 +42,34 @@ def summarise(outcomes: Sequence[Outcome], task: str) -> dict[str, float]:
 def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> list[Outcome]:
     """Fit each fold's pipeline and predict its held-out rows; return an outcome for each.
 
-    At most `MOST_ROWS` training rows are used, drawn with `random_state`. Folds follow the split: by
-    time each is later than all rows fitted for it (an expanding window), by group no group is on
-    both sides, otherwise they are drawn at random, stratified by class. `auto` in the
-    hyperparameters is resolved from the number of all training rows.
+    `auto` in the hyperparameters is resolved from the number of all training rows.
+    """
+    rows, drawn = draw_folds(train, contract, split, params)
+    return [predict_fold(rows, fold, contract, params, len(train)) for fold in drawn]
+
+
+def draw_folds(
+    train: pd.DataFrame, contract: Contract, split: Split, params: Params
+) -> tuple[pd.DataFrame, list[Fold]]:
+    """Return at most `MOST_ROWS` training rows, drawn with `random_state`, and their folds.
+
+    Folds follow the split: by time each is later than all rows fitted for it (an expanding window), by group
+    no group is on both sides, otherwise they are drawn at random, stratified by class.
     """
     rows = _sample(train, params.random_state)
     wanted = params.evaluate.folds or DEFAULT
-    outcomes = []
-    for fitted, held_out in folds(rows, contract, split, wanted, params.random_state):
-        if contract.classes and len(rows[contract.target].iloc[fitted].unique()) == 1:
-            continue  # such as the earliest rows
-        pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=len(train))
-        with threadpool_limits(1):  # a sum over more threads depends on their number
-            outcomes.append(_predict(pipeline, rows.iloc[held_out], contract))
-    return outcomes
+    drawn = folds(rows, contract, split, wanted, params.random_state)
+    target = rows[contract.target]
+    # A fold whose fitted rows have one class, such as the earliest rows, can't be fitted.
+    return rows, [fold for fold in drawn if not contract.classes or len(target.iloc[fold[0]].unique()) > 1]
+
+
+def predict_fold(rows: pd.DataFrame, fold: Fold, contract: Contract, params: Params, size: int) -> Outcome:
+    """Fit `params.model` on one side of the fold, and predict the other; `size` as in `fitting.fit`."""
+    fitted, held_out = fold
+    pipeline = fitting.fit(rows.iloc[fitted], contract, params, size=size)
+    with threadpool_limits(1):  # a sum over more threads depends on their number
+        return _predict(pipeline, rows.iloc[held_out], contract)
 
 
 def _sample(train: pd.DataFrame, seed: int) -> pd.DataFrame:
