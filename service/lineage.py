@@ -117,9 +117,9 @@ def _read_actual(prediction: Prediction, settings: Settings) -> Any:
     try:
         with (
             contextlib.closing(Database(settings.database_url.get_secret_value())) as database,
-            database.reading() as connection,
+            database.reading() as session,
         ):
-            text = connection.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
+            text = session.scalar(select(FEEDBACK.c.actual).where(FEEDBACK.c.id == prediction.key))
     except (DatabaseDownError, DatabaseUrlError) as error:
         print(f"warning: can't read the actual outcome from the users database: {error}", file=sys.stderr)  # noqa: T201
         return None

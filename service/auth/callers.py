@@ -1,5 +1,6 @@
 """Authenticate a request by our own token, an API key or a token of the identity provider."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -8,11 +9,10 @@ from starlette.requests import cookie_parser
 
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
-from service.auth.watch import Watch
+from service.auth.watch import Snapshot, Watch
 from service.http.exchange import Headers
 from service.http.problems import Problem
 from service.users.api_keys import PREFIX, digest
-from service.users.snapshot import Snapshot
 
 MAX_BYTES: Final = 8192
 """Longest credential, in bytes; our tokens have about 400, those of identity providers up to a few thousand."""
@@ -121,7 +121,8 @@ class Callers:
             key = self._watch.known.keys.get(found)
         if key is None:
             raise TokenError("key", "There is no such API key; it may have been revoked")
-        return Caller(f"key:{key.name}", key.scopes, 0.0, key.expiry, key_digest=found)
+        expiry = key.expires_at.timestamp() if key.expires_at else math.inf
+        return Caller(f"key:{key.name}", key.scopes, 0.0, expiry, key_digest=found)
 
     def _require_database(self) -> None:
         if self._watch.known.revision < 0:

@@ -13,8 +13,8 @@ from service.auth.tokens import Count, Tokens
 from service.http.problems import Problem
 from service.settings import Settings
 from service.threads import BusyError, Threads
-from service.users.accounts import Account, Accounts
-from service.users.database import DatabaseDownError
+from service.users.accounts import Accounts
+from service.users.database import Account, DatabaseDownError
 from service.users.rules import lookup_name
 
 WAITING: Final = 32

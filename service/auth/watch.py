@@ -3,14 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 
+from sqlalchemy import insert, select, update
+
 from service.threads import BusyError, Threads
 from service.users.api_keys import ApiKeys
-from service.users.database import Database, DatabaseDownError
+from service.users.database import FEEDBACK, REVISION, Account, ApiKey, Database, DatabaseDownError
 from service.users.rules import AccountError
-from service.users.snapshot import Snapshot, check_writes, read_snapshot
 
 POLL_SECONDS = 2.0
 """How often each worker queries the database; it notices a change after this time plus one query."""
@@ -24,6 +27,62 @@ PREPARE_SECONDS: Final = 10.0
 """How long the start waits for migrations. Slower ones continue, and the database counts as down until they end."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Users and keys at one time, which each worker reads at its start and every two seconds.
+
+    A user's token contains the user's revision at its issue, and is revoked if the user now has another one.
+    Revisions are compared instead of times, so revocation doesn't depend on clocks.
+    """
+
+    revision: int
+    """The newest revision of all users and keys; -1 before the first read of the database."""
+    users: dict[str, int]
+    """The revision of each user who isn't disabled."""
+    keys: dict[str, ApiKey] = field(default_factory=dict)
+    """The keys, by digest."""
+    void: int = -1
+    """After a backup was restored: the newest revision before that; otherwise -1."""
+
+    def allows(self, username: str, revision: int) -> bool:
+        """Return whether a token of this user with this revision is valid.
+
+        A revision newer than this snapshot is valid: the token was issued after a change that this worker
+        hasn't read yet. The next snapshot decides.
+        """
+        return revision > max(self.revision, self.void) or self.users.get(username) == revision
+
+    def after(self, before: "Snapshot") -> "Snapshot":
+        """Return this snapshot as the successor of `before`. If it is older, a backup was restored: set `void`."""
+        went_back = self.revision < before.revision
+        return replace(self, void=max(before.void, before.revision if went_back else -1))
+
+
+def read_snapshot(database: Database, since: int) -> Snapshot | None:
+    """Read users and keys; return None if the newest revision is still `since`. Raises DatabaseDownError."""
+    with database.reading() as session:
+        newest = session.scalar(select(REVISION.c.value))
+        session.scalar(select(Account.username).limit(1))  # report a missing table now, not at the next login
+        if newest is None or newest == since:
+            return None
+        users = session.execute(select(Account.username, Account.revision).where(Account.disabled.is_(False)))
+        keys = session.scalars(select(ApiKey))
+        return Snapshot(newest, dict(users.tuples().all()), {key.digest: key for key in keys})
+
+
+def check_writes(database: Database) -> None:
+    """Write to the revision and feedback tables, and roll back.
+
+    Raises DatabaseDownError if that fails: the disk is full or read-only, or a table is missing.
+    """
+    now = datetime.now(UTC)
+    times = {"predicted_at": now, "received_at": now}
+    with database.reading() as session:
+        session.execute(update(REVISION).values(value=REVISION.c.value + 1))  # SQLite skips unchanged values
+        session.execute(insert(FEEDBACK).values(id="write check", version="", predicted="", actual="", **times))
+        session.rollback()
 
 
 class Watch:

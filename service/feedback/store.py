@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from service.contract import Label
 from service.feedback.prediction_ids import Prediction
@@ -49,10 +50,10 @@ class FeedbackStore:
             first.setdefault(outcome.prediction.key, place)
         # Insert in the order of the keys, so that two requests with the same predictions can't deadlock.
         rows = [_row(outcomes[first[key]], actual[first[key]]) for key in sorted(first)]
-        with self._database.writing() as connection:
-            insert = _INSERTS[connection.dialect.name](FEEDBACK).on_conflict_do_nothing()
-            new = {*connection.scalars(insert.returning(FEEDBACK.c.id), rows)}
-            stored = {row["id"]: row["actual"] for row in rows} | _stored(connection, first.keys() - new)
+        with self._database.writing() as session:
+            insert = _INSERTS[session.get_bind().dialect.name](FEEDBACK).on_conflict_do_nothing()
+            new = {*session.scalars(insert.returning(FEEDBACK.c.id), rows)}
+            stored = {row["id"]: row["actual"] for row in rows} | _stored(session, first.keys() - new)
             contradicted = {
                 place: stored[outcome.prediction.key]
                 for place, outcome in enumerate(outcomes)
@@ -75,11 +76,11 @@ def _row(outcome: Outcome, actual: str) -> dict[str, Any]:
     }
 
 
-def _stored(connection: Connection, ids: set[str]) -> dict[str, str]:
+def _stored(session: Session, ids: set[str]) -> dict[str, str]:
     """Return the stored outcomes of these ids, as JSON, by id."""
     stored: dict[str, str] = {}
     asked = [*ids]
     for start in range(0, len(asked), _IDS_AT_ONCE):
         some = FEEDBACK.c.id.in_(asked[start : start + _IDS_AT_ONCE])
-        stored.update((row.id, row.actual) for row in connection.execute(select(FEEDBACK).where(some)))
+        stored.update((row.id, row.actual) for row in session.execute(select(FEEDBACK).where(some)))
     return stored

@@ -13,7 +13,8 @@ from service.auth.access import access_of, authenticate, run_in_turn
 from service.http.problems import Problem
 from service.routes.bodies import describe, read_struct
 from service.routes.errors import BODY, errors
-from service.users.accounts import Account, Accounts
+from service.users.accounts import Accounts
+from service.users.database import Account
 from service.users.rules import AccountError, LastAdminError, UnknownUserError, UserExistsError
 
 ANSWER_SECONDS: Final = 10.0

@@ -16,8 +16,8 @@ from typing import Final
 
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts
-from service.users.api_keys import ApiKey, ApiKeys
-from service.users.database import Database, DatabaseDownError, DatabaseUrlError
+from service.users.api_keys import ApiKeys
+from service.users.database import ApiKey, Database, DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
 

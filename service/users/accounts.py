@@ -3,14 +3,13 @@
 import builtins
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time_ns
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
-from service.users.database import REVISION, USERS, Database, DatabaseDownError, schema_version
+from service.users.database import REVISION, Account, Database, DatabaseDownError, schema_version
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import (
@@ -26,18 +25,6 @@ from service.users.rules import (
 )
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user, without the hash of the password."""
-
-    username: str
-    scopes: frozenset[str]
-    disabled: bool
-    created_at: datetime
-    revision: int
-    """The revision that a token of this user needs to be valid."""
 
 
 class Accounts:
@@ -60,11 +47,11 @@ class Accounts:
             raise AccountError("set both ADMIN_USERNAME and ADMIN_PASSWORD, or neither")
         if self._is_ready():  # this only reads, so it works if the disk is full or read-only
             return False
-        with self._database.migrating() as connection:
-            if not username or not password or connection.scalar(select(func.count()).select_from(USERS)):
+        with self._database.migrating() as session:
+            if not username or not password or _has_users(session):
                 return False
             try:
-                self._insert(connection, username, password, SCOPES)
+                self._insert(session, username, password, SCOPES)
             except AccountError as error:
                 raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
             return True
@@ -79,113 +66,109 @@ class Accounts:
 
         Unknown user, wrong password and disabled user take the same steps: one look-up, one hash.
         """
-        with self._database.reading() as connection:
-            user = connection.execute(select(USERS).where(USERS.c.username == lookup_name(username))).one_or_none()
+        with self._database.reading() as session:
+            user = session.get(Account, lookup_name(username))
         matches = self._passwords.verify(user.password_hash if user else self._passwords.decoy, password)
         if user is None or not matches or user.disabled:
             return None
         if self._passwords.is_outdated(user.password_hash):
             self._renew(user, password)
-        return _account(user)
+        return user
 
     def add(self, username: str, password: str, scopes: Iterable[str] = ("predict",)) -> Account:
         """Add a user who can get tokens with these scopes."""
-        with self._database.writing() as connection:
-            return self._insert(connection, username, password, scopes)
+        with self._database.writing() as session:
+            return self._insert(session, username, password, scopes)
 
     def list(self) -> builtins.list[Account]:
         """Return every user, in the order of names."""
-        with self._database.reading() as connection:
-            return [_account(user) for user in connection.execute(select(USERS).order_by(USERS.c.username))]
+        with self._database.reading() as session:
+            return [*session.scalars(select(Account).order_by(Account.username))]
 
     def disable(self, username: str, *, force: bool = False) -> None:
         """Revoke the user's tokens and issue no new ones. Disable the last admin only with `force`."""
-        with self._database.writing() as connection:
-            revision, user = next_revision(connection), _find(connection, username)
-            _keep_an_admin(connection, user, force=force)
-            _change(connection, user, disabled=True, revision=revision)
+        with self._database.writing() as session:
+            revision, user = next_revision(session), _find(session, username)
+            _keep_an_admin(session, user, force=force)
+            user.disabled, user.revision = True, revision
 
     def enable(self, username: str) -> None:
         """Let a disabled user get tokens again; earlier tokens stay revoked."""
-        with self._database.writing() as connection:
-            revision, user = next_revision(connection), _find(connection, username)
+        with self._database.writing() as session:
+            revision, user = next_revision(session), _find(session, username)
             if user.disabled:
-                _change(connection, user, disabled=False, revision=revision)
+                user.disabled, user.revision = False, revision
 
     def set_password(self, username: str, password: str) -> None:
         """Change the password and revoke the user's tokens."""
-        with self._database.writing() as connection:
-            revision, user = next_revision(connection), _find(connection, username)
+        with self._database.writing() as session:
+            revision, user = next_revision(session), _find(session, username)
             check_password(password, user.username)
-            _change(connection, user, password_hash=self._passwords.hash(password), revision=revision)
+            user.password_hash, user.revision = self._passwords.hash(password), revision
 
     def remove(self, username: str, *, force: bool = False) -> None:
         """Remove the user and revoke the tokens. Remove the last admin only with `force`."""
-        with self._database.writing() as connection:
-            next_revision(connection)
-            user = _find(connection, username)
-            _keep_an_admin(connection, user, force=force)
-            connection.execute(delete(USERS).where(USERS.c.username == user.username))
+        with self._database.writing() as session:
+            next_revision(session)
+            user = _find(session, username)
+            _keep_an_admin(session, user, force=force)
+            session.delete(user)
 
     def _is_ready(self) -> bool:
         """Return whether there is nothing to migrate and no first admin to add."""
         try:
-            with self._database.reading() as connection:
-                return schema_version(connection) == NEWEST and bool(connection.scalar(select(USERS.c.username)))
+            with self._database.reading() as session:
+                return schema_version(session) == NEWEST and _has_users(session)
         except DatabaseDownError:  # the migration fails for the same reason, and reports it
             return False
 
-    def _renew(self, user: Row[Any], password: str) -> None:
+    def _renew(self, user: Account, password: str) -> None:
         """Replace the hash by one with the current parameters, unless the password has changed meanwhile."""
-        unchanged = USERS.c.username == user.username, USERS.c.password_hash == user.password_hash
+        unchanged = Account.username == user.username, Account.password_hash == user.password_hash
         try:
-            with self._database.writing() as connection:
-                connection.execute(update(USERS).where(*unchanged).values(password_hash=self._passwords.hash(password)))
+            with self._database.writing() as session:
+                session.execute(update(Account).where(*unchanged).values(password_hash=self._passwords.hash(password)))
         except DatabaseDownError as error:  # a full disk is no reason to refuse a login
             _log.warning("the password hash of %s was not renewed: %s", user.username, error)
 
-    def _insert(self, connection: Connection, username: str, password: str, scopes: Iterable[str]) -> Account:
-        name, revision = normalise(username), next_revision(connection)
-        if connection.scalar(select(USERS.c.username).where(USERS.c.username == name)):
+    def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
+        name, revision = normalise(username), next_revision(session)
+        if session.get(Account, name):
             raise UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
         check_password(password, name)
-        stored, now = check_scopes(scopes), datetime.now(UTC)
-        values = {"username": name, "scopes": stored, "disabled": False, "revision": revision, "created_at": now}
-        connection.execute(insert(USERS).values(password_hash=self._passwords.hash(password), **values))
-        return Account(name, frozenset(stored.split()), disabled=False, created_at=now, revision=revision)
+        checked, hashed = check_scopes(scopes), self._passwords.hash(password)
+        user = Account(name, hashed, checked, disabled=False, revision=revision, created_at=datetime.now(UTC))
+        session.add(user)
+        return user
 
 
-def next_revision(connection: Connection) -> int:
+def next_revision(session: Session) -> int:
     """Store and return a new revision. The row's lock makes every other change wait until this one is committed.
 
     It is at least the clock's time in microseconds, so a new database doesn't repeat the revisions of an older one
     whose tokens may still be in use.
     """
-    newest = connection.scalar(select(REVISION.c.value).with_for_update()) or 0
-    revision = max(newest + 1, time_ns() // 1000)
-    connection.execute(update(REVISION).values(value=revision))
+    newest = session.scalar(select(REVISION.c.value).with_for_update()) or 0
+    revision: int = max(newest + 1, time_ns() // 1000)
+    session.execute(update(REVISION).values(value=revision))
     return revision
 
 
-def _account(user: Row[Any]) -> Account:
-    return Account(user.username, frozenset(user.scopes.split()), user.disabled, user.created_at, user.revision)
+def _has_users(session: Session) -> bool:
+    return session.scalar(select(Account.username).limit(1)) is not None
 
 
-def _find(connection: Connection, username: str) -> Row[Any]:
-    user = connection.execute(select(USERS).where(USERS.c.username == lookup_name(username))).one_or_none()
+def _find(session: Session, username: str) -> Account:
+    user = session.get(Account, lookup_name(username))
     if user is None:
         raise UnknownUserError(f"there is no user {username!r}")
     return user
 
 
-def _change(connection: Connection, user: Row[Any], **values: Any) -> None:
-    connection.execute(update(USERS).where(USERS.c.username == user.username).values(**values))
-
-
-def _keep_an_admin(connection: Connection, user: Row[Any], *, force: bool) -> None:
-    others = connection.scalars(
-        select(USERS.c.scopes).where(USERS.c.disabled.is_(False), USERS.c.username != user.username)
+def _keep_an_admin(session: Session, user: Account, *, force: bool) -> None:
+    others = session.scalars(
+        select(Account.scopes).where(Account.disabled.is_(False), Account.username != user.username)
     )
-    is_admin = "admin" in user.scopes.split() and not user.disabled
-    if is_admin and not force and not any("admin" in scopes.split() for scopes in others):
+    is_admin = "admin" in user.scopes and not user.disabled
+    if is_admin and not force and not any("admin" in scopes for scopes in others):
         raise LastAdminError(f"{user.username!r} is the last admin; add another one first")

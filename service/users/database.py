@@ -1,17 +1,17 @@
 """The users database: parse its URL, define its tables, connect and migrate."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, Integer, MetaData, String, Table, Text, event
+from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table, Text, event
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from service.settings import ROOT
@@ -58,38 +58,66 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
 
-METADATA: Final = MetaData()
+class Scopes(sa.types.TypeDecorator[frozenset[str]]):
+    """A set of scopes, stored as text with spaces between them."""
 
-USERS: Final = Table(
-    "users",
-    METADATA,
-    Column("username", String(64), primary_key=True),
-    Column("password_hash", String(255), nullable=False),
-    Column("scopes", String(255), nullable=False),
-    Column("disabled", Boolean, nullable=False),
-    # Changes whenever the user's tokens must be revoked: a token is valid only with the current revision.
-    Column("revision", BigInteger, nullable=False),
-    Column("created_at", Moment, nullable=False),
-)
+    impl = String(255)
+    cache_ok = True
+
+    def process_bind_param(self, value: frozenset[str] | None, dialect: Any) -> str | None:
+        """Return the text to store."""
+        del dialect
+        return None if value is None else " ".join(sorted(value))
+
+    def process_result_value(self, value: str | None, dialect: Any) -> frozenset[str] | None:
+        """Return the stored scopes."""
+        del dialect
+        return None if value is None else frozenset(value.split())
+
+
+class Base(MappedAsDataclass, DeclarativeBase):
+    """The base of the classes whose objects are rows of a table."""
+
+    type_annotation_map: ClassVar = {datetime: Moment, frozenset[str]: Scopes}
+
+
+class Account(Base):
+    """A user."""
+
+    __tablename__ = "users"
+
+    username: Mapped[str] = mapped_column(String(64), primary_key=True)
+    password_hash: Mapped[str] = mapped_column(String(255), repr=False)
+    scopes: Mapped[frozenset[str]]
+    disabled: Mapped[bool]
+    revision: Mapped[int] = mapped_column(BigInteger)
+    """Changes whenever the user's tokens must be revoked: a token is valid only with the current revision."""
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    """An API key, of which the database has only the digest."""
+
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 of the key, in hexadecimal."""
+    scopes: Mapped[frozenset[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
 REVISION: Final = Table(  # one row with the newest revision, so one small query finds out whether anything changed
     "revision",
-    METADATA,
+    Base.metadata,
     Column("id", Integer, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-API_KEYS: Final = Table(
-    "api_keys",
-    METADATA,
-    Column("name", String(64), primary_key=True),
-    Column("digest", String(64), nullable=False, unique=True),  # SHA-256 of the key, in hexadecimal
-    Column("scopes", String(255), nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("expires_at", Moment),
-    Column("last_used_at", Moment),
-)
 FEEDBACK: Final = Table(  # actual outcomes; `predicted` and `actual` are JSON
     "feedback",
-    METADATA,
+    Base.metadata,
     Column("id", String(32), primary_key=True),
     Column("version", String(32), nullable=False),
     Column("predicted", Text, nullable=False),
@@ -117,53 +145,52 @@ class Database:
         self._file = ROOT / str(parsed.database) if parsed.get_backend_name() == "sqlite" else None
         self._engine = _sqlite(self._file) if self._file else _postgresql(parsed)
         event.listen(self._engine, "begin", _begin)
-        self._writer = self._engine.execution_options(writes=True)
         self._shown = f"sqlite:///{self._file}" if self._file else parsed.set(query={}).render_as_string()
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Session]:
         """Open a transaction for queries. Unlike `writing`, it doesn't take SQLite's write lock at its start."""
-        with self._errors_explained(), self._engine.begin() as connection:
-            yield connection
+        with self._transaction() as session:
+            yield session
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Session]:
         """Open a transaction that may write; it is committed at the end, or rolled back after an error."""
-        with self._errors_explained(), self._writer.begin() as connection:
-            yield connection
+        with self._transaction(writes=True) as session:
+            yield session
 
     @contextlib.contextmanager
-    def migrating(self) -> Iterator[Connection]:
+    def migrating(self) -> Iterator[Session]:
         """Migrate the tables and run the block in the same transaction; other processes wait until it ends."""
-        with self._errors_explained():
-            if self._file:
-                # Make it readable for its owner only; SQLite would create it readable for everyone.
-                os.close(os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o600))
-            with self._writer.execution_options(patience=MIGRATION_SECONDS).begin() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-                if schema_version(connection) != NEWEST:
-                    _migrate(connection)
-                yield connection
+        with self._transaction(writes=True, creates=True, patience=MIGRATION_SECONDS) as session:
+            if session.get_bind().dialect.name == "postgresql":
+                session.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            if schema_version(session) != NEWEST:
+                _migrate(session.connection())
+            yield session
 
     def close(self) -> None:
         """Close the open connections."""
         self._engine.dispose()
 
     @contextlib.contextmanager
-    def _errors_explained(self) -> Iterator[None]:
+    def _transaction(self, *, creates: bool = False, **options: Any) -> Iterator[Session]:
         try:
-            yield
+            if creates and self._file:
+                self._file.touch(mode=0o600)  # SQLite would make it readable for everyone
+            engine = self._engine.execution_options(**options)
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
         except (DBAPIError, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error.strerror
             raise DatabaseDownError(f"{self._shown}: {' '.join(str(reason).split())}") from error
 
 
-def schema_version(connection: Connection) -> str | None:
+def schema_version(session: Session) -> str | None:
     """Return the number of the last migration, or None for an empty database."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(session.connection()).has_table("alembic_version"):
         return None
-    version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    version: str | None = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return version
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-from base64 import b64encode
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -27,9 +26,7 @@ class Passwords:
             parallelism=settings.argon2_parallelism,
             type=argon2.Type.ID,
         )
-        # Random bytes instead of a real hash, whose computation would delay each start. No password matches it.
-        cost = f"m={settings.argon2_memory_kib},t={settings.argon2_time_cost},p={settings.argon2_parallelism}"
-        self.decoy = f"$argon2id$v=19${cost}${_random(16)}${_random(32)}"
+        self.decoy = self._hasher.hash(secrets.token_bytes(32))
 
     def hash(self, password: str) -> str:
         """Return the hash of a password. Raises AccountError if it is too long or not valid Unicode."""
@@ -50,7 +47,3 @@ class Passwords:
     def is_outdated(self, stored: str) -> bool:
         """Return whether a hash was made with other parameters than those in the settings."""
         return self._hasher.check_needs_rehash(stored)
-
-
-def _random(size: int) -> str:
-    return b64encode(secrets.token_bytes(size)).decode().rstrip("=")

@@ -71,9 +71,9 @@ def encode(password: str) -> bytes:
     return encoded
 
 
-def check_scopes(scopes: Iterable[str]) -> str:
-    """Return the scopes separated by spaces, each once. Raises AccountError for an unknown scope or for none."""
-    asked = set(scopes)
+def check_scopes(scopes: Iterable[str]) -> frozenset[str]:
+    """Return the scopes. Raises AccountError for an unknown scope or for none."""
+    asked = frozenset(scopes)
     if not asked or not asked.issubset(SCOPES):
         raise AccountError(f"scopes are {' and '.join(SCOPES)}, not {' '.join(sorted(asked)) or 'none'}")
-    return " ".join(scope for scope in SCOPES if scope in asked)
+    return asked

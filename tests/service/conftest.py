@@ -17,11 +17,11 @@ import psycopg
 import pytest
 
 from service.auth.access import Access
+from service.auth.watch import Snapshot
 from service.settings import Settings
 from service.users.accounts import Accounts
 from service.users.database import Database
 from service.users.passwords import Passwords
-from service.users.snapshot import Snapshot
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"

@@ -8,11 +8,11 @@ import httpx
 from fastapi import FastAPI, Request, Response, Security
 
 from service.auth.access import Access, authenticate
+from service.auth.watch import read_snapshot
 from service.http.problems import MEDIA_TYPE, Problem
 from service.routes import admin, sign_in, token
 from service.settings import Settings
 from service.users.database import Database
-from service.users.snapshot import read_snapshot
 
 PASSWORD = "correct horse"
 RIGHT = {"username": "anna", "password": PASSWORD}

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from service.users.database import METADATA
+from service.users.database import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
+    target_metadata=Base.metadata,
     transactional_ddl=True,  # all steps or none; SQLite supports it, though Alembic assumes that it doesn't
     render_as_batch=True,  # SQLite changes a column by copying the table
     compare_type=True,

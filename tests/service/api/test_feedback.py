@@ -44,8 +44,8 @@ def test_an_outcome_is_stored_and_counted_once(start: Start) -> None:
     assert service.metric("feedback_rows_total", outcome="correct") == 1
     assert service.metric("feedback_score_rows_total") == 1
     database: Database = service.app.state.access.feedback._database
-    with database.reading() as connection:
-        (kept,) = connection.execute(select(FEEDBACK))
+    with database.reading() as session:
+        (kept,) = session.execute(select(FEEDBACK))
         assert (kept.version, json.loads(kept.actual)) == (service.artifact.model.version, label)
 
 

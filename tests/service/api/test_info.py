@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service import release
+from service.auth.watch import Snapshot
 from service.instruments.predictions import INSTANCE_BOUNDS
-from service.users.snapshot import Snapshot
 from tests.service.processes import wait_for
 
 Start = Callable[..., Any]

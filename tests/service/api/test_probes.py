@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.users.snapshot import Snapshot
+from service.auth.watch import Snapshot
 
 PROBES = ("/metrics", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 Start = Callable[..., Any]

@@ -12,7 +12,6 @@ import pytest
 
 from service.auth import watch
 from service.settings import Settings
-from service.users import snapshot
 from service.users.api_keys import ApiKeys, digest
 from tests.service.workers import Worker, log_in, serving, until, whoami
 
@@ -61,7 +60,7 @@ async def test_unknown_keys_are_refused_and_share_a_query(
     monkeypatch.setattr(watch, "EARLY_SECONDS", 0.2)
     monkeypatch.setattr(watch, "POLL_SECONDS", 3600.0)
     asked: list[int] = []
-    read = snapshot.read_snapshot
+    read = watch.read_snapshot
 
     def _counted(*arguments: Any) -> Any:
         asked.append(arguments[1])

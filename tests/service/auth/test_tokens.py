@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from service.auth import callers as module
 from service.auth.access import Access
+from service.auth.watch import Snapshot
 from service.settings import Settings
-from service.users.snapshot import Snapshot
 from tests.service.signing import SECRET, authenticated, bearer, encoded, refused, signed, thumbprint
 
 OLD_SECRET = "an-older-secret-of-32-bytes-or-more-too"

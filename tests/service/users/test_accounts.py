@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from service.auth.watch import read_snapshot
 from service.settings import Settings
 from service.users import accounts as module
 from service.users.accounts import Accounts
-from service.users.database import USERS, Database
+from service.users.database import Account, Database
 from service.users.passwords import Passwords
 from service.users.rules import AccountError, UnknownUserError, UserExistsError, normalise
-from service.users.snapshot import read_snapshot
 
 Connect = Callable[[str], Database]
 MakeSettings = Callable[..., Settings]
@@ -170,8 +170,8 @@ def test_only_a_right_password_renews_a_hash_with_old_parameters(
     revision = before.add("anna", PASSWORD).revision
 
     def stored() -> str:
-        with database.reading() as connection:
-            return str(connection.scalar(select(USERS.c.password_hash)))
+        with database.reading() as session:
+            return str(session.scalar(select(Account.password_hash)))
 
     after.check("anna", "wrong horse")
     assert "t=1" in stored()

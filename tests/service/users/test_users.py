@@ -13,11 +13,11 @@ from unittest.mock import patch
 import pytest
 from sqlalchemy import update
 
+from service.auth.watch import read_snapshot
 from service.users.__main__ import main
 from service.users.accounts import Accounts
 from service.users.api_keys import ApiKeys
-from service.users.database import API_KEYS, Database
-from service.users.snapshot import read_snapshot
+from service.users.database import ApiKey, Database
 
 Connect = Callable[[str], Database]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -83,8 +83,8 @@ def test_an_expired_key_is_listed_as_such_and_a_revoked_one_no_more(
 ) -> None:
     database = connect(sqlite_url)
     ApiKeys(database).add("nightly", ["predict"], timedelta(days=1))
-    with database.writing() as connection:
-        connection.execute(update(API_KEYS).values(expires_at=datetime(2020, 1, 2, tzinfo=UTC)))
+    with database.writing() as session:
+        session.execute(update(ApiKey).values(expires_at=datetime(2020, 1, 2, tzinfo=UTC)))
 
     for command in (["list"], ["revoke", "NIGHTLY"], ["list"]):
         command_line(sqlite_url, "key", *command)
