@@ -69,7 +69,7 @@ def read_snapshot(database: Database, since: int) -> Snapshot | None:
             return None
         users = session.execute(select(Account.username, Account.revision).where(Account.disabled.is_(False)))
         keys = session.scalars(select(ApiKey))
-        return Snapshot(newest, dict(users.tuples().all()), {key.digest: key for key in keys})
+        return Snapshot(newest, dict(users.all()), {key.digest: key for key in keys})
 
 
 def check_writes(database: Database) -> None:
