@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
-from stages.estimators import kinds
+from stages.estimators import boosters, kinds
 from stages.params.params import Params
 
 FAR_FROM_ZERO = 100.0
@@ -39,9 +39,9 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         X = _fill_empty_columns(X)
     if not contract.classes:
         _standardise_target(pipeline, y)
-    weights = {}
+    options = boosters.fit_options(contract, params)
     if params.model == "gradient_boosting" and params.class_weight:  # it has no class_weight
-        weights["estimator__sample_weight"] = compute_sample_weight("balanced", y)
+        options["sample_weight"] = compute_sample_weight("balanced", y)
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
     # (docs/decisions.md), so both get one. joblib's threads fit different trees.
     # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
@@ -52,7 +52,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` reports it
-        pipeline.fit(X, y, **weights)
+        pipeline.fit(X, y, **{f"estimator__{name}": value for name, value in options.items()})
     return pipeline
 
 

@@ -25,9 +25,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from service.contract import CategoryFeature, Contract
+from service.contract import Contract
 from stages.errors import UserError
-from stages.estimators.steps import ContractEncoder, FillBelow
+from stages.estimators import boosters
+from stages.estimators.steps import ContractEncoder, FillBelow, ShiftCodes
 from stages.params.params import Params
 
 MAX_ITERATIONS = 1000
@@ -69,15 +70,19 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
     Raises UserError if the model or `class_weight` does not fit the contract's task.
     """
     by_name: dict[str, Any] = _CLASSIFIERS if contract.classes else _REGRESSORS
-    if params.model not in by_name:
-        raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(by_name)}")
+    names = (*by_name, *boosters.NAMES)
+    if params.model not in names:
+        raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(names)}")
     if params.class_weight and not contract.classes:
         raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
+    encode = ContractEncoder(contract.model_dump_json())
+    if params.model in boosters.NAMES:
+        shift = ShiftCodes(boosters.category_columns(contract))
+        return Pipeline([("encode", encode), ("shift", shift), ("estimator", boosters.build(contract, params))])
     estimator_class = by_name[params.model]
     accepted = estimator_class().get_params()
     wanted = _hyperparameters(params, contract, rows)
     estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
-    encode = ContractEncoder(contract.model_dump_json())
     return Pipeline([("encode", encode), *_preprocessing(params.model, contract), ("estimator", estimator)])
 
 
@@ -115,9 +120,8 @@ def _one_hot_and_scale(contract: Contract) -> ColumnTransformer:
 
     A missing number is replaced with the median of the training rows.
     """
-    kinds = [isinstance(feature, CategoryFeature) for feature in contract.features for _ in feature.columns]
-    categories = [index for index, is_category in enumerate(kinds) if is_category]
-    numbers = [index for index, is_category in enumerate(kinds) if not is_category]
+    categories = boosters.category_columns(contract)
+    numbers = [place for place in range(len(contract.columns)) if place not in categories]
     one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float64)
     # In float32 a large offset, such as the seconds of a year, would round away the differences.
     double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})

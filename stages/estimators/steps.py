@@ -11,7 +11,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from service.cells import Value, parser
 from service.contract import CategoryFeature, Contract, DateFeature, Feature
-from service.encoding import Matrix
+from service.encoding import MISSING, UNSEEN, Matrix
+
+UNKNOWN_CODES = int(-min(MISSING, UNSEEN))
+"""The number of codes below 0, of missing and unseen categories."""
 
 
 class ContractEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -89,6 +92,29 @@ def _names(value: Any) -> list[str]:
     if isinstance(value, float | np.floating) and value == np.floor(value):
         return [str(value), str(int(value))]
     return [str(value), f"{value}.0"] if isinstance(value, int | np.integer) else [str(value)]
+
+
+class ShiftCodes(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Add `UNKNOWN_CODES` to the codes of categories, in the columns at these positions.
+
+    Boosters take only codes from 0. For them, a missing and an unseen category are categories like all others.
+    """
+
+    def __init__(self, columns: list[int]) -> None:
+        self.columns = columns
+
+    def fit(self, X: Matrix, y: Any = None) -> Self:  # noqa: ARG002  # scikit-learn names them
+        """Do nothing."""
+        return self
+
+    def transform(self, X: Matrix) -> Matrix:
+        """Return a copy of `X` with codes from 0."""
+        X = X.copy()
+        X[:, self.columns] += UNKNOWN_CODES
+        return X
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
 
 
 class FillBelow(TransformerMixin, BaseEstimator):  # type: ignore[misc]

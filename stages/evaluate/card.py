@@ -74,9 +74,17 @@ def card(facts: Facts) -> str:
             if each.nullable
         ],
         left_out=[f"{escaped(column.name)} ({escaped(column.reason)})" for column in facts.schema.left_out],
-        parameters=facts.params.model_dump(mode="json", by_alias=True, exclude=_SECTIONS),
+        parameters=_hyperparameters(facts.params),
         most=_MOST_LINES,
     )
+
+
+def _hyperparameters(params: Params) -> dict[str, Any]:
+    """Return the top-level values and those of the model's own group, with dotted names."""
+    dumped = params.model_dump(mode="json", by_alias=True, exclude=_SECTIONS)
+    own = dumped.get(params.model, {})
+    shared = {name: value for name, value in dumped.items() if not isinstance(value, dict)}
+    return shared | {f"{params.model}.{name}": value for name, value in own.items()}
 
 
 def _about_classes(facts: Facts) -> dict[str, Any]:

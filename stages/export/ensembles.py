@@ -19,6 +19,8 @@ from stages.export.trees import Double, Ensemble, Ints, Tree
 _FILE_LIMIT = 2**31 - 2**24
 """Protobuf cannot write a message of 2 GB; 16 MB are for the rest of the file."""
 _SUM = 1
+_LESS_OR_EQUAL, _MEMBER = 0, 6
+"""How a node compares: a number with its threshold, or a code with its set."""
 _COMPACT, _WIDE = (31, 10), (51, 23)
 """The most bytes of a node and of a leaf's weight in the file."""
 
@@ -87,7 +89,12 @@ def _compact(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
     yield helper.make_attribute("post_transform", 0)
     yield _ints("tree_roots", np.cumsum([0, *sizes[:-1]]))
     yield _ints("nodes_featureids", features)
-    yield _tensor("nodes_modes", np.zeros(len(features), dtype=np.uint8))  # at most the threshold: to the left
+    sets = [tree.members.get(node) for tree, at in pairs for node in at.splits.tolist()]
+    modes = np.array([_LESS_OR_EQUAL if members is None else _MEMBER for members in sets], dtype=np.uint8)
+    yield _tensor("nodes_modes", modes)
+    if modes.any():
+        parts = [np.append(members, np.nan) for members in sets if members is not None]
+        yield _tensor("membership_values", np.concatenate(parts))
     yield _tensor("nodes_splits", np.concatenate([tree.threshold[at.splits] for tree, at in pairs]))
     yield from children("true")
     yield from children("false")

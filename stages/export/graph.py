@@ -17,14 +17,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
 from service.contract import CategoryFeature, Contract
-from service.encoding import MISSING, UNSEEN
-from stages.estimators.steps import FillBelow
-from stages.export import ensembles, trees
+from stages.estimators.steps import UNKNOWN_CODES, FillBelow
+from stages.export import boosters, ensembles, trees
 
 _OPSET = 21
 _IR_VERSION = 10
-_UNKNOWN_CODES = int(-min(MISSING, UNSEEN))
-"""The number of codes below 0; a code plus this number is a row of the table of weights."""
 
 Double = npt.NDArray[np.float64]
 
@@ -110,7 +107,7 @@ def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contr
     if isinstance(fill, FillBelow):
         features = graph.add("Where", graph.add("IsNaN", "X"), graph.constant(fill.fill_), "X")
     features = graph.cast(features, TensorProto.DOUBLE)
-    ensemble = trees.extract(estimator, len(contract.columns))
+    ensemble = boosters.extract(estimator) or trees.extract(estimator, len(contract.columns))
     operator = ensembles.operator(ensemble)
     graph.opsets["ai.onnx.ml"] = operator.opset
     total = graph.add(operator.kind, features, domain="ai.onnx.ml")
@@ -156,8 +153,8 @@ def _scaled(graph: _Graph, steps: Pipeline, columns: Sequence[int], weights: Dou
 
 
 def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
-    sizes = [len(each.categories) + _UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
-    starts = np.cumsum([0, *sizes[:-1]]) + _UNKNOWN_CODES
+    sizes = [len(each.categories) + UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
+    starts = np.cumsum([0, *sizes[:-1]]) + UNKNOWN_CODES
     table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows adds 0
     places = np.concatenate([start + codes.astype(np.int64) for start, codes in zip(starts, known, strict=True)])
     table[places] = weights

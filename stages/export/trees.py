@@ -1,6 +1,6 @@
 """The arrays of fitted trees, the same for every scikit-learn model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Tree:
     values: Double
     """Shape (nodes, targets)."""
     first_target: int
+    members: dict[int, Ints] = field(default_factory=dict)
+    """By node, the codes of categories that go to the left; such a node has no threshold."""
 
     @property
     def is_leaf(self) -> npt.NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.params.boosters import LightGBMParams
 from stages.params.naming import model_name
 from stages.params.sections import DataParams, EvaluateParams, RegisterParams, Section, SplitParams, ValidateParams
 
@@ -12,6 +13,7 @@ ModelName = Literal[
     "extra_trees",
     "hist_gradient_boosting",
     "gradient_boosting",
+    "lightgbm",
     "logistic_regression",
     "ridge",
     "dummy",
@@ -30,6 +32,7 @@ class Params(Section):
     l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
     class_weight: Literal["balanced"] | None
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
+    lightgbm: LightGBMParams = LightGBMParams()
     data: DataParams
     split: SplitParams
     validation: Annotated[ValidateParams, Field(alias="validate")]

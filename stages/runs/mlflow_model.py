@@ -15,7 +15,9 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "pyarrow", "pydantic", "scipy", "cloudpickle")
-"""The packages that the model imports when it is loaded and called, besides MLflow."""
+"""The packages that every model imports when it is loaded and called, besides MLflow."""
+BOOSTERS = {"lightgbm": ("lightgbm",)}
+"""More packages, by the module of the estimator."""
 CODE = (
     "service/__init__.py",
     "service/cells.py",
@@ -43,9 +45,15 @@ def log_model(pipeline: Pipeline, contract: Contract) -> None:
             serialization_format="cloudpickle",  # MLflow refuses a forest as skops
             signature=_signature(pipeline, contract, example),
             input_example=example,
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            pip_requirements=[f"{package}=={version(package)}" for package in _requirements(pipeline)],
             code_paths=[str(Path(folder, package)) for package in ("service", "stages")],
         )
+
+
+def _requirements(pipeline: Pipeline) -> list[str]:
+    estimator = getattr(pipeline["estimator"], "regressor", pipeline["estimator"])
+    package = type(estimator).__module__.partition(".")[0]
+    return [*REQUIREMENTS, *BOOSTERS.get(package, ())]
 
 
 def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) -> ModelSignature:

@@ -189,3 +189,10 @@ def test_a_long_name_is_cut() -> None:
 @pytest.mark.parametrize(("name", "shown"), [("0.1", "0.1"), ("1. a", r"1\. a"), ("- a", r"\- a"), ("", "(empty)")])
 def test_what_would_begin_a_list_is_escaped_and_a_number_is_not(name: str, shown: str) -> None:
     assert _card.escaped(name) == shown
+
+
+def test_of_the_groups_of_hyperparameters_only_the_models_own_is_shown(table: pd.DataFrame, facts: Make) -> None:
+    texts = [_card.card(facts(table, model=model)) for model in ("lightgbm", "hist_gradient_boosting")]
+
+    assert ["`lightgbm.num_leaves` | 31" in text for text in texts] == [True, False]
+    assert not any("{'" in text for text in texts)

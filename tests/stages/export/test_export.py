@@ -21,7 +21,7 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 Make = Callable[..., Params]
-TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting"]
+TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "lightgbm"]
 TARGETS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "binary": lambda table: table["y"],
     "boolean": lambda table: table["flag"],
@@ -36,7 +36,11 @@ LINEAR = {"binary": "logistic_regression", "multiclass": "logistic_regression", 
 CASES = [
     *((target, model) for target in LINEAR for model in [*TREES, LINEAR[target], "dummy"]),
     ("boolean", "random_forest"),
-    *((target, model) for target in list(TARGETS)[4:] for model in ("extra_trees", "hist_gradient_boosting", "ridge")),
+    *(
+        (target, model)
+        for target in list(TARGETS)[4:]
+        for model in ("extra_trees", "hist_gradient_boosting", "lightgbm", "ridge")
+    ),
 ]
 Fitted = tuple[Pipeline, service.model.Model, pd.DataFrame]
 

@@ -24,7 +24,14 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 Make = Callable[..., Params]
-CLASSIFIERS = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "logistic_regression"]
+CLASSIFIERS = [
+    "random_forest",
+    "extra_trees",
+    "gradient_boosting",
+    "hist_gradient_boosting",
+    "lightgbm",
+    "logistic_regression",
+]
 # Fits and exports every model on the table in argv[1], and writes one MD5 a line.
 PRINT_MD5 = """
 import hashlib, io, json, sys
