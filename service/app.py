@@ -10,10 +10,9 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from service import tracing
 from service.auth.access import Access
 from service.feedback.prediction_ids import PredictionIds
-from service.http import logs
+from service.http import logs, tracing
 from service.http.logs import AccessLog
 from service.http.middleware import RequestMiddleware
 from service.instruments.exposition import Exposition
@@ -55,24 +54,23 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     Raises ArtifactError if the release can't be loaded, and SettingsError if an OTEL_ variable is wrong.
     """
     instruments = Instruments(settings)
-    access = Access(settings, instruments.events.count_authentication)
+    access = Access(settings, instruments.count_authentication)
     traces = tracing.configure()
     serving = Serving(loaded or artifact.load(settings), instruments)
-    reloader = Reloader(settings, serving, instruments.events)
-    access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings, sys.stdout))
+    reloader = Reloader(settings, serving, instruments)
+    access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         access_log.start()
         await access.start()
-        instruments.start()
-        watching = asyncio.create_task(reloader.run(), name="reload")
+        tasks = [asyncio.create_task(each.run()) for each in (reloader, instruments)]
         try:
             yield
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await access.stop()
             instruments.flush()
             traces.stop()
@@ -99,10 +97,7 @@ def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
     routes = _add_routes(app, predict.Route(answer))
     requests = instruments.requests
     requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
-    app.add_middleware(
-        RequestMiddleware, routes, traces.with_trace_ids(access_log.add), requests.begin, requests.measure
-    )
-    traces.instrument(app)
+    app.add_middleware(RequestMiddleware, routes, traces, access_log.add, requests.begin, requests.measure)
     return app
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 import msgspec
 import orjson
 
-from service.http.correlation import current_trace
+from service.http.tracing import current_trace
 from service.settings import Settings
 
 _WRITE_EVERY_SECONDS: Final = 0.1
@@ -65,7 +65,7 @@ class AccessLog:
         self._format = _json_line if as_json else _text_line
         self._waiting: deque[bytes] = deque(maxlen=_MOST_LINES)
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
 
     def add(self, request: AccessRecord) -> None:
         """Format a request's line; it is written within 0.1 s."""
@@ -73,31 +73,23 @@ class AccessLog:
 
     def start(self) -> None:
         """Start the thread that writes."""
-        if self._thread is None:
-            self._stopped.clear()
-            self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
-            self._thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop the thread and write the lines that still wait."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-            self._thread = None
-        self._write()
+        self._thread.join(timeout=5)
 
     def _work(self) -> None:
         while not self._stopped.wait(_WRITE_EVERY_SECONDS):
             self._write()
+        self._write()
 
     def _write(self) -> None:
-        lines = []
-        while self._waiting:
-            lines.append(self._waiting.popleft())
-        if lines:
-            with contextlib.suppress(OSError, ValueError):  # the reader has gone or the disk is full
-                self._stream.write(b"".join(lines).decode())
-                self._stream.flush()
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        with contextlib.suppress(OSError, ValueError):  # the reader has gone or the disk is full
+            self._stream.write(b"".join(lines).decode())
+            self._stream.flush()
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -152,19 +144,15 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def wants_json(settings: Settings, stream: TextIO) -> bool:
-    """Return whether lines are JSON: as LOG_FORMAT says, by default unless `stream` is a terminal."""
-    return settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+def wants_json(settings: Settings) -> bool:
+    """Return whether lines are JSON: as LOG_FORMAT says, by default unless stdout is a terminal."""
+    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stdout.isatty())
 
 
 def configure(settings: Settings) -> None:
-    """Write all log lines of the process to stdout; AccessLog replaces uvicorn's access log."""
+    """Write all log lines of the process to stdout."""
     handler = logging.StreamHandler(sys.stdout)
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if wants_json(settings, sys.stdout) else text)
+    handler.setFormatter(JsonFormatter() if wants_json(settings) else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for name in ("uvicorn", "uvicorn.error"):
-        logging.getLogger(name).handlers = []
-        logging.getLogger(name).propagate = True
-    logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.http.exchange import SECURITY_HEADERS, ClientGone
 from service.http.logs import AccessRecord, format_time
 from service.http.problems import MEDIA_TYPE, Problem, problem_of
+from service.http.tracing import Tracing, current_trace
 
 CLIENT_GONE: Final = 499
 """Status in metrics and log if the client disconnects before the response; nothing is sent."""
@@ -39,6 +40,8 @@ class RequestMiddleware:
     ----------
     routes
         All routes, for the Allow header.
+    tracing
+        Adds attributes to a request's span.
     log
         Adds a request to the access log.
     begin
@@ -52,16 +55,18 @@ class RequestMiddleware:
     model) and `instances` (their number) in `scope["state"]` for the access log.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # all that a request needs
         self,
         app: ASGIApp,
         routes: Sequence[Route],
+        tracing: Tracing,
         log: Callable[[AccessRecord], None],
         begin: Callable[[], None],
         measure: Sequence[Measure],
     ) -> None:
         self._app = app
         self._routes = routes
+        self._tracing = tracing
         self._unique = uuid4().hex[:12].encode()
         self._numbers = count(1)
         self._log = log
@@ -77,7 +82,7 @@ class RequestMiddleware:
         self._begin()
         state = scope.setdefault("state", {})
         state["headers"] = headers = dict(scope["headers"])
-        response = _Response(send, self._choose_id(headers.get(b"x-request-id")), has_body=method != "HEAD")
+        response = _Response(scope, send, self._choose_id(headers.get(b"x-request-id")), self._tracing)
         if method == "HEAD":  # answered as a GET without its body (RFC 9110, 9.3.2), on every path
             scope = {**scope, "method": "GET"}
         try:
@@ -117,11 +122,12 @@ class RequestMiddleware:
             measure(info)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
+        trace = current_trace() if self._tracing.is_on else None
         self._log(
             AccessRecord(
                 format_time(time()), "info", "request", response.request_id.decode(), state.get("user"), method,
                 route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
-                state.get("instances", 0),
+                state.get("instances", 0), *(trace or ()),
             )
         )  # fmt: skip
 
@@ -142,11 +148,13 @@ class RequestMiddleware:
 class _Response:
     """Sends the response to one request."""
 
-    __slots__ = ("_has_body", "_send", "request_id", "status")
+    __slots__ = ("_has_body", "_send", "_state", "_tracing", "request_id", "status")
 
-    def __init__(self, send: Send, request_id: bytes, *, has_body: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: bytes, tracing: Tracing) -> None:
         self._send = send
-        self._has_body = has_body
+        self._has_body = scope["method"] != "HEAD"
+        self._state = scope["state"]
+        self._tracing = tracing
         self.request_id = request_id
         self.status = 0
         """HTTP status; 0 until the response begins."""
@@ -155,6 +163,7 @@ class _Response:
         """Send an ASGI message, with the missing headers added, and without the body for HEAD."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._tracing.annotate(self.request_id, self._state)
             headers = message.get("headers", ())
             message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing_headers(dict(headers))]
         elif not self._has_body:

@@ -9,7 +9,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from service.http.correlation import current_trace
+from service.http.tracing import current_trace
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20

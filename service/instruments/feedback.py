@@ -2,7 +2,8 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
@@ -12,6 +13,11 @@ from service.feedback.store import Outcome
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
 OUTCOMES: Final = ("correct", "wrong", "measured")
 """`correct` and `wrong` for classes; `measured` for numbers, whose error is summed."""
+_SERIES: Final = (
+    *(("feedback_rows", outcome) for outcome in OUTCOMES),
+    ("feedback_absolute_error",),
+    *product(("feedback_score_rows", "feedback_score_positives"), map(str, SCORE_BOUNDS)),
+)
 
 Tally = dict[str, dict[tuple[str, ...], float]]
 """The amount to add to each series, by version. A series is the counter's name and the labels after the version."""
@@ -61,23 +67,17 @@ class FeedbackInstruments:
         }
         self._shown: set[str] = set()
 
-    def begin(self, version: str) -> None:
-        """Begin the version's series at zero: Prometheus sees no increase in a series that begins at one."""
-        series: dict[str, list[tuple[str, ...]]] = {
-            "feedback_rows": [(each,) for each in OUTCOMES],
-            "feedback_absolute_error": [()],
-        }
-        in_bins: list[tuple[str, ...]] = [(str(bound),) for bound in SCORE_BOUNDS]
-        for name, counter in self._counters.items():
-            for labels in series.get(name, in_bins):
-                counter.labels(version, *labels)
-        self._shown.add(version)
+    def keep(self, versions: Collection[str]) -> None:
+        """Begin the series of `versions` at zero, and remove those of other versions.
 
-    def forget(self, version: str) -> None:
-        """Remove the version's series."""
-        self._shown.discard(version)
-        for counter in self._counters.values():
-            counter.remove_by_labels({"version": version})
+        Prometheus sees no increase in a series that begins at one.
+        """
+        for version in self._shown.difference(versions):
+            for counter in self._counters.values():
+                counter.remove_by_labels({"version": version})
+        for version, (name, *labels) in product(versions, _SERIES):
+            self._counters[name].labels(version, *labels)
+        self._shown = {*versions}
 
     def count(self, found: Tally) -> None:
         """Add the sums that `tally` returned."""

@@ -18,7 +18,7 @@ from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, Sc
 from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.instruments.bins import Bins
-from service.instruments.flushing import Flusher, Histogram
+from service.instruments.histogram import Histogram
 from service.model import Model
 
 INSTANCE_BOUNDS: Final = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
@@ -33,9 +33,7 @@ Batch = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
 class Predictions:
     """The counters of all versions."""
 
-    def __init__(self, registry: CollectorRegistry, flusher: Flusher) -> None:
-        self.flusher = flusher
-
+    def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(name, help_, ("version", *labels), registry=registry)
 
@@ -62,8 +60,7 @@ class Predictions:
 class PredictionInstruments:
     """Counts the requests and predictions of one version of the model.
 
-    Rows are collected and added to the counters four times a second; a killed worker loses the last quarter of a
-    second. Use it in the event loop's thread.
+    Rows are collected until `flush`. Use it in the event loop's thread.
     """
 
     def __init__(self, counters: Predictions, model: Model, layout: Layout) -> None:
@@ -72,7 +69,6 @@ class PredictionInstruments:
         self._bins = Bins(contract, layout)
         self._score_bins = _score_bins(model)
         self._instances = counters.instances
-        self._flusher = counters.flusher
         names = [feature.name for feature in contract.features]
         self._labels = {
             label: counters.rows.labels(version, _label_text(label)) for label in contract.classes or (None,)
@@ -86,10 +82,12 @@ class PredictionInstruments:
             for name, bins in zip(names, self._bins.features, strict=True)
             for bin_ in bins.names
         ]
-        self._edges = np.array(self._score_bins.edges if self._score_bins else (), dtype=np.float32)
-        score_bins = range(len(self._score_bins.shares) if self._score_bins else 0)
+        in_score_bins = [
+            counters.score_rows.labels(version, str(number)) for number in range(len(self._score_bins.shares))
+        ]
+        self._edges = np.array(self._score_bins.edges, dtype=np.float32)
         self._first_score_bin = len(in_bins)
-        self._counters = in_bins + [counters.score_rows.labels(version, str(number)) for number in score_bins]
+        self._counters = in_bins + in_score_bins
         self._counts = np.zeros(len(self._counters), dtype=np.intp)
         self._waiting: list[Batch] = []
         self._rows = 0
@@ -97,8 +95,6 @@ class PredictionInstruments:
 
     def count(self, numbers: Matrix, scores: npt.NDArray[np.float32], labels: Sequence[Label | None]) -> None:
         """Count predicted rows."""
-        if not self._waiting:
-            self._flusher.schedule(self.flush)
         self._waiting.append((numbers, scores, labels))
         self._rows += len(numbers)
         if self._rows >= _ROWS_AT_ONCE:
@@ -106,8 +102,6 @@ class PredictionInstruments:
 
     def count_request(self, instances: int) -> None:
         """Count one request with `instances` rows."""
-        if not self._sizes:
-            self._flusher.schedule(self.flush)
         self._sizes.append(instances)
 
     def count_outside(self, found: Iterable[Outside]) -> None:
@@ -121,8 +115,9 @@ class PredictionInstruments:
             self._errors[name or NO_FEATURE, kind].inc(number)
 
     def flush(self) -> None:
-        """Add the collected rows to the counters."""
-        self._add_up()
+        """Add the collected rows and requests to the counters."""
+        if self._waiting:
+            self._add_up()
         sizes, self._sizes = self._sizes, []
         if sizes:
             self._instances.observe_all(sizes)
@@ -133,13 +128,11 @@ class PredictionInstruments:
     def _add_up(self) -> None:
         """Sum up the collected rows; hundreds take hardly longer than one."""
         waiting, self._waiting, self._rows = self._waiting, [], 0
-        if not waiting:
-            return
         places = self._bins.places(np.concatenate([numbers for numbers, _, _ in waiting]))
         self._counts += np.bincount(places.ravel(), minlength=len(self._counts))
         for label, number in Tally(chain.from_iterable(labels for _, _, labels in waiting)).items():
             self._labels[label].inc(number)
-        if self._score_bins is not None:
+        if self._score_bins.shares:
             scores = self._watched_scores(np.concatenate([scores for _, scores, _ in waiting]))
             places = self._first_score_bin + np.searchsorted(self._edges, scores)
             self._counts += np.bincount(places, minlength=len(self._counts))
@@ -153,7 +146,7 @@ class PredictionInstruments:
 
     def references(self) -> Iterator[Metric]:
         """Return the reference shares that drift compares live rows with."""
-        version, features = self._version, self._contract.features
+        version, features, score_bins = self._version, self._contract.features, self._score_bins
         in_bins = [
             ((version, feature.name, name), share)
             for feature, bins in zip(features, self._bins.features, strict=True)
@@ -173,7 +166,7 @@ class PredictionInstruments:
             ["version", "rows", "bin"],
             [
                 ((version, rows, str(number)), share)
-                for rows, shares in _score_shares(self._score_bins).items()
+                for rows, shares in (("test", score_bins.shares), ("training", score_bins.training_shares))
                 for number, share in enumerate(shares)
             ],
         )
@@ -197,14 +190,6 @@ def _label_text(label: Label | None) -> str:
     return "" if label is None else label if isinstance(label, str) else str(label).lower()
 
 
-def _score_bins(model: Model) -> ScoreBins | None:
+def _score_bins(model: Model) -> ScoreBins:
     found = model.session.get_modelmeta().custom_metadata_map.get(SCORE_BINS_KEY)
-    return ScoreBins.model_validate_json(found) if found else None
-
-
-def _score_shares(score_bins: ScoreBins | None) -> dict[str, tuple[float, ...]]:
-    """Return the reference shares of scores: of the test rows, and of the training rows if they were measured."""
-    if score_bins is None:
-        return {}
-    known = {"test": score_bins.shares, "training": score_bins.training_shares}
-    return {rows: shares for rows, shares in known.items() if shares}
+    return ScoreBins.model_validate_json(found) if found else ScoreBins(edges=(), shares=())

@@ -1,20 +1,29 @@
 """All instruments of the service, and the registry that /metrics shows."""
 
+import asyncio
 from collections.abc import Callable
 from threading import Lock
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 from service.inputs.layout import Layout
-from service.instruments.events import EventInstruments
 from service.instruments.feedback import FeedbackInstruments
-from service.instruments.flushing import Flusher
 from service.instruments.predictions import PredictionInstruments, Predictions
-from service.instruments.releases import History, InService, ReleaseCollector
+from service.instruments.releases import InService, ReleaseCollector, find_last_versions
 from service.instruments.requests import RequestInstruments
 from service.instruments.worker_files import WorkerFiles
 from service.model import Model
 from service.settings import Settings
+
+FLUSH_SECONDS: Final = 0.25
+"""A killed worker loses up to this much of its histograms and bins; request counters lose nothing."""
+RELOAD_OUTCOMES: Final = ("reloaded", "refused")
+AUTHENTICATION_OUTCOMES: Final = (
+    "granted", "wrong_credentials", "invalid_scope", "database_down", "busy", "throttled_address",
+    "throttled_username", "unready", "insufficient_scope", "token_missing", "token_malformed", "token_expired",
+    "token_claims", "token_signature", "token_revoked", "token_key", "token_sign_in", "provider_down", "other",
+)  # fmt: skip
 
 
 class Instruments:
@@ -26,43 +35,76 @@ class Instruments:
     def __init__(self, settings: Settings) -> None:
         disable_created_metrics()
         self._files = WorkerFiles(settings.metrics_dir) if settings.metrics_dir else None
-        self._history = History(settings.releases)
-        self._versions: set[str] = set()
+        self._releases = settings.releases
         self._changing = Lock()
         self.registry = registry = CollectorRegistry()
         """Where instruments are registered."""
-        self.events = EventInstruments(registry)
+        self.requests = RequestInstruments(registry)
         self.feedback = FeedbackInstruments(registry)
-        self._flusher = flusher = Flusher()
-        self.flush = flusher.flush
-        """Add collected numbers to the instruments; call it in the event loop's thread."""
-        self.requests = RequestInstruments(registry, flusher)
-        self._predictions = Predictions(registry, flusher)
+        self._predictions = Predictions(registry)
+        self._of_version: dict[str, PredictionInstruments] = {}
+        self._authentication = Counter(
+            "authentication_events", "Logins and refused tokens, by outcome.", ["outcome"], registry=registry
+        )
+        self._reloads = Counter(
+            "model_reloads", "New releases that went into service or were refused.", ["outcome"], registry=registry
+        )
+        for counter, outcomes in ((self._authentication, AUTHENTICATION_OUTCOMES), (self._reloads, RELOAD_OUTCOMES)):
+            for outcome in outcomes:
+                counter.labels(outcome)
+        self._refused = Gauge(
+            "model_files_refused",
+            "1 while the current release is refused and the previous one stays in service, else 0.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self._workers = Gauge("service_workers", "Workers that answer.", multiprocess_mode="livesum", registry=registry)
         restarts = Counter("service_worker_restarts", "Workers started to replace a dead one.", registry=registry)
         restarts.inc(self._files is not None and self._files.is_replacement)
 
-    def start(self) -> None:
-        """Count this worker among those that answer."""
+    async def run(self) -> None:
+        """Count this worker among those that answer, and flush every FLUSH_SECONDS until cancelled."""
         self._workers.set(1)
+        while True:
+            self.flush()
+            await asyncio.sleep(FLUSH_SECONDS)
+
+    def flush(self) -> None:
+        """Add collected numbers to the instruments; call it in the event loop's thread."""
+        self.requests.flush()
+        for each in [*self._of_version.values()]:
+            each.flush()
+
+    def count_authentication(self, outcome: str) -> None:
+        """Count one login or refusal."""
+        self._authentication.labels(outcome if outcome in AUTHENTICATION_OUTCOMES else "other").inc()
+
+    def count_reload(self, outcome: str) -> None:
+        """Count one new release."""
+        self._reloads.labels(outcome).inc()
+        self.set_refused(is_refused=outcome == "refused")
+
+    def set_refused(self, *, is_refused: bool) -> None:
+        """Set whether the current release is refused."""
+        self._refused.set(is_refused)
 
     def begin(self, model: Model, layout: Layout) -> PredictionInstruments:
         """Return the instruments of a version, whose series begin at zero. The oldest versions' are removed."""
         with self._changing:
-            kept = {*self._history.last_versions(model.version)}
-            for version in self._versions - kept:
+            kept = find_last_versions(self._releases, model.version)
+            for version in self._of_version.keys() - kept:
+                del self._of_version[version]
                 self._predictions.forget(version)
-                self.feedback.forget(version)
+            self.feedback.keep(kept)
             if self._files:
                 self._files.keep_versions(kept)
-            for version in kept:
-                self.feedback.begin(version)
-            self._versions = kept
-            return PredictionInstruments(self._predictions, model, layout)
+            if model.version not in self._of_version:
+                self._of_version[model.version] = PredictionInstruments(self._predictions, model, layout)
+            return self._of_version[model.version]
 
     def scrape_registry(self, current: Callable[[], InService]) -> CollectorRegistry:
         """Return the registry that GET /metrics renders: all workers' instruments and the releases."""
         registry = CollectorRegistry()
         registry.register(self._files or self.registry)
-        registry.register(ReleaseCollector(self._history, current))
+        registry.register(ReleaseCollector(self._releases, current))
         return registry

@@ -4,6 +4,7 @@ import contextlib
 import platform
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,38 +33,31 @@ class InService(NamedTuple):
     predictions: PredictionInstruments
 
 
-class History:
-    """The newest releases; a release never changes, so each is read once."""
+_load = lru_cache(NEWEST)(release.load)  # a release never changes
 
-    def __init__(self, releases: Path) -> None:
-        self._releases = releases
-        self._known: dict[str, Release] = {}
 
-    def newest(self) -> dict[str, Release]:
-        """Return releases by the name of their folder, without those that can't be read."""
-        with contextlib.suppress(OSError, ReleaseError):
-            folders = release.find_released(self._releases)[-NEWEST:]
-            self._known = {folder.name: found for folder in folders if (found := self._read(folder)) is not None}
-        return self._known
-
-    def last_versions(self, current: str) -> list[str]:
-        """Return the model's versions that were released last, at most `KEPT`, the `current` one among them."""
-        released = [each.onnx_md5 for each in self.newest().values()]
-        return list(dict.fromkeys([current, *reversed(released)]))[:KEPT]
-
-    def _read(self, folder: Path) -> Release | None:
-        if folder.name not in self._known:
+def find_newest(releases: Path) -> dict[str, Release]:
+    """Return the newest releases by the name of their folder, without those that can't be read."""
+    found = {}
+    with contextlib.suppress(OSError, ReleaseError):
+        for folder in release.find_released(releases)[-NEWEST:]:
             with contextlib.suppress(ReleaseError):
-                return release.load(folder)
-        return self._known.get(folder.name)
+                found[folder.name] = _load(folder)
+    return found
+
+
+def find_last_versions(releases: Path, current: str) -> list[str]:
+    """Return the model's versions that were released last, at most `KEPT`, the `current` one among them."""
+    released = [each.onnx_md5 for each in find_newest(releases).values()]
+    return list(dict.fromkeys([current, *reversed(released)]))[:KEPT]
 
 
 class ReleaseCollector(Collector):
     """Shows what every worker knows of releases."""
 
-    def __init__(self, history: History, current: Callable[[], InService]) -> None:
+    def __init__(self, releases: Path, current: Callable[[], InService]) -> None:
+        self._releases = releases
         self._current = current
-        self._history = history
         self._build = {
             "version": _version(ROOT / "pyproject.toml"),
             "python": platform.python_version(),
@@ -75,7 +69,7 @@ class ReleaseCollector(Collector):
         current = self._current()
         served = current.release
         version = served.onnx_md5
-        history = {**self._history.newest(), current.folder: served}
+        history = {**find_newest(self._releases), current.folder: served}
         yield gauge("service_build_info", "What answers.", [*self._build], [([*self._build.values()], 1)])
         model = served.name, version, served.data_md5 or ""
         yield gauge("model_info", "The model in service.", ["name", "version", "data_md5"], [(model, 1)])

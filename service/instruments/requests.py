@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
 
-from service.instruments.flushing import Flusher, Histogram
+from service.instruments.histogram import Histogram
 
 DURATION_BOUNDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -26,7 +26,7 @@ class RequestInstruments:
     begin a series with its first request, so Prometheus would miss a first error.
     """
 
-    def __init__(self, registry: CollectorRegistry, flusher: Flusher) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.measure: Sequence[Callable[[Info], None]] = (
             Instrumentator(registry=registry).add(self._count).instrumentations
         )
@@ -48,8 +48,6 @@ class RequestInstruments:
             registry=registry,
         )
         self._inc: dict[tuple[str, str, str], Callable[[], None]] = {}
-        self._flusher = flusher
-        self._is_waiting = False
         self._begun = 0
         self._ended: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
@@ -63,24 +61,17 @@ class RequestInstruments:
     def begin(self) -> None:
         """Count a request as in progress until it is measured."""
         self._begun += 1
-        self._flush_soon()
 
     def _count(self, info: Info) -> None:
         self._begun -= 1
-        self._flush_soon()
         method, handler, status = info.method, info.modified_handler, info.modified_status
         if (method, handler, status) not in self._inc:
             method, handler = UNKNOWN
         self._inc[method, handler, status]()
         self._ended[method, handler].append(info.modified_duration)
 
-    def _flush_soon(self) -> None:
-        if not self._is_waiting:
-            self._is_waiting = True
-            self._flusher.schedule(self._flush)
-
-    def _flush(self) -> None:
-        self._is_waiting = False
+    def flush(self) -> None:
+        """Add the collected durations to the histogram, and set the gauge."""
         ended, self._ended = self._ended, defaultdict(list)
         for route, seconds in ended.items():
             self._seconds.labels(*route).observe_all(seconds)

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from service import release
-from service.instruments.events import EventInstruments
+from service.instruments.registry import Instruments
 from service.model import ArtifactError
 from service.release import MODEL_FILE, RELEASE_FILE, ReleaseError
 from service.scoring import artifact, memory
@@ -24,10 +24,10 @@ Fingerprint = tuple[object, ...]
 class Reloader:
     """Keeps the current release in service in one worker."""
 
-    def __init__(self, settings: Settings, serving: Serving, events: EventInstruments) -> None:
+    def __init__(self, settings: Settings, serving: Serving, instruments: Instruments) -> None:
         self._settings = settings
         self._serving = serving
-        self._events = events
+        self._instruments = instruments
         self._handled: Fingerprint = ()  # the first check loads: the release may have changed since startup
 
     async def run(self) -> None:
@@ -52,7 +52,7 @@ class Reloader:
             self._refuse(ArtifactError(f"{self._settings.releases}: couldn't be put into service: {error!r}"))
         else:
             memory.return_free_memory()
-            self._events.set_refused(is_refused=False)
+            self._instruments.set_refused(is_refused=False)
 
     def _take_over(self) -> None:
         current = self._serving.current.artifact
@@ -64,12 +64,12 @@ class Reloader:
             "release %s (model %s) is in service instead of %s (model %s)",
             new.folder, new.version, current.folder, current.version,
         )  # fmt: skip
-        self._events.count_reload("reloaded")
+        self._instruments.count_reload("reloaded")
 
     def _refuse(self, error: ArtifactError) -> None:
         current = self._serving.current.artifact
         _log.error("release %s (model %s) stays in service; %s", current.folder, current.version, error)
-        self._events.count_reload("refused")
+        self._instruments.count_reload("refused")
 
 
 def _fingerprint(releases: Path) -> Fingerprint:

@@ -43,6 +43,7 @@ def test_a_log_that_cannot_be_written_delays_nothing() -> None:
     stream = io.StringIO()
     stream.close()
     log = AccessLog(stream, as_json=True)
+    log.start()
     log.add(REQUEST)
     log.stop()
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from service import tracing
+from service.http import tracing
 from service.settings import SettingsError
 from tests.service.artifacts import Root, written
 from tests.service.collector import Collector, collecting

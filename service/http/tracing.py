@@ -1,4 +1,4 @@
-"""Send traces to an OpenTelemetry collector, if the environment names one.
+"""Send traces to an OpenTelemetry collector, if the environment names one; name a request's trace in logs and errors.
 
 FastAPI creates a span for each request, with the attributes of OpenTelemetry's HTTP conventions; routes add a span
 for each step. The SDK sends spans from a limited queue in a thread: if the collector is slow or down, spans are lost,
@@ -7,18 +7,14 @@ but no request waits. Without a collector the SDK isn't imported, which saves 0.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
-from fastapi import FastAPI
-from opentelemetry.trace import get_current_span
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
-from service.http.correlation import current_trace
-from service.http.logs import AccessRecord
 from service.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +29,20 @@ ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_EN
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL: Final = "http/protobuf"
 
-AddRecord = Callable[[AccessRecord], None]
+
+class Trace(NamedTuple):
+    """Ids of the current span, in hexadecimal as W3C Trace Context writes them."""
+
+    trace_id: str
+    """32 digits."""
+    span_id: str
+    """16 digits."""
+
+
+def current_trace() -> Trace | None:
+    """Return the ids of the current request's span; None if the request isn't traced."""
+    found = get_current_span().get_span_context()
+    return Trace(format_trace_id(found.trace_id), format_span_id(found.span_id)) if found.is_valid else None
 
 
 def configure() -> "Tracing":
@@ -41,16 +50,15 @@ def configure() -> "Tracing":
 
     Raises SettingsError if a variable is wrong, or the SDK isn't installed.
     """
-    endpoint = next((name for name in ENDPOINTS if os.environ.get(name)), None)
+    endpoint, protocol = _first_set(ENDPOINTS), _first_set(_PROTOCOLS)
     is_off = _lower("OTEL_SDK_DISABLED") == "true" or _lower("OTEL_TRACES_EXPORTER") == "none"
     if endpoint is None or is_off:
         return Tracing(None)
     url = os.environ[endpoint]
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"{endpoint} is {url!r}; expected a URL such as http://127.0.0.1:4318")
-    name = next((name for name in _PROTOCOLS if os.environ.get(name)), None)  # the variable for traces comes first
-    if name is not None and os.environ[name] != _PROTOCOL:
-        raise SettingsError(f"{name} is {os.environ[name]!r}; only {_PROTOCOL} is supported, usually on port 4318")
+    if protocol is not None and (value := os.environ[protocol]) != _PROTOCOL:
+        raise SettingsError(f"{protocol} is {value!r}; only {_PROTOCOL} is supported, usually on port 4318")
     try:
         return Tracing(_make_provider())
     except ImportError as error:
@@ -60,6 +68,10 @@ def configure() -> "Tracing":
         ) from error
     except ValueError as error:
         raise SettingsError(f"OpenTelemetry refuses a variable that begins with OTEL_: {error}") from error
+
+
+def _first_set(names: Iterable[str]) -> str | None:
+    return next((name for name in names if os.environ.get(name)), None)
 
 
 def _lower(name: str) -> str:
@@ -93,8 +105,9 @@ class Tracing:
     def __init__(self, provider: "TracerProvider | None") -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("service") if provider else None
+        self.is_on = provider is not None
         self.telemetry: TelemetryConfig = {
-            "tracing": provider is not None,
+            "tracing": self.is_on,
             "tracer_provider": provider,
             "operation_spans": False,  # for dependencies, serialisation and similar
             "metrics": False,
@@ -122,21 +135,15 @@ class Tracing:
 
         return traced_coroutine if iscoroutinefunction(function) else traced
 
-    def with_trace_ids(self, add: AddRecord) -> AddRecord:
-        """Return `add`, which also sets a record's `trace_id` and `span_id` if requests are traced."""
-
-        def add_with_ids(record: AccessRecord) -> None:
-            trace = current_trace()
-            if trace is not None:
-                record.trace_id, record.span_id = trace
-            add(record)
-
-        return add_with_ids if self._provider else add
-
-    def instrument(self, app: FastAPI) -> None:
-        """Add the request id, model version and number of instances to each request's span."""
-        if self._provider is not None:
-            app.add_middleware(_SpanAttributes)
+    def annotate(self, request_id: bytes, state: Mapping[str, Any]) -> None:
+        """Add the request's id, model version and number of instances to its span."""
+        if self.is_on:
+            known = {
+                "request.id": request_id.decode(),
+                "model.version": state.get("version"),
+                "request.instances": state.get("instances"),
+            }
+            get_current_span().set_attributes({name: value for name, value in known.items() if value})
 
     def stop(self) -> None:
         """Send the last spans, for SHUTDOWN_SECONDS at most, even if the collector hangs."""
@@ -144,23 +151,3 @@ class Tracing:
             sending = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
             sending.start()
             sending.join(SHUTDOWN_SECONDS)
-
-
-class _SpanAttributes:
-    """ASGI middleware that sets attributes when the response begins, because FastAPI ends the span with it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_attributes(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                known = {
-                    "request.id": dict(message["headers"])[b"x-request-id"].decode(),
-                    "model.version": scope["state"].get("version"),
-                    "request.instances": scope["state"].get("instances"),
-                }
-                get_current_span().set_attributes({name: value for name, value in known.items() if value})
-            await send(message)
-
-        await self._app(scope, receive, send_with_attributes)
