@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Final, TypeVar
 
 from fastapi import Request, Security
-from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 
 from service.auth.callers import Callers
 from service.auth.logins import Logins
@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 TOKEN: Final = OAuth2PasswordBearer(
     "token", scheme_name="token", scopes={"predict": "Predict", "admin": "Administer users"}, auto_error=False
 )
-"""Only for the OpenAPI document; `authenticate` reads the credential itself, because it accepts other forms too."""
+API_KEY: Final = APIKeyHeader(name="X-API-Key", scheme_name="api_key", auto_error=False)
+"""Both are only for the OpenAPI document; `authenticate` reads the credential itself."""
 
 
 class Access:
@@ -90,7 +91,12 @@ async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: floa
         raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
 
 
-async def authenticate(request: Request, scopes: SecurityScopes, _: Annotated[str | None, Security(TOKEN)]) -> None:
+async def authenticate(
+    request: Request,
+    scopes: SecurityScopes,
+    _token: Annotated[str | None, Security(TOKEN)],
+    _key: Annotated[str | None, Security(API_KEY)],
+) -> None:
     """Store in `request.state` who sent the request. Raises Problem unless its credential has the scope."""
     headers = dict(request.scope["headers"])
     request.state.user = (await access_of(request).callers.authenticate(headers, *scopes.scopes)).name

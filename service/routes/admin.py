@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-import msgspec
 from fastapi import APIRouter, Request, Security
-from msgspec import Meta
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.http.problems import Problem
-from service.routes.bodies import describe, read_struct
+from service.routes.bodies import describe, read_form
 from service.routes.errors import BODY, errors
 from service.users.accounts import Accounts
 from service.users.database import Account
@@ -19,11 +17,7 @@ from service.users.rules import AccountError, LastAdminError, UnknownUserError, 
 
 ANSWER_SECONDS: Final = 10.0
 T = TypeVar("T")
-
-# These are for the OpenAPI document; service.users.rules checks the rules, and has better messages than a schema.
-Password = Annotated[str, Meta(extra_json_schema={"format": "password", "minLength": 8, "maxLength": 1024})]
-Name = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64})]
-_SCOPES: Final = {"minItems": 1, "items": {"type": "string", "enum": ["predict", "admin"]}, "default": ["predict"]}
+Password = Annotated[str, Field(min_length=8, max_length=1024, json_schema_extra={"format": "password"})]
 
 
 class User(BaseModel):
@@ -35,15 +29,15 @@ class User(BaseModel):
     created_at: datetime
 
 
-class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+class NewUser(BaseModel, extra="forbid"):
     """A user to add."""
 
-    username: Name
+    username: Annotated[str, Field(min_length=1, max_length=64)]
     password: Password
-    scopes: Annotated[list[str], Meta(extra_json_schema=_SCOPES)] = msgspec.field(default_factory=lambda: ["predict"])
+    scopes: Annotated[list[Literal["predict", "admin"]], Field(min_length=1)] = ["predict"]
 
 
-class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
+class NewPassword(BaseModel, extra="forbid"):
     """A password to set."""
 
     password: Password
@@ -75,7 +69,7 @@ async def list_users(request: Request) -> list[Account]:
 )
 async def add_user(request: Request) -> Account:
     """Add a user."""
-    new = await read_struct(request, NewUser)
+    new = await read_form(request, NewUser)
     return await _run(request, lambda accounts: accounts.add(new.username, new.password, new.scopes))
 
 
@@ -87,7 +81,7 @@ async def add_user(request: Request) -> Account:
 )
 async def set_password(request: Request, username: str) -> None:
     """Change a user's password and revoke the user's tokens."""
-    new = await read_struct(request, NewPassword)
+    new = await read_form(request, NewPassword)
     await _run(request, lambda accounts: accounts.set_password(username, new.password))
 
 

@@ -1,17 +1,18 @@
-"""Read small request bodies, and describe them for the OpenAPI document."""
+"""Read small request bodies as Pydantic models, and describe them for the OpenAPI document."""
 
 from typing import Any, Final, TypeVar
 
 import msgspec
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
 from service.http.exchange import media_type, read_body
-from service.http.problems import Problem
+from service.http.problems import FieldError, Problem
 
 MAX_BYTES: Final = 8192
 JSON: Final = "application/json"
 
-Form = TypeVar("Form", bound=msgspec.Struct)
+Form = TypeVar("Form", bound=BaseModel)
 
 
 async def read_small_body(request: Request, kind: str) -> bytes:
@@ -26,18 +27,33 @@ async def read_small_body(request: Request, kind: str) -> bytes:
     return await read_body(request.receive, headers, MAX_BYTES)
 
 
-async def read_struct(request: Request, form: type[Form]) -> Form:
-    """Read a JSON body as a `form`. Raises Problem as `read_small_body`, 400 for no JSON, 422 for another form."""
-    body = await read_small_body(request, JSON)
+async def read_form(request: Request, form: type[Form]) -> Form:
+    """Read a small JSON body as a `form`. Raises Problem as `read_small_body`, `decode` and `validate`."""
+    return validate(form, decode(await read_small_body(request, JSON)))
+
+
+def decode(text: bytes, name: str = "The body", kind: str = "JSON") -> Any:
+    """Parse JSON. Raises Problem (400) with the name of the text and the expected kind."""
     try:
-        return msgspec.json.decode(body, type=form)
-    except msgspec.ValidationError as error:
-        raise Problem(422, str(error)) from None  # it has the field and the types, but not the value
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
+        raise Problem(400, f"{name} is not {kind}: {error}", title=f"Not {kind}") from None
 
 
-def describe(form: type[msgspec.Struct], kind: str = JSON) -> dict[str, Any]:
+def validate(form: type[Form], document: Any) -> Form:
+    """Return a document as a `form`. Raises Problem (422) with each wrong field, but not its value."""
+    try:
+        return form.model_validate(document)
+    except ValidationError as error:
+        found = {str(each["loc"][0]) if each["loc"] else None: each for each in error.errors(include_url=False)}
+        errors = [
+            FieldError(each["msg"], "nothing" if each["type"] == "missing" else "something else", field=field)
+            for field, each in found.items()
+        ]
+        detail = "; ".join(f"{each.field or 'the body'}: {each.expected}" for each in errors)
+        raise Problem(422, f"The request is not valid: {detail}", errors=errors) from None
+
+
+def describe(form: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
     """Return the OpenAPI object of a request body of this form."""
-    _, schemas = msgspec.json.schema_components([form])
-    return {"requestBody": {"required": True, "content": {kind: {"schema": schemas[form.__name__]}}}}
+    return {"requestBody": {"required": True, "content": {kind: {"schema": form.model_json_schema()}}}}

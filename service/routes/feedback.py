@@ -1,17 +1,15 @@
 """POST /feedback: store the actual outcomes of predictions."""
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import msgspec
 from fastapi import APIRouter, Request, Security
-from msgspec import Meta
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
+from starlette.datastructures import State
 
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
@@ -19,8 +17,10 @@ from service.feedback.prediction_ids import ExpiredError, Prediction, Prediction
 from service.feedback.store import ContradictionError, Outcome
 from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
+from service.inputs.explain import check_extent
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import tally
+from service.routes.bodies import JSON, decode, validate
 from service.routes.errors import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON
@@ -34,33 +34,31 @@ _FEW_BYTES: Final = 32 * 1024
 """Larger bodies are checked in a thread, so that other requests don't wait."""
 _BYTES_AN_ENTRY: Final = 1024
 """Bytes that an entry of a batch may have on average; an id has about 150."""
-_PLACE: Final = re.compile(
-    r"(?:(?:missing required|unknown) field `(?P<named>[^`]*)`)?"
-    r"(?: - at `\$(?:\.feedback)?(?:\[(?P<entry>\d+)\])?(?:\.(?P<field>\w+))?`)?$"
-)
 
 
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
+class Entry(BaseModel, extra="forbid"):
     """The actual outcome of one prediction."""
 
-    prediction_id: Annotated[str, Meta(description="From POST /predict?ids=true")]
-    actual: Annotated[bool | int | float | str, Meta(description="The actual class or number")]
+    prediction_id: Annotated[str, Field(description="From POST /predict?ids=true")]
+    actual: Annotated[Any, WithJsonSchema({"type": ["boolean", "number", "string"]})] = Field(
+        description="The actual class or number"
+    )
 
 
-class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """The actual outcomes of many predictions."""
-
-    feedback: Annotated[list[Entry], Meta(extra_json_schema={"minItems": 1})]
+_SCHEMA: Final = Entry.model_json_schema()
 
 
-_LINE: Final = msgspec.json.Decoder(Entry)
-_FORMS: Final = msgspec.json.schema_components([Entry, Batch])[1]
-_FORMS["Batch"]["properties"]["feedback"]["items"] = _FORMS["Entry"]
+class Batch(BaseModel, extra="forbid"):
+    """The actual outcomes of many predictions; each one is an `Entry`."""
+
+    feedback: Annotated[list[Any], WithJsonSchema({"type": "array", "minItems": 1, "items": _SCHEMA})]
+
+
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"oneOf": [*_FORMS.values()]}},
+            JSON: {"schema": {"oneOf": [_SCHEMA, Batch.model_json_schema()]}},
             NDJSON.decode(): {"schema": {"type": "string", "description": "One entry per line"}},
         },
     },
@@ -107,11 +105,11 @@ async def feedback(request: Request) -> Stored | BatchStored:
     """
     settings, headers = request.app.state.settings, dict(request.scope["headers"])
     kind = media_type(headers)
-    if kind not in _READERS:
-        raise Problem(415, f"Content-Type must be {b' or '.join(_READERS).decode()}")
+    if kind not in {JSON.encode(), NDJSON}:
+        raise Problem(415, f"Content-Type must be {JSON} or {NDJSON.decode()}")
     limit = min(settings.max_body_bytes, settings.max_instances * _BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
-    check = partial(_check_body, request, _READERS[kind], body)
+    check = partial(_read_lines if kind == NDJSON else _read_json, request.app.state, body)
     outcomes, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
     new = await _store(request, outcomes, is_batch=is_batch)
     if is_batch:
@@ -119,10 +117,21 @@ async def feedback(request: Request) -> Stored | BatchStored:
     return Stored(status="new" if new else "known")
 
 
-def _check_body(request: Request, read: Callable[..., Entry | list[Entry]], body: bytes) -> tuple[list[Outcome], bool]:
-    """Return the outcomes in a body, and whether it is a batch."""
-    found = read(body, request.app.state.settings.max_instances)
-    return ([_to_outcome(request, found)], False) if isinstance(found, Entry) else (_to_outcomes(request, found), True)
+def _read_json(state: State, body: bytes) -> tuple[list[Outcome], bool]:
+    """Return the outcomes in a body that is an `Entry` or a `Batch`, and whether it is a batch. Raises Problem."""
+    entries = state.settings.max_instances
+    check_extent(body, entries, entries * len(Entry.model_fields))
+    document = decode(body)
+    if isinstance(document, dict) and "feedback" in document:
+        return _to_outcomes(state, validate(Batch, document).feedback), True
+    return [_to_outcome(state, document)], False
+
+
+def _read_lines(state: State, body: bytes) -> tuple[list[Outcome], bool]:
+    """Return the outcomes in lines with one `Entry` each (NDJSON), and True. Raises Problem."""
+    lines = enumerate(BytesIO(body), start=1)
+    entries = [decode(line, f"Line {number}", "NDJSON") for number, line in lines if line.strip()]
+    return _to_outcomes(state, entries), True
 
 
 async def _store(request: Request, outcomes: list[Outcome], *, is_batch: bool) -> int:
@@ -153,13 +162,20 @@ def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
     return Problem(409, detail, errors=errors, shown=len(errors))
 
 
-def _to_outcomes(request: Request, entries: list[Entry]) -> list[Outcome]:
-    """Return the outcomes in the entries. Raises Problem (422) with every entry that can't be stored."""
+def _to_outcomes(state: State, entries: list[Any]) -> list[Outcome]:
+    """Return the outcomes in the entries. Raises Problem: 413 for too many, 422 with all that can't be stored."""
+    limit = state.settings.max_instances
+    if len(entries) > limit:
+        detail = f"The request has {len(entries):,} entries, at most {limit:,} are allowed; send several requests"
+        raise Problem(413, detail, title="Too many entries")
+    if not entries:
+        error = FieldError(field="feedback", expected="at least 1 entry", got="none")
+        raise Problem(422, "The list of entries is empty", title="No entries", errors=[error])
     outcomes: list[Outcome] = []
     errors: list[FieldError] = []
     for place, entry in enumerate(entries):
         try:
-            outcomes.append(_to_outcome(request, entry))
+            outcomes.append(_to_outcome(state, entry))
         except Problem as problem:
             errors += [replace(error, instance=place) for error in problem.errors]
     if errors:
@@ -168,23 +184,24 @@ def _to_outcomes(request: Request, entries: list[Entry]) -> list[Outcome]:
     return outcomes
 
 
-def _to_outcome(request: Request, entry: Entry) -> Outcome:
-    """Return the outcome in an entry. Raises Problem: 410 if its id is too old, 422 if id or outcome is wrong."""
+def _to_outcome(state: State, document: Any) -> Outcome:
+    """Return the outcome in an entry. Raises Problem: 410 if its id is too old, 422 if form, id or outcome is wrong."""
+    entry = validate(Entry, document)
     try:
-        prediction = request.app.state.prediction_ids.read(entry.prediction_id)
+        prediction = state.prediction_ids.read(entry.prediction_id)
     except ExpiredError as error:
         old = FieldError(field="prediction_id", expected="an id that is not too old", got=str(error))
         raise Problem(410, str(error), errors=[old]) from None
     except PredictionIdError as error:
         found = FieldError(field="prediction_id", expected="an id from POST /predict?ids=true", got="another text")
         raise Problem(422, f"The id is not one of this service: {error}", errors=[found]) from None
-    return Outcome(prediction, _check_actual(request.app.state.serving, prediction, entry.actual))
+    return Outcome(prediction, _check_actual(state.serving, prediction, entry.actual))
 
 
-def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | float) -> Label | float:
+def _check_actual(serving: "Serving", prediction: Prediction, actual: Any) -> Label | float:
     """Return the outcome, a float for regression. Raises Problem (422) if the model could not predict it."""
     if isinstance(prediction.predicted, float):
-        if isinstance(actual, bool) or not isinstance(actual, int | float) or not abs(actual) <= MAX_NUMBER:
+        if type(actual) not in {int, float} or abs(actual) > MAX_NUMBER:
             raise _impossible(f"a number from {-MAX_NUMBER:.3g} to {MAX_NUMBER:.3g}")
         return float(actual)
     classes = serving.current.contract.classes
@@ -192,70 +209,12 @@ def _check_actual(serving: "Serving", prediction: Prediction, actual: Label | fl
         # The classes of another version are unknown, but the predicted one shows their type.
         if type(actual) is not type(prediction.predicted):
             raise _impossible(f"a class such as {prediction.predicted!r}")
-    elif (type(actual), actual) not in {(type(each), each) for each in classes}:
+    elif not any(type(actual) is type(each) and actual == each for each in classes):
         raise _impossible("one of " + ", ".join(map(repr, classes)))
-    return actual
+    checked: Label = actual
+    return checked
 
 
 def _impossible(expected: str) -> Problem:
     error = FieldError(field="actual", expected=expected, got="something else")
     return Problem(422, f"The outcome is impossible: expected {expected}", errors=[error])
-
-
-def _read_json(body: bytes, limit: int) -> Entry | list[Entry]:
-    """Parse ``{"prediction_id": …, "actual": …}`` or ``{"feedback": [{…}, …]}`` with at most `limit` entries.
-
-    Raises Problem: 400 if it isn't JSON, 422 for the first entry with a wrong form, 413 for too many entries.
-    """
-    try:
-        if "feedback" not in msgspec.json.decode(body, type=dict[str, msgspec.Raw]):
-            return msgspec.json.decode(body, type=Entry)
-        return _check_length(msgspec.json.decode(body, type=Batch).feedback, limit)
-    except msgspec.ValidationError as error:
-        raise _wrong_form(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is not JSON: {error}", title="Not JSON") from None
-
-
-def _read_lines(body: bytes, limit: int) -> list[Entry]:
-    """Parse one entry per line (NDJSON) with at most `limit` entries. Raises Problem like `_read_json`."""
-    entries: list[Entry] = []
-    for number, line in enumerate(BytesIO(body), start=1):
-        try:
-            if line.strip():
-                entries.append(_LINE.decode(line))
-        except msgspec.ValidationError as error:
-            raise _wrong_form(error, len(entries)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, f"Line {number} is not NDJSON: {error}", title="Not NDJSON") from None
-    return _check_length(entries, limit)
-
-
-def _check_length(entries: list[Entry], limit: int) -> list[Entry]:
-    if len(entries) > limit:
-        detail = f"The request has {len(entries):,} entries, at most {limit:,} are allowed; send several requests"
-        raise Problem(413, detail, title="Too many entries")
-    if not entries:
-        error = FieldError(field="feedback", expected="at least 1 entry", got="none")
-        raise Problem(422, "The list of entries is empty", title="No entries", errors=[error])
-    return entries
-
-
-def _wrong_form(error: msgspec.ValidationError, number: int | None = None) -> Problem:
-    """Return the problem with the entry and the field; the decoder's message has types, but no values."""
-    text = str(error)
-    place = _PLACE.search(text)
-    entry, field = (place["entry"], place["named"] or place["field"]) if place else (None, None)
-    found = FieldError(
-        expected="an entry with prediction_id (text) and actual (text, number or boolean), and nothing else",
-        got=text.partition(" - at `")[0],
-        instance=int(entry) if entry else number,
-        field=field,
-    )
-    return Problem(422, text, errors=[found])
-
-
-_READERS: Final[dict[bytes, Callable[..., Entry | list[Entry]]]] = {
-    b"application/json": _read_json,
-    NDJSON: _read_lines,
-}

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import Query, Security
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, Field, WithJsonSchema, create_model
+from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from service.auth.access import TOKEN
+from service.auth.access import authenticate
 from service.cells import Reading
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.inputs.readers import MAX_NUMBER
@@ -25,32 +25,64 @@ _IDS: Final = "The ids of the predictions, for POST /feedback and `python -m ser
 _TABLE: Final[Schema] = {
     "schema": {"type": "string", "description": "One row per line; the answer has the same format"}
 }
-_SCHEMAS: Final = "#/components/schemas/{model}"
+_TABLES: Final = {"text/csv": _TABLE, "application/x-ndjson": _TABLE}
 
 
-def predict(ids: Annotated[bool, Query(description="If true, the answer has prediction ids")] = False) -> None:  # noqa: FBT002
+class Instance(BaseModel):
+    """One row. The model in service says which fields it has."""
+
+
+class PredictRequest(BaseModel, extra="forbid"):
+    """The rows to predict from."""
+
+    instances: Annotated[list[Instance], Field(min_length=1)]
+
+
+class ServedModel(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class OutsideWarning(BaseModel):
+    """A value that training didn't have; the service predicts anyway."""
+
+    instance: int
+    field: str
+    kind: Literal["unseen_category", "out_of_range"]
+
+
+class PredictResponse(BaseModel):
+    """The predictions, in the order of the rows."""
+
+    predictions: list[float]
+    model: ServedModel
+    warnings: list[OutsideWarning] = Field([], description="Only if there are any")
+    prediction_ids: list[str] = Field([], description=f"With ?ids=true: {_IDS}")
+
+
+def predict(  # type: ignore[empty-body]  # only described: `service.routes.predict` answers
+    body: PredictRequest,
+    ids: Annotated[bool, Query(description="If true, the answer has prediction ids")] = False,  # noqa: FBT002
+) -> PredictResponse:
     """Predict from instances as JSON, or from a table of any length as CSV (with a header line) or NDJSON.
 
     The answer has the form of the request.
     """
 
 
-def _content(schema: str) -> Schema:
-    document = {"schema": {"$ref": _SCHEMAS.format(model=schema)}}
-    return {"application/json": document, "text/csv": _TABLE, "application/x-ndjson": _TABLE}
-
-
 PREDICT: Final[dict[str, Any]] = {
     "operation_id": "predict",
     "tags": ["model"],
     "responses": {
-        200: {"description": "A prediction for each instance, in order", "content": _content("PredictResponse")},
+        200: {"description": "A prediction for each instance, in order", "content": _TABLES},
         **errors(*BODY, 401, 403, 503, also={507: "The disk is full, so a table cannot be answered"}),
     },
-    "dependencies": [Security(TOKEN, scopes=["predict"])],
-    "openapi_extra": {"requestBody": {"required": True, "content": _content("PredictRequest")}},
+    "dependencies": [Security(authenticate, scopes=["predict"])],
+    "openapi_extra": {"requestBody": {"content": _TABLES}},
 }
-"""The parts of POST /predict that don't depend on the model."""
+"""The description of POST /predict, besides its schemas."""
 
 
 def describe(app: "FastAPI", served: Served) -> Schema:
@@ -69,45 +101,44 @@ def _describe(app: "FastAPI", served: Served) -> Schema:
         summary=f"Predicts {served.contract.target!r}",
         routes=app.routes,
     )
-    models: list[tuple[type[BaseModel], Any]] = [
-        (Problem, "serialization"),
-        (_request(served), "validation"),
-        (_response(served.contract), "validation"),
-    ]
-    _, schemas = models_json_schema(models, ref_template=_SCHEMAS)
-    components = document["components"]
-    components["schemas"] |= schemas["$defs"]
-    others = _other_credentials(app.state.settings.oidc_issuer)
-    components["securitySchemes"] |= others
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            if "security" in operation:
-                operation["security"] = [*operation["security"], *({name: []} for name in others)]
+    _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    schemas = document["components"]["schemas"]
+    schemas |= problem["$defs"]
+    schemas["Instance"] |= _instance(served)
+    schemas["PredictRequest"]["example"] = {"instances": [served.example]}
+    if served.contract.classes:
+        _add_classes(schemas["PredictResponse"], served.contract)
+    issuer = app.state.settings.oidc_issuer
+    if issuer:
+        _add_single_sign_on(document, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     return document
 
 
-def _other_credentials(issuer: str | None) -> Schema:
-    """Return the security schemes other than a token from POST /token."""
-    schemes: Schema = {"api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
-    if issuer:
-        address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        schemes["single_sign_on"] = {"type": "openIdConnect", "openIdConnectUrl": address}
-    return schemes
+def _add_single_sign_on(document: Schema, url: str) -> None:
+    schemes = document["components"]["securitySchemes"]
+    schemes["single_sign_on"] = {"type": "openIdConnect", "openIdConnectUrl": url}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "security" in operation:
+                operation["security"].append({"single_sign_on": []})
 
 
-def _request(served: Served) -> type[BaseModel]:
-    instance = create_model(
-        "Instance", __config__={"json_schema_extra": lambda schema: schema.update(_instance(served))}
-    )
-    return create_model(
-        "PredictRequest",
-        __config__={"extra": "forbid", "json_schema_extra": {"example": {"instances": [served.example]}}},
-        instances=Annotated[list[instance], Field(min_length=1)],
-    )
+def _add_classes(response: Schema, contract: Contract) -> None:
+    names = [class_name(label) for label in contract.classes]
+    probabilities = {
+        "type": "object",
+        "required": names,
+        "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in names},
+    }
+    response["required"].append("probabilities")
+    response["properties"] |= {
+        "predictions": {"type": "array", "items": {"enum": list(contract.classes)}},
+        "probabilities": {"type": "array", "items": probabilities},
+    }
 
 
 def _instance(served: Served) -> Schema:
-    """Return the schema of one row. It isn't a Pydantic model, because feature names needn't be Python identifiers."""
+    """Return the schema of one row. Not a Pydantic model, because feature names needn't be Python identifiers."""
     features = served.contract.features
     return {
         "additionalProperties": False,
@@ -146,41 +177,3 @@ def _value(feature: Feature) -> Schema:
             low, high = (feature.minimum, feature.maximum) if feature.strict else (-MAX_NUMBER, MAX_NUMBER)
             text = f"In training {feature.minimum:g} to {feature.maximum:g}"
             return {"type": "number", "minimum": low, "maximum": high, "description": text}
-
-
-class ServedModel(BaseModel):
-    """Which model answered."""
-
-    name: str
-    version: str
-
-
-class OutsideWarning(BaseModel):
-    """A value that training didn't have; the service predicts anyway."""
-
-    instance: int
-    field: str
-    kind: Literal["unseen_category", "out_of_range"]
-
-
-class _Response(BaseModel):
-    model: ServedModel
-    warnings: list[OutsideWarning] = Field([], description="Only if there are any")
-    prediction_ids: list[str] = Field([], description=f"With ?ids=true: {_IDS}")
-
-
-def _response(contract: Contract) -> type[BaseModel]:
-    if not contract.classes:
-        return create_model("PredictResponse", __base__=_Response, predictions=list[float])
-    names = [class_name(label) for label in contract.classes]
-    probabilities = {
-        "type": "object",
-        "required": names,
-        "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in names},
-    }
-    return create_model(
-        "PredictResponse",
-        __base__=_Response,
-        predictions=list[Annotated[Any, WithJsonSchema({"enum": list(contract.classes)})]],
-        probabilities=list[Annotated[Any, WithJsonSchema(probabilities)]],
-    )

@@ -107,15 +107,15 @@ def test_contradictions_are_named_and_the_rest_is_not_kept_either(start: Start) 
 
 @pytest.mark.parametrize(
     ("entry", "field"),
-    [({"prediction_id": "x"}, "actual"), ({"actual": 1}, "prediction_id"), ({"prediction_id": 1, "actual": 1},
-     "prediction_id"), ({"prediction_id": "x", "actual": None}, "actual"), ({"prediction_id": "x", "actual": 1, "z": 1},
-     "z")],
+    [({"actual": ...}, "actual"), ({"prediction_id": ...}, "prediction_id"), ({"prediction_id": 1}, "prediction_id"),
+     ({"actual": None}, "actual"), ({"actual": {}}, "actual"), ({"z": 1}, "z")],
 )  # fmt: skip
 def test_an_entry_of_another_form_is_named(service: Any, entry: Any, field: str) -> None:
-    good = _entries(service, 2)
+    good = _entries(service, 3)
+    wrong = {name: value for name, value in {**good.pop(), **entry}.items() if value is not ...}
 
-    assert _places(_tell(service, [*good, entry])) == [(2, field)]
-    assert _places(_tell_lines(service, _lines([*good, entry]))) == [(2, field)]
+    assert _places(_tell(service, [*good, wrong])) == [(2, field)]
+    assert _places(_tell_lines(service, _lines([*good, wrong]))) == [(2, field)]
 
 
 @pytest.mark.parametrize(
