@@ -31,7 +31,6 @@ from service.routes import (
     token,
 )
 from service.scoring import artifact
-from service.scoring.artifact import Artifact
 from service.scoring.reload import Reloader
 from service.scoring.serving import Serving
 from service.settings import Settings
@@ -48,15 +47,15 @@ class Api(FastAPI):
         return app
 
 
-def create_app(settings: Settings, loaded: Artifact | None = None) -> Api:
-    """Create the application for `loaded`, or else for the artifact of the current release.
+def create_app(settings: Settings) -> Api:
+    """Create the application for the current release.
 
     Raises ArtifactError if the release can't be loaded, and SettingsError if an OTEL_ variable is wrong.
     """
     instruments = Instruments(settings)
     access = Access(settings, instruments.count_authentication)
     traces = tracing.configure()
-    serving = Serving(loaded or artifact.load(settings), instruments)
+    serving = Serving(artifact.load(settings), instruments)
     reloader = Reloader(settings, serving, instruments)
     access_log = AccessLog(sys.stdout, as_json=logs.wants_json(settings))
 

@@ -2,17 +2,24 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import product
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
-
 from service.feedback.store import Outcome
+from service.instruments.families import Specifications, VersionCounters
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
 OUTCOMES: Final = ("correct", "wrong", "measured")
 """`correct` and `wrong` for classes; `measured` for numbers, whose error is summed."""
+COUNTERS: Final[Specifications] = {
+    "feedback_rows": ("Predictions with a known outcome.", "outcome"),
+    "feedback_absolute_error": ("Sum of the differences between predicted and true values.",),
+    "feedback_score_rows": (
+        "Predictions with a known outcome, by the upper bound of the positive class's probability.", "bin",
+    ),
+    "feedback_score_positives": ("Predictions whose outcome is the positive class.", "bin"),
+}  # fmt: skip
 _SERIES: Final = (
     *(("feedback_rows", outcome) for outcome in OUTCOMES),
     ("feedback_absolute_error",),
@@ -47,41 +54,20 @@ class FeedbackInstruments:
     Versions come only from signed ids, so no caller can create series.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, help_: str, *labels: str) -> Counter:
-            return Counter(name, help_, ("version", *labels), registry=registry)
+    def __init__(self, counters: VersionCounters) -> None:
+        self._counters = counters
+        self.shown: set[str] = set()
+        """The versions that /metrics shows."""
 
-        self._counters = {
-            "feedback_rows": counter("feedback_rows", "Predictions with a known outcome.", "outcome"),
-            "feedback_absolute_error": counter(
-                "feedback_absolute_error", "Sum of the differences between predicted and true values."
-            ),
-            "feedback_score_rows": counter(
-                "feedback_score_rows",
-                "Predictions with a known outcome, by the upper bound of the positive class's probability.",
-                "bin",
-            ),
-            "feedback_score_positives": counter(
-                "feedback_score_positives", "Predictions whose outcome is the positive class.", "bin"
-            ),
-        }
-        self._shown: set[str] = set()
-
-    def keep(self, versions: Collection[str]) -> None:
-        """Begin the series of `versions` at zero, and remove those of other versions.
-
-        Prometheus sees no increase in a series that begins at one.
-        """
-        for version in self._shown.difference(versions):
-            for counter in self._counters.values():
-                counter.remove_by_labels({"version": version})
+    def show(self, versions: set[str]) -> None:
+        """Begin the series of these versions, and count outcomes of no others."""
         for version, (name, *labels) in product(versions, _SERIES):
-            self._counters[name].labels(version, *labels)
-        self._shown = {*versions}
+            self._counters.begin(name, version, *labels)
+        self.shown = versions
 
     def count(self, found: Tally) -> None:
         """Add the sums that `tally` returned."""
         for version, sums in found.items():
-            if version in self._shown:
+            if version in self.shown:
                 for (name, *labels), amount in sums.items():
-                    self._counters[name].labels(version, *labels).inc(amount)
+                    self._counters.begin(name, version, *labels).inc(amount)

@@ -11,14 +11,13 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Counter, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import Metric
 
 from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, ScoreBins
 from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.instruments.bins import Bins
-from service.instruments.histogram import Histogram
+from service.instruments.families import Histogram, Specifications, VersionCounters, gauge
 from service.model import Model
 
 INSTANCE_BOUNDS: Final = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
@@ -30,31 +29,15 @@ Batch = tuple[Matrix, npt.NDArray[np.float32], Sequence[Label | None]]
 """Rows, their scores and labels."""
 
 
-class Predictions:
-    """The counters of all versions."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, help_: str, *labels: str) -> Counter:
-            return Counter(name, help_, ("version", *labels), registry=registry)
-
-        self.instances = Histogram(
-            "prediction_instances", "Rows per request.", buckets=INSTANCE_BOUNDS, registry=registry
-        )
-        self.rows = counter("predictions", "Rows predicted.", "label")
-        self.warnings = counter(
-            "prediction_warnings",
-            "Values outside training's range; the rows are predicted nevertheless.",
-            "feature",
-            "kind",
-        )
-        self.errors = counter("prediction_errors", "Values that the contract doesn't allow.", "feature", "kind")
-        self.feature_rows = counter("feature_rows", "Rows by the feature's training bin.", "feature", "bin")
-        self.score_rows = counter("score_rows", "Rows by the score's test bin.", "bin")
-
-    def forget(self, version: str) -> None:
-        """Remove the version's series."""
-        for each in (self.rows, self.warnings, self.errors, self.feature_rows, self.score_rows):
-            each.remove_by_labels({"version": version})
+COUNTERS: Final[Specifications] = {
+    "predictions": ("Rows predicted.", "label"),
+    "prediction_warnings": (
+        "Values outside training's range; the rows are predicted nevertheless.", "feature", "kind",
+    ),
+    "prediction_errors": ("Values that the contract doesn't allow.", "feature", "kind"),
+    "feature_rows": ("Rows by the feature's training bin.", "feature", "bin"),
+    "score_rows": ("Rows by the score's test bin.", "bin"),
+}  # fmt: skip
 
 
 class PredictionInstruments:
@@ -63,28 +46,26 @@ class PredictionInstruments:
     Rows are collected until `flush`. Use it in the event loop's thread.
     """
 
-    def __init__(self, counters: Predictions, model: Model, layout: Layout) -> None:
+    def __init__(self, counters: VersionCounters, instances: Histogram, model: Model, layout: Layout) -> None:
         self._version = version = model.version
         self._contract = contract = model.contract
         self._bins = Bins(contract, layout)
         self._score_bins = _score_bins(model)
-        self._instances = counters.instances
+        self._instances = instances
         names = [feature.name for feature in contract.features]
-        self._labels = {
-            label: counters.rows.labels(version, _label_text(label)) for label in contract.classes or (None,)
-        }
+        begin = counters.begin
+        labels = contract.classes or (None,)
+        self._labels = {label: begin("predictions", version, _label_text(label)) for label in labels}
         kinds = [(feature.name, warning_kind(feature)) for feature in contract.features]
-        self._warnings = {key: counters.warnings.labels(version, *key) for key in kinds}
+        self._warnings = {key: begin("prediction_warnings", version, *key) for key in kinds}
         wrong = product((*names, NO_FEATURE), ERROR_KINDS)
-        self._errors = {key: counters.errors.labels(version, *key) for key in wrong}
+        self._errors = {key: begin("prediction_errors", version, *key) for key in wrong}
         in_bins = [
-            counters.feature_rows.labels(version, name, bin_)
+            begin("feature_rows", version, name, bin_)
             for name, bins in zip(names, self._bins.features, strict=True)
             for bin_ in bins.names
         ]
-        in_score_bins = [
-            counters.score_rows.labels(version, str(number)) for number in range(len(self._score_bins.shares))
-        ]
+        in_score_bins = [begin("score_rows", version, str(number)) for number in range(len(self._score_bins.shares))]
         self._edges = np.array(self._score_bins.edges, dtype=np.float32)
         self._first_score_bin = len(in_bins)
         self._counters = in_bins + in_score_bins
@@ -170,14 +151,6 @@ class PredictionInstruments:
                 for number, share in enumerate(shares)
             ],
         )
-
-
-def gauge(name: str, help_: str, labels: list[str], values: Iterable[tuple[Iterable[str], float]]) -> Metric:
-    """Return a gauge with the given values by label values."""
-    family = GaugeMetricFamily(name, help_, labels=labels)
-    for texts, value in values:
-        family.add_metric([*texts], value)
-    return family
 
 
 def _expected_warnings(feature: Feature) -> float:

@@ -8,8 +8,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
 from service.inputs.layout import Layout
+from service.instruments import feedback, predictions
+from service.instruments.families import Histogram, VersionCounters
 from service.instruments.feedback import FeedbackInstruments
-from service.instruments.predictions import PredictionInstruments, Predictions
+from service.instruments.predictions import INSTANCE_BOUNDS, PredictionInstruments
 from service.instruments.releases import InService, ReleaseCollector, find_last_versions
 from service.instruments.requests import RequestInstruments
 from service.instruments.worker_files import WorkerFiles
@@ -40,8 +42,11 @@ class Instruments:
         self.registry = registry = CollectorRegistry()
         """Where instruments are registered."""
         self.requests = RequestInstruments(registry)
-        self.feedback = FeedbackInstruments(registry)
-        self._predictions = Predictions(registry)
+        self._counters = VersionCounters(registry, {**predictions.COUNTERS, **feedback.COUNTERS})
+        self.feedback = FeedbackInstruments(self._counters)
+        self._instances = Histogram(
+            "prediction_instances", "Rows per request.", buckets=INSTANCE_BOUNDS, registry=registry
+        )
         self._of_version: dict[str, PredictionInstruments] = {}
         self._authentication = Counter(
             "authentication_events", "Logins and refused tokens, by outcome.", ["outcome"], registry=registry
@@ -91,15 +96,15 @@ class Instruments:
     def begin(self, model: Model, layout: Layout) -> PredictionInstruments:
         """Return the instruments of a version, whose series begin at zero. The oldest versions' are removed."""
         with self._changing:
-            kept = find_last_versions(self._releases, model.version)
-            for version in self._of_version.keys() - kept:
-                del self._of_version[version]
-                self._predictions.forget(version)
-            self.feedback.keep(kept)
+            kept = {*find_last_versions(self._releases, model.version)}
+            for version in self.feedback.shown - kept:
+                self._of_version.pop(version, None)
+                self._counters.forget(version)
             if self._files:
                 self._files.keep_versions(kept)
+            self.feedback.show(kept)
             if model.version not in self._of_version:
-                self._of_version[model.version] = PredictionInstruments(self._predictions, model, layout)
+                self._of_version[model.version] = PredictionInstruments(self._counters, self._instances, model, layout)
             return self._of_version[model.version]
 
     def scrape_registry(self, current: Callable[[], InService]) -> CollectorRegistry:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service import release
-from service.instruments.predictions import PredictionInstruments, gauge
+from service.instruments.families import gauge
+from service.instruments.predictions import PredictionInstruments
 from service.model import RUNTIME_VERSION
 from service.release import Release, ReleaseError
 from service.settings import ROOT
@@ -21,6 +23,7 @@ NEWEST: Final = 20
 """How many releases are shown, so that the number of series stays bounded."""
 KEPT: Final = 8
 """Versions whose counts are shown: each is some hundred series, and a new one may come every hour."""
+_METRIC_HELP: Final = "What evaluation measured on the test rows."
 _SKIPPED: Final = ("baseline_", "training_", "latency_")
 
 
@@ -84,47 +87,34 @@ class ReleaseCollector(Collector):
             ["version", "source"],
             [((version, "registry" if registered else "release"), made)],
         )
-        yield gauge(
-            "model_accepted_metric",
-            "What evaluation measured on the test rows.",
-            ["version", "metric"],
-            [((version, name), value) for name, value in _numbers(served)],
-        )
-        yield from _describe({(folder, each.onnx_md5): each for folder, each in history.items()}, current.folder)
+        accepted = [((version, name), value) for name, value in _numbers(served)]
+        yield gauge("model_accepted_metric", _METRIC_HELP, ["version", "metric"], accepted)
+        yield from _describe(history, current.folder)
 
 
-def _describe(history: dict[tuple[str, str], Release], current: str) -> Iterator[Metric]:
-    labels = ["release", "version"]
-    yield gauge(
-        "release_info",
-        "A release and where it came from.",
-        [*labels, "name", "verdict", "number", "run_id", "revision"],
-        [
-            ((*key, each.name, each.verdict, *_registered(each), each.revision or ""), 1)
-            for key, each in history.items()
-        ],
-    )
-    yield gauge(
-        "release_timestamp_seconds",
-        "When it was released, seconds since 1970.",
-        labels,
-        [(key, each.at.timestamp()) for key, each in history.items()],
-    )
-    in_service = [(key, key[0] == current) for key in history]
-    yield gauge("release_current", "1 for the release in service, else 0.", labels, in_service)
-    rows = [(key, each.training_rows) for key, each in history.items() if each.training_rows is not None]
-    yield gauge("release_training_rows", "Rows that its model was trained on.", labels, rows)
-    yield gauge(
-        "release_metric",
-        "What evaluation measured on the test rows.",
-        [*labels, "metric"],
-        [
-            ((*key, name), value)
-            for key, each in history.items()
-            for name, value in _numbers(each)
-            if not name.startswith(_SKIPPED)
-        ],
-    )
+def _describe(history: dict[str, Release], current: str) -> Iterator[Metric]:
+    """Return the families with a series for each release."""
+
+    def family(name: str, help_: str, *labels: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, help_, labels=["release", "version", *labels])
+
+    about = "name", "verdict", "number", "run_id", "revision"
+    info = family("release_info", "A release and where it came from.", *about)
+    released_at = family("release_timestamp_seconds", "When it was released, seconds since 1970.")
+    in_service = family("release_current", "1 for the release in service, else 0.")
+    rows = family("release_training_rows", "Rows that its model was trained on.")
+    metrics = family("release_metric", _METRIC_HELP, "metric")
+    for folder, each in history.items():
+        key = [folder, each.onnx_md5]
+        info.add_metric([*key, each.name, each.verdict, *_registered(each), each.revision or ""], 1)
+        released_at.add_metric(key, each.at.timestamp())
+        in_service.add_metric(key, folder == current)
+        if each.training_rows is not None:
+            rows.add_metric(key, each.training_rows)
+        for name, value in _numbers(each):
+            if not name.startswith(_SKIPPED):
+                metrics.add_metric([*key, name], value)
+    yield from (info, released_at, in_service, rows, metrics)
 
 
 def _registered(found: Release) -> tuple[str, str]:

@@ -3,23 +3,23 @@
 import asyncio
 import contextlib
 import faulthandler
-import gc
 import signal
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, Final, cast
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from service.app import Api, create_app
 from service.http.one_write import OneWriteProtocol
 from service.model import ArtifactError
 from service.process import BACKLOG, StartError
-from service.scoring import artifact, memory
+from service.scoring import memory
 from service.settings import Settings, SettingsError, file_error
+from service.users.database import DatabaseUrlError
+from service.users.rules import AccountError
 
 _LINGER_SECONDS: Final = 0.25
 """During shutdown: how long open connections can still deliver a request that the client has sent."""
@@ -47,9 +47,9 @@ class Server(uvicorn.Server):
         Called when the server accepts connections.
     """
 
-    _app: FastAPI
+    _app: Api
 
-    def __init__(self, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings, ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 "",  # `run` creates the application
@@ -76,18 +76,10 @@ class Server(uvicorn.Server):
         Raises StartError if a setting, account or release is wrong, or the system refuses a file or socket. Other
         errors pass through.
         """
-        memory.return_large_blocks()
-        gc.disable()  # until startup is over: nearly all objects that imports create stay
         signal.signal(signal.SIGHUP, self.handle_exit)
-        # ONNX Runtime doesn't hold Python's lock while it builds a session, so the rest is imported meanwhile.
-        with ThreadPoolExecutor(1) as thread:
-            loading = thread.submit(artifact.load, self._settings)
-            from service.app import create_app  # noqa: PLC0415
-            from service.users.database import DatabaseUrlError  # noqa: PLC0415
-            from service.users.rules import AccountError  # noqa: PLC0415
-
+        memory.return_large_blocks()
         try:
-            self._app = create_app(self._settings, loading.result())
+            self._app = create_app(self._settings)
             self.config.app = ForwardedHeaders(cast("Any", self._app), self._settings.forwarded_allow_ips)
             super().run(sockets)
         except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # a user can correct these

@@ -6,6 +6,7 @@ closes when the worker ends, so no connection waits for a dead worker.
 """
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -30,6 +31,8 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from service.process.server import Server
+
 LEAST_FILES: Final = 256
 """How many open files the system must allow a process: about 64 for the service, the others for connections."""
 PAUSE_SECONDS: Final = 2.0
@@ -53,14 +56,19 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
         address = listener.getsockname()
         running = settings.model_copy(update={"metrics_dir": folder, "port": address[1]})
         if folder is None:
-            # Only a process that answers requests imports the server, so the supervisor needs little memory.
-            from service.process.server import Server  # noqa: PLC0415
-
-            Server(running, lambda: ready(running)).run([listener])
+            _make_server(running, lambda: ready(running)).run([listener])
             return
         listener.close()  # it showed that no other program has the address; the workers' sockets share it
         with bind(listener.family, address) as reserved:
             Supervisor(running, reserved, lambda: ready(running)).run()
+
+
+def _make_server(settings: Settings, ready: Callable[[], None]) -> "Server":
+    gc.disable()  # until startup is over: nearly all objects that imports create stay
+    # Only a process that answers requests imports the server, so the supervisor needs little memory.
+    from service.process.server import Server  # noqa: PLC0415
+
+    return Server(settings, ready)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -123,12 +131,10 @@ class Worker(Process):
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer requests in the new process until the supervisor stops it or ends."""
-        from service.process.server import Server  # noqa: PLC0415
-
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED_AT_START)
         logs.configure(self._settings)
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
-        self._server = Server(self._settings, lambda: self._reports.send(""))
+        self._server = _make_server(self._settings, lambda: self._reports.send(""))
         try:
             super().target(sockets)
         except StartError as error:

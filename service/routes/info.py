@@ -64,9 +64,9 @@ async def model_info(request: Request) -> ModelInfo:
         positive=contract.positive,
         threshold=artifact.threshold if contract.task == "binary" else None,
         features=[Feature.model_validate(feature, from_attributes=True) for feature in contract.features],
-        params=dict(artifact.params),
-        metrics=dict(artifact.metrics),
-        data_md5=artifact.data_md5,
+        params=artifact.release.params,
+        metrics=artifact.release.metrics,
+        data_md5=artifact.release.data_md5 or "",
     )
 
 

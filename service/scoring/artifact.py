@@ -3,11 +3,9 @@
 What is served is the file whose MD5 release.json names; other bytes are refused.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
-from typing import Any
 
 from service import model, release
 from service.model import ArtifactError, Model
@@ -38,21 +36,6 @@ class Artifact:
     def name(self) -> str:
         """Name in the model registry."""
         return self.release.name
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Everything of params.yaml that the pipeline read."""
-        return self.release.params
-
-    @property
-    def metrics(self) -> Mapping[str, Any]:
-        """What evaluation measured on the test rows."""
-        return self.release.metrics
-
-    @property
-    def data_md5(self) -> str:
-        """MD5 of the table that the model was trained on; empty if it is not known."""
-        return self.release.data_md5 or ""
 
 
 def load(settings: Settings, known: Model | None = None) -> Artifact:

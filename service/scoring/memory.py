@@ -4,7 +4,6 @@ A worker needs far more memory while it starts, loads a model or checks a passwo
 glibc and the kernel leave it with the process. These functions do nothing unless the system is Linux with glibc.
 """
 
-import contextlib
 import ctypes
 import gc
 import sys
@@ -22,17 +21,13 @@ def return_large_blocks() -> None:
     By default, after the first such block is freed, glibc takes them from the heap. There, later and smaller blocks
     keep them from being returned: for a password's hash 46 MiB in each thread.
     """
-    mallopt = _libc("mallopt")
-    if mallopt is not None:
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            mallopt(parameter, _LARGE_BYTES)
+    for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        _call("mallopt", parameter, _LARGE_BYTES)
 
 
 def return_free_memory() -> None:
     """Return the heap's free pages to the system: 100 MB after loading a forest of 440,000 nodes."""
-    trim = _libc("malloc_trim")
-    if trim is not None:
-        trim(0)
+    _call("malloc_trim", 0)
 
 
 def return_startup_memory() -> None:
@@ -46,25 +41,16 @@ def return_startup_memory() -> None:
     gc.freeze()
     gc.enable()
     return_free_memory()
-    madvise = _libc("madvise")
-    if madvise is None:
-        return
-    for start, end in _code_ranges():
-        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
-
-
-def _code_ranges() -> list[tuple[int, int]]:
-    """Return the first address of each mapped file's code, and the one after its last."""
-    try:
-        lines = [line.split() for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return []
-    spans = [line[0].split("-") for line in lines if line[1] == "r-xp" and line[-1].startswith("/")]
-    return [(int(start, 16), int(end, 16)) for start, end in spans]
-
-
-def _libc(name: str) -> "ctypes._NamedFuncPointer | None":
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return getattr(ctypes.CDLL(None), name, None)
-    return None
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+            addresses, access, *_, name = line.split()
+            if access == "r-xp" and name.startswith("/"):  # a file's code
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                _call("madvise", ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def _call(name: str, *arguments: object) -> None:
+    """Call a function of glibc, if this system has it."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)

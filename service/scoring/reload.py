@@ -76,14 +76,7 @@ def _fingerprint(releases: Path) -> Fingerprint:
     """Return a value that changes when another release becomes current, or when its files change."""
     try:
         folder = release.find_current(releases)
-    except ReleaseError as error:
+        files = [(folder / name).stat() for name in (RELEASE_FILE, MODEL_FILE)]
+    except (OSError, ReleaseError) as error:
         return (str(error),)
-    return folder, _stat(folder / RELEASE_FILE), _stat(folder / MODEL_FILE)
-
-
-def _stat(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+    return folder, *((file.st_mtime_ns, file.st_ctime_ns, file.st_size, file.st_ino) for file in files)

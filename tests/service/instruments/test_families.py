@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from service.instruments.histogram import Histogram
+from service.instruments.families import Histogram
 
 
 def test_values_observed_together_count_as_one_by_one() -> None:
