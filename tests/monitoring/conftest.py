@@ -33,20 +33,20 @@ class Watched:
             wait_for(lambda judged=judged: self.prometheus.value(judged) == len(self.contract.features), "rules", 20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Root, Contract]:
     """Return a small model like the pipeline's."""
     return make_artifact(tmp_path_factory.mktemp("artifact"), root)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(artifact: tuple[Root, Contract]) -> Iterator[Service]:
     """Return a service with two workers."""
     with running(artifact[0], WORKERS="2") as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watched(
     artifact: tuple[Root, Contract], service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:

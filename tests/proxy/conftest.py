@@ -110,31 +110,31 @@ def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
         shutil.rmtree(work)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     limits = {"MAX_BODY_BYTES": str(MAX_BODY_BYTES), "LOGIN_ATTEMPTS": "1"}
     with running(written(tmp_path_factory.mktemp("served")), LOG_FORMAT="json", **limits) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(service: Service) -> str:
     return f"127.0.0.1:{service.port}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxy(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     with proxying(tmp_path_factory.mktemp("proxy"), api) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def impatient(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """Return a proxy with timeouts below a second."""
     with proxying(tmp_path_factory.mktemp("impatient"), api, **QUICK) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def token(service: Service) -> dict[str, str]:
     return {"Authorization": service.client.headers["Authorization"]}
