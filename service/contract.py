@@ -16,6 +16,8 @@ from service.encoding import MISSING, DatePart, Matrix, encode_categories, encod
 CONTRACT_VERSION: Literal[2] = 2
 METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
+BACKGROUND_KEY = "background"
+"""The metadata with the background rows that explanations compare with (docs/explanations.md)."""
 
 
 class Columns(Protocol):

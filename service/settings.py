@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     """How long the service waits for running requests when it stops."""
     max_instances: Count = 10_000
     """Most rows in a JSON request; a table can have any number."""
+    max_explained: Count = 50
+    """Most rows in a JSON request with ?explain=true."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
     """Largest JSON body. A line of CSV or NDJSON may have a thirty-second part of this."""
     metrics_dir: Path | None = None

@@ -22,6 +22,10 @@ Schema = dict[str, Any]
 
 _SHOWN_CATEGORIES: Final = 50
 _IDS: Final = "The ids of the predictions, for POST /feedback and `python -m service.lineage`"
+_EXPLANATIONS: Final = """With ?explain=true, for each instance: how much each feature contributes to the score, and
+base_value, the mean score of background rows. They add up to the probability of the positive class or of the predicted
+one, or to the value"""
+_ERRORS: Final = "With ?explain=true, for each instance: the largest error of its contributions, 0 if they are exact"
 _TABLE: Final[Schema] = {
     "schema": {"type": "string", "description": "One row per line; the answer has the same format"}
 }
@@ -60,11 +64,14 @@ class PredictResponse(BaseModel):
     model: ServedModel
     warnings: list[OutsideWarning] = Field([], description="Only if there are any")
     prediction_ids: list[str] = Field([], description=f"With ?ids=true: {_IDS}")
+    explanations: list[dict[str, float]] = Field([], description=_EXPLANATIONS)
+    explanation_errors: list[float] = Field([], description=_ERRORS)
 
 
 def predict(  # type: ignore[empty-body]  # only described: `service.routes.predict` answers
     body: PredictRequest,
     ids: Annotated[bool, Query(description="If true, the answer has prediction ids")] = False,  # noqa: FBT002
+    explain: Annotated[bool, Query(description="If true, the answer has explanations; only for JSON")] = False,  # noqa: FBT002
 ) -> PredictResponse:
     """Predict from instances as JSON, or from a table of any length as CSV (with a header line) or NDJSON.
 
@@ -77,7 +84,13 @@ PREDICT: Final[dict[str, Any]] = {
     "tags": ["model"],
     "responses": {
         200: {"description": "A prediction for each instance, in order", "content": _TABLES},
-        **errors(*BODY, 401, 403, 503, also={507: "The disk is full, so a table cannot be answered"}),
+        **errors(
+            *(*BODY, 401, 403, 429, 503),
+            also={
+                409: "The model in service has no explanations; `detail` says why",
+                507: "The disk is full, so a table cannot be answered",
+            },
+        ),
     },
     "dependencies": [Security(authenticate, scopes=["predict"])],
     "openapi_extra": {"requestBody": {"content": _TABLES}},

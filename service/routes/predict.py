@@ -6,7 +6,7 @@ serialization would take longer than the model (docs/performance.md).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
@@ -23,14 +23,18 @@ from service.inputs.explain import Invalid, read_json
 from service.inputs.rows import RowReader
 from service.routes import openapi
 from service.scoring.batches import Batches
-from service.scoring.serving import Scored, Served, Serving
+from service.scoring.serving import Explained, Scored, Served, Serving
 from service.settings import Settings
+from service.threads import BusyError, Threads
 
 PATH: Final = "/predict"
 SCOPE: Final = "predict"
 JSON: Final = b"application/json"
 _IDS_QUERY: Final = b"ids=true"
 _BOOLEAN: Final = TypeAdapter(bool)
+_EXPLAIN_SECONDS: Final = 60.0
+_WAITING: Final = 8
+"""How many requests for explanations wait while another is explained."""
 _INLINE_BYTES: Final = 64 * 1024
 """Larger bodies are read and scored in a thread, so that other requests don't wait: about 150 rows, 1 ms."""
 
@@ -77,12 +81,15 @@ class Predict:
         self._serving = serving
         self._authenticate = callers.authenticate
         self._max_instances = settings.max_instances
+        self._max_explained = settings.max_explained
         self._max_bytes = settings.max_body_bytes
         self._tables = {kind: step("table", table) for kind, table in tables.items()}
         self._ids = ids
         self._read = step("decode", RowReader.read_request)
         self._score = step("infer", Batches().score)
         self._encode = step("encode", Served.answer)
+        self._explaining = Threads(count=1, waiting=_WAITING)
+        self._explain = step("explain", self._explain_in_turn)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, then answer according to the body's media type."""
@@ -93,12 +100,15 @@ class Predict:
         kind = headers.get(b"content-type")
         if kind != JSON or b"content-encoding" in headers:
             kind = media_type(headers)
-        ids = self._ids if wants_ids(scope["query_string"]) else None
+        query = read_query(scope["query_string"])
+        ids = self._ids if query.ids else None
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
-                state["instances"], answer = await self._predict(served, body, ids)
+                state["instances"], answer = await self._predict(served, body, ids, explain=query.explain)
                 await respond(send, answer, (b"content-type", JSON))
+            elif query.explain:
+                raise Problem(415, "explain=true needs instances as JSON: send Content-Type: application/json")
             elif kind in self._tables:
                 state["instances"] = await self._tables[kind](served, receive, send, ids)
             else:
@@ -108,16 +118,36 @@ class Predict:
             raise
         served.instruments.count_request(state["instances"])
 
-    async def _predict(self, served: Served, body: bytes, ids: PredictionIds | None) -> tuple[int, bytes]:
+    async def _predict(
+        self, served: Served, body: bytes, ids: PredictionIds | None, *, explain: bool
+    ) -> tuple[int, bytes]:
         """Return the number of instances and the response body."""
         if len(body) > _INLINE_BYTES:
             scored = await asyncio.to_thread(_read_and_score, served, body, self._max_instances)
         else:
             scored = await self._score(served, self._read(served.reader, body, self._max_instances))
         served.check(scored, lambda: read_json(body)["instances"])
+        explained = await self._explain(served, scored) if explain else None
         served.count(scored)
         named = await ids.make_all_async(served, scored) if ids else None
-        return len(scored.labels), self._encode(served, scored, named)
+        return len(scored.labels), self._encode(served, scored, named, explained)
+
+    async def _explain_in_turn(self, served: Served, scored: Scored) -> Explained:
+        """Explain rows in a thread of low priority.
+
+        Raises Problem: 413 for too many rows, 429 if too many requests wait, 503 if it takes too long.
+        """
+        if len(scored.labels) > self._max_explained:
+            detail = f"A request with explain=true may have at most {self._max_explained:,} instances (MAX_EXPLAINED)"
+            raise Problem(413, detail, title="Too many instances")
+        try:
+            return await self._explaining.run(lambda: served.explain(scored), _EXPLAIN_SECONDS)
+        except BusyError:
+            detail = "Too many requests for explanations are waiting; try again"
+            raise Problem(429, detail, headers={"Retry-After": "2"}) from None
+        except TimeoutError:
+            detail = f"The explanation takes more than {_EXPLAIN_SECONDS:.0f} s; send fewer instances"
+            raise Problem(503, detail, headers={"Retry-After": "60"}) from None
 
     def _unsupported_type(self) -> Problem:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))
@@ -128,13 +158,24 @@ def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
     return served.score(served.reader.read_request(body, limit))
 
 
-def wants_ids(query: bytes) -> bool:
-    """Return whether the query of POST /predict asks for ids. Raises Problem (422) if `ids` isn't a boolean."""
+class Query(NamedTuple):
+    """What the query of POST /predict asks for."""
+
+    ids: bool = False
+    explain: bool = False
+
+
+def read_query(query: bytes) -> Query:
+    """Parse the query of POST /predict. Raises Problem (422) if `ids` or `explain` isn't a boolean."""
     if not query or query == _IDS_QUERY:
-        return bool(query)
-    value = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("ids", "false")
+        return Query(ids=bool(query))
+    values = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    return Query(**{name: _read_boolean(name, values[name]) for name in Query._fields if name in values})
+
+
+def _read_boolean(name: str, value: str) -> bool:
     try:
         return _BOOLEAN.validate_strings(value)
     except ValidationError:
-        error = FieldError(field="ids", expected="true or false", got=repr(value[:80]))
+        error = FieldError(field=name, expected="true or false", got=repr(value[:80]))
         raise Problem(422, "The query is invalid", errors=[error]) from None

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.inputs.layout import Layout, Outside
 from service.inputs.rows import RowReader
 from service.instruments.registry import Instruments
 from service.instruments.releases import InService
+from service.shapley import Explainer, NoBackgroundError
 
 if TYPE_CHECKING:
     from service.scoring.artifact import Artifact
@@ -28,8 +30,9 @@ _WARM_UP_ROWS: Final = 256
 _ORDERED_ROWS: Final = 100
 """From this number of rows on, ordering them saves more time than it takes."""
 _GROUPS: Final = 8
+BASE_VALUE: Final = "base_value"
 
-
+Explained = dict[str, Any]
 Instances = Callable[[], Sequence[Mapping[str, Any]]]
 """Parses the request's instances again, for error messages."""
 
@@ -104,7 +107,33 @@ class Served:
             find_strict(scored, instances, findings)
             findings.refuse()
 
-    def answer(self, scored: Scored, ids: Sequence[str] | None = None) -> bytes:
+    @cached_property
+    def _explainer(self) -> Explainer:
+        try:
+            if BASE_VALUE not in self.contract.columns:
+                return Explainer(self.model)
+            detail = f"A feature of the model is called {BASE_VALUE}; rename the column to get explanations"
+        except NoBackgroundError:
+            detail = "The release in service has no background rows; run `dvc repro` and `make promote`"
+        raise Problem(409, detail, title="No explanations")
+
+    def explain(self, scored: Scored) -> Explained:
+        """Return what explains each row's score, as members of the response.
+
+        Raises Problem: 409 if the model's file has no background rows, 422 if a sum of the model overflows.
+        """
+        rows, scores = self.layout.matrix(scored.numbers), scored.scores.reshape(len(scored.scores), -1)
+        found = [self._explainer.explain(row, score) for row, score in zip(rows, scores, strict=True)]
+        if not all(np.isfinite(each.contributions).all() for each in found):
+            raise Problem(422, "The model gives no finite number for parts of a row", title="No number")
+        names = [BASE_VALUE, *(feature.name for feature in self.contract.features)]
+        numbers = [[each.base_value, *each.contributions.tolist()] for each in found]
+        return {
+            "explanations": [dict(zip(names, values, strict=True)) for values in numbers],
+            "explanation_errors": [each.error for each in found],
+        }
+
+    def answer(self, scored: Scored, ids: Sequence[str] | None = None, explained: Explained | None = None) -> bytes:
         """Return the response body in JSON."""
         document: dict[str, Any] = {"predictions": scored.labels if self.class_names else scored.scores}
         if self.class_names:
@@ -114,6 +143,8 @@ class Served:
             document["warnings"] = [warning(each) for each in scored.outside]
         if ids is not None:
             document["prediction_ids"] = ids
+        if explained:
+            document |= explained
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _probabilities(self, scores: npt.NDArray[np.float32]) -> orjson.Fragment:

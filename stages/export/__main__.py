@@ -11,12 +11,14 @@ import onnx
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from service.contract import METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
+from service.contract import BACKGROUND_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import Model, from_bytes
+from service.shapley import to_text
 from stages import files
 from stages.bins import find_edges, shares
 from stages.entry import log, run, timed
 from stages.errors import UserError
+from stages.export.background import draw_background
 from stages.export.graph import convert
 from stages.schema import read_schema
 
@@ -33,8 +35,8 @@ _TRAINING_ROWS = 50_000
 Scores = npt.NDArray[np.floating[Any]]
 
 
-def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None) -> bytes:
-    """Return the ONNX file of every step after `encode`, with the contract and `bins` as metadata.
+def export(pipeline: Pipeline, contract: Contract, **metadata: str) -> bytes:
+    """Return the ONNX file of every step after `encode`, with the contract and `metadata` as its metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
     are not the contract's.
@@ -43,8 +45,7 @@ def export(pipeline: Pipeline, contract: Contract, bins: ScoreBins | None = None
     if learnt != list(contract.classes):  # in another order, the probabilities would be mixed up
         raise ValueError(f"the model has the classes {learnt}, the contract {contract.classes}")
     graph = convert(pipeline, contract)
-    about = {METADATA_KEY: contract.model_dump_json()} | ({SCORE_BINS_KEY: bins.model_dump_json()} if bins else {})
-    onnx.helper.set_model_props(graph, about)
+    onnx.helper.set_model_props(graph, {METADATA_KEY: contract.model_dump_json(), **metadata})
     return bytes(graph.SerializeToString(deterministic=True))
 
 
@@ -55,6 +56,14 @@ def score_bins(contract: Contract, tested: Scores, trained: Scores) -> ScoreBins
     return ScoreBins(
         edges=tuple(float(edge) for edge in edges), shares=shares(edges, test), training_shares=shares(edges, train)
     )
+
+
+def describe(model: Model, train: pd.DataFrame, tested: Scores) -> dict[str, str]:
+    """Return what the service needs beside the contract, as metadata: score bins and background rows."""
+    contract = model.contract
+    bins = score_bins(contract, tested, score(model, _sample(train)))
+    background = draw_background(train, contract, lambda rows: _drift_scores(contract, model.scores(rows)))
+    return {SCORE_BINS_KEY: bins.model_dump_json(), BACKGROUND_KEY: to_text(background)}
 
 
 def _drift_scores(contract: Contract, scores: Scores) -> Scores:
@@ -133,9 +142,10 @@ def main() -> None:
     with timed(f"comparing {len(rows):,} test rows with scikit-learn"):
         scores = score(model, rows)
         worst, ties = compare(pipeline, model, rows, scores)
-    bins = score_bins(contract, scores, score(model, _sample(train)))
+    with timed("drawing background rows for explanations"):
+        about = describe(model, train, scores)
     with files.replacing(files.ONNX) as beside:
-        beside.write_bytes(export(pipeline, contract, bins))
+        beside.write_bytes(export(pipeline, contract, **about))
     tied = f"; {ties:,} have two equally probable classes" if ties else ""
     log(f"agrees with scikit-learn on {len(rows):,} test rows, largest relative difference {worst:.1e}{tied}")
 

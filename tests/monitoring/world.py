@@ -80,7 +80,7 @@ def make_model(
     pipeline = train.train(rows, schema.contract, params)
     made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")
     bins = export.score_bins(schema.contract, export.score(made, tested), export.score(made, rows))
-    content = export.export(pipeline, schema.contract, bins)
+    content = export.export(pipeline, schema.contract, score_bins=bins.model_dump_json())
     root = Root(folder)
     root.write(content, json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode())
     return root, schema.contract, rows

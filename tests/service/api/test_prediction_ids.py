@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.routes.predict import wants_ids
+from service.routes.predict import read_query
 
 Start = Callable[..., Any]
 MANY = 2_500
@@ -68,7 +68,7 @@ def test_a_table_has_no_ids_unless_asked(service: Any, kind: str) -> None:
     ],
 )
 def test_ids_accept_any_spelling_of_true_beside_other_parameters(query: bytes, *, asked: bool) -> None:
-    assert wants_ids(query) is asked
+    assert read_query(query).ids is asked
 
 
 @pytest.mark.parametrize("query", ["?ids", "?ids=maybe", "?ids=%ff"])

@@ -240,7 +240,9 @@ def test_bins_go_into_the_file_and_change_nothing_else(table: pd.DataFrame, fitt
     pipeline, served, test = fitted(table)
     bins = export.score_bins(served.contract, scores := export.score(served, test), scores)
 
-    again = service.model.from_bytes(export.export(pipeline, served.contract, bins), "b.onnx")
+    again = service.model.from_bytes(
+        export.export(pipeline, served.contract, score_bins=bins.model_dump_json()), "b.onnx"
+    )
 
     stored = again.session.get_modelmeta().custom_metadata_map[SCORE_BINS_KEY]
     assert ScoreBins.model_validate_json(stored) == bins
