@@ -49,16 +49,16 @@ def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, p
 
 
 def draw_folds(
-    train: pd.DataFrame, contract: Contract, split: Split, params: Params
+    train: pd.DataFrame, contract: Contract, split: Split, params: Params, wanted: int | None = None
 ) -> tuple[pd.DataFrame, list[Fold]]:
     """Return at most `MOST_ROWS` training rows, drawn with `random_state`, and their folds.
 
     Folds follow the split: by time each is later than all rows fitted for it (an expanding window), by group
-    no group is on both sides, otherwise they are drawn at random, stratified by class.
+    no group is on both sides, otherwise they are drawn at random, stratified by class. `wanted` is their number,
+    None means `evaluate.folds`.
     """
     rows = _sample(train, params.random_state)
-    wanted = params.evaluate.folds or DEFAULT
-    drawn = folds(rows, contract, split, wanted, params.random_state)
+    drawn = folds(rows, contract, split, wanted or params.evaluate.folds or DEFAULT, params.random_state)
     target = rows[contract.target]
     # A fold whose fitted rows have one class, such as the earliest rows, can't be fitted.
     return rows, [fold for fold in drawn if not contract.classes or len(target.iloc[fold[0]].unique()) > 1]

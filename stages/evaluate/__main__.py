@@ -11,15 +11,17 @@ from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.estimators import folds
+from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
 from stages.evaluate.importance import compute_importance
-from stages.evaluate.plots import plots
+from stages.evaluate.plots import plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.schema import Schema, read_schema
+from stages.scores.calibration import calibration_metrics
 from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
@@ -59,6 +61,8 @@ def evaluate(
     found |= {f"baseline_{name}": value for name, value in score(_baseline(scored, train_target)).items()}
     if contract.task == "binary":
         found["threshold"] = threshold
+    if isinstance(scored, Classified):
+        found |= calibration_metrics(scored, units)
     importance = compute_importance(model, matrix, y_true, seed)
     slices = compute_slices(scored, contract, rows, units)
     return rounded(found), Tables(slices, importance, plots(scored, importance), neighbours_correlation(scored, units))
@@ -82,8 +86,12 @@ def _baseline(of: Outcome, train_target: pd.Series) -> Outcome:
     return Classified(of.labels, of.positive, of.y_true, np.tile(shares, (rows, 1)), np.full(rows, shares.argmax()))
 
 
-def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple[dict[str, float], Params]:
+def cross_validate(
+    train: pd.DataFrame, schema: Schema, params: Params, calibration: ServedCalibration | None = None
+) -> tuple[dict[str, float], Params]:
     """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto.
+
+    The predictions are calibrated by `calibration`, so that the threshold fits the served probabilities.
 
     Raises UserError if `evaluate.costs` is set and the target does not have two classes.
     """
@@ -95,6 +103,7 @@ def cross_validate(train: pd.DataFrame, schema: Schema, params: Params) -> tuple
         return {}, params
     with timed(f"predicting {min(len(train), folds.MOST_ROWS):,} training rows out of fold"):
         predicted = folds.predict_out_of_fold(train, schema.contract, schema.split, params)
+    predicted = [calibration.apply(each) for each in predicted] if calibration else predicted
     scores = folds.summarise(predicted, task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
@@ -107,11 +116,16 @@ def main() -> None:
     params, schema, model = load_params(), read_schema(), load(files.ONNX)
     train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
     units = units_of(schema.split, rows)
-    scores, decided = cross_validate(train, schema, params)
+    calibration = read_calibration(files.ONNX.read_bytes())
+    scores, decided = cross_validate(train, schema, params, calibration)
     target = train[schema.contract.target]
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
         found, tables = evaluate(model, target, rows, decided, units)
     found |= rounded(scores)
+    if calibration:
+        before = calibration.outcome_before(schema.contract, rows)
+        found |= rounded(metrics_before(before, units))
+        tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
     facts = Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.correlation)
     _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stages.scores.calibration import reliability
 from stages.scores.metrics import Classified, Floats, Outcome, Predicted
 
 COLUMNS = {
@@ -28,7 +29,6 @@ MOST_POINTS = 1_000
 _MOST_CURVES = 8
 _MOST_CLASSES = 30
 _MOST_FEATURES = 30
-_BINS = 10
 _BARS = 40
 _OTHERS = "(others)"
 
@@ -40,6 +40,12 @@ def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
+
+
+def uncalibrated_curves(before: Classified) -> pd.DataFrame:
+    """Return the reliability curves before the calibration, as rows for the table `calibration`."""
+    curves = _tidy(_of_classes(before).get("calibration"), COLUMNS["calibration"])
+    return curves.assign(**{"class": curves["class"].astype("str") + ", uncalibrated"})
 
 
 def _tidy(table: pd.DataFrame | None, columns: list[str]) -> pd.DataFrame:
@@ -125,10 +131,8 @@ def _precision_recall(scores: Floats, positive: Flags) -> pd.DataFrame:
 
 
 def _calibration(predicted: Floats, actual: Flags | Floats) -> pd.DataFrame:
-    """Return the means of predicted and true values, in quantile bins of the predicted ones."""
-    edges = np.unique(np.quantile(predicted, np.arange(1, _BINS) / _BINS))
-    places = np.searchsorted(edges, predicted, side="left")
-    return pd.DataFrame({"predicted": predicted, "actual": actual.astype(np.float64)}).groupby(places).mean()
+    bins = reliability(predicted, actual.astype(np.float64))
+    return pd.DataFrame({"predicted": bins.predicted, "actual": bins.actual})
 
 
 def _score_histogram(outcome: Classified) -> pd.DataFrame:

@@ -17,8 +17,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
 from service.contract import CategoryFeature, Contract
+from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
-from stages.export import boosters, ensembles, trees
+from stages.export import boosters, calibration, ensembles, trees
 
 _OPSET = 21
 _IR_VERSION = 10
@@ -26,7 +27,7 @@ _IR_VERSION = 10
 Double = npt.NDArray[np.float64]
 
 
-class _Graph:
+class Graph:
     """Nodes and constants in the order they were added, with numbered names."""
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class _Graph:
         return name
 
     def cast(self, value: str, to: int) -> str:
+        """Add a conversion to the ONNX type `to` and return its output's name."""
         return self.add("Cast", value, to=to)
 
 
@@ -58,13 +60,19 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
 
     Raises UserError if the trees are too large for one ONNX file.
     """
-    graph = _Graph()
+    graph = Graph()
     estimator = pipeline["estimator"]
-    shift = None
+    calibrator = shift = None
+    if isinstance(estimator, CalibratedClassifier):
+        calibrator, estimator = estimator.calibrator, estimator.estimator
     if isinstance(estimator, TransformedTargetRegressor):
         shift = estimator.transformer_
         estimator = estimator.regressor_
     scores = _scores(graph, estimator, pipeline, contract)
+    if calibrator is not None:
+        graph.nodes.append(helper.make_node("Identity", [scores], [UNCALIBRATED], name=UNCALIBRATED))
+        scores = calibration.calibrated(graph, UNCALIBRATED, calibrator, len(contract.classes))
+    scores = graph.cast(scores, TensorProto.FLOAT)
     if shift is not None:
         scaled = graph.add("Mul", graph.cast(scores, TensorProto.DOUBLE), graph.constant(shift.scale_))
         scores = graph.add("Add", scaled, graph.constant(shift.mean_)) if shift.with_mean else scaled
@@ -81,7 +89,8 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="stages.export")
 
 
-def _scores(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+    """Return probabilities or values, doubles of shape (rows, classes) or (rows, 1)."""
     match estimator:
         case DummyClassifier():
             return _constant_rows(graph, np.asarray(estimator.class_prior_))
@@ -94,14 +103,14 @@ def _scores(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contrac
             return _ensemble(graph, estimator, pipeline, contract)
 
 
-def _constant_rows(graph: _Graph, row: Double) -> str:
+def _constant_rows(graph: Graph, row: Double) -> str:
     """Return the same for every row of `X`, with a condition whose two results are equal."""
     first = graph.add("Gather", "X", graph.constant(np.array([0])), axis=1)
-    answer = graph.constant(row.astype(np.float32).reshape(1, -1))
+    answer = graph.constant(row.astype(np.float64).reshape(1, -1))
     return graph.add("Where", graph.add("IsNaN", first), answer, answer)
 
 
-def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
     features = "X"
     fill = pipeline.named_steps.get("fill")
     if isinstance(fill, FillBelow):
@@ -115,17 +124,15 @@ def _ensemble(graph: _Graph, estimator: Any, pipeline: Pipeline, contract: Contr
     total = graph.cast(total, TensorProto.DOUBLE)
     if ensemble.raw:
         return _activated(graph, graph.add("Add", total, graph.constant(ensemble.base)), contract)
-    if contract.task == "binary":
-        return graph.cast(_both(graph, total), TensorProto.FLOAT)
-    return graph.cast(total, TensorProto.FLOAT)
+    return _both(graph, total) if contract.task == "binary" else total
 
 
-def _both(graph: _Graph, second: str) -> str:
+def _both(graph: Graph, second: str) -> str:
     """Return the probabilities of two classes from that of the second."""
     return graph.add("Concat", graph.add("Sub", graph.constant(np.array([1.0])), second), second, axis=1)
 
 
-def _linear(graph: _Graph, expand: ColumnTransformer, estimator: Any, contract: Contract) -> str:
+def _linear(graph: Graph, expand: ColumnTransformer, estimator: Any, contract: Contract) -> str:
     """Return numbers times weights, plus each category's weights from a table, without one-hot rows."""
     weights = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64)).T
     terms = [graph.constant(np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64)))]
@@ -142,7 +149,7 @@ def _linear(graph: _Graph, expand: ColumnTransformer, estimator: Any, contract: 
     return total
 
 
-def _scaled(graph: _Graph, steps: Pipeline, columns: Sequence[int], weights: Double) -> str:
+def _scaled(graph: Graph, steps: Pipeline, columns: Sequence[int], weights: Double) -> str:
     numbers = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
     numbers = graph.cast(numbers, TensorProto.DOUBLE)
     median = graph.constant(steps["fill"].statistics_.astype(np.float64))
@@ -152,7 +159,7 @@ def _scaled(graph: _Graph, steps: Pipeline, columns: Sequence[int], weights: Dou
     return graph.add("MatMul", divided, graph.constant(weights))
 
 
-def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
+def _looked_up(graph: Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
     sizes = [len(each.categories) + UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
     starts = np.cumsum([0, *sizes[:-1]]) + UNKNOWN_CODES
     table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows adds 0
@@ -164,10 +171,8 @@ def _looked_up(graph: _Graph, known: list[Double], columns: Sequence[int], weigh
     return graph.add("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)
 
 
-def _activated(graph: _Graph, raw: str, contract: Contract) -> str:
-    """Return probabilities of raw scores, or the values of a regression, as float32."""
+def _activated(graph: Graph, raw: str, contract: Contract) -> str:
+    """Return probabilities of raw scores, or the values of a regression."""
     if contract.task == "binary":
-        raw = _both(graph, graph.add("Sigmoid", raw))
-    elif contract.task == "multiclass":
-        raw = graph.add("Softmax", raw, axis=1)
-    return graph.cast(raw, TensorProto.FLOAT)
+        return _both(graph, graph.add("Sigmoid", raw))
+    return graph.add("Softmax", raw, axis=1) if contract.task == "multiclass" else raw

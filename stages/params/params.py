@@ -31,6 +31,7 @@ class Params(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
     class_weight: Literal["balanced"] | None
+    calibration: Literal["sigmoid", "isotonic", "temperature"] | None = None
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lightgbm: LightGBMParams = LightGBMParams()
     data: DataParams
@@ -65,6 +66,7 @@ class Params(Section):
     def _model_fits(self) -> Self:
         if (self.data.task, self.model) in (("classification", "ridge"), ("regression", "logistic_regression")):
             raise ValueError(f"model: got {self.model!r}, which is not for data.task {self.data.task}")
-        if self.data.task == "regression" and self.class_weight:
-            raise ValueError(f"class_weight: got {self.class_weight!r}; data.task regression needs null")
+        for key in ("class_weight", "calibration"):
+            if self.data.task == "regression" and getattr(self, key):
+                raise ValueError(f"{key}: got {getattr(self, key)!r}; data.task regression needs null")
         return self

@@ -25,6 +25,7 @@ CODE = (
     "service/encoding.py",
     "stages/__init__.py",
     "stages/estimators/__init__.py",
+    "stages/estimators/calibrators.py",
     "stages/estimators/steps.py",
 )
 """The module of the pickled classes, and the modules of this project that it imports."""
@@ -51,7 +52,10 @@ def log_model(pipeline: Pipeline, contract: Contract) -> None:
 
 
 def _requirements(pipeline: Pipeline) -> list[str]:
-    estimator = getattr(pipeline["estimator"], "regressor", pipeline["estimator"])
+    estimator = pipeline["estimator"]
+    if hasattr(estimator, "calibrator"):
+        estimator = estimator.estimator
+    estimator = getattr(estimator, "regressor", estimator)
     package = type(estimator).__module__.partition(".")[0]
     return [*REQUIREMENTS, *BOOSTERS.get(package, ())]
 

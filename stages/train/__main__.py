@@ -9,6 +9,7 @@ from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds
+from stages.estimators.calibration import calibrate
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.runs import tracking, training_run
@@ -25,7 +26,8 @@ def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
 
 def main() -> None:
     """Read the training rows; write the fitted pipeline."""
-    params, contract, rows = load_params(), read_schema().contract, pd.read_parquet(files.TRAIN)
+    params, schema, rows = load_params(), read_schema(), pd.read_parquet(files.TRAIN)
+    contract = schema.contract
     experiment = tracking.connect(
         params.registered_name
     )  # before the fit, so that the stage fails at once if MLflow is down
@@ -33,11 +35,15 @@ def main() -> None:
     with training_run.start_run(experiment, params) as active:
         with fit, training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, params)
+        not_converged = fitting.has_not_converged(pipeline)
+        if params.calibration:
+            with timed(f"calibrating with {params.calibration} on out-of-fold predictions"):
+                pipeline = calibrate(pipeline, rows, contract, schema.split, params)
         with files.replacing(files.MODEL) as beside:
             joblib.dump(pipeline, beside, compress=3)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
-    if fitting.has_not_converged(pipeline):
+    if not_converged:
         log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty helps")
     log(f"MLflow run {active.info.run_id}")
 

@@ -10,10 +10,14 @@ from sklearn import metrics
 
 import service.model
 from stages.errors import UserError
+from stages.estimators.calibration import calibrate
 from stages.evaluate import __main__ as evaluate
+from stages.evaluate.calibration import metrics_before, read_calibration
+from stages.evaluate.plots import uncalibrated_curves
 from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
+from stages.scores.units import units_of
 from stages.train import __main__ as train
 
 Served = tuple[service.model.Model, pd.Series, pd.DataFrame, Params]
@@ -124,3 +128,27 @@ def test_equal_rows_give_equal_figures_and_tables(table: pd.DataFrame, served: M
     assert first[0] == second[0]
     assert first[1].slices.equals(second[1].slices)
     assert first[1].importance.equals(second[1].importance)
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "temperature"])
+def test_a_calibrated_file_is_scored_before_and_after(
+    table: pd.DataFrame, params: Callable[..., Params], method: str
+) -> None:
+    wanted = params(model="logistic_regression", calibration=method, evaluate={"threshold": "auto", "folds": 3})
+    rows, test, schema = prepare.prepare(table, wanted)
+    fitted = train.train(rows, schema.contract, wanted)
+    pipeline = calibrate(fitted, rows, schema.contract, schema.split, wanted)
+    calibration = read_calibration(export.export(pipeline, schema.contract))
+    assert calibration is not None
+    before = calibration.outcome_before(schema.contract, test)
+    assert before.probabilities == pytest.approx(fitted.predict_proba(test), abs=1e-9)
+    assert calibration.apply(before).probabilities == pytest.approx(pipeline.predict_proba(test), abs=1e-6)
+    found = metrics_before(before, units_of(schema.split, test))
+    assert found["uncalibrated_log_loss"] == pytest.approx(metrics.log_loss(test["y"], fitted.predict_proba(test)))
+    assert set(found) >= {"uncalibrated_expected_calibration_error", "uncalibrated_brier_score"}
+    assert set(uncalibrated_curves(before)["class"]) == {"да, uncalibrated"}
+
+
+def test_a_file_without_calibration_has_none(table: pd.DataFrame, params: Callable[..., Params]) -> None:
+    rows, _, schema = prepare.prepare(table, params())
+    assert read_calibration(export.export(train.train(rows, schema.contract, params()), schema.contract)) is None

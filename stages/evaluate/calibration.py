@@ -1,0 +1,73 @@
+"""The calibration inside the served file: the probabilities before it, and the calibration alone."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+from onnx import TensorProto, helper
+
+from service.contract import Contract
+from stages.estimators.calibrators import UNCALIBRATED
+from stages.scores.calibration import calibration_metrics
+from stages.scores.metrics import Classified, Outcome, classified, score
+from stages.scores.units import Units
+
+_SHOWN = ("log_loss", "brier_score")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedCalibration:
+    """The two parts of a calibrated model's graph."""
+
+    model: onnxruntime.InferenceSession
+    calibrator: onnxruntime.InferenceSession
+
+    def outcome_before(self, contract: Contract, rows: pd.DataFrame) -> Classified:
+        """Return the probabilities of `rows` before the calibration; the labels are the most probable classes."""
+        probabilities = self.model.run([UNCALIBRATED], {"X": contract.encode(rows)})[0]
+        labels = [contract.classes[place] for place in probabilities.argmax(axis=1)]
+        return classified(contract, rows[contract.target].to_numpy(), probabilities, labels)
+
+    def apply(self, outcome: Outcome) -> Outcome:
+        """Return an uncalibrated outcome with the probabilities calibrated as the served file does."""
+        if not isinstance(outcome, Classified):
+            return outcome
+        calibrated = self.calibrator.run(None, {UNCALIBRATED: outcome.probabilities})[0].astype(np.float64)
+        return replace(outcome, probabilities=calibrated / calibrated.sum(axis=1, keepdims=True))
+
+
+def read_calibration(content: bytes) -> ServedCalibration | None:
+    """Cut the graph of the ONNX file `content` in two; None if its probabilities aren't calibrated."""
+    whole = onnx.load_model_from_string(content)
+    cut = next((place for place, node in enumerate(whole.graph.node, 1) if node.name == UNCALIBRATED), None)
+    if cut is None:
+        return None
+    between = helper.make_tensor_value_info(UNCALIBRATED, TensorProto.DOUBLE, [None, None])
+    nodes, inputs, outputs = list(whole.graph.node), list(whole.graph.input), list(whole.graph.output)
+    return ServedCalibration(
+        _session(whole, nodes[:cut], inputs, [between]), _session(whole, nodes[cut:], [between], outputs)
+    )
+
+
+def _session(
+    whole: onnx.ModelProto,
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+) -> onnxruntime.InferenceSession:
+    used = {name for node in nodes for name in node.input}
+    constants = [constant for constant in whole.graph.initializer if constant.name in used]
+    graph = helper.make_graph(nodes, "part", inputs, outputs, constants)
+    part = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def metrics_before(outcome: Classified, units: Units) -> dict[str, float]:
+    """Return metrics of the probabilities before the calibration, as `uncalibrated_…`."""
+    whole = score(outcome)
+    found = {name: whole[name] for name in _SHOWN} | calibration_metrics(outcome, units)
+    return {f"uncalibrated_{name}": value for name, value in found.items() if not name.endswith("_by_chance")}
