@@ -4,8 +4,9 @@ The pipeline writes it once, and the ONNX file contains it as metadata. Training
 service encode rows with this module, so they encode them in the same way.
 """
 
+import operator
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from service.cells import Reading
 from service.encoding import MISSING, DatePart, Matrix, encode_categories, encode_dates, encode_numbers
 
-CONTRACT_VERSION: Literal[2] = 2
+CONTRACT_VERSION: Final = 3
+"""The latest version. A contract without derived features has version 2."""
 METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
 BACKGROUND_KEY = "background"
@@ -103,7 +105,11 @@ class DateFeature(_Feature):
     minimum: str
     maximum: str
     parts: tuple[DatePart, ...]
-    """days since 1970-01-01, with fraction; month 1-12; day of the month 1-31; weekday 0-6 from Monday; hour 0-23."""
+    """days since 1970-01-01, with fraction; month 1-12; day of the month 1-31; weekday 0-6 from Monday; hour 0-23.
+
+    Only for derived features: dayofyear 1-366; and date, second and microsecond, whole numbers that together are the
+    exact moment: days since 1970-01-01, seconds of the day, microseconds of the second.
+    """
     bin_edges: tuple[float, ...]
     """As for numbers, in days since 1970-01-01."""
     bin_shares: tuple[float, ...]
@@ -139,7 +145,7 @@ class ScoreBins(_Frozen):
 class Contract(_Frozen):
     """What a model was trained on: task, target and features, in the order of the matrix."""
 
-    version: Literal[1, 2] = CONTRACT_VERSION
+    version: Literal[1, 2, 3] = 2
     task: Literal["binary", "multiclass", "regression"]
     target: str
     classes: tuple[Label, ...]
@@ -153,6 +159,10 @@ class Contract(_Frozen):
     """Columns of the training table that aren't features; requests may have them, and the service ignores them."""
     reading: Reading = Reading()
     """How the cells of the training table were read. Contracts of version 1 use the defaults."""
+    derived: dict[str, str] = Field({}, exclude_if=operator.not_)
+    """The expressions of derived features by name, which the model's graph computes from the matrix."""
+    inputs_only: tuple[str, ...] = Field((), exclude_if=operator.not_)
+    """Columns of the matrix that only derived features use."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -20,11 +20,12 @@ UNSEEN: Final = -2.0
 
 Matrix = npt.NDArray[np.float32]
 """Encoded rows, float32, shape (rows, columns), C order; NaN where a number is missing."""
-DatePart = Literal["days", "month", "day", "weekday", "hour"]
+DatePart = Literal["days", "month", "day", "weekday", "hour", "dayofyear", "date", "second", "microsecond"]
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  # datetimes have no zone here
 _MICROSECOND: Final = timedelta(microseconds=1)
-_HOUR: Final = 3_600_000_000
+_SECOND: Final = 1_000_000
+_HOUR: Final = 3600 * _SECOND
 _DAY: Final = 24 * _HOUR
 
 
@@ -66,7 +67,7 @@ def date_numbers(moment: datetime, parts: Iterable[DatePart]) -> tuple[float, ..
     return tuple(float(_part(microseconds, part)) for part in parts)
 
 
-def _part(microseconds: Any, part: DatePart) -> Any:
+def _part(microseconds: Any, part: DatePart) -> Any:  # noqa: PLR0911  # one for each part
     """Return a calendar part of microseconds since 1970, an integer or an array of them.
 
     Source of month and day: http://howardhinnant.github.io/date_algorithms.html#civil_from_days.
@@ -78,9 +79,18 @@ def _part(microseconds: Any, part: DatePart) -> Any:
             return microseconds // _HOUR % 24
         case "weekday":
             return (microseconds // _DAY + 3) % 7
+        case "date":
+            return microseconds // _DAY
+        case "second":
+            return microseconds % _DAY // _SECOND
+        case "microsecond":
+            return microseconds % _SECOND
     day = (microseconds // _DAY + 719_468) % 146_097  # of a cycle of 400 years, which begins in March
     year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
+    if part == "dayofyear":
+        leap = (year % 4 == 0) & ((year % 100 != 0) | (year == 0))
+        return day + 60 + leap - (day >= 306) * (365 + leap)  # noqa: PLR2004  # 1 January is day 306 from 1 March
     month = (5 * day + 2) // 153  # counted from March
     return (month + 2) % 12 + 1 if part == "month" else day - (153 * month + 2) // 5 + 1
 

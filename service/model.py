@@ -100,14 +100,19 @@ def from_bytes(content: bytes, name: str, remedy: str = REMEDY) -> Model:
     return model
 
 
-def _build(content: bytes) -> Model:
-    # One thread sums each row in the same order in any batch, so an answer is the same to the last digit.
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
+    """Return a session for the bytes of an ONNX file; one thread, so that any batch gives the same digits."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL  # ONNX Runtime raises errors; it would also print them
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     session._model_bytes = None  # noqa: SLF001  # a copy for a fallback to another provider, which isn't used
+    return session
+
+
+def _build(content: bytes) -> Model:
+    session = open_session(content)
     return Model(
         contract=_contract(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)),
         version=md5(content, usedforsecurity=False).hexdigest(),

@@ -43,6 +43,7 @@ class ModelInfo(BaseModel):
     positive: Label | None = None
     threshold: float | None = Field(None, description="Binary: the positive class is predicted above this probability")
     features: list[Feature]
+    derived: dict[str, str] | None = Field(None, description="Features that the model computes from these, by name")
     params: dict[str, Any]
     metrics: dict[str, Any]
     data_md5: str = Field(description="MD5 of the table that the model was trained on")
@@ -64,6 +65,7 @@ async def model_info(request: Request) -> ModelInfo:
         positive=contract.positive,
         threshold=artifact.threshold if contract.task == "binary" else None,
         features=[Feature.model_validate(feature, from_attributes=True) for feature in contract.features],
+        derived=contract.derived or None,
         params=artifact.release.params,
         metrics=artifact.release.metrics,
         data_md5=artifact.release.data_md5 or "",

@@ -5,7 +5,8 @@ Every setting that could make the result depend on the machine is fixed.
 
 from typing import Any
 
-from service.contract import CategoryFeature, Contract
+from service.contract import Contract
+from stages.features.graph import estimator_columns
 from stages.params.params import Params
 
 NAMES = ("lightgbm",)
@@ -13,8 +14,7 @@ NAMES = ("lightgbm",)
 
 def category_columns(contract: Contract) -> list[int]:
     """Return the positions of the matrix's columns that hold codes of categories."""
-    kinds = [isinstance(feature, CategoryFeature) for feature in contract.features for _ in feature.columns]
-    return [place for place, is_category in enumerate(kinds) if is_category]
+    return [place for place, column in enumerate(estimator_columns(contract)) if column.category]
 
 
 def build(contract: Contract, params: Params) -> Any:

@@ -35,7 +35,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     """
     pipeline = kinds.build(contract, params, size or len(rows))
     X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
-    if params.model == "hist_gradient_boosting":
+    if params.model == "hist_gradient_boosting" and not contract.derived:  # else the step `derive` does it
         X = _fill_empty_columns(X)
     if not contract.classes:
         _standardise_target(pipeline, y)

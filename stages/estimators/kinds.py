@@ -1,8 +1,8 @@
 """The scikit-learn pipelines behind each value of `model`.
 
-All have the steps `encode` (the contract's encoder, so that the pipeline takes a DataFrame), the
-estimator's preprocessing and `estimator`. `stages.export.graph` writes every step after `encode` as
-ONNX.
+All have the steps `encode` (the contract's encoder, so that the pipeline takes a DataFrame), `derive`
+if there are derived features, the estimator's preprocessing and `estimator`. `stages.export.graph`
+writes every step after `encode` as ONNX.
 """
 
 from typing import Any
@@ -28,7 +28,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from service.contract import Contract
 from stages.errors import UserError
 from stages.estimators import boosters
+from stages.estimators.derive import DeriveFeatures
 from stages.estimators.steps import ContractEncoder, FillBelow, ShiftCodes
+from stages.features import graph as features
 from stages.params.params import Params
 
 MAX_ITERATIONS = 1000
@@ -75,15 +77,23 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
         raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(names)}")
     if params.class_weight and not contract.classes:
         raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
-    encode = ContractEncoder(contract.model_dump_json())
+    inputs = _inputs(contract)
     if params.model in boosters.NAMES:
         shift = ShiftCodes(boosters.category_columns(contract))
-        return Pipeline([("encode", encode), ("shift", shift), ("estimator", boosters.build(contract, params))])
+        return Pipeline([*inputs, ("shift", shift), ("estimator", boosters.build(contract, params))])
     estimator_class = by_name[params.model]
     accepted = estimator_class().get_params()
     wanted = _hyperparameters(params, contract, rows)
     estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
-    return Pipeline([("encode", encode), *_preprocessing(params.model, contract), ("estimator", estimator)])
+    return Pipeline([*inputs, *_preprocessing(params.model, contract), ("estimator", estimator)])
+
+
+def _inputs(contract: Contract) -> list[tuple[str, Any]]:
+    """Return the steps from a DataFrame to the estimator's matrix."""
+    encode = ContractEncoder(contract.model_dump_json())
+    if not contract.derived:
+        return [("encode", encode)]
+    return [("encode", encode), ("derive", DeriveFeatures(features.to_bytes(features.build(contract).model)))]
 
 
 def _hyperparameters(params: Params, contract: Contract, rows: int) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def _one_hot_and_scale(contract: Contract) -> ColumnTransformer:
     A missing number is replaced with the median of the training rows.
     """
     categories = boosters.category_columns(contract)
-    numbers = [place for place in range(len(contract.columns)) if place not in categories]
+    numbers = [place for place in range(len(features.estimator_columns(contract))) if place not in categories]
     one_hot = OneHotEncoder(handle_unknown="ignore", dtype=np.float64)
     # In float32 a large offset, such as the seconds of a year, would round away the differences.
     double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})

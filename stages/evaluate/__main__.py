@@ -18,6 +18,7 @@ from stages.evaluate.plots import plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
+from stages.features.parts import Parts, cut
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.schema import Schema, read_schema
@@ -40,13 +41,20 @@ class Tables:
     """Of neighbouring units' influence on the slices' metric; None if the units have no order."""
 
 
-def evaluate(
-    model: Model, train_target: pd.Series, rows: pd.DataFrame, params: Params, units: Units | None = None
+def evaluate(  # noqa: PLR0913  # what it scores, and with what
+    model: Model,
+    train_target: pd.Series,
+    rows: pd.DataFrame,
+    params: Params,
+    units: Units | None = None,
+    *,
+    parts: Parts | None = None,
 ) -> tuple[dict[str, float], Tables]:
     """Return the metrics of the test rows `rows`, with intervals, and the tables behind them.
 
     `units` are the independent units of the rows; None means that each row is one. The threshold
-    of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`.
+    of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`. With `parts`, the
+    importance has derived features too.
 
     Raises UserError if the model's predictions are not finite.
     """
@@ -63,7 +71,7 @@ def evaluate(
         found["threshold"] = threshold
     if isinstance(scored, Classified):
         found |= calibration_metrics(scored, units)
-    importance = compute_importance(model, matrix, y_true, seed)
+    importance = compute_importance(model, matrix, y_true, seed, parts)
     slices = compute_slices(scored, contract, rows, units)
     return rounded(found), Tables(slices, importance, plots(scored, importance), neighbours_correlation(scored, units))
 
@@ -119,8 +127,9 @@ def main() -> None:
     calibration = read_calibration(files.ONNX.read_bytes())
     scores, decided = cross_validate(train, schema, params, calibration)
     target = train[schema.contract.target]
+    parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
-        found, tables = evaluate(model, target, rows, decided, units)
+        found, tables = evaluate(model, target, rows, decided, units, parts=parts)
     found |= rounded(scores)
     if calibration:
         before = calibration.outcome_before(schema.contract, rows)

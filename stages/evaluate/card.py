@@ -25,7 +25,7 @@ _RARE = 0.1
 _MOST_LINES = 15
 _LONGEST = 60
 _PERCENT = 0.001
-_SECTIONS = {"data", "split", "validation", "evaluate", "registration"}
+_SECTIONS = {"features", "data", "split", "validation", "evaluate", "registration"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from service.encoding import Matrix
 from service.model import Model
+from stages.features.parts import Parts
 from stages.scores.metrics import classified, log_loss
 
 _MOST_ROWS = 5_000
@@ -16,17 +17,25 @@ _BUDGET = 200_000
 
 
 def compute_importance(
-    model: Model, matrix: Matrix, y_true: npt.NDArray[np.object_ | np.float64], seed: int
+    model: Model,
+    matrix: Matrix,
+    y_true: npt.NDArray[np.object_ | np.float64],
+    seed: int,
+    parts: Parts | None = None,
 ) -> pd.DataFrame:
-    """Return the permutation importance (Breiman 2001) of the raw columns, scored with the ONNX file.
+    """Return the permutation importance (Breiman 2001) of columns and derived features, scored with the ONNX file.
 
     Columns: `feature` and `importance`, the rise of the log loss, or of the mean absolute error,
     when the column's values are shuffled among test rows. The most important column comes first.
+    A column is shuffled before the derived features are computed, so its importance includes
+    theirs; `parts` are needed to shuffle a derived feature alone.
     """
     rng = np.random.default_rng(seed)
     features = model.contract.features
-    size = min(len(matrix), max(_BUDGET // len(features), _FEWEST_ROWS), _MOST_ROWS)
-    repeats = min(max(_BUDGET // (size * len(features)), 1), _MOST_REPEATS)
+    derived = list(model.contract.derived) if parts else []
+    count = len(features) + len(derived)
+    size = min(len(matrix), max(_BUDGET // count, _FEWEST_ROWS), _MOST_ROWS)
+    repeats = min(max(_BUDGET // (size * count), 1), _MOST_REPEATS)
     rows = np.sort(rng.choice(len(matrix), size, replace=False))
     sample, truth = matrix[rows], y_true[rows]
     whole = _loss(model, sample, truth)
@@ -37,7 +46,14 @@ def compute_importance(
         first = columns.stop
         losses = [_loss(model, _shuffled(sample, columns, rng), truth) for _ in range(repeats)]
         rises.append(float(np.mean(losses)) - whole)
-    found = pd.DataFrame({"feature": [feature.name for feature in features], "importance": rises})
+    if parts:
+        computed = parts.derive(sample)
+        for place in range(computed.shape[1] - len(derived), computed.shape[1]):
+            column = slice(place, place + 1)
+            losses = [_loss(parts.estimator, _shuffled(computed, column, rng), truth) for _ in range(repeats)]
+            rises.append(float(np.mean(losses)) - whole)
+    names = [*(feature.name for feature in features), *derived]
+    found = pd.DataFrame({"feature": names, "importance": rises})
     return found.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from stages.estimators.calibrators import Calibrator, Floats, Isotonic, Sigmoid, Temperature
 
 if TYPE_CHECKING:
-    from stages.export.graph import Graph
+    from stages.nodes import Graph
 
 
 def calibrated(graph: "Graph", probabilities: str, calibrator: Calibrator, classes: int) -> str:

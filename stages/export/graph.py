@@ -10,50 +10,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from service.contract import CategoryFeature, Contract
+from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
 from stages.export import boosters, calibration, ensembles, trees
-
-_OPSET = 21
-_IR_VERSION = 10
+from stages.features.graph import estimator_columns
+from stages.nodes import IR_VERSION, Graph
 
 Double = npt.NDArray[np.float64]
 
 
-class Graph:
-    """Nodes and constants in the order they were added, with numbered names."""
-
-    def __init__(self) -> None:
-        self.opsets = {"": _OPSET}
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output and return the output's name."""
-        name = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
-        return name
-
-    def constant(self, value: npt.ArrayLike) -> str:
-        """Add an array and return its name."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def cast(self, value: str, to: int) -> str:
-        """Add a conversion to the ONNX type `to` and return its output's name."""
-        return self.add("Cast", value, to=to)
-
-
 def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
     """Return the graph of every step after `encode`: one input ``X``, float32 (rows, columns), one output ``scores``.
+
+    Derived features are computed by the very nodes whose results the estimator was fitted on.
 
     The output holds probabilities, float32 (rows, classes), or values (rows, 1): double if the
     target was standardised, else float32.
@@ -61,6 +37,8 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
     Raises UserError if the trees are too large for one ONNX file.
     """
     graph = Graph()
+    if "derive" in pipeline.named_steps:
+        graph.append(onnx.load_from_string(pipeline["derive"].graph).graph)
     estimator = pipeline["estimator"]
     calibrator = shift = None
     if isinstance(estimator, CalibratedClassifier):
@@ -86,7 +64,7 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
         graph.constants,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
-    return helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="stages.export")
+    return helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="stages.export")
 
 
 def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
@@ -105,18 +83,18 @@ def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract
 
 def _constant_rows(graph: Graph, row: Double) -> str:
     """Return the same for every row of `X`, with a condition whose two results are equal."""
-    first = graph.add("Gather", "X", graph.constant(np.array([0])), axis=1)
+    first = graph.add("Gather", graph.matrix, graph.constant(np.array([0])), axis=1)
     answer = graph.constant(row.astype(np.float64).reshape(1, -1))
     return graph.add("Where", graph.add("IsNaN", first), answer, answer)
 
 
 def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
-    features = "X"
+    features = graph.matrix
     fill = pipeline.named_steps.get("fill")
     if isinstance(fill, FillBelow):
-        features = graph.add("Where", graph.add("IsNaN", "X"), graph.constant(fill.fill_), "X")
+        features = graph.add("Where", graph.add("IsNaN", features), graph.constant(fill.fill_), features)
     features = graph.cast(features, TensorProto.DOUBLE)
-    ensemble = boosters.extract(estimator) or trees.extract(estimator, len(contract.columns))
+    ensemble = boosters.extract(estimator) or trees.extract(estimator, len(estimator_columns(contract)))
     operator = ensembles.operator(ensemble)
     graph.opsets["ai.onnx.ml"] = operator.opset
     total = graph.add(operator.kind, features, domain="ai.onnx.ml")
@@ -150,7 +128,7 @@ def _linear(graph: Graph, expand: ColumnTransformer, estimator: Any, contract: C
 
 
 def _scaled(graph: Graph, steps: Pipeline, columns: Sequence[int], weights: Double) -> str:
-    numbers = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
+    numbers = graph.add("Gather", graph.matrix, graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
     numbers = graph.cast(numbers, TensorProto.DOUBLE)
     median = graph.constant(steps["fill"].statistics_.astype(np.float64))
     numbers = graph.add("Where", graph.add("IsNaN", numbers), median, numbers)
@@ -160,12 +138,13 @@ def _scaled(graph: Graph, steps: Pipeline, columns: Sequence[int], weights: Doub
 
 
 def _looked_up(graph: Graph, known: list[Double], columns: Sequence[int], weights: Double, contract: Contract) -> str:
-    sizes = [len(each.categories) + UNKNOWN_CODES for each in contract.features if isinstance(each, CategoryFeature)]
+    categories = [column.category for column in estimator_columns(contract) if column.category]
+    sizes = [len(each.categories) + UNKNOWN_CODES for each in categories]
     starts = np.cumsum([0, *sizes[:-1]]) + UNKNOWN_CODES
     table = np.zeros((sum(sizes), weights.shape[1]))  # a code without training rows adds 0
     places = np.concatenate([start + codes.astype(np.int64) for start, codes in zip(starts, known, strict=True)])
     table[places] = weights
-    codes = graph.add("Gather", "X", graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
+    codes = graph.add("Gather", graph.matrix, graph.constant(np.asarray(columns, dtype=np.int64)), axis=1)
     rows = graph.add("Add", graph.cast(codes, TensorProto.INT64), graph.constant(starts.astype(np.int64)))
     found = graph.add("Gather", graph.constant(table), rows, axis=0)
     return graph.add("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)

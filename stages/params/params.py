@@ -4,9 +4,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stages.errors import UserError
+from stages.params import expressions
 from stages.params.boosters import LightGBMParams
 from stages.params.naming import model_name
-from stages.params.sections import DataParams, EvaluateParams, RegisterParams, Section, SplitParams, ValidateParams
+from stages.params.sections import (
+    DataParams,
+    EvaluateParams,
+    FeatureName,
+    RegisterParams,
+    Section,
+    SplitParams,
+    ValidateParams,
+    expect,
+)
 
 ModelName = Literal[
     "random_forest",
@@ -34,6 +45,7 @@ class Params(Section):
     calibration: Literal["sigmoid", "isotonic", "temperature"] | None = None
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lightgbm: LightGBMParams = LightGBMParams()
+    features: dict[FeatureName, str] = expect("names, each with an expression in quotes", {})
     data: DataParams
     split: SplitParams
     validation: Annotated[ValidateParams, Field(alias="validate")]
@@ -60,6 +72,25 @@ class Params(Section):
                 raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
             if key in {needed, "split.key"} and column in self.data.ignore:
                 raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
+        return self
+
+    @property
+    def read_data(self) -> DataParams:
+        """`data`, whose ignored columns are only those that no feature uses either."""
+        parsed = [expressions.parse(name, text) for name, text in self.features.items()]
+        used = {name for each in parsed for name, _ in expressions.names(each)}
+        return self.data.model_copy(update={"ignore": [name for name in self.data.ignore if name not in used]})
+
+    @model_validator(mode="after")
+    def _features_parse(self) -> Self:
+        problems = []
+        for name, text in self.features.items():
+            try:
+                expressions.parse(name, text)
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

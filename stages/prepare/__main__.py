@@ -13,6 +13,7 @@ from stages.params.params import Params
 from stages.prepare import row_hash
 from stages.prepare import target as _target
 from stages.prepare.columns import find_features
+from stages.prepare.derived import add_inputs, check_names, inspect
 from stages.prepare.example import build_example
 from stages.prepare.rare import Resolved, resolve
 from stages.prepare.review import review
@@ -37,9 +38,11 @@ def prepare(
     table = whole[whole[name].notna()]
     classification = _target.is_classification(table[name], params.data.task)
     labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
-    content = row_hash.rows(table.drop(columns=name))
+    # Ignored columns are here only for `features`, whose change must not move a row to the other side.
+    read = table.drop(columns=params.data.ignore, errors="ignore")
+    content = row_hash.rows(read.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
-    split = describe(table, name, test_rows, params.data, params.split)
+    split = describe(read, name, test_rows, params.data, params.split)
     resolved = resolve(labels, test_rows, params.data) if classification else Resolved(labels, test_rows | True, None)
     train, test = table[~test_rows & resolved.kept], table[test_rows & resolved.kept]
     if test.empty:
@@ -51,6 +54,7 @@ def prepare(
     others = [column.name for column in left_out]
     kept = [column for column in others if column in (params.split.column, params.split.key)]
     train, test = _typed(train, target, contract, kept), _typed(test, target, contract, others)
+    notes, features, train_seen, test_seen = inspect(contract, train, test)
     schema = Schema(
         rows=Rows(
             read=len(whole),
@@ -64,7 +68,7 @@ def prepare(
         ),
         split=split,
         rare_classes=resolved.about,
-        findings=review(labels if classification else None, train, test, contract, split),
+        findings=(*notes, *review(labels if classification else None, train_seen, test_seen, features, split)),
         contract=contract,
         left_out=left_out,
     )
@@ -79,8 +83,11 @@ def _decide(
     if split.method == "group" and split.group_column:
         excluded[split.group_column] = "names the group of the split; test rows have other groups"
     later = test if split.method == "time" else None
-    columns = train.drop(columns=params.data.target)
+    columns = train.drop(columns=[params.data.target, *params.data.ignore], errors="ignore")
     features, left_out = find_features(columns, excluded, None if classification else target, later)
+    check_names(params, train.columns)
+    features, inputs_only = add_inputs(features, train, excluded, params)
+    left_out = [column for column in left_out if column.name not in {feature.name for feature in features}]
     if not features:
         reasons = "; ".join(f"{column.name}: {column.reason}" for column in left_out)
         raise UserError(
@@ -94,6 +101,9 @@ def _decide(
         positive=_target.positive(target, classes, params),
         features=tuple(features),
         example=build_example(train, features),
+        derived=params.features,
+        inputs_only=inputs_only,
+        version=3 if params.features else 2,
     )
     return contract, tuple(left_out)
 
@@ -107,8 +117,10 @@ def _complete(
         feature.model_copy(update={"nullable": bool(missing[feature.name]), "strict": feature.name in strict})
         for feature in contract.features
     )
-    unused = tuple(dict.fromkeys((*(column.name for column in left_out), *params.data.ignore)))
-    return contract.model_copy(update={"features": features, "left_out": unused, "reading": reading})
+    known = {feature.name for feature in features}
+    unused = dict.fromkeys((*(column.name for column in left_out), *params.data.ignore))
+    left = tuple(name for name in unused if name not in known)
+    return contract.model_copy(update={"features": features, "left_out": left, "reading": reading})
 
 
 def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
@@ -146,7 +158,8 @@ def _report(schema: Schema) -> None:
         log(f"class {each.label}: {each.train:,} rows {shares}")
     if schema.rare_classes:
         log(schema.rare_classes.describe())
-    log(f"{schema.contract.task}: {len(schema.contract.features)} features")
+    derived = f", {len(schema.contract.derived)} derived from them" if schema.contract.derived else ""
+    log(f"{schema.contract.task}: {len(schema.contract.features)} features{derived}")
     for column in schema.left_out:
         log(f"left out {column.name}: {column.reason}")
     for finding in schema.findings:

@@ -65,6 +65,20 @@ def find_features(
     return features, left_out
 
 
+def describe_input(column: pd.Series) -> Feature | None:
+    """Return a column as a feature that only derived features use, whatever its values; None if it has none.
+
+    A date has no parts yet.
+    """
+    if column.isna().all():
+        return None
+    if types.is_bool_dtype(column.dtype):
+        return _boolean(column)
+    if types.is_datetime64_any_dtype(column.dtype):
+        return _any_date(column).model_copy(update={"parts": ()})
+    return describe_number(column) if types.is_numeric_dtype(column.dtype) else _category(column)
+
+
 def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
     """Return the feature, or the reason why the column is left out."""
     known = column.dropna()
@@ -78,7 +92,7 @@ def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
         return _date(column, later)
     after = None if later is None else later.dropna()
     if types.is_numeric_dtype(column.dtype):
-        return _reason_against_number(known, after) or _number(column)
+        return _reason_against_number(known, after) or describe_number(column)
     return _reason_against_text(known.astype("str"), after) or _category(column)
 
 
@@ -118,7 +132,8 @@ def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | Non
     )
 
 
-def _number(column: pd.Series) -> NumberFeature:
+def describe_number(column: pd.Series) -> NumberFeature:
+    """Return a column of numbers as a feature."""
     values = column.to_numpy(np.float32, na_value=np.nan)
     edges, bin_shares = _bins(values)
     return NumberFeature(
@@ -169,10 +184,10 @@ def _order_categories(feature: CategoryFeature, column: pd.Series, numbers: pd.S
     return feature.model_copy(update={"categories": tuple(categories), "bin_shares": bin_shares})
 
 
-def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
+def _any_date(column: pd.Series) -> DateFeature:
     moments = column.to_numpy("datetime64[us]")
     known = moments[~np.isnat(moments)]
-    feature = DateFeature(
+    return DateFeature(
         name=str(column.name),
         nullable=len(known) < len(moments),
         minimum=str(known.min()),
@@ -182,6 +197,12 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
         # If the running day is no feature, later dates are no drift, so dates are only counted as known or missing.
         bin_shares=(_mean(~np.isnat(moments)), _mean(np.isnat(moments))),
     )
+
+
+def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
+    feature = _any_date(column)
+    moments = column.to_numpy("datetime64[us]")
+    known = moments[~np.isnat(moments)]
     before = feature.encode(known)
     after = before if later is None else feature.encode(later.dropna().to_numpy("datetime64[us]"))
     columns = zip(feature.parts, before.T, after.T, strict=True)

@@ -18,17 +18,21 @@ REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "pyarrow", "pydantic", "scipy
 """The packages that every model imports when it is loaded and called, besides MLflow."""
 BOOSTERS = {"lightgbm": ("lightgbm",)}
 """More packages, by the module of the estimator."""
+DERIVING = ("onnxruntime",)
+"""More packages, if there are derived features."""
 CODE = (
     "service/__init__.py",
     "service/cells.py",
     "service/contract.py",
     "service/encoding.py",
+    "service/model.py",
     "stages/__init__.py",
     "stages/estimators/__init__.py",
     "stages/estimators/calibrators.py",
+    "stages/estimators/derive.py",
     "stages/estimators/steps.py",
 )
-"""The module of the pickled classes, and the modules of this project that it imports."""
+"""The modules of the pickled classes, and the modules of this project that it imports."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -57,7 +61,8 @@ def _requirements(pipeline: Pipeline) -> list[str]:
         estimator = estimator.estimator
     estimator = getattr(estimator, "regressor", estimator)
     package = type(estimator).__module__.partition(".")[0]
-    return [*REQUIREMENTS, *BOOSTERS.get(package, ())]
+    deriving = DERIVING if "derive" in pipeline.named_steps else ()
+    return [*REQUIREMENTS, *BOOSTERS.get(package, ()), *deriving]
 
 
 def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) -> ModelSignature:

@@ -104,7 +104,7 @@ def main() -> None:
     """Validate the raw table, write the results and the typed table, stop if an expectation failed."""
     params = load_params()
     suite = read(Path(params.validation.suite)) if params.validation.suite else Suite()
-    table, reading = read_table(params.data)
+    table, reading = read_table(params.read_data)
     with timed("comparing the table with the expectations"):
         results = validate(table, params, suite)
     about = describe_suite(suite, table, params)

@@ -1,0 +1,1 @@
+"""Translate the expressions of `features` to the part of the ONNX graph in front of the estimator."""

@@ -1,0 +1,47 @@
+"""Collect the nodes and constants of an ONNX graph."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 21
+IR_VERSION = 10
+
+
+class Graph:
+    """Nodes and constants in the order they were added, with numbered names."""
+
+    def __init__(self) -> None:
+        self.opsets = {"": OPSET}
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.matrix = "X"
+        """The tensor that the estimator reads."""
+
+    def append(self, part: onnx.GraphProto) -> None:
+        """Add the nodes and constants of a part that a `Graph` wrote, whose output the estimator reads.
+
+        Call it first: the names of nodes that follow are numbered from there.
+        """
+        self.nodes.extend(part.node)
+        self.constants.extend(part.initializer)
+        self.matrix = part.output[0].name
+
+    def add(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output and return the output's name."""
+        name = f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, value: npt.ArrayLike) -> str:
+        """Add an array and return its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def cast(self, value: str, to: int) -> str:
+        """Add a cast to an ONNX data type and return the output's name."""
+        return self.add("Cast", value, to=to)
