@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from service.auth.access import Access
-from service.feedback.prediction_ids import PredictionIds
+from service.feedback import PredictionIds
 from service.http import logs, tracing
 from service.http.logs import AccessLog
 from service.http.middleware import RequestMiddleware
@@ -19,16 +19,13 @@ from service.instruments.exposition import Exposition
 from service.instruments.registry import Instruments
 from service.routes import (
     admin,
-    docs,
     feedback,
-    health,
     inference_protocol,
     info,
     openapi,
     predict,
     sign_in,
     tables,
-    token,
 )
 from service.scoring import artifact
 from service.scoring.reload import Reloader
@@ -106,7 +103,7 @@ def _add_routes(app: Api, first: Route) -> list[Route]:
     Routers aren't included as such: FastAPI would match each request against all routes twice.
     """
     app.router.routes.insert(0, first)
-    routers = [module.router for module in (token, sign_in, admin, info, feedback, health, inference_protocol, docs)]
+    routers = [module.router for module in (sign_in, admin, info, feedback, inference_protocol)]
     for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
         # FastAPI's own stack, which `Api` replaces, has this middleware once around all routes.
         if not isinstance(route.app, AsyncExitStackMiddleware):

@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from service import release
-from service.feedback.prediction_ids import Prediction, PredictionIdError, PredictionIds
+from service.feedback import Prediction, PredictionIdError, PredictionIds
 from service.release import Release, ReleaseError
 from service.settings import ROOT, Settings, SettingsError
 from service.users.database import FEEDBACK, Database, DatabaseDownError, DatabaseUrlError

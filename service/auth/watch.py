@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import insert, select, update
 
 from service.threads import BusyError, Threads
-from service.users.api_keys import ApiKeys
+from service.users.accounts import ApiKeys
 from service.users.database import FEEDBACK, REVISION, Account, ApiKey, Database, DatabaseDownError
 from service.users.rules import AccountError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Final
 
-from service.feedback.store import Outcome
+from service.feedback import Outcome
 from service.instruments.families import Specifications, VersionCounters
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))

@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.http.problems import Problem
-from service.routes.bodies import describe, read_form
-from service.routes.errors import BODY, errors
+from service.routes.bodies import read_form
+from service.routes.openapi import BODY, errors, request_body
 from service.users.accounts import Accounts
 from service.users.database import Account
 from service.users.rules import AccountError, LastAdminError, UnknownUserError, UserExistsError
@@ -64,7 +64,7 @@ async def list_users(request: Request) -> list[Account]:
     "",
     status_code=201,
     response_model=User,
-    openapi_extra=describe(NewUser),
+    openapi_extra=request_body(NewUser),
     responses=errors(*BODY, also={409: "The name is taken"}),
 )
 async def add_user(request: Request) -> Account:
@@ -76,7 +76,7 @@ async def add_user(request: Request) -> Account:
 @router.put(
     "/{username:path}/password",
     status_code=204,
-    openapi_extra=describe(NewPassword),
+    openapi_extra=request_body(NewPassword),
     responses=errors(*BODY, also=_UNKNOWN),
 )
 async def set_password(request: Request, username: str) -> None:

@@ -1,4 +1,4 @@
-"""Read small request bodies as Pydantic models, and describe them for the OpenAPI document."""
+"""Read small request bodies as Pydantic models."""
 
 from typing import Any, Final, TypeVar
 
@@ -52,8 +52,3 @@ def validate(form: type[Form], document: Any) -> Form:
         ]
         detail = "; ".join(f"{each.field or 'the body'}: {each.expected}" for each in errors)
         raise Problem(422, f"The request is not valid: {detail}", errors=errors) from None
-
-
-def describe(form: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
-    """Return the OpenAPI object of a request body of this form."""
-    return {"requestBody": {"required": True, "content": {kind: {"schema": form.model_json_schema()}}}}

@@ -1,19 +1,19 @@
 """/v2: the Open Inference Protocol, version 2, with tensors as JSON."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response, Security
 
 from service.auth.access import authenticate
+from service.feedback import PredictionIds
 from service.http.exchange import media_type, read_body
 from service.http.problems import Problem
 from service.inputs import explain, tensors
 from service.inputs.explain import Invalid
 from service.inputs.tensors import Inference
-from service.routes.errors import BODY, errors
+from service.routes.openapi import BODY, errors
 from service.routes.predict import SCOPE
 from service.scoring.serving import Scored, Served, Serving, warning
 
@@ -21,7 +21,6 @@ _OBJECTS: Final = 10_000
 """How many objects, arrays and values a request may have besides the rows: tensors, shapes, parameters."""
 _IDS: Final = "prediction_ids"
 """The output that the response has only if the request names it in `outputs` or sets this parameter to true."""
-_ENCODER: Final = msgspec.json.Encoder()
 _MISSING: Final = errors(also={404: "No such model or version", 422: "The path does not fit"})
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -97,20 +96,18 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
         raise Problem(
             415, "Content-Type must be application/json; the service accepts tensors as JSON, not as binary data"
         )
-    settings = request.app.state.settings
-    body = await read_body(request.receive, headers, settings.max_body_bytes)
+    state = request.app.state
+    body = await read_body(request.receive, headers, state.settings.max_body_bytes)
+    limit = state.settings.max_instances
     try:
-        wanted, scored = await asyncio.to_thread(_compute, served, body, settings.max_instances)
+        scored, answer = await asyncio.to_thread(_compute, served, state.prediction_ids, body, limit)
     except Invalid as problem:
         served.instruments.count_errors(problem.kinds)
         raise
     served.count(scored)
     request.state.instances = len(scored.numbers)
     served.instruments.count_request(len(scored.numbers))
-    named = {output.name for output in wanted.outputs or ()}
-    wants_ids = _IDS in named or (wanted.parameters or {}).get(_IDS) is True
-    ids = await request.app.state.prediction_ids.make_all_async(served, scored) if wants_ids else None
-    return _answer(served, wanted.id, _select(list(_outputs(served, scored, ids)), named), scored)
+    return Response(answer, media_type="application/json")
 
 
 def _find_model(request: Request, name: str, version: str | None) -> Served:
@@ -122,13 +119,13 @@ def _find_model(request: Request, name: str, version: str | None) -> Served:
     return served
 
 
-def _compute(served: Served, body: bytes, limit: int) -> tuple[Inference, Scored]:
-    """Parse the body and score its rows."""
+def _compute(served: Served, ids: PredictionIds, body: bytes, limit: int) -> tuple[Scored, bytes]:
+    """Parse the body, score its rows, and return the results and the response body."""
     wanted = _parse(body, limit * len(served.contract.features))
     instances = tensors.to_instances(served.contract, wanted, limit)
     scored = served.score(served.reader.read_instances(instances))
     served.check(scored, lambda: instances)
-    return wanted, scored
+    return scored, _answer(served, ids, wanted, scored)
 
 
 def _parse(body: bytes, values: int) -> Inference:
@@ -154,34 +151,35 @@ def _label_type(served: Served) -> str:
     return {bool: "BOOL", int: "INT64", str: "BYTES"}[type(served.contract.classes[0])]
 
 
-def _outputs(served: Served, scored: Scored, ids: list[str] | None) -> Iterator[dict[str, Any]]:
+def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Scored) -> bytes:
+    """Return the response body with the outputs that the request names, or all.
+
+    Prediction ids are in it only if the request asks for them. Raises Problem (422) for an unknown output.
+    """
     rows, classes = len(scored.numbers), served.class_names
-    values = list(scored.labels) if classes else scored.values
-    yield {"name": "predictions", "shape": [rows], "datatype": _label_type(served), "data": values}
+    named = {output.name for output in wanted.outputs or ()}
+    outputs: dict[str, tuple[str, list[int], Any]] = {
+        "predictions": (_label_type(served), [rows], scored.labels if classes else scored.values)
+    }
     if classes:
-        flat = [value for row in scored.values for value in row]
-        yield {"name": "probabilities", "shape": [rows, len(classes)], "datatype": "FP32", "data": flat}
-    if ids is not None:
-        yield {"name": _IDS, "shape": [rows], "datatype": "BYTES", "data": ids}
-
-
-def _select(outputs: list[dict[str, Any]], named: set[str]) -> list[dict[str, Any]]:
-    """Return the outputs that the request names, or all. Prediction ids are in `outputs` only if it asks for them."""
-    unknown = named - {output["name"] for output in outputs}
+        outputs["probabilities"] = "FP32", [rows, len(classes)], [value for row in scored.values for value in row]
+    if _IDS in named or (wanted.parameters or {}).get(_IDS):
+        outputs[_IDS] = "BYTES", [rows], ids.make_all(served, scored)
+    unknown = named - outputs.keys()
     if unknown:
         raise Problem(422, f"There is no output {explain.clip(min(unknown))!r}", title="No such output")
-    return [output for output in outputs if not named or output["name"] in named | {_IDS}]
-
-
-def _answer(served: Served, request_id: str | None, outputs: list[dict[str, Any]], scored: Scored) -> Response:
     document: dict[str, Any] = {
         "model_name": served.artifact.name,
         "model_version": served.version,
-        "outputs": outputs,
+        "outputs": [
+            {"name": name, "shape": shape, "datatype": kind, "data": data}
+            for name, (kind, shape, data) in outputs.items()
+            if not named or name in {*named, _IDS}
+        ],
     }
-    if request_id is not None:
-        document["id"] = request_id
+    if wanted.id is not None:
+        document["id"] = wanted.id
     if scored.outside:  # the protocol allows only text, numbers and booleans as parameters
         warnings = [warning(each) for each in scored.outside]
-        document["parameters"] = {"warnings": _ENCODER.encode(warnings).decode()}
-    return Response(_ENCODER.encode(document), media_type="application/json")
+        document["parameters"] = {"warnings": msgspec.json.encode(warnings).decode()}
+    return msgspec.json.encode(document)

@@ -1,22 +1,32 @@
-"""GET /model-info: describe the model in service. GET /metrics: return the metrics for Prometheus."""
+"""Describe the service: its model, health and metrics, and the page /docs, which loads nothing from other sites."""
 
+from collections.abc import Callable
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
+from service.auth.access import access_of
 from service.contract import Label
 from service.http.problems import Problem
-from service.routes.errors import errors
+from service.routes.openapi import errors
 
 if TYPE_CHECKING:
     from service.instruments.exposition import Exposition
     from service.scoring.serving import Serving
     from service.settings import Settings
 
-router = APIRouter(tags=["model"])
+_FOLDER: Final = Path(__file__).parent.parent / "pages"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+
+router = APIRouter()
 
 
 class Feature(BaseModel):
@@ -49,7 +59,7 @@ class ModelInfo(BaseModel):
     data_md5: str = Field(description="MD5 of the table that the model was trained on")
 
 
-@router.get("/model-info", response_model_exclude_none=True, responses=errors())
+@router.get("/model-info", response_model_exclude_none=True, responses=errors(), tags=["model"])
 async def model_info(request: Request) -> ModelInfo:
     """Return the version, features, parameters and metrics of the model in service."""
     serving: Serving = request.app.state.serving
@@ -96,3 +106,61 @@ def _check_token(header: str, token: str) -> None:
     if scheme.lower() != "bearer" or not compare_digest(given.strip().encode(), token.encode()):
         detail = "GET /metrics needs METRICS_TOKEN as a bearer token"
         raise Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="metrics"'})
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """The state of the model and the database."""
+
+    status: Literal["ready", "degraded", "unready"]
+    """degraded: the service predicts, but if the users database is down, nobody gets a new token, and if it is
+    read-only, users and feedback can't change."""
+    model: Literal["ok"] = "ok"
+    database: Literal["ok", "read-only", "down"]
+
+
+@router.get("/health/live", responses=errors(), tags=["operation"])
+async def live() -> Live:
+    """Return 200 while the process answers."""
+    return Live()
+
+
+@router.get(
+    "/health/ready",
+    responses={**errors(), 503: {"model": Ready, "description": "The users database has not answered yet"}},
+    tags=["operation"],
+)
+async def ready(request: Request, response: Response) -> Ready:
+    """Return whether the service can predict and check tokens.
+
+    503 means that the database hasn't answered since the service started, so it can't check tokens. If the database
+    fails later, the status stays 200: all replicas share it, and predictions don't need it.
+    """
+    access = access_of(request)
+    if access.watch.failure is None:
+        if access.watch.write_failure is None:
+            return Ready(status="ready", database="ok")
+        return Ready(status="degraded", database="read-only")
+    if access.watch.known.revision >= 0:
+        return Ready(status="degraded", database="down")
+    response.status_code = 503
+    return Ready(status="unready", database="down")
+
+
+@router.get("/", include_in_schema=False)
+def root() -> Response:
+    """Redirect / to /docs."""
+    return RedirectResponse("docs")
+
+
+def _page(name: str) -> Callable[[], Response]:
+    return lambda: FileResponse(_FOLDER / name, headers={"Content-Security-Policy": _POLICY})
+
+
+for _path, _name in {"/docs": "docs.html", "/docs/docs.js": "docs.js", "/docs/docs.css": "docs.css"}.items():
+    router.add_api_route(_path, _page(_name), include_in_schema=False)

@@ -11,8 +11,8 @@ from pydantic.json_schema import models_json_schema
 from service.auth.access import authenticate
 from service.cells import Reading
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
+from service.http.problems import MEDIA_TYPE, SHOWN_ERRORS, FieldError
 from service.inputs.readers import MAX_NUMBER
-from service.routes.errors import BODY, Problem, errors
 from service.scoring.serving import Served, class_name
 
 if TYPE_CHECKING:
@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
+_MEANINGS: Final = {
+    400: "The body is not JSON",
+    401: "The credential is missing or not valid",
+    403: "The credential does not have the scope",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    415: "The media type of the body is not supported",
+    422: "The request is invalid; `detail` or `errors` says why",
+    429: "Too many requests are waiting; try again after Retry-After seconds",
+    500: "The service failed; its log has the reason",
+    503: "The users database doesn't answer",
+}
+BODY: Final = (400, 408, 413, 415, 422)
+"""The statuses for a bad request body."""
 _SHOWN_CATEGORIES: Final = 50
 _IDS: Final = "The ids of the predictions, for POST /feedback and `python -m service.lineage`"
 _EXPLANATIONS: Final = """With ?explain=true, for each instance: how much each feature contributes to the score, and
@@ -30,6 +44,31 @@ _TABLE: Final[Schema] = {
     "schema": {"type": "string", "description": "One row per line; the answer has the same format"}
 }
 _TABLES: Final = {"text/csv": _TABLE, "application/x-ndjson": _TABLE}
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(json_schema_extra={"format": "uri-reference"})
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+    error_count: int = Field(
+        0, description=f"Errors until the service stopped reading; `errors` has the first {SHOWN_ERRORS}"
+    )
+
+
+def errors(*statuses: int, also: dict[int, str] | None = None) -> dict[int | str, Schema]:
+    """Describe these statuses and 500; `also` adds statuses with another description."""
+    meanings = {status: _MEANINGS[status] for status in (*statuses, 500)} | (also or {})
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": text, "content": content} for status, text in meanings.items()}
+
+
+def request_body(form: type[BaseModel], kind: str = "application/json") -> Schema:
+    """Return the description of a request body of this form."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": form.model_json_schema()}}}}
 
 
 class Instance(BaseModel):

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.auth.callers import Callers
-from service.feedback.prediction_ids import PredictionIds
+from service.auth.access import Callers
+from service.feedback import PredictionIds
 from service.http.exchange import Headers, media_type, read_body, respond
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Invalid, read_json

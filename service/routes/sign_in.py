@@ -1,26 +1,83 @@
-"""Single sign-on for people: GET /login, GET /callback, POST /logout.
+"""Sign in by a password (POST /token) or by single sign-on (GET /login, GET /callback, POST /logout).
 
-After the sign-in the browser gets our own token in a cookie that scripts can't read and other sites can't use. The
-browser sends it with requests from pages of this service such as /docs, so they need no code for tokens.
+`/token` exchanges a name and a password for a token (OAuth2, RFC 6749 section 4.3). After single sign-on the browser
+gets our own token in a cookie that scripts can't read and other sites can't use. The browser sends it with requests
+from pages of this service such as /docs, so they need no code for tokens.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
 
-from service.auth.access import Access, access_of
-from service.auth.callers import SESSION_COOKIE
+from service.auth.access import SESSION_COOKIE, Access, access_of
+from service.auth.logins import Token
 from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import SIGN_IN_SECONDS, TokenError
 from service.http.problems import Problem
-from service.routes.errors import errors
+from service.routes.bodies import read_small_body, validate
+from service.routes.openapi import BODY, errors, request_body
+from service.users.rules import lookup_name
 
+_MAX_FIELDS: Final = 32
+_FORM: Final = "application/x-www-form-urlencoded"
 _STATE_COOKIE: Final = "sign_in"
 """The cookie with the state of a sign-in, while the browser is at the identity provider."""
 _ERRORS: Final = {404: "Single sign-on is not set up", 503: "The identity provider doesn't answer"}
 
 router = APIRouter(tags=["users"])
+
+
+class Login(BaseModel):
+    """The form of a login."""
+
+    username: Annotated[str, Field(min_length=1)]
+    password: Annotated[str, Field(min_length=1, json_schema_extra={"format": "password"})]
+    grant_type: Literal["password"] = "password"
+    scope: Annotated[str, Field(description="Scopes, separated by spaces; empty for all")] = ""
+
+
+@router.post(
+    "/token",
+    openapi_extra=request_body(Login, _FORM),
+    responses=errors(
+        *BODY,
+        503,
+        also={
+            400: "The user does not have a requested scope",
+            401: "Wrong name or password",
+            429: "Too many failed logins",
+        },
+    ),
+)
+async def token(request: Request, response: Response) -> Token:
+    """Return a token for a name and a password."""
+    form = _parse(await read_small_body(request, _FORM))
+    address = request.client.host if request.client else None
+    granted = await access_of(request).logins.log_in(form.username, form.password, form.scope, address)
+    request.state.user = lookup_name(form.username)
+    response.headers["Cache-Control"] = "no-store"
+    return granted
+
+
+def _parse(body: bytes) -> Login:
+    """Return the form. Raises Problem (422) if a field is missing, empty, repeated or not UTF-8.
+
+    Errors have the codes of RFC 6749 section 5.2, which OAuth2 clients know, and never show a value.
+    """
+    try:
+        fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        detail = f"The body is not {_FORM} in UTF-8 with at most {_MAX_FIELDS} fields"
+        raise Problem(422, detail, members={"error": "invalid_request"}) from None
+    try:  # `Login` refuses a list, which is a repeated field
+        return validate(Login, {name: values[0] if len(values) == 1 else values for name, values in fields.items()})
+    except Problem as problem:
+        is_grant = any(error.field == "grant_type" for error in problem.errors)
+        problem.members["error"] = "unsupported_grant_type" if is_grant else "invalid_request"
+        raise
 
 
 @router.get("/login", status_code=302, responses=errors(also=_ERRORS))

@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from service.encoding import Matrix
-from service.feedback.prediction_ids import PredictionIds
+from service.feedback import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
 from service.inputs.columns import CsvReader, Header, find_header

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from starlette.types import Receive, Send
 
-from service.feedback.prediction_ids import PredictionIds
+from service.feedback import PredictionIds
 from service.http.exchange import read_pieces
 from service.http.problems import Problem
 from service.routes.predict import Table

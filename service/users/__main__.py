@@ -12,29 +12,14 @@ import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from service.settings import Settings, SettingsError
-from service.users.accounts import Accounts
-from service.users.api_keys import ApiKeys
+from service.users.accounts import Accounts, ApiKeys
 from service.users.database import ApiKey, Database, DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
 
-_COMMANDS: Final = {
-    "add": "add a user; it asks for the password, or reads it from stdin",
-    "disable": "revoke a user's tokens and refuse new ones",
-    "enable": "let a disabled user get tokens again",
-    "passwd": "change a password and revoke the user's tokens",
-    "remove": "remove a user and revoke the tokens",
-    "list": "list the users",
-    "migrate": "only bring the database up to date, as every command does first",
-}
-_KEY_COMMANDS: Final = {
-    "add": "add a key and print it; it can't be shown again",
-    "list": "list the keys and when each was last used",
-    "revoke": "delete a key",
-}
 _UNITS: Final = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -61,24 +46,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m service.users", description="Manage the service's users and keys.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        if name not in {"list", "migrate"}:
-            command.add_argument("username")
-        if name == "add":
-            command.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: predict")
-        if name in {"disable", "remove"}:
-            command.add_argument("--force", action="store_true", help="even the last admin")
-    keys = commands.add_parser("key", help="manage API keys", description="Manage API keys.")
-    key_commands = keys.add_subparsers(dest="key_command", required=True)
-    for name, text in _KEY_COMMANDS.items():
-        command = key_commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        if name != "list":
-            command.add_argument("name")
-        if name == "add":
-            command.add_argument("--scopes", nargs="+", choices=SCOPES, default=["predict"], help="default: predict")
-            form = "12h, 90d (the default), 52w or never"
-            command.add_argument("--expires", type=_lifetime, default="90d", metavar="TIME", help=form)
+
+    def command(group: Any, name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = group.add_parser(
+            name, help=text, description=text.capitalize() + ".", parents=parents
+        )
+        return added
+
+    user, force, key = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    user.add_argument("username")
+    force.add_argument("--force", action="store_true", help="even the last admin")
+    key.add_argument("name")
+    add = command(commands, "add", "add a user; it asks for the password, or reads it from stdin", user)
+    add.add_argument("--scope", action="append", choices=SCOPES, help="may be repeated; default: predict")
+    command(commands, "disable", "revoke a user's tokens and refuse new ones", user, force)
+    command(commands, "enable", "let a disabled user get tokens again", user)
+    command(commands, "passwd", "change a password and revoke the user's tokens", user)
+    command(commands, "remove", "remove a user and revoke the tokens", user, force)
+    command(commands, "list", "list the users")
+    command(commands, "migrate", "only bring the database up to date, as every command does first")
+    keys = command(commands, "key", "manage API keys").add_subparsers(dest="key_command", required=True)
+    add = command(keys, "add", "add a key and print it; it can't be shown again", key)
+    add.add_argument("--scopes", nargs="+", choices=SCOPES, default=["predict"], help="default: predict")
+    expires = "12h, 90d (the default), 52w or never"
+    add.add_argument("--expires", type=_lifetime, default="90d", metavar="TIME", help=expires)
+    command(keys, "list", "list the keys and when each was last used")
+    command(keys, "revoke", "delete a key", key)
     return parser
 
 

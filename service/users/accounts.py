@@ -1,15 +1,21 @@
-"""Add, check, list, change and remove users, for the command line, the API and the first start."""
+"""Add, check, list, change and remove users and API keys, for the command line, the API and the first start.
+
+API keys are long-lived credentials of programs. The database has only their digests.
+"""
 
 import builtins
 import logging
+import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from time import time_ns
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from service.users.database import REVISION, Account, Database, DatabaseDownError, schema_version
+from service.users.database import REVISION, Account, ApiKey, Database, DatabaseDownError, schema_version
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import (
@@ -23,6 +29,9 @@ from service.users.rules import (
     lookup_name,
     normalise,
 )
+
+PREFIX: Final = "key_"
+"""The beginning of every key, by which people and scanners for leaked secrets recognise it."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,28 +97,28 @@ class Accounts:
     def disable(self, username: str, *, force: bool = False) -> None:
         """Revoke the user's tokens and issue no new ones. Disable the last admin only with `force`."""
         with self._database.writing() as session:
-            revision, user = next_revision(session), _find(session, username)
+            revision, user = _next_revision(session), _find(session, username)
             _keep_an_admin(session, user, force=force)
             user.disabled, user.revision = True, revision
 
     def enable(self, username: str) -> None:
         """Let a disabled user get tokens again; earlier tokens stay revoked."""
         with self._database.writing() as session:
-            revision, user = next_revision(session), _find(session, username)
+            revision, user = _next_revision(session), _find(session, username)
             if user.disabled:
                 user.disabled, user.revision = False, revision
 
     def set_password(self, username: str, password: str) -> None:
         """Change the password and revoke the user's tokens."""
         with self._database.writing() as session:
-            revision, user = next_revision(session), _find(session, username)
+            revision, user = _next_revision(session), _find(session, username)
             check_password(password, user.username)
             user.password_hash, user.revision = self._passwords.hash(password), revision
 
     def remove(self, username: str, *, force: bool = False) -> None:
         """Remove the user and revoke the tokens. Remove the last admin only with `force`."""
         with self._database.writing() as session:
-            next_revision(session)
+            _next_revision(session)
             user = _find(session, username)
             _keep_an_admin(session, user, force=force)
             session.delete(user)
@@ -132,7 +141,7 @@ class Accounts:
             _log.warning("the password hash of %s was not renewed: %s", user.username, error)
 
     def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
-        name, revision = normalise(username), next_revision(session)
+        name, revision = normalise(username), _next_revision(session)
         if session.get(Account, name):
             raise UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
         check_password(password, name)
@@ -142,7 +151,60 @@ class Accounts:
         return user
 
 
-def next_revision(session: Session) -> int:
+class ApiKeys:
+    """Manages keys. Every method may wait for the database, and raises DatabaseDownError if it doesn't answer.
+
+    A change stores a new revision, by which each worker notices it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, name: str, scopes: Iterable[str], lifetime: timedelta | None) -> tuple[str, ApiKey]:
+        """Add a key; return its text, which isn't stored, and its properties. A `lifetime` of None means no expiry.
+
+        Raises AccountError for a name or scopes that break a rule, or if the name is taken.
+        """
+        text = PREFIX + secrets.token_urlsafe(32)
+        now = datetime.now(UTC)
+        try:
+            expires_at = now + lifetime if lifetime else None
+        except OverflowError:
+            raise AccountError("the key would expire after the year 9999; choose an earlier expiry") from None
+        key = ApiKey(normalise(name), digest(text), check_scopes(scopes), now, expires_at)
+        with self._database.writing() as session:
+            _next_revision(session)
+            if session.get(ApiKey, key.name):
+                raise AccountError(f"key {key.name!r} exists already; choose another name, or revoke it first")
+            session.add(key)
+        return text, key
+
+    def list(self) -> builtins.list[ApiKey]:
+        """Return every key, in the order of names."""
+        with self._database.reading() as session:
+            return [*session.scalars(select(ApiKey).order_by(ApiKey.name))]
+
+    def revoke(self, name: str) -> None:
+        """Delete a key; workers refuse it within 5 s. Raises AccountError if there is no such key."""
+        with self._database.writing() as session:
+            _next_revision(session)
+            key = session.get(ApiKey, normalise(name))
+            if key is None:
+                raise AccountError(f"there is no key {name!r}")
+            session.delete(key)
+
+    def record_use(self, names: Iterable[str]) -> None:
+        """Store the current time as the last use of these keys."""
+        with self._database.writing() as session:
+            session.execute(update(ApiKey).where(ApiKey.name.in_(names)).values(last_used_at=datetime.now(UTC)))
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a key in hexadecimal. A key has 256 random bits, so a fast hash is safe."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _next_revision(session: Session) -> int:
     """Store and return a new revision. The row's lock makes every other change wait until this one is committed.
 
     It is at least the clock's time in microseconds, so a new database doesn't repeat the revisions of an older one

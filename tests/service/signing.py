@@ -10,8 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
-from service.auth.access import Access
-from service.auth.callers import Caller
+from service.auth.access import Access, Caller
 from service.http.problems import Problem
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"

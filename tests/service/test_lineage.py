@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from service import lineage
-from service.feedback.prediction_ids import PredictionIds
+from service.feedback import PredictionIds
 from service.release import RELEASE_FILE, Registry
 from tests.service.artifacts import Root, load_settings, metrics_json, onnx_bytes
 

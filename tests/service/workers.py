@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response, Security
 from service.auth.access import Access, authenticate
 from service.auth.watch import read_snapshot
 from service.http.problems import MEDIA_TYPE, Problem
-from service.routes import admin, sign_in, token
+from service.routes import admin, sign_in
 from service.settings import Settings
 from service.users.database import Database
 
@@ -23,7 +23,7 @@ def make_app(access: Access, settings: Settings) -> FastAPI:
     """Return an app with the routes under test and one that asks for the scope `predict`."""
     app = FastAPI()
     app.state.access, app.state.settings = access, settings
-    for router in (token.router, admin.router, sign_in.router):
+    for router in (admin.router, sign_in.router):
         app.include_router(router)
 
     @app.exception_handler(Problem)

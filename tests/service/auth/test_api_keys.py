@@ -12,7 +12,7 @@ import pytest
 
 from service.auth import watch
 from service.settings import Settings
-from service.users.api_keys import ApiKeys, digest
+from service.users.accounts import ApiKeys, digest
 from tests.service.workers import Worker, log_in, serving, until, whoami
 
 MakeSettings = Callable[..., Settings]

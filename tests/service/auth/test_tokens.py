@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.auth import callers as module
+from service.auth import access as module
 from service.auth.access import Access
 from service.auth.watch import Snapshot
 from service.settings import Settings

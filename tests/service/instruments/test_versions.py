@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from service.feedback.prediction_ids import Prediction
-from service.feedback.store import Outcome
+from service.feedback import Outcome, Prediction
 from service.instruments.feedback import tally
 from service.instruments.registry import Instruments
 from service.instruments.releases import KEPT

@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 
 from service.auth.watch import check_writes, read_snapshot
 from service.settings import Settings
-from service.users.accounts import Accounts
-from service.users.api_keys import ApiKeys
+from service.users.accounts import Accounts, ApiKeys
 from service.users.database import Database, DatabaseDownError, DatabaseUrlError
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords

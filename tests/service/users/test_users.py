@@ -15,8 +15,7 @@ from sqlalchemy import update
 
 from service.auth.watch import read_snapshot
 from service.users.__main__ import main
-from service.users.accounts import Accounts
-from service.users.api_keys import ApiKeys
+from service.users.accounts import Accounts, ApiKeys
 from service.users.database import ApiKey, Database
 
 Connect = Callable[[str], Database]

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from service.contract import Label
-from service.feedback.prediction_ids import Prediction
-from service.feedback.store import ContradictionError, FeedbackStore, Outcome
+from service.feedback import ContradictionError, FeedbackStore, Outcome, Prediction
 from service.users.accounts import Accounts
 from service.users.database import Database
 

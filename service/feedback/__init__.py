@@ -1,1 +1,0 @@
-"""Actual outcomes of predictions: the ids of predictions and the database table."""
