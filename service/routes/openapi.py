@@ -81,6 +81,13 @@ class PredictRequest(BaseModel, extra="forbid"):
     instances: Annotated[list[Instance], Field(min_length=1)]
 
 
+class PredictQuery(BaseModel):
+    """What a request asks for beside predictions."""
+
+    ids: bool = Field(default=False, description="If true, the answer has prediction ids")
+    explain: bool = Field(default=False, description="If true, the answer has explanations; only for JSON")
+
+
 class ServedModel(BaseModel):
     """Which model answered."""
 
@@ -109,8 +116,7 @@ class PredictResponse(BaseModel):
 
 def predict(  # type: ignore[empty-body]  # only described: `service.routes.predict` answers
     body: PredictRequest,
-    ids: Annotated[bool, Query(description="If true, the answer has prediction ids")] = False,  # noqa: FBT002
-    explain: Annotated[bool, Query(description="If true, the answer has explanations; only for JSON")] = False,  # noqa: FBT002
+    query: Annotated[PredictQuery, Query()],
 ) -> PredictResponse:
     """Predict from instances as JSON, or from a table of any length as CSV (with a header line) or NDJSON.
 

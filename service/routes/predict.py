@@ -6,11 +6,10 @@ serialization would take longer than the model (docs/performance.md).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
-from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,10 +17,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.auth.access import Callers
 from service.feedback import PredictionIds
 from service.http.exchange import Headers, media_type, read_body, respond
-from service.http.problems import FieldError, Problem
+from service.http.problems import Problem
 from service.inputs.explain import Invalid, read_json
 from service.inputs.rows import RowReader
 from service.routes import openapi
+from service.routes.bodies import validate
+from service.routes.openapi import PredictQuery
 from service.scoring.batches import Batches
 from service.scoring.serving import Explained, Scored, Served, Serving
 from service.settings import Settings
@@ -30,8 +31,8 @@ from service.threads import BusyError, Threads
 PATH: Final = "/predict"
 SCOPE: Final = "predict"
 JSON: Final = b"application/json"
-_IDS_QUERY: Final = b"ids=true"
-_BOOLEAN: Final = TypeAdapter(bool)
+_QUERIES: Final = {b"": PredictQuery(), b"ids=true": PredictQuery(ids=True)}
+"""The usual queries, parsed."""
 _EXPLAIN_SECONDS: Final = 60.0
 _WAITING: Final = 8
 """How many requests for explanations wait while another is explained."""
@@ -158,24 +159,9 @@ def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
     return served.score(served.reader.read_request(body, limit))
 
 
-class Query(NamedTuple):
-    """What the query of POST /predict asks for."""
-
-    ids: bool = False
-    explain: bool = False
-
-
-def read_query(query: bytes) -> Query:
-    """Parse the query of POST /predict. Raises Problem (422) if `ids` or `explain` isn't a boolean."""
-    if not query or query == _IDS_QUERY:
-        return Query(ids=bool(query))
-    values = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    return Query(**{name: _read_boolean(name, values[name]) for name in Query._fields if name in values})
-
-
-def _read_boolean(name: str, value: str) -> bool:
-    try:
-        return _BOOLEAN.validate_strings(value)
-    except ValidationError:
-        error = FieldError(field=name, expected="true or false", got=repr(value[:80]))
-        raise Problem(422, "The query is invalid", errors=[error]) from None
+def read_query(query: bytes) -> PredictQuery:
+    """Parse the query of POST /predict. Raises Problem (422) for a wrong value."""
+    known = _QUERIES.get(query)
+    if known is not None:
+        return known
+    return validate(PredictQuery, dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
