@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.exchange import SECURITY_HEADERS, ClientGone
 from service.http.logs import AccessRecord, format_time
-from service.http.problems import MEDIA_TYPE, Problem, problem_of
+from service.http.problems import Problem, problem_of
 from service.http.tracing import Tracing, current_trace
 
 CLIENT_GONE: Final = 499
@@ -82,15 +82,15 @@ class RequestMiddleware:
         self._begin()
         state = scope.setdefault("state", {})
         state["headers"] = headers = dict(scope["headers"])
-        response = _Response(scope, send, self._choose_id(headers.get(b"x-request-id")), self._tracing)
-        if method == "HEAD":  # answered as a GET without its body (RFC 9110, 9.3.2), on every path
+        response = _Response(state, send, self._choose_id(headers.get(b"x-request-id")), self._tracing)
+        if method == "HEAD":  # answered as a GET, on every path; uvicorn leaves out the body
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, response.send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001  # each becomes a response
-            await self._send_error(scope, error, response)
+            await self._send_error(error, scope, receive, response)
         finally:
             self._end(scope, method, response, perf_counter() - began)
 
@@ -100,7 +100,7 @@ class RequestMiddleware:
             return given
         return b"%s-%x" % (self._unique, next(self._numbers))
 
-    async def _send_error(self, scope: Scope, error: Exception, response: "_Response") -> None:
+    async def _send_error(self, error: Exception, scope: Scope, receive: Receive, response: "_Response") -> None:
         """Send an error as a problem; log it if it is unexpected.
 
         This isn't part of `__call__`: there, `problem` and the frame in its traceback would refer to each other and
@@ -111,7 +111,7 @@ class RequestMiddleware:
             _log.error("request %s failed", response.request_id.decode(), exc_info=error)
         if response.status:  # the response has begun, so that no other can be sent; uvicorn closes the connection
             raise error
-        await response.send_problem(problem)
+        await problem.response()(scope, receive, response.send)
 
     def _end(self, scope: Scope, method: str, response: "_Response", seconds: float) -> None:
         """Measure and log a request."""
@@ -148,35 +148,24 @@ class RequestMiddleware:
 class _Response:
     """Sends the response to one request."""
 
-    __slots__ = ("_has_body", "_send", "_state", "_tracing", "request_id", "status")
+    __slots__ = ("_send", "_state", "_tracing", "request_id", "status")
 
-    def __init__(self, scope: Scope, send: Send, request_id: bytes, tracing: Tracing) -> None:
+    def __init__(self, state: Mapping[str, Any], send: Send, request_id: bytes, tracing: Tracing) -> None:
         self._send = send
-        self._has_body = scope["method"] != "HEAD"
-        self._state = scope["state"]
+        self._state = state
         self._tracing = tracing
         self.request_id = request_id
         self.status = 0
         """HTTP status; 0 until the response begins."""
 
     async def send(self, message: Message) -> None:
-        """Send an ASGI message, with the missing headers added, and without the body for HEAD."""
+        """Send an ASGI message, with the missing headers added."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._tracing.annotate(self.request_id, self._state)
             headers = message.get("headers", ())
             message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing_headers(dict(headers))]
-        elif not self._has_body:
-            message = {**message, "body": b""}
         await self._send(message)
-
-    async def send_problem(self, problem: Problem) -> None:
-        """Send a problem as the whole response."""
-        body = problem.body()
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
-        headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
-        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self.send({"type": "http.response.body", "body": body})
 
 
 def _missing_headers(headers: Mapping[bytes, bytes]) -> Sequence[tuple[bytes, bytes]]:

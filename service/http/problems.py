@@ -1,13 +1,14 @@
 """Errors as problem details (RFC 9457): what was expected, what came, and where."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from service.http.tracing import current_trace
 
@@ -31,50 +32,40 @@ class FieldError:
     field: str | None = None
 
 
+@dataclass(eq=False)
 class Problem(Exception):  # noqa: N818  # RFC 9457's own word
     """An error response; routes, and the functions that they call, raise it."""
 
-    def __init__(  # noqa: PLR0913  # the members that RFC 9457 names
-        self,
-        status: int,
-        detail: str,
-        *,
-        type: str = "about:blank",  # noqa: A002  # the member's name
-        title: str | None = None,
-        errors: Sequence[FieldError] = (),
-        error_count: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        members: Mapping[str, Any] | None = None,
-        shown: int = SHOWN_ERRORS,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.type = type
-        self.title = title or HTTPStatus(status).phrase
-        self.errors = tuple(errors[:shown])
-        self.error_count = len(errors) if error_count is None else error_count
-        self.headers = dict(headers or {})
-        self.members = dict(members or {})
-        """Extension members (RFC 9457, 3.2), such as `error` of the Open Inference Protocol."""
+    status: int
+    detail: str
+    _: KW_ONLY
+    type: str = "about:blank"
+    title: str | None = None
+    """By default the status's own phrase."""
+    errors: Sequence[FieldError] = ()
+    error_count: int | None = None
+    """Number of all errors, by default of `errors`."""
+    headers: dict[str, str] = field(default_factory=dict)
+    members: dict[str, Any] = field(default_factory=dict)
+    """Extension members (RFC 9457, 3.2), such as `error` of the Open Inference Protocol."""
 
-    def body(self) -> bytes:
-        """Return the JSON document, with the request's trace if there is one."""
+    def response(self) -> Response:
+        """Return the response with the JSON document, which has the request's trace if there is one."""
         document: dict[str, Any] = {
             "type": self.type,
-            "title": self.title,
+            "title": self.title or HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
         }
         if self.errors:
-            errors = [
+            document["errors"] = [
                 {name: value for name, value in asdict(each).items() if value is not None} for each in self.errors
             ]
-            document |= {"errors": errors, "error_count": self.error_count}
+            document["error_count"] = self.error_count or len(self.errors)
         trace = current_trace()
         if trace is not None:
             document["trace_id"] = trace.trace_id
-        return orjson.dumps(document | self.members)
+        return Response(orjson.dumps(document | self.members), self.status, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -82,11 +73,12 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        return Problem(error.status_code, _DETAILS.get(error.status_code, str(error.detail)), headers=error.headers)
+        detail = _DETAILS.get(error.status_code, error.detail)
+        return Problem(error.status_code, detail, headers=dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         errors = [
             FieldError(field=".".join(map(str, each["loc"])), expected=each["msg"], got="something else")
             for each in error.errors()
         ]
-        return Problem(422, "The request is not valid", errors=errors)
+        return Problem(422, "The request is not valid", errors=errors[:SHOWN_ERRORS], error_count=len(errors))
     return Problem(500, "The service failed; its log has the reason")

@@ -158,7 +158,7 @@ def _contradiction(stored: Mapping[int, str], *, is_batch: bool) -> Problem:
         for place, actual in stored.items()
     ]
     detail = f"Other outcomes are already stored for {len(errors):,} of the entries; nothing of this request is stored"
-    return Problem(409, detail, errors=errors, shown=len(errors))
+    return Problem(409, detail, errors=errors)
 
 
 def _to_outcomes(state: State, entries: list[Any]) -> list[Outcome]:
@@ -179,7 +179,7 @@ def _to_outcomes(state: State, entries: list[Any]) -> list[Outcome]:
             errors += [replace(error, instance=place) for error in problem.errors]
     if errors:
         detail = f"{len(errors):,} of {len(entries):,} entries are invalid; nothing of this request is stored"
-        raise Problem(422, detail, errors=errors, shown=len(errors))
+        raise Problem(422, detail, errors=errors)
     return outcomes
 
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response, Security
 
 from service.auth.access import Access, authenticate
 from service.auth.watch import read_snapshot
-from service.http.problems import MEDIA_TYPE, Problem
+from service.http.problems import Problem
 from service.routes import admin, sign_in
 from service.settings import Settings
 from service.users.database import Database
@@ -28,7 +28,7 @@ def make_app(access: Access, settings: Settings) -> FastAPI:
 
     @app.exception_handler(Problem)
     async def answer(_: Request, problem: Problem) -> Response:
-        return Response(problem.body(), problem.status, problem.headers, MEDIA_TYPE)
+        return problem.response()
 
     @app.get("/whoami", dependencies=[Security(authenticate, scopes=["predict"])])
     async def whoami(request: Request) -> str:

@@ -229,6 +229,6 @@ def test_no_refusal_repeats_the_token_or_the_key(access: Access, caplog: pytest.
     with caplog.at_level(logging.DEBUG):
         problem = refused(access, headers)
 
-    shown = f"{problem.detail} {problem.headers} {problem.body()!r} {caplog.text}"
+    shown = f"{problem.detail} {problem.headers} {problem.response().body!r} {caplog.text}"
     assert headers[b"authorization"].decode().split()[1] not in shown
     assert SECRET not in shown
