@@ -6,14 +6,13 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Final
 
 from service.cells import Reading
 from service.contract import Contract, Feature
 from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import Findings, clip, expected, show
+from service.inputs.explain import Checker, Findings, clip, expected
 from service.inputs.layout import Layout
 from service.inputs.readers import InvalidValueError, Reader
 
@@ -81,6 +80,7 @@ class CsvReader:
         self._readers = [Reader(feature, reading) for feature in contract.features]
         self._layout = layout
         self._places = {name: place for place, name in enumerate(names, start=first)}
+        self._checker = Checker(self._readers, {*names}, are_cells=True)
 
     def read(self, rows: Sequence[Sequence[str]], first: int, findings: Findings) -> Matrix | None:
         """Encode rows that have as many cells as the header; `first` is the number of the first row.
@@ -92,24 +92,13 @@ class CsvReader:
         try:
             encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self._readers]
         except InvalidValueError:
-            self._add_wrong(columns, first, findings)
+            self._checker.check(self.to_instances(rows), findings, first)
             return None
         return self._layout.join(encoded)
 
     def to_instances(self, rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
         """Return each row as a dictionary from column name to cell."""
         return [{name: row[place] for name, place in self._places.items()} for row in rows]
-
-    def _add_wrong(self, columns: Sequence[Sequence[str]], first: int, findings: Findings) -> None:
-        """Add the wrong cells to `findings`, in the order of rows."""
-        wrong = [
-            (row, reader, text, kind)
-            for reader in self._readers
-            for row, text, kind in reader.find_wrong(self._column(columns, reader.feature))
-        ]
-        for row, reader, text, kind in sorted(wrong, key=itemgetter(0)):
-            name, form = reader.feature.name, expected(reader.feature, reader.cell_form)
-            findings.add(FieldError(form, show(text), instance=first + row, field=name), kind, name)
 
     def _check_nameless(self, columns: Sequence[Sequence[str]], first: int) -> None:
         for place in self._nameless:

@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -72,15 +71,6 @@ class Invalid(Problem):
             error_count=count,
         )
         self.kinds = findings.kinds
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """The fields that a row may have."""
-
-    readers: Sequence[Reader]
-    known: frozenset[str]
-    """Names of the features and of ignored columns."""
 
 
 def check_extent(body: bytes, objects: int, values: int) -> None:
@@ -156,41 +146,55 @@ def check_count(instances: int, limit: int) -> None:
         raise Problem(422, "There is nothing to predict", title="No instances", errors=[error])
 
 
-def check_instances(fields: Fields, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
-    """Compare instances with the contract, and return the values of each; `first` is the number of the first one.
+class Checker:
+    """Compares rows with the contract, value by value.
 
-    Add errors to `findings`; stop at the end of a block if there are as many as a response shows.
+    Parameters
+    ----------
+    known
+        Names of the features and of ignored columns.
+    are_cells
+        Whether the values are cells of CSV; else they are from JSON.
     """
-    rows: list[list[Value]] = []
-    for number, instance in enumerate(instances, first):
-        rows.append(_check(fields, number, instance, findings))
-        if len(rows) % _BLOCK == 0 and findings.is_enough():
-            break
-    return rows
 
+    def __init__(self, readers: Sequence[Reader], known: set[str], *, are_cells: bool = False) -> None:
+        self._readers = readers
+        self._known = known
+        self._are_cells = are_cells
 
-def _check(fields: Fields, number: int, instance: Any, findings: Findings) -> list[Value]:
-    """Return the features' values of one instance, and add what breaks the contract to `findings`."""
-    if not isinstance(instance, dict):
-        findings.add(FieldError(instance=number, expected="an object", got=show(instance)), "wrong_type")
-        return []
-    unknown = instance.keys() - fields.known
-    if len(unknown) > SHOWN_ERRORS:
-        findings.kinds[None, "unknown"] += len(unknown) - SHOWN_ERRORS
-    for name in islice((name for name in instance if name in unknown), SHOWN_ERRORS):
-        error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
-        findings.add(error, "unknown")
-    values = []
-    for reader in fields.readers:
-        name = reader.feature.name
-        raw = instance.get(name)
-        try:
-            values.append(reader.value(raw))
-        except InvalidValueError as wrong:
-            got = show(raw) if name in instance else "nothing"
-            error = FieldError(instance=number, field=name, expected=expected(reader.feature), got=got)
-            findings.add(error, wrong.kind, name)
-    return values
+    def check(self, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
+        """Return the values of each instance; `first` is the number of the first one.
+
+        Add errors to `findings`; stop at the end of a block if there are as many as a response shows.
+        """
+        rows: list[list[Value]] = []
+        for number, instance in enumerate(instances, first):
+            rows.append(self._check(number, instance, findings))
+            if len(rows) % _BLOCK == 0 and findings.is_enough():
+                break
+        return rows
+
+    def _check(self, number: int, instance: Any, findings: Findings) -> list[Value]:
+        if not isinstance(instance, dict):
+            findings.add(FieldError(instance=number, expected="an object", got=show(instance)), "wrong_type")
+            return []
+        unknown = instance.keys() - self._known
+        if len(unknown) > SHOWN_ERRORS:
+            findings.kinds[None, "unknown"] += len(unknown) - SHOWN_ERRORS
+        for name in islice((name for name in instance if name in unknown), SHOWN_ERRORS):
+            error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
+            findings.add(error, "unknown")
+        values = []
+        for reader in self._readers:
+            name = reader.feature.name
+            raw = instance.get(name)
+            try:
+                values.append(reader.cell(raw or "") if self._are_cells else reader.value(raw))
+            except InvalidValueError as wrong:
+                form = expected(reader.feature, reader.cell_form if self._are_cells else "")
+                got = show(raw) if name in instance else "nothing"
+                findings.add(FieldError(instance=number, field=name, expected=form, got=got), wrong.kind, name)
+        return values
 
 
 def expected(feature: Feature, form: str = "") -> str:

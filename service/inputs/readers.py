@@ -4,7 +4,7 @@
 values. This module caches their results, so the same text is parsed once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import nan
@@ -104,14 +104,6 @@ class Reader:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         numbers = self.encode(self._parse_cells(list(places)))
         return numbers if len(places) == len(texts) else numbers[[places[text] for text in texts]]
-
-    def find_wrong(self, texts: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-        """Yield the index, text and kind of error of each wrong cell."""
-        for place, text in enumerate(texts):
-            try:
-                self.cell(text)
-            except InvalidValueError as wrong:
-                yield place, text, wrong.kind
 
     def _parse_cells(self, texts: list[str]) -> Sequence[Value]:
         if self.feature.type == "number" and (self.feature.nullable or self._missing.isdisjoint(texts)):

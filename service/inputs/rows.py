@@ -16,7 +16,7 @@ from msgspec import UNSET
 from service.contract import CategoryFeature, Contract, DateFeature, Feature
 from service.encoding import Matrix
 from service.inputs import explain
-from service.inputs.explain import Fields, Findings
+from service.inputs.explain import Checker, Findings
 from service.inputs.layout import Layout
 from service.inputs.readers import MAX_NUMBER, Reader
 
@@ -40,8 +40,10 @@ class RowReader:
     def __init__(self, contract: Contract, layout: Layout) -> None:
         features = contract.features
         self._layout = layout
-        self.readers = [Reader(feature, contract.reading) for feature in features]
-        self.fields = Fields(self.readers, frozenset((*(feature.name for feature in features), *contract.left_out)))
+        self._readers = [Reader(feature, contract.reading) for feature in features]
+        known = {*(feature.name for feature in features), *contract.left_out}
+        self.checker = Checker(self._readers, known)
+        self._most_values = len(known) + 1
         # The decoder doesn't support names with these characters, so such contracts always use the slow path.
         self._is_quick = not any(_HARD.search(feature.name) for feature in features)
         names = {f"f{number}": feature.name for number, feature in enumerate(features)} if self._is_quick else None
@@ -52,9 +54,9 @@ class RowReader:
             msgspec.defstruct("Request", request, forbid_unknown_fields=True, gc=False)
         )
         self._line = msgspec.json.Decoder(row)
-        self._categories = [(place, self.readers[place].encode_text) for place in _places(features, CategoryFeature)]
+        self._categories = [(place, self._readers[place].encode_text) for place in _places(features, CategoryFeature)]
         # From the last to the first, because each date becomes several columns.
-        self._dates = [(place, self.readers[place].encode_text) for place in reversed(_places(features, DateFeature))]
+        self._dates = [(place, self._readers[place].encode_text) for place in reversed(_places(features, DateFeature))]
         texts = [place for place, feature in enumerate(features) if feature.type in _TEXTS]
         self._nullable_texts = [f"f{place}" for place in texts if features[place].nullable]
         self._quotes = 2 * (len(features) + len(texts))
@@ -64,7 +66,7 @@ class RowReader:
 
         Raises Problem: 400 if it isn't JSON, 413 for more instances, 422 if they break the contract.
         """
-        explain.check_extent(body, limit, limit * (len(self.fields.known) + 1))
+        explain.check_extent(body, limit, limit * self._most_values)
         if self._is_quick:
             try:
                 decoded = self._request.decode(body).instances
@@ -87,14 +89,14 @@ class RowReader:
     def read_instances(self, instances: Sequence[Any]) -> Matrix:
         """Encode instances by the slow path. Raises Problem (422) with what is wrong."""
         findings = Findings()
-        values = explain.check_instances(self.fields, instances, findings)
+        values = self.checker.check(instances, findings)
         findings.refuse()
         return self.encode(values)
 
     def encode(self, rows: Sequence[Sequence[Any]]) -> Matrix:
         """Encode rows of values, which `Reader.value` or `Reader.cell` returned."""
         columns = zip(*rows, strict=True)
-        encoded = [reader.encode(column) for reader, column in zip(self.readers, columns, strict=True)]
+        encoded = [reader.encode(column) for reader, column in zip(self._readers, columns, strict=True)]
         return self._layout.join(encoded)
 
     def _encode(self, decoded: list[Any], quotes: int) -> Matrix:

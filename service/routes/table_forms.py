@@ -225,7 +225,7 @@ class Ndjson(Form):
         try:
             return reader.read_lines(part)
         except NeedsSlowPathError:
-            values = explain.check_instances(reader.fields, self.instances(part), self.findings, self.rows)
+            values = reader.checker.check(self.instances(part), self.findings, self.rows)
         if self.findings.count > before:
             self.rows += len(values)
             return None
