@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback serve test check verify bench sweep suite mlflow push pull lock up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback serve test check verify bench sweep search suite mlflow push pull lock up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table
 
 sweep: $(VENV)/.pipeline ## run experiments one after another: make sweep SET='n_estimators=50,100 max_depth=8,12'
 	@python -m stages.commands.sweep $(SET)
+
+search: $(VENV)/.pipeline ## search hyperparameters by cross-validation (TRIALS=30, SECONDS=, JOBS=1); the best five become experiments
+	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	@case "$${MLFLOW_TRACKING_URI:-}" in \

@@ -8,7 +8,6 @@ import argparse
 import itertools
 import json
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.scores.gate import main_metric
+from stages.search.experiments import run_experiment
 
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
 
@@ -32,18 +32,6 @@ def combinations(settings: list[str]) -> Iterator[list[str]]:
             raise UserError(f"{setting!r} is not key=value,value; {_USAGE}")
         choices.append([f"{key}={value}" for value in values.split(",")])
     return map(list, itertools.product(*choices))
-
-
-def _experiment(combination: list[str]) -> int:
-    """Run one experiment and return DVC's exit status; Ctrl-C takes effect once DVC has tidied up."""
-    interrupts: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-    options = [part for setting in combination for part in ("--set-param", setting)]
-    status = subprocess.run(["dvc", "exp", "run", "--temp", *options], check=False).returncode
-    signal.signal(signal.SIGINT, before)
-    if interrupts:
-        raise KeyboardInterrupt
-    return status
 
 
 def _show(keys: list[str]) -> None:
@@ -71,7 +59,7 @@ def main(settings: list[str]) -> None:
     try:
         for number, combination in enumerate(wanted, 1):
             with timed(f"{number} of {len(wanted)}: {' '.join(combination)}"):
-                if _experiment(combination):
+                if run_experiment(combination):
                     failed.append(" ".join(combination))
     except KeyboardInterrupt:
         log("stopped; `dvc exp show` lists what is done")

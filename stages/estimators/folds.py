@@ -28,14 +28,21 @@ Fold = tuple[Codes, Codes]
 
 
 def summarise(outcomes: Sequence[Outcome], task: str) -> dict[str, float]:
-    """Return `cv_<main metric>`, the mean over the folds, `…_std`, their standard deviation, and `cv_folds`.
+    """Return `mean_and_deviation` of the main metric."""
+    return mean_and_deviation(
+        [np.nan if (value := main_score(each)) is None else value for each in outcomes], main_metric(task)
+    )
 
-    Empty if fewer than two folds define the metric.
+
+def mean_and_deviation(scores: Sequence[float], metric: str) -> dict[str, float]:
+    """Return `cv_<metric>`, the mean over the folds, `…_std`, their standard deviation, and `cv_folds`.
+
+    NaN is a fold that does not define the metric. Empty if fewer than two folds define it.
     """
-    values = [value for value in map(main_score, outcomes) if value is not None]
+    values = [score for score in scores if not np.isnan(score)]
     if len(values) < _FEWEST:
         return {}
-    name = f"cv_{main_metric(task)}"
+    name = f"cv_{metric}"
     return {name: float(np.mean(values)), f"{name}_std": float(np.std(values, ddof=1)), "cv_folds": len(values)}
 
 

@@ -1,13 +1,16 @@
 """All of ``params.yaml``: the model's hyperparameters and the sections, and what must fit together."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from stages.errors import UserError
 from stages.params import expressions
 from stages.params.boosters import LightGBMParams
 from stages.params.naming import model_name
+from stages.params.search import Space, parse
 from stages.params.sections import (
     DataParams,
     EvaluateParams,
@@ -30,6 +33,11 @@ ModelName = Literal[
     "dummy",
 ]
 
+_NOT_SEARCHED = {
+    *("model", "random_state", "features", "search"),
+    *("data", "split", "validation", "evaluate", "registration"),
+}
+
 
 class Params(Section):
     """All of ``params.yaml``."""
@@ -51,11 +59,39 @@ class Params(Section):
     validation: Annotated[ValidateParams, Field(alias="validate")]
     evaluate: EvaluateParams
     registration: Annotated[RegisterParams, Field(alias="register")]
+    # No stage uses it, so it is no part of a run's parameters.
+    search: Annotated[Space | None, Field(exclude=True)] = None
 
     @property
     def registered_name(self) -> str:
         """The model's name in releases and in the registry."""
         return self.registration.name or model_name(self.data.path, self.data.target)
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _parse_search(cls, value: Any) -> Space | None:
+        return parse(value, cls.hyperparameters())
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, TypeAdapter[Any]]:
+        """Return what may be searched, `lightgbm.num_leaves` for a key in a group: all but the model and the seed."""
+        found: dict[str, TypeAdapter[Any]] = {}
+        for name, field in cls.model_fields.items():
+            group = field.annotation
+            if name not in _NOT_SEARCHED and isinstance(group, type) and issubclass(group, Section):
+                found |= {f"{name}.{inner}": _adapter(each) for inner, each in group.model_fields.items()}
+            elif name not in _NOT_SEARCHED:
+                found[name] = _adapter(field)
+        return found
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """Return these params with other values of `hyperparameters`."""
+        changed: dict[str, Any] = {}
+        for key, value in settings.items():
+            name, _, inner = key.partition(".")
+            group = changed.get(name, getattr(self, name))
+            changed[name] = group.model_copy(update={inner: value}) if inner else value
+        return self.model_copy(update=changed)
 
     @model_validator(mode="after")
     def _roles_fit(self) -> Self:
@@ -101,3 +137,7 @@ class Params(Section):
             if self.data.task == "regression" and getattr(self, key):
                 raise ValueError(f"{key}: got {getattr(self, key)!r}; data.task regression needs null")
         return self
+
+
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[field.annotation, field], config=ConfigDict(strict=True))  # type: ignore[arg-type]

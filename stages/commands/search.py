@@ -1,0 +1,130 @@
+"""Search the hyperparameters of the model in params.yaml by cross-validation on the training rows.
+
+Optuna chooses what to try: `search` in params.yaml, or else the default for the model. A trial that falls behind
+the others stops after some folds. Ctrl-C or a kill loses nothing: the same command goes on. The best five trials
+become DVC experiments. Only the best is run to the end, and only if it beats the settings of params.yaml, so the
+test rows are scored once.
+"""
+
+import argparse
+import fcntl
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from stages import files
+from stages.entry import log, run, timed
+from stages.errors import UserError
+from stages.params.loading import load_params
+from stages.runs import tracking
+from stages.schema import read_schema
+from stages.scores.gate import main_metric
+from stages.search import best, chart
+from stages.search.scoring import Scorer, scoring
+from stages.search.spaces import space_of
+from stages.search.study import Search, mean, open_study, study_name
+from stages.search.trial_runs import TrialRuns
+
+_FOLDER = Path("build/search")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument("--trials", type=_positive, default=30, help="trials in all, those of earlier runs too (30)")
+    parser.add_argument("--seconds", type=_positive, help="start nothing after this time (no limit)")
+    parser.add_argument("--jobs", type=_positive, default=1, help="processes; with 1, a search can be repeated (1)")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    trials: int
+    deadline: float
+    """By `time.monotonic`."""
+    jobs: int
+
+
+def main(*, trials: int, seconds: int | None, jobs: int) -> None:
+    """Run the search or go on with it, and save the best trials."""
+    params = load_params()
+    space = space_of(params)
+    budget = _Budget(trials, time.monotonic() + (seconds or math.inf), jobs)
+    if subprocess.run(["dvc", "repro", "--quiet", "prepare"], check=False).returncode:
+        raise UserError("`dvc repro prepare` failed, see above; the search needs its rows")
+    schema = read_schema()
+    scorer = Scorer(pd.read_parquet(files.TRAIN), schema, params)
+    with _alone(), tracking.errors_as_line(), scoring(scorer, jobs) as score:
+        study = open_study(_FOLDER / "studies.db", study_name(params, space))
+        runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)
+        search = Search(study, space, score, scorer.folds, params.random_state, main_metric(schema.contract.task))
+        current = _search(search, runs, budget)
+    best.keep(search, current)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the lock of searches in this clone. Raises UserError if another process holds it."""
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with (_FOLDER / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it does
+        except BlockingIOError:
+            raise UserError("another search runs in this clone; wait for it, or stop it with Ctrl-C") from None
+        yield
+
+
+def _search(search: Search, runs: TrialRuns, budget: _Budget) -> float:
+    """Run trials within the budget, and log them; return the score of the settings of params.yaml."""
+    done = search.finished()
+    if done:
+        log(f"going on with {search.study.study_name}: {len(done)} of {budget.trials} trials are done")
+    complete = False
+    try:
+        with timed("scoring the settings of params.yaml"):
+            current = mean(search.current())
+        for trial in done:
+            runs.log(trial, search.settings_of(trial), search.metric)
+        for trial in search.run(budget.trials, budget.deadline, budget.jobs):
+            runs.log(trial, search.settings_of(trial), search.metric)
+            log(_describe(trial, search))
+        complete = True
+    except KeyboardInterrupt:
+        log(f"stopped; {_found(search)}; the same command goes on")
+        raise SystemExit(130) from None
+    finally:
+        ranked = search.ranked()
+        runs.finish(ranked[0].value if ranked else None, search.metric, "FINISHED" if complete else "KILLED")
+    plot = _FOLDER / f"{search.study.study_name}.svg"
+    chart.draw(search, current, plot)
+    runs.log_plot(plot)
+    log(f"history and importance: {plot}")
+    return current
+
+
+def _describe(trial: FrozenTrial, search: Search) -> str:
+    settings = best.describe(search.settings_of(trial))
+    if trial.state != TrialState.COMPLETE:
+        return f"trial {trial.number}: stopped after fold {len(trial.intermediate_values)}; {settings}"
+    return f"trial {trial.number}: cv_{search.metric} {trial.value:.4f}; {settings}"
+
+
+def _found(search: Search) -> str:
+    ranked = search.ranked()
+    return f"{len(search.finished())} trials are done" + (f", best {_describe(ranked[0], search)}" if ranked else "")
+
+
+if __name__ == "__main__":
+    run(main, add_arguments)

@@ -1,0 +1,1 @@
+"""Search hyperparameters by cross-validation on the training rows."""

@@ -1,0 +1,81 @@
+"""Keep the best trials of a search as DVC experiments."""
+
+import hashlib
+import json
+
+from optuna.trial import FrozenTrial
+
+from stages.entry import log
+from stages.errors import UserError
+from stages.estimators.folds import mean_and_deviation
+from stages.params.search import Settings
+from stages.runs import git
+from stages.scores.metrics import rounded
+from stages.search import experiments
+from stages.search.study import Search
+
+KEPT = 5
+
+
+def keep(search: Search, current: float) -> None:
+    """Save the best trials as experiments, run the best one to the end if it beats the present settings, list them.
+
+    The others have only their cross-validated scores: the test rows stay unseen, except for the final choice.
+    """
+    ranked = search.ranked()[:KEPT]
+    if not ranked:
+        log("no trial is complete yet; the same command goes on")
+        return
+    name = f"cv_{search.metric}"
+    named = {_name(search, trial): trial for trial in ranked}
+    better = [each for each, trial in named.items() if trial is ranked[0] and float(trial.value or 0) > current]
+    for each in better:
+        _run(each, search, named[each])
+    for each, trial in named.items():
+        if experiments.metrics_of(each) is None:
+            experiments.save(each, search.settings_of(trial), _scores(search, trial), *better)
+    print(f"{'experiment':<20} {name:>12} {'std':>8}  settings")
+    for each, trial in named.items():
+        scores = _scores(search, trial)
+        settings = describe(search.settings_of(trial))
+        print(f"{each:<20} {scores[name]:>12.4f} {scores.get(f'{name}_std', 0):>8.4f}  {settings}")
+    print(f"{'params.yaml':<20} {current:>12.4f}")
+    if better:
+        log(f"take the best: dvc exp apply {better[0]}")
+    else:
+        log(f"no trial beats the settings of params.yaml, {name} {current:.4f}; they stay")
+
+
+def describe(settings: Settings) -> str:
+    """Return settings as text, with values as in params.yaml."""
+    return ", ".join(_assignments(settings))
+
+
+def _assignments(settings: Settings) -> list[str]:
+    return [
+        f"{name}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
+        for name, value in settings.items()
+    ]
+
+
+def _name(search: Search, trial: FrozenTrial) -> str:
+    """Return a name that is unique across searches and commits, as an experiment belongs to a commit."""
+    digest = hashlib.sha256(f"{search.study.study_name} {git.head()}".encode()).hexdigest()
+    return f"trial-{trial.number}-{digest[:6]}"
+
+
+def _scores(search: Search, trial: FrozenTrial) -> dict[str, float]:
+    folds = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    return rounded(mean_and_deviation(folds, search.metric))
+
+
+def _run(name: str, search: Search, trial: FrozenTrial) -> None:
+    """Run an experiment to the end, unless it has been. Raises UserError if it fails."""
+    metrics = experiments.metrics_of(name)
+    if metrics and search.metric in metrics:
+        return
+    if metrics is not None:  # saved, when it was not yet the best
+        experiments.remove(name)
+    settings = _assignments(search.settings_of(trial))
+    if experiments.run_experiment(settings, name):
+        raise UserError(f"the experiment {name} failed, see above; its settings: {' '.join(settings)}")

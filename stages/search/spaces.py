@@ -1,0 +1,85 @@
+"""What is tried for each model, unless `search` in params.yaml says so."""
+
+from typing import Any
+
+import optuna
+
+from stages.errors import UserError
+from stages.params.params import Params
+from stages.params.search import Range, Scalar, Settings, Space
+
+_DIGITS = 4
+"""Significant digits of a tried number, so that params.yaml stays readable."""
+
+_FOREST: Space = {
+    "max_depth": Range(low=4, high=40, log=True),
+    "min_samples_leaf": Range(low=1, high=64, log=True),
+    "max_features": Range(low=0.1, high=1.0),
+}
+_BOOSTING: Space = {
+    "n_estimators": Range(low=30, high=600, log=True),
+    "learning_rate": Range(low=0.01, high=0.3, log=True),
+    "max_depth": Range(low=2, high=10),
+    "min_samples_leaf": Range(low=2, high=200, log=True),
+}
+_LINEAR: Space = {"l2_penalty": Range(low=1e-4, high=1e4, log=True)}
+DEFAULTS: dict[str, Space] = {
+    # More trees never hurt a forest, so their number is no question of quality.
+    "random_forest": _FOREST,
+    "extra_trees": _FOREST,
+    "hist_gradient_boosting": _BOOSTING,
+    "gradient_boosting": _BOOSTING | {"max_features": Range(low=0.1, high=1.0)},
+    "lightgbm": {name: entry for name, entry in _BOOSTING.items() if name != "max_depth"}
+    | {
+        "lightgbm.num_leaves": Range(low=4, high=256, log=True),
+        "lightgbm.reg_lambda": Range(low=1e-3, high=100.0, log=True),
+        "lightgbm.subsample": Range(low=0.5, high=1.0),
+        "lightgbm.colsample_bytree": Range(low=0.3, high=1.0),
+    },
+    "logistic_regression": _LINEAR,
+    "ridge": _LINEAR,
+}
+_OF_SOME = {"n_estimators", "max_depth", "min_samples_leaf", "max_features", "learning_rate", "l2_penalty"}
+_ALSO = {"random_forest": {"n_estimators"}, "extra_trees": {"n_estimators"}, "lightgbm": {"max_depth"}}
+"""What a model uses, but the default doesn't try."""
+
+
+def space_of(params: Params) -> Space:
+    """Return `search`, or else the default for the model.
+
+    Raises UserError if there is neither, or if the model does not use a hyperparameter in `search`.
+    """
+    default = DEFAULTS.get(params.model, {})
+    used = set(default) | _ALSO.get(params.model, set())
+    for name in params.search or default:
+        group, _, inner = name.partition(".")
+        if group != params.model if inner else name in _OF_SOME - used:
+            raise UserError(f"params.yaml: search.{name}: model {params.model} does not use it; take it out of search")
+    if not (params.search or default):
+        raise UserError(f"params.yaml: model: {params.model} has nothing to search; use another model")
+    return params.search or default
+
+
+def suggest(trial: optuna.Trial, space: Space) -> Settings:
+    """Let Optuna choose a value for each hyperparameter; a trial that has some already keeps them."""
+    return {name: _suggest(trial, name, entry) for name, entry in space.items()}
+
+
+def _suggest(trial: optuna.Trial, name: str, entry: Range | tuple[Scalar, ...]) -> Any:
+    if isinstance(entry, tuple):
+        return trial.suggest_categorical(name, entry)
+    if isinstance(entry.low, int) and isinstance(entry.high, int):
+        return trial.suggest_int(name, entry.low, entry.high, log=entry.log)
+    return _rounded(trial.suggest_float(name, entry.low, entry.high, log=entry.log), entry)
+
+
+def _rounded(value: float, entry: Range) -> float:
+    return min(max(float(f"{value:.{_DIGITS}g}"), entry.low), entry.high)
+
+
+def settings_of(trial: optuna.trial.FrozenTrial, space: Space) -> Settings:
+    """Return what a trial tried, as `suggest` returned it."""
+    return {
+        name: _rounded(value, entry) if isinstance(entry := space[name], Range) and isinstance(value, float) else value
+        for name, value in trial.params.items()
+    }
