@@ -13,7 +13,7 @@ from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import cookie_parser
 
-from service.auth.logins import Logins
+from service.auth.logins import Logins, put_newest
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
 from service.auth.watch import Snapshot, Watch
@@ -89,13 +89,15 @@ class Callers:
         database or the identity provider doesn't answer, so that the credential can't be checked.
         """
         caller = self._cache.get(headers.get(b"authorization"))
-        if caller is not None and scope in caller.scopes and caller.is_current(self._watch.known):
-            return self._note_use(caller)
-        try:
-            return await self._verify(_authorization(headers), scope)
-        except TokenError as error:
-            self._count(f"token_{error.reason}")
-            raise
+        if caller is None or scope not in caller.scopes or not caller.is_current(self._watch.known):
+            try:
+                caller = await self._verify(_authorization(headers), scope)
+            except TokenError as error:
+                self._count(f"token_{error.reason}")
+                raise
+        if caller.key_digest is not None:
+            self._watch.used_keys.add(caller.name.removeprefix("key:"))
+        return caller
 
     async def _verify(self, authorization: bytes, scope: str) -> Caller:
         caller = self._cache.get(authorization)
@@ -103,16 +105,11 @@ class Callers:
             caller = await self._identify(_credential(authorization))
             if not caller.is_current(self._watch.known):  # not revoked: `_identify` refuses those
                 raise TokenError("expired", "The token is expired; ask for a new one")
-            self._store(authorization, caller)
+            put_newest(self._cache, authorization, caller, MAX_CACHED)
         if scope not in caller.scopes:
             self._count("insufficient_scope")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
             raise Problem(403, f"The token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
-        return self._note_use(caller)
-
-    def _note_use(self, caller: Caller) -> Caller:
-        if caller.key_digest is not None:
-            self._watch.used_keys.add(caller.name.removeprefix("key:"))
         return caller
 
     async def _identify(self, credential: str) -> Caller:
@@ -150,12 +147,6 @@ class Callers:
             self._count("unready")
             detail = "The users database hasn't answered since the service started"
             raise Problem(503, detail, headers={"Retry-After": "2"})
-
-    def _store(self, authorization: bytes, caller: Caller) -> None:
-        self._cache.pop(authorization, None)
-        while len(self._cache) >= MAX_CACHED:
-            del self._cache[next(iter(self._cache))]
-        self._cache[authorization] = caller
 
 
 def _authorization(headers: Headers) -> bytes:

@@ -5,7 +5,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -16,6 +16,8 @@ from service.threads import BusyError, Threads
 from service.users.accounts import Accounts
 from service.users.database import Account, DatabaseDownError
 from service.users.rules import lookup_name
+
+T = TypeVar("T")
 
 WAITING: Final = 32
 """Most logins of one worker that wait for a free thread. A hash takes 20 ms, or 150 ms if predictions need the core,
@@ -75,13 +77,13 @@ class Throttle:
         """Count a wrong password for each limit that applies."""
         for limit in self._limits(address, username):
             forgiven_at = max(self._forgiven_at.get(limit.key, 0.0), self._clock())
-            _put(self._forgiven_at, limit.key, forgiven_at + limit.interval)
+            put_newest(self._forgiven_at, limit.key, forgiven_at + limit.interval, MAX_KEYS)
 
     def trust(self, address: str, username: str) -> None:
         """Forget the failures of this user at this address, after a right password, and apply only the pair's limit."""
         pair = f"{address} {username}"
         self._forgiven_at.pop(pair, None)
-        _put(self._trusted, pair, self._clock())
+        put_newest(self._trusted, pair, self._clock(), MAX_KEYS)
 
     def _limits(self, address: str, username: str) -> Iterator[_Limit]:
         pair = f"{address} {username}"
@@ -91,10 +93,10 @@ class Throttle:
         yield _Limit("user name", pair, self._interval)
 
 
-def _put(values: dict[str, float], key: str, value: float) -> None:
-    """Store a value as the newest, and delete the oldest ones."""
+def put_newest(values: dict[Any, T], key: Any, value: T, most: int) -> None:
+    """Store a value as the newest, and delete the oldest ones of more than `most`."""
     values.pop(key, None)
-    while len(values) >= MAX_KEYS:
+    while len(values) >= most:
         del values[next(iter(values))]
     values[key] = value
 
@@ -105,10 +107,9 @@ def network(address: str | None) -> str:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return address or "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class Token(BaseModel):
@@ -145,10 +146,8 @@ class Logins:
             self._throttle.check(place, lookup_name(username))
             account = await self._threads.run(lambda: self._check(place, username, password), ANSWER_SECONDS)
         except ThrottledError as error:
-            detail = f"Too many failed logins for this {error.by}; try again later"
-            raise await self._refuse_later(
-                429, f"throttled_{error.by.replace(' ', '')}", detail, error.seconds
-            ) from None
+            detail, outcome = f"Too many failed logins for this {error.by}", f"throttled_{error.by.replace(' ', '')}"
+            raise await self._refuse_later(429, outcome, f"{detail}; try again later", error.seconds) from None
         except BusyError:
             raise await self._refuse_later(503, "busy", "Too many logins at once; try again", 1) from None
         except (DatabaseDownError, TimeoutError):

@@ -8,15 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from joserfc import jwt
-from joserfc.errors import (
-    BadSignatureError,
-    ClaimError,
-    ExpiredTokenError,
-    InvalidKeyIdError,
-    JoseError,
-    MissingClaimError,
-)
+from joserfc import errors, jwt
 from joserfc.jwk import KeySet, OctKey
 
 from service.http.problems import Problem
@@ -114,17 +106,15 @@ def convert_errors(signer: str) -> Iterator[None]:
     """Convert errors of joserfc and msgspec about a token to TokenError."""
     try:
         yield
-    except ExpiredTokenError:
+    except errors.ExpiredTokenError:
         raise TokenError("expired", "The token is expired; ask for a new one") from None
-    except MissingClaimError as error:
-        raise TokenError("claims", f"The token lacks the claim {error.claim}") from None
-    except ClaimError as error:
-        raise TokenError("claims", f"The token's claim {error.claim} isn't what {signer} issues") from None
+    except errors.ClaimError as error:
+        raise TokenError("claims", f"The token's claim {error.claim} is missing or not from {signer}") from None
     except msgspec.ValidationError:
         raise TokenError("claims", f"The token's claims aren't what {signer} issues") from None
-    except (BadSignatureError, InvalidKeyIdError):
+    except (errors.BadSignatureError, errors.InvalidKeyIdError):
         raise TokenError("signature", f"The token wasn't signed by {signer}") from None
-    except (JoseError, ValueError, TypeError, RecursionError):
+    except (errors.JoseError, ValueError, TypeError, RecursionError):
         raise TokenError("malformed", f"The token isn't a JSON web token of {signer}") from None
 
 

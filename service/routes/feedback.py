@@ -84,16 +84,10 @@ class BatchStored(BaseModel):
     dependencies=[Security(authenticate, scopes=[SCOPE])],
     openapi_extra=_BODY,
     responses=errors(
-        *BODY,
-        401,
-        403,
-        429,
-        503,
+        *(*BODY, 401, 403, 429, 503),
         also={
             409: "Another outcome is already stored for a prediction; nothing of the request is stored",
             410: "The id is too old (in a batch: 422)",
-            422: "An id is unknown or too old, or an outcome is impossible: `errors` lists every entry and field, "
-            "and nothing of the request is stored",
         },
     ),
 )
@@ -188,12 +182,9 @@ def _to_outcome(state: State, document: Any) -> Outcome:
     entry = validate(Entry, document)
     try:
         prediction = state.prediction_ids.read(entry.prediction_id)
-    except ExpiredError as error:
-        old = FieldError(field="prediction_id", expected="an id that is not too old", got=str(error))
-        raise Problem(410, str(error), errors=[old]) from None
     except PredictionIdError as error:
-        found = FieldError(field="prediction_id", expected="an id from POST /predict?ids=true", got="another text")
-        raise Problem(422, f"The id is not one of this service: {error}", errors=[found]) from None
+        found = FieldError("an id from POST /predict?ids=true", str(error), field="prediction_id")
+        raise Problem(410 if isinstance(error, ExpiredError) else 422, str(error), errors=[found]) from None
     return Outcome(prediction, _check_actual(state.serving, prediction, entry.actual))
 
 

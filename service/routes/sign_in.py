@@ -25,7 +25,11 @@ _MAX_FIELDS: Final = 32
 _FORM: Final = "application/x-www-form-urlencoded"
 _STATE_COOKIE: Final = "sign_in"
 """The cookie with the state of a sign-in, while the browser is at the identity provider."""
-_ERRORS: Final = {404: "Single sign-on is not set up", 503: "The identity provider doesn't answer"}
+_ERRORS: Final = {
+    400: "The answer doesn't belong to a sign-in of this browser",
+    404: "Single sign-on is not set up",
+    503: "The identity provider doesn't answer",
+}
 
 router = APIRouter(tags=["users"])
 
@@ -42,15 +46,7 @@ class Login(BaseModel):
 @router.post(
     "/token",
     openapi_extra=request_body(Login, _FORM),
-    responses=errors(
-        *BODY,
-        503,
-        also={
-            400: "The user does not have a requested scope",
-            401: "Wrong name or password",
-            429: "Too many failed logins",
-        },
-    ),
+    responses=errors(*BODY, 401, 503, also={400: "The user does not have a scope", 429: "Too many failed logins"}),
 )
 async def token(request: Request, response: Response) -> Token:
     """Return a token for a name and a password."""
@@ -94,18 +90,7 @@ async def login(request: Request) -> Response:
     return response
 
 
-@router.get(
-    "/callback",
-    status_code=302,
-    responses=errors(
-        also={
-            **_ERRORS,
-            400: "The answer doesn't belong to a sign-in of this browser",
-            401: "The identity provider refused, or its token is not valid",
-            403: "The account has no scope of this service",
-        }
-    ),
-)
+@router.get("/callback", status_code=302, responses=errors(401, 403, also=_ERRORS))
 async def callback(request: Request) -> Response:
     """Complete the sign-in when the identity provider redirects the browser back."""
     access, provider = _require_single_sign_on(request)

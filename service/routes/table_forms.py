@@ -4,7 +4,6 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
-from collections.abc import Iterator
 from functools import partial
 from itertools import dropwhile
 from typing import IO, Any, Final
@@ -40,24 +39,25 @@ class Form(ABC):
         self.rows_at_once = max(256, _CELLS_AT_ONCE // len(served.layout.columns))
 
     def score(self, block: bytes, out: IO[bytes]) -> list[Scored]:
-        """Score a block of whole lines in parts of `rows_at_once` rows, and write the predictions to `out`."""
+        """Score a block of whole lines in parts of `rows_at_once` rows; write predictions to `out`."""
         results: list[Scored] = []
         if not block.strip():  # skip a block of empty lines; reading each would take 1 s per MB
             return results
-        for part in self.split(block):
+        rows = self.split(block)
+        for start in range(0, len(rows), self.rows_at_once):
+            part = rows[start : start + self.rows_at_once]
             numbers = self.read(part)
-            if numbers is None:
-                if self.findings.is_enough():
-                    break
-                continue
-            scored = self.served.score(numbers)
-            if self.served.layout.strict:
-                find_strict(scored, partial(self.instances, part), self.findings, self.rows)
-            if not self.findings.count:  # after an error, only look for more errors
-                check_finite(scored, self.rows)
-                self.write(scored, out)
-                results.append(scored)
-            self.rows += len(scored.numbers)
+            if numbers is not None:
+                scored = self.served.score(numbers)
+                if self.served.layout.strict:
+                    find_strict(scored, partial(self.instances, part), self.findings, self.rows)
+                if not self.findings.count:  # after an error, only look for more errors
+                    check_finite(scored, self.rows)
+                    self.write(scored, out)
+                    results.append(scored)
+            self.rows += len(part)
+            if self.findings.is_enough():
+                break
         return results
 
     def to_utf8(self, piece: bytes, *, final: bool = False) -> bytes:  # noqa: ARG002  # for Csv
@@ -69,12 +69,12 @@ class Form(ABC):
         return content.rfind(b"\n") + 1
 
     @abstractmethod
-    def split(self, block: bytes) -> Iterator[Any]:
-        """Yield parts of at most `rows_at_once` rows."""
+    def split(self, block: bytes) -> list[Any]:
+        """Return the rows of a block."""
 
     @abstractmethod
     def read(self, part: Any) -> Matrix | None:
-        """Encode a part. If a row is wrong, add it to `findings`, add the part's rows to `rows` and return None."""
+        """Encode rows. If one is wrong, add it to `findings` and return None."""
 
     @abstractmethod
     def instances(self, part: Any) -> list[dict[str, Any]]:
@@ -121,24 +121,15 @@ class Csv(Form):
             end = before
         return end
 
-    def split(self, block: bytes) -> Iterator[list[list[str]]]:
-        """Yield parts of the rows, which have as many cells as the header."""
-        rows = self._rows(block)
-        for start in range(0, len(rows), self.rows_at_once):
-            yield rows[start : start + self.rows_at_once]
-
     def read(self, part: list[list[str]]) -> Matrix | None:
         """Encode rows; return None if one is wrong."""
-        encoded = self._reader.read(part, self.rows, self.findings)
-        if encoded is None:
-            self.rows += len(part)
-        return encoded
+        return self._reader.read(part, self.rows, self.findings)
 
     def instances(self, part: list[list[str]]) -> list[dict[str, Any]]:
         """Return each row as a dictionary from column name to cell."""
         return self._reader.to_instances(part)
 
-    def _rows(self, block: bytes) -> list[list[str]]:
+    def split(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block. The first block begins with the header. Raises Problem."""
         text = self._decode(block)
         first = self._header is None
@@ -213,11 +204,9 @@ class Csv(Form):
 class Ndjson(Form):
     """A JSON object in each line."""
 
-    def split(self, block: bytes) -> Iterator[list[bytes]]:
-        """Yield parts of the lines, without empty ones."""
-        lines = [line for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.strip()]
-        for start in range(0, len(lines), self.rows_at_once):
-            yield lines[start : start + self.rows_at_once]
+    def split(self, block: bytes) -> list[bytes]:
+        """Return the lines that aren't empty."""
+        return [line for line in block.removeprefix(BOM_UTF8).split(b"\n") if line.strip()]
 
     def read(self, part: list[bytes]) -> Matrix | None:
         """Encode the objects in these lines; return None if one is wrong."""
@@ -226,10 +215,7 @@ class Ndjson(Form):
             return reader.read_lines(part)
         except NeedsSlowPathError:
             values = reader.checker.check(self.instances(part), self.findings, self.rows)
-        if self.findings.count > before:
-            self.rows += len(values)
-            return None
-        return reader.encode(values)
+        return None if self.findings.count > before else reader.encode(values)
 
     def instances(self, part: list[bytes]) -> list[dict[str, Any]]:
         """Parse the objects in these lines. Raises Problem with the number of the row."""

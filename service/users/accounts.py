@@ -15,20 +15,11 @@ from typing import Final
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from service.users import rules
 from service.users.database import REVISION, Account, ApiKey, Database, DatabaseDownError, schema_version
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
-from service.users.rules import (
-    SCOPES,
-    AccountError,
-    LastAdminError,
-    UnknownUserError,
-    UserExistsError,
-    check_password,
-    check_scopes,
-    lookup_name,
-    normalise,
-)
+from service.users.rules import AccountError
 
 PREFIX: Final = "key_"
 """The beginning of every key, by which people and scanners for leaked secrets recognise it."""
@@ -60,7 +51,7 @@ class Accounts:
             if not username or not password or _has_users(session):
                 return False
             try:
-                self._insert(session, username, password, SCOPES)
+                self._insert(session, username, password, rules.SCOPES)
             except AccountError as error:
                 raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
             return True
@@ -76,7 +67,7 @@ class Accounts:
         Unknown user, wrong password and disabled user take the same steps: one look-up, one hash.
         """
         with self._database.reading() as session:
-            user = session.get(Account, lookup_name(username))
+            user = session.get(Account, rules.lookup_name(username))
         matches = self._passwords.verify(user.password_hash if user else self._passwords.decoy, password)
         if user is None or not matches or user.disabled:
             return None
@@ -112,7 +103,7 @@ class Accounts:
         """Change the password and revoke the user's tokens."""
         with self._database.writing() as session:
             revision, user = _next_revision(session), _find(session, username)
-            check_password(password, user.username)
+            rules.check_password(password, user.username)
             user.password_hash, user.revision = self._passwords.hash(password), revision
 
     def remove(self, username: str, *, force: bool = False) -> None:
@@ -141,11 +132,11 @@ class Accounts:
             _log.warning("the password hash of %s was not renewed: %s", user.username, error)
 
     def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
-        name, revision = normalise(username), _next_revision(session)
+        name, revision = rules.normalise(username), _next_revision(session)
         if session.get(Account, name):
-            raise UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
-        check_password(password, name)
-        checked, hashed = check_scopes(scopes), self._passwords.hash(password)
+            raise rules.UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
+        rules.check_password(password, name)
+        checked, hashed = rules.check_scopes(scopes), self._passwords.hash(password)
         user = Account(name, hashed, checked, disabled=False, revision=revision, created_at=datetime.now(UTC))
         session.add(user)
         return user
@@ -171,7 +162,7 @@ class ApiKeys:
             expires_at = now + lifetime if lifetime else None
         except OverflowError:
             raise AccountError("the key would expire after the year 9999; choose an earlier expiry") from None
-        key = ApiKey(normalise(name), digest(text), check_scopes(scopes), now, expires_at)
+        key = ApiKey(rules.normalise(name), digest(text), rules.check_scopes(scopes), now, expires_at)
         with self._database.writing() as session:
             _next_revision(session)
             if session.get(ApiKey, key.name):
@@ -188,7 +179,7 @@ class ApiKeys:
         """Delete a key; workers refuse it within 5 s. Raises AccountError if there is no such key."""
         with self._database.writing() as session:
             _next_revision(session)
-            key = session.get(ApiKey, normalise(name))
+            key = session.get(ApiKey, rules.normalise(name))
             if key is None:
                 raise AccountError(f"there is no key {name!r}")
             session.delete(key)
@@ -221,9 +212,9 @@ def _has_users(session: Session) -> bool:
 
 
 def _find(session: Session, username: str) -> Account:
-    user = session.get(Account, lookup_name(username))
+    user = session.get(Account, rules.lookup_name(username))
     if user is None:
-        raise UnknownUserError(f"there is no user {username!r}")
+        raise rules.UnknownUserError(f"there is no user {username!r}")
     return user
 
 
@@ -233,4 +224,4 @@ def _keep_an_admin(session: Session, user: Account, *, force: bool) -> None:
     )
     is_admin = "admin" in user.scopes and not user.disabled
     if is_admin and not force and not any("admin" in scopes for scopes in others):
-        raise LastAdminError(f"{user.username!r} is the last admin; add another one first")
+        raise rules.LastAdminError(f"{user.username!r} is the last admin; add another one first")
