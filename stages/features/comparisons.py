@@ -6,13 +6,13 @@ Numbers are compared as float32, the precision of the columns, so that a column 
 
 import ast
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from service.contract import CategoryFeature
-from service.encoding import MISSING, UNSEEN
 from stages.features.values import Value
 from stages.params.expressions import suggest
 
@@ -32,7 +32,7 @@ def translate(to: "Translator", node: ast.Compare) -> Value:
     """Return the value of a comparison, of a chain of them, or of `in`."""
     if isinstance(node.ops[0], ast.In | ast.NotIn):
         items = node.comparators[0]
-        found = Value("boolean", _membership(to, node.left, getattr(items, "elts", [])))
+        found = Value("boolean", tensor=_membership(to, node.left, getattr(items, "elts", [])))
         return to.negated(found) if isinstance(node.ops[0], ast.NotIn) else found
     sides = [node.left, *node.comparators]
     pairs = [_compare(to, op, *pair) for op, pair in zip(node.ops, pairwise(sides), strict=True)]
@@ -50,10 +50,10 @@ def _compare(to: "Translator", op: ast.cmpop, left: ast.expr, right: ast.expr) -
             raise to.error(left, "texts have no order; compare them by == or !=")
         pair = _codes(to, left, right, *values)
     else:
-        pair = to.single(values[0], left), to.single(values[1], right)
+        pair = to.single(to.number(left)), to.single(to.number(right))
     if type(op) in _ORDER:
-        return Value("boolean", to.add(_ORDER[type(op)], *pair))
-    equal = Value("boolean", to.add("Equal", *pair))
+        return Value("boolean", tensor=to.add(_ORDER[type(op)], *pair))
+    equal = Value("boolean", tensor=to.add("Equal", *pair))
     return to.negated(equal) if isinstance(op, ast.NotEq) else equal
 
 
@@ -64,7 +64,7 @@ def _codes(to: "Translator", left: ast.expr, right: ast.expr, first: Value, seco
     if not isinstance(first.feature, CategoryFeature) or second.kind != "text":
         numbers = first if first.kind != "text" else second
         raise to.error(left, f"compares a text with {numbers}; put a text in quotes on one side")
-    ours = to.inputs.single(first.column)
+    ours = to.inputs.column(first.column)
     if isinstance(second.feature, CategoryFeature):
         return ours, _recoded(to, second.feature, first.feature)
     return ours, to.constant(_code(to, first.feature, second, right), np.float32)
@@ -88,12 +88,14 @@ def _code(to: "Translator", feature: CategoryFeature, value: Value, node: ast.AS
 
 def _recoded(to: "Translator", feature: CategoryFeature, other: CategoryFeature) -> str:
     """Return the codes of `feature` as codes of the same texts in `other`; NaN for others and for missing values."""
-    lowest = min(MISSING, UNSEEN)
-    table = [np.nan] * int(-lowest) + [other.codes.get(name, np.nan) for name in feature.categories]
-    places = to.add("Sub", to.inputs.single(feature.name), to.constant(lowest, np.float32))
-    places = to.add("Cast", places, to=TensorProto.INT64)
-    flat = to.graph.constant(np.asarray(table, dtype=np.float32))
-    return to.add("Gather", flat, places, axis=0)
+    codes = [other.codes.get(name, np.nan) for name in feature.categories]
+    return _look_up(to, feature, np.array([*codes, np.nan, np.nan], dtype=np.float32))
+
+
+def _look_up(to: "Translator", feature: CategoryFeature, table: npt.NDArray[Any]) -> str:
+    """Return each row's value in `table`, whose last two are for unseen and missing categories, with codes -2, -1."""
+    places = to.add("Cast", to.inputs.column(feature.name), to=TensorProto.INT64)
+    return to.add("Gather", to.graph.constant(table), places, axis=0)
 
 
 def _membership(to: "Translator", left: ast.expr, items: list[ast.expr]) -> str:
@@ -102,13 +104,12 @@ def _membership(to: "Translator", left: ast.expr, items: list[ast.expr]) -> str:
         raise to.error(left, "dates have no lists; compare them by ==, < or >")
     constants = [to.value(each) for each in items]
     if isinstance(value.feature, CategoryFeature):
-        wanted = [_code(to, value.feature, each, node) for each, node in zip(constants, items, strict=True)]
-        tensor = to.inputs.single(value.column)
-    else:
-        tensor, wanted = to.single(value, left), []
-        for each, node in zip(constants, items, strict=True):
-            if not isinstance(each.constant, float):
-                raise to.error(node, f"expected a number, got {each}")
-            wanted.append(each.constant)
-    equal = to.add("Equal", tensor, to.constant(wanted, np.float32))
+        codes = [_code(to, value.feature, each, node) for each, node in zip(constants, items, strict=True)]
+        return _look_up(to, value.feature, np.isin(np.arange(len(value.feature.categories) + 2), codes))
+    wanted = []
+    for each, node in zip(constants, items, strict=True):
+        if not isinstance(each.constant, float):
+            raise to.error(node, f"expected a number, got {each}")
+        wanted.append(each.constant)
+    equal = to.add("Equal", to.single(to.number(left)), to.constant(wanted, np.float32))
     return equal if len(wanted) == 1 else to.add("ReduceMax", equal, to.axis(), keepdims=1)

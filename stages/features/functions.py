@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stages.features.translate import Function, Translator
-from stages.features.values import Value
+from stages.features.values import Value, apply
 
 if TYPE_CHECKING:
     from service.encoding import DatePart
@@ -18,29 +18,27 @@ _TINY = 1e-8
 _MOST_DIGITS = 15
 
 
-def _elementwise(kind: str, to: Translator, call: ast.Call) -> Value:
-    return Value("number", to.add(kind, *_numbers(to, call)))
-
-
-def _numbers(to: Translator, call: ast.Call) -> list[str]:
-    return [to.number(to.value(each), each) for each in call.args]
+def _elementwise(operator: str, to: Translator, call: ast.Call) -> Value:
+    return apply(operator, *map(to.number, call.args))
 
 
 def _part(part: "DatePart", to: Translator, call: ast.Call) -> Value:
     return to.part(call.args[0], part)
 
 
-def _cyclic(kind: str, to: Translator, call: ast.Call) -> Value:
+def _cyclic(operator: str, to: Translator, call: ast.Call) -> Value:
     """Return the sine or cosine of radians, or of a cycle's position if its length is the second argument."""
-    angle, *period = _numbers(to, call)
-    if period:
-        angle = to.add("Mul", angle, to.add("Div", to.constant(2 * np.pi), period[0]))
-    return Value("number", to.add(kind, angle))
+    angle, *period = map(to.number, call.args)
+    if period and isinstance(length := period[0].constant, float) and length:
+        angle = apply("Mul", angle, Value("number", constant=2 * np.pi / length))
+    elif period:
+        angle = apply("Mul", angle, apply("Div", Value("number", constant=2 * np.pi), period[0]))
+    return apply(operator, angle)
 
 
 def _clip(to: Translator, call: ast.Call) -> Value:
-    value, low, high = _numbers(to, call)
-    return Value("number", to.add("Min", to.add("Max", value, low), high))
+    value, low, high = map(to.number, call.args)
+    return apply("Min", apply("Max", value, low), high)
 
 
 def _column(to: Translator, call: ast.Call) -> Value:
@@ -49,13 +47,14 @@ def _column(to: Translator, call: ast.Call) -> Value:
 
 def _days_between(to: Translator, call: ast.Call) -> Value:
     earlier, later = call.args
-    return Value("number", to.difference(later, earlier))
+    return Value("number", tensor=to.difference(later, earlier))
 
 
 def _log1p(to: Translator, call: ast.Call) -> Value:
-    (x,) = _numbers(to, call)
-    log = to.add("Log", to.add("Add", x, to.constant(1.0)))
-    return Value("number", to.add("Where", to.add("Less", to.add("Abs", x), to.constant(_TINY)), x, log))
+    x = to.number(call.args[0])
+    log = apply("Log", apply("Add", x, Value("number", constant=1.0)))
+    is_tiny = to.add("Less", to.double(apply("Abs", x)), to.constant(_TINY))
+    return apply("Where", x, log, condition=is_tiny)
 
 
 def _missing(to: Translator, call: ast.Call) -> Value:
@@ -64,23 +63,23 @@ def _missing(to: Translator, call: ast.Call) -> Value:
 
 def _round(to: Translator, call: ast.Call) -> Value:
     """Round half to even, as NumPy does: multiplied, rounded, divided."""
-    value = to.number(to.value(call.args[0]), call.args[0])
+    value = to.number(call.args[0])
     digits = to.value(call.args[1]).constant if call.args[1:] else 0.0
     if not isinstance(digits, float) or digits % 1 or abs(digits) > _MOST_DIGITS:
         raise to.error(call.args[1], f"round takes a whole number of digits from -{_MOST_DIGITS} to {_MOST_DIGITS}")
     if not digits:
-        return Value("number", to.add("Round", value))
+        return apply("Round", value)
     before, after = ("Mul", "Div") if digits > 0 else ("Div", "Mul")
-    power = to.constant(10.0 ** abs(digits))
-    return Value("number", to.add(after, to.add("Round", to.add(before, value, power)), power))
+    power = Value("number", constant=10.0 ** abs(digits))
+    return apply(after, apply("Round", apply(before, value, power)), power)
 
 
 def _where(to: Translator, call: ast.Call) -> Value:
     condition = to.condition(call.args[0])
-    values = [to.value(each) for each in call.args[1:]]
-    is_boolean = all(value.kind == "boolean" for value in values)
-    tensors = [to.number(value, node) for value, node in zip(values, call.args[1:], strict=True)]
-    return Value("boolean" if is_boolean else "number", to.add("Where", condition, *tensors), is_nullable=is_boolean)
+    values = [to.number(each) for each in call.args[1:]]
+    if all(value.kind == "boolean" for value in values):
+        return Value("boolean", tensor=to.add("Where", condition, *map(to.single, values)), is_nullable=True)
+    return apply("Where", *values, condition=condition)
 
 
 FUNCTIONS: Mapping[str, Function] = {

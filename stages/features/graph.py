@@ -58,13 +58,12 @@ def build(contract: Contract) -> Derived:
     to = Translator(contract, FUNCTIONS)
     results = [to.translate(expressions.parse(name, text)) for name, text in contract.derived.items()]
     graph = to.graph
-    derived = graph.add("Concat", *results, axis=1) if len(results) > 1 else results[0]
-    # The remainder of a division by infinity is the number itself, or NaN if it is infinite.
-    infinity = graph.constant(np.array([[np.inf]], dtype=np.float32))
-    derived = graph.add("Mod", graph.cast(derived, TensorProto.FLOAT), infinity, fmod=1)
-    joined = helper.make_node("Concat", [*_kept(graph, contract), derived], [OUTPUT], name=OUTPUT, axis=1)
+    columns = graph.add("Concat", *_kept(graph, contract), *results, axis=1)
+    # An infinite number minus itself is NaN; of all ways to get rid of it, this takes the least time.
+    zeros = graph.add("Sub", columns, columns)
+    finite = helper.make_node("Add", [columns, zeros], [OUTPUT], name=OUTPUT)
     made = helper.make_graph(
-        [*to.inputs.read(graph), *graph.nodes, joined],
+        [*to.inputs.read(graph), *graph.nodes, finite],
         "features",
         [helper.make_tensor_value_info(MATRIX, TensorProto.FLOAT, [None, len(contract.columns)])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, len(estimator_columns(contract))])],

@@ -1,7 +1,9 @@
 """Translate expressions to ONNX nodes, with types: number, boolean, text and date.
 
-Arithmetic is in double precision: sums lose no digits that float32 has, and a row gives the same
-digits alone and among others, whose functions ONNX Runtime may compute by other instructions.
+Arithmetic is in double precision, and a feature is rounded to float32 once: sums lose no digits that
+float32 has, and a row gives the same digits alone and among others, for which ONNX Runtime may compute
+sines and logarithms by other instructions. A single operation on columns gives the same in float32, so
+it is done there.
 """
 
 import ast
@@ -17,7 +19,7 @@ from service.contract import CategoryFeature, Contract, DateFeature
 from service.encoding import MISSING, DatePart, date_numbers
 from stages.features import comparisons
 from stages.features.inputs import PIECES, Inputs
-from stages.features.values import Value
+from stages.features.values import Value, apply
 from stages.nodes import Graph
 from stages.params.expressions import Expression, suggest
 
@@ -54,7 +56,7 @@ class Translator:
         """The one that is being translated."""
 
     def translate(self, expression: Expression) -> str:
-        """Add a feature's nodes; return its tensor, double of shape (rows, 1). Raises UserError for a wrong type."""
+        """Add a feature's nodes; return its tensor, float32 of shape (rows, 1). Raises UserError for a wrong type."""
         self.expression = expression
         value = self.value(expression.tree)
         if value.kind in ("text", "date"):
@@ -62,7 +64,7 @@ class Translator:
             problem = f"gives a {value.kind}, and a feature is a number or true or false; {hint}"
             raise expression.error(expression.tree, problem)
         self.derived[expression.name] = value
-        return self.number(value, expression.tree)
+        return self.single(value)
 
     # --- building blocks, also for `stages.features.functions`
 
@@ -86,30 +88,44 @@ class Translator:
             self._known[key] = self.graph.constant(array)
         return self._known[key]
 
-    def number(self, value: Value, node: ast.AST) -> str:
-        """Return the tensor of a number, or of a boolean as 1 and 0; double."""
+    def number(self, node: ast.expr) -> Value:
+        """Return the value of a numeric part; a boolean counts as 1 and 0."""
+        value = self.value(node)
         if value.kind not in ("number", "boolean"):
             raise self.error(node, f"expected a number, got {value}")
+        return value
+
+    def double(self, value: Value) -> str:
+        """Return the tensor of a number or boolean in double precision."""
         if isinstance(value.constant, float):
             return self.constant(value.constant)
-        if value.kind == "number" and value.column:
-            return self.inputs.double(value.column)
-        if value.kind == "boolean" and not value.is_nullable:
-            return self.add("Cast", value.tensor, to=TensorProto.DOUBLE)
-        return value.tensor
+        if value.operator:
+            return self._operator(value, self.double)
+        if value.kind == "number" and value.tensor:
+            return value.tensor
+        return self.add("Cast", self.single(value), to=TensorProto.DOUBLE)
 
-    def single(self, value: Value, node: ast.AST) -> str:
-        """Return the tensor of a number rounded to float32, for comparisons."""
+    def single(self, value: Value) -> str:
+        """Return the tensor of a number or boolean as float32, rounded once."""
         if isinstance(value.constant, float):
             return self.constant(value.constant, np.float32)
-        if value.kind == "number" and value.column:
-            return self.inputs.single(value.column)
-        return self.add("Cast", self.number(value, node), to=TensorProto.FLOAT)
+        if value.column:
+            return self.inputs.column(value.column)
+        if value.is_nullable:
+            return value.tensor
+        if value.is_rounded_alike:
+            return self._operator(value, self.single)
+        tensor = value.tensor if value.kind == "boolean" else self.double(value)
+        return self.add("Cast", tensor, to=TensorProto.FLOAT)
+
+    def _operator(self, value: Value, operand: Callable[[Value], str]) -> str:
+        condition = [value.tensor] if value.tensor else []
+        return self.add(value.operator, *condition, *map(operand, value.operands))
 
     def condition(self, node: ast.expr) -> str:
         """Return the tensor of a boolean, bool; a missing one counts as false."""
         value = self.boolean(node)
-        return self.add("Equal", value.tensor, self.constant(1.0)) if value.is_nullable else value.tensor
+        return self.add("Equal", value.tensor, self.constant(1.0, np.float32)) if value.is_nullable else value.tensor
 
     def boolean(self, node: ast.expr) -> Value:
         """Return the value of a boolean part."""
@@ -152,7 +168,7 @@ class Translator:
             case ast.Constant(value=str(text)):
                 return Value("text", constant=text)
             case ast.Constant(value=bool(truth)):
-                return Value("boolean", self.constant(truth, np.bool_))
+                return Value("boolean", tensor=self.constant(truth, np.bool_))
             case ast.Constant(value=int() | float() as number):
                 return Value("number", constant=float(number))
             case ast.Name():
@@ -184,8 +200,8 @@ class Translator:
         if feature.type == "number":
             return Value("number", column=name)
         if feature.nullable:
-            return Value("boolean", self.inputs.double(name), is_nullable=True)
-        return Value("boolean", self.add("Cast", self.inputs.single(name), to=TensorProto.BOOL))
+            return Value("boolean", tensor=self.inputs.column(name), is_nullable=True)
+        return Value("boolean", tensor=self.add("Cast", self.inputs.column(name), to=TensorProto.BOOL))
 
     def _unknown(self, name: str) -> str:
         if name == self._target:
@@ -197,18 +213,17 @@ class Translator:
     def _unary(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
             return self.negated(self.boolean(node.operand))
-        value = self.value(node.operand)
-        sign = -1.0 if isinstance(node.op, ast.USub) else 1.0
+        value = self.number(node.operand)
         if isinstance(value.constant, float):
-            return Value("number", constant=sign * value.constant)
-        number = self.number(value, node.operand)
-        return Value("number", number if sign == 1 else self.add("Neg", number))
+            return Value("number", constant=-value.constant if isinstance(node.op, ast.USub) else value.constant)
+        return apply("Neg", value) if isinstance(node.op, ast.USub) else value
 
     def negated(self, value: Value) -> Value:
         """Return the opposite of a boolean."""
         if value.is_nullable:
-            return Value("boolean", self.add("Sub", self.constant(1.0), value.tensor), is_nullable=True)
-        return Value("boolean", self.add("Not", value.tensor))
+            tensor = self.add("Sub", self.constant(1.0, np.float32), value.tensor)
+            return Value("boolean", tensor=tensor, is_nullable=True)
+        return Value("boolean", tensor=self.add("Not", value.tensor))
 
     def joined(self, values: list[Value], *, is_and: bool) -> Value:
         """Join booleans; if one may be missing, as pandas' "boolean" type does (Kleene's logic)."""
@@ -216,21 +231,22 @@ class Translator:
             tensor = values[0].tensor
             for value in values[1:]:
                 tensor = self.add("And" if is_and else "Or", tensor, value.tensor)
-            return Value("boolean", tensor)
-        decisive = self.constant(0.0 if is_and else 1.0)
-        tensors = [self.number(value, self.expression.tree) for value in values]
+            return Value("boolean", tensor=tensor)
+        decisive = self.constant(0.0 if is_and else 1.0, np.float32)
+        tensors = [self.single(value) for value in values]
         tensor = tensors[0]
         for other in tensors[1:]:
             decided = self.add("Or", self.add("Equal", tensor, decisive), self.add("Equal", other, decisive))
             # Both keep NaN where one side is NaN.
             tensor = self.add("Where", decided, decisive, self.add("Min" if is_and else "Max", tensor, other))
-        return Value("boolean", tensor, is_nullable=True)
+        return Value("boolean", tensor=tensor, is_nullable=True)
 
     def _arithmetic(self, node: ast.BinOp) -> Value:
-        sides = [self.number(self.value(side), side) for side in (node.left, node.right)]
+        sides = [self.number(side) for side in (node.left, node.right)]
         if type(node.op) in _ARITHMETIC:
-            return Value("number", self.add(_ARITHMETIC[type(node.op)], *sides))
-        return Value("number", self._division(*sides, is_floor=isinstance(node.op, ast.FloorDiv)))
+            return apply(_ARITHMETIC[type(node.op)], *sides)
+        left, right = map(self.double, sides)
+        return Value("number", tensor=self._division(left, right, is_floor=isinstance(node.op, ast.FloorDiv)))
 
     def _division(self, left: str, right: str, *, is_floor: bool) -> str:
         """Return the remainder with the sign of the divisor, or the quotient rounded down, as NumPy does."""
@@ -255,9 +271,10 @@ class Translator:
         value = self.value(node)
         if isinstance(value.feature, CategoryFeature):
             code = self.constant(MISSING, np.float32)
-            return Value("boolean", self.add("Equal", self.inputs.single(value.column), code))
+            return Value("boolean", tensor=self.add("Equal", self.inputs.column(value.column), code))
         if isinstance(value.feature, DateFeature):
-            return Value("boolean", self.add("IsNaN", self.inputs.single(f"{value.feature.name}.{PIECES[0]}")))
-        if value.kind == "number" and value.column:
-            return Value("boolean", self.add("IsNaN", self.inputs.single(value.column)))
-        return Value("boolean", self.add("IsNaN", self.number(value, node)))
+            tensor = self.inputs.column(f"{value.feature.name}.{PIECES[0]}")
+        else:
+            number = self.number(node)
+            tensor = self.single(number) if number.is_exact else self.double(number)
+        return Value("boolean", tensor=self.add("IsNaN", tensor))

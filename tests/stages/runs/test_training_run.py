@@ -156,7 +156,7 @@ def test_a_run_whose_server_goes_down_is_never_reported_as_logged(
 
 def test_the_code_that_goes_along_is_what_the_pickle_imports() -> None:
     graph = grimp.build_graph("stages", "service", include_external_packages=True, cache_dir=None)
-    pickled = ("stages.estimators.steps", "stages.estimators.calibrators")
+    pickled = ("stages.estimators.steps", "stages.estimators.calibrators", "stages.estimators.derive")
     modules = {*pickled, *(each for name in pickled for each in graph.find_upstream_modules(name))}
     ours = {name for name in modules if name.partition(".")[0] in {"stages", "service"}}
     outside = modules - ours - sys.stdlib_module_names
@@ -164,7 +164,7 @@ def test_the_code_that_goes_along_is_what_the_pickle_imports() -> None:
 
     code = {path for path in mlflow_model.CODE if not path.endswith("__init__.py")}
     assert code == {f"{name.replace('.', '/')}.py" for name in ours}
-    assert {each for name in outside for each in distributions[name]} <= {*mlflow_model.REQUIREMENTS}
+    assert {each for name in outside for each in distributions[name]} <= {*mlflow_model.REQUIREMENTS, *mlflow_model.DERIVING}
 
 
 @pytest.fixture(scope="module")
