@@ -18,6 +18,7 @@ CONTRACT_VERSION: Final = 3
 """The latest version. A contract without derived features has version 2."""
 METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
+COSTS_KEY = "costs"
 BACKGROUND_KEY = "background"
 """The metadata with the background rows that explanations compare with (docs/explanations.md)."""
 

@@ -3,6 +3,7 @@
 `stages.evaluate` also uses this module, so the metrics are of the code that serves.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from hashlib import md5
@@ -18,7 +19,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from pydantic import BaseModel, ValidationError
 
-from service.contract import CONTRACT_VERSION, METADATA_KEY, Contract, Label
+from service.contract import CONTRACT_VERSION, COSTS_KEY, METADATA_KEY, Contract, Label
 from service.encoding import Matrix
 
 RUNTIME_VERSION: str = onnxruntime.__version__
@@ -53,6 +54,8 @@ class Model:
     version: str
     """MD5 of the ONNX file, 32 hexadecimal digits, as in dvc.lock and release.json."""
     session: onnxruntime.InferenceSession
+    costs: npt.NDArray[np.float64] | None = None
+    """Multiclass: the costs by true and predicted class, shape (classes, classes), if the label goes by them."""
 
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         """Return probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
@@ -64,15 +67,19 @@ class Model:
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
         """Return the class of each row.
 
-        Binary: the positive class if its probability is above `threshold`. Multiclass: the most
-        probable class, or the first one of equally probable ones.
+        Binary: the positive class if its probability is above `threshold`. Multiclass: the class with the
+        least expected cost if there are costs, otherwise the most probable one; of equal ones the first.
         """
         classes = self.contract.classes
         if self.contract.task == "binary":
             positive = classes.index(self.contract.positive)
             above = probabilities[:, positive] > threshold
             return [classes[positive] if each else classes[1 - positive] for each in above.tolist()]
-        return [classes[index] for index in probabilities.argmax(axis=1).tolist()]
+        if self.costs is None:
+            places = probabilities.argmax(axis=1)
+        else:  # einsum adds in the same order for any number of rows, unlike a matrix product
+            places = np.einsum("ij,jk->ik", probabilities, self.costs).argmin(axis=1)
+        return [classes[place] for place in places.tolist()]
 
 
 def load(path: Path) -> Model:
@@ -113,10 +120,12 @@ def open_session(content: bytes) -> onnxruntime.InferenceSession:
 
 def _build(content: bytes) -> Model:
     session = open_session(content)
+    metadata = session.get_modelmeta().custom_metadata_map
     return Model(
-        contract=_contract(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)),
+        contract=_contract(metadata.get(METADATA_KEY)),
         version=md5(content, usedforsecurity=False).hexdigest(),
         session=session,
+        costs=np.array(json.loads(metadata[COSTS_KEY]), np.float64) if COSTS_KEY in metadata else None,
     )
 
 
@@ -143,6 +152,9 @@ def _check_fit(model: Model) -> None:
     wanted = ("X", "tensor(float)", [len(contract.columns)])
     if inputs != [wanted]:
         raise _MisfitError(f"its contract does not fit the graph: expected the input {wanted}, got {inputs}")
+    classes = len(contract.classes)
+    if model.costs is not None and model.costs.shape != (classes, classes):
+        raise _MisfitError(f"its costs have the shape {model.costs.shape}, expected a row and a column for each class")
     outputs = model.session.run(None, {"X": np.zeros((1, len(contract.columns)), np.float32)})
     found = [(str(output.dtype), output.shape) for output in outputs]
     # A regression target far from zero needs the digits of a double.

@@ -77,11 +77,14 @@ class Explainer:
     def explain(self, row: Matrix, scores: npt.NDArray[Any]) -> Explanation:
         """Explain an encoded row, shape (columns,), with the scores that the model gave it.
 
-        The explained score is the probability of the positive class (binary) or of the most probable class
+        The explained score is the probability of the positive class (binary) or of the predicted class
         (multiclass), or the value. Samples depend only on the row, so the same row has the same explanation.
         """
         contract = self._model.contract
-        place = contract.classes.index(contract.positive) if contract.task == "binary" else int(scores.argmax())
+        place = 0
+        if contract.classes:
+            predicted = self._model.labels(scores[None], 0.0)[0]
+            place = contract.classes.index(contract.positive if contract.task == "binary" else predicted)
         base, score = self._base[:, place], float(scores[place])
         columns = (row != self._background) & ~(np.isnan(row) & np.isnan(self._background))
         differs = np.logical_or.reduceat(columns, self._starts, axis=1)

@@ -23,6 +23,7 @@ from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.schema import Schema, read_schema
 from stages.scores.calibration import calibration_metrics
+from stages.scores.costs import cost_matrix, cost_metrics, errors_beyond
 from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
@@ -71,6 +72,9 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
         found["threshold"] = threshold
     if isinstance(scored, Classified):
         found |= calibration_metrics(scored, units)
+        if params.evaluate.costs:
+            costs = cost_matrix(params.evaluate.costs, contract)
+            found |= cost_metrics(scored, costs, train_target, units, seed)
     importance = compute_importance(model, matrix, y_true, seed, parts)
     slices = compute_slices(scored, contract, rows, units)
     return rounded(found), Tables(slices, importance, plots(scored, importance), neighbours_correlation(scored, units))
@@ -101,11 +105,10 @@ def cross_validate(
 
     The predictions are calibrated by `calibration`, so that the threshold fits the served probabilities.
 
-    Raises UserError if `evaluate.costs` is set and the target does not have two classes.
+    Raises UserError if `evaluate.costs` doesn't fit the target.
     """
     task = schema.contract.task
-    if params.evaluate.costs and task != "binary":
-        raise UserError(f"params.yaml: evaluate.costs: is for a target of two classes, this one is {task}; use null")
+    matrix = cost_matrix(params.evaluate.costs, schema.contract) if params.evaluate.costs else None
     automatic = task == "binary" and params.evaluate.threshold == "auto"
     if not (params.evaluate.folds or automatic):
         return {}, params
@@ -115,7 +118,8 @@ def cross_validate(
     scores = folds.summarise(predicted, task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
-    chosen = {"threshold": choose(predicted, params.evaluate.costs)}
+    positive = schema.contract.classes.index(schema.contract.positive)
+    chosen = {"threshold": choose(predicted, None if matrix is None else errors_beyond(matrix, positive))}
     return scores, params.model_copy(update={"evaluate": params.evaluate.model_copy(update=chosen)})
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stages.params.sections import Costs
 from stages.scores.metrics import Classified, Floats, Outcome
 
 DEFAULT = 0.5
@@ -14,8 +13,11 @@ _DIGITS = 10
 Flags = npt.NDArray[np.bool_]
 
 
-def choose(outcomes: Sequence[Outcome], costs: Costs | None) -> float:
-    """Return the best threshold for all folds' rows together; 0.5 if there are none."""
+def choose(outcomes: Sequence[Outcome], costs: tuple[float, float] | None) -> float:
+    """Return the best threshold for all folds' rows together; 0.5 if there are none.
+
+    `costs` are those of a false positive and a false negative; None means by balanced accuracy.
+    """
     parts = [each for each in outcomes if isinstance(each, Classified)]
     if not parts:
         return DEFAULT
@@ -37,13 +39,16 @@ def best(probabilities: Floats, positive: Flags) -> float:
     return _nearest(candidates[1:-1], gains) if len(gains) and gains.max() > 0 else DEFAULT
 
 
-def cheapest(probabilities: Floats, positive: Flags, costs: Costs) -> float:
+def cheapest(probabilities: Floats, positive: Flags, costs: tuple[float, float]) -> float:
     """Return the threshold that costs least; of equally cheap ones the nearest to 0.5.
+
+    `costs` are those of a false positive and a false negative.
 
     It is 1 if never predicting the positive class is cheapest, and 0 if always predicting it is.
     """
+    false_positive, false_negative = costs
     candidates, found, false_alarms = _steps(probabilities, positive)
-    return _nearest(candidates, costs.false_negative * found - costs.false_positive * false_alarms)
+    return _nearest(candidates, false_negative * found - false_positive * false_alarms)
 
 
 def _steps(probabilities: Floats, positive: Flags) -> tuple[Floats, Floats, Floats]:

@@ -1,5 +1,6 @@
 """Convert the fitted pipeline to the ONNX file that production runs, and compare both on every test row."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ import onnx
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from service.contract import BACKGROUND_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
+from service.contract import BACKGROUND_KEY, COSTS_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import Model, from_bytes
 from service.shapley import to_text
 from stages import files
@@ -20,7 +21,10 @@ from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.export.background import draw_background
 from stages.export.graph import convert
+from stages.params.loading import load_params
+from stages.params.sections import Costs
 from stages.schema import read_schema
+from stages.scores.costs import cost_matrix
 
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""
@@ -64,6 +68,16 @@ def describe(model: Model, train: pd.DataFrame, tested: Scores) -> dict[str, str
     bins = score_bins(contract, tested, score(model, _sample(train)))
     background = draw_background(train, contract, lambda rows: _drift_scores(contract, model.scores(rows)))
     return {SCORE_BINS_KEY: bins.model_dump_json(), BACKGROUND_KEY: to_text(background)}
+
+
+def decision_costs(costs: Costs | None, contract: Contract) -> dict[str, str]:
+    """Return the costs as metadata, by which the service chooses among more than two classes.
+
+    For two classes the threshold does that.
+    """
+    if costs is None or contract.task == "binary":
+        return {}
+    return {COSTS_KEY: json.dumps(cost_matrix(costs, contract).tolist())}
 
 
 def _drift_scores(contract: Contract, scores: Scores) -> Scores:
@@ -135,7 +149,7 @@ def _sample(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Read the pipeline; write the ONNX file if both agree on every test row."""
-    contract, pipeline = read_schema().contract, joblib.load(files.MODEL)
+    params, contract, pipeline = load_params(), read_schema().contract, joblib.load(files.MODEL)
     rows, train = pd.read_parquet(files.TEST), pd.read_parquet(files.TRAIN)
     with timed("converting to ONNX"):
         model = from_bytes(export(pipeline, contract), str(files.ONNX))
@@ -143,7 +157,7 @@ def main() -> None:
         scores = score(model, rows)
         worst, ties = compare(pipeline, model, rows, scores)
     with timed("drawing background rows for explanations"):
-        about = describe(model, train, scores)
+        about = describe(model, train, scores) | decision_costs(params.evaluate.costs, contract)
     with files.replacing(files.ONNX) as beside:
         beside.write_bytes(export(pipeline, contract, **about))
     tied = f"; {ties:,} have two equally probable classes" if ties else ""

@@ -94,11 +94,27 @@ class ValidateParams(Section):
     suite: Annotated[str, Field(min_length=1)] | None = None
 
 
-class Costs(Section):
-    """What a wrong prediction of a binary model costs, in any unit."""
+Name = str | int | bool
+_COST = Annotated[float, Field(ge=0)]
 
-    false_positive: Annotated[float, Field(gt=0)]
-    false_negative: Annotated[float, Field(gt=0)]
+
+class Costs(Section):
+    """What predictions cost, in any unit: of two classes by their wrong predictions, of more by a matrix."""
+
+    false_positive: Annotated[float, Field(gt=0)] | None = None
+    false_negative: Annotated[float, Field(gt=0)] | None = None
+    matrix: dict[Name, dict[Name, _COST]] | None = expect(
+        "for each true class the costs by predicted class, from 0, with '*' for all others"
+    )
+    currency: Annotated[str, Field(min_length=1, max_length=20)] | None = expect("a text of 1 to 20 characters or null")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        pair = [name for name in ("false_positive", "false_negative") if getattr(self, name) is not None]
+        if len(pair) != (0 if self.matrix else 2):
+            got = ", ".join([*pair, *(["matrix"] if self.matrix is not None else [])]) or "neither"
+            raise ValueError(f"evaluate.costs: got {got}; expected both false_positive and false_negative, or a matrix")
+        return self
 
 
 class EvaluateParams(Section):

@@ -74,6 +74,13 @@ def paired_interval(ours: Outcome, theirs: Outcome, units: Units, seed: int) -> 
     return jackknife(float(differences[0]), differences[1:], _IDENTITY)
 
 
+def mean_interval(values: Floats, units: Units, seed: int) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values`, shape (rows,), by leaving out each unit in turn."""
+    blocks = _blocks(units, len(values), seed)
+    left = (values.sum() - np.bincount(blocks, values)) / (len(values) - np.bincount(blocks))
+    return jackknife(float(values.mean()), left, _IDENTITY)
+
+
 def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, float]:
     """Return the 95 % interval about `value` from the values without each unit, shape (units,).
 

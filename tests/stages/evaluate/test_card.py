@@ -79,6 +79,40 @@ def test_it_says_that_the_threshold_goes_by_costs(table: pd.DataFrame, facts: Ma
     assert "costs least, at 1 for a false alarm and 5 for a miss, on out-of-fold predictions" in card
 
 
+def test_it_says_what_decisions_cost_beside_the_same_one_for_every_row(table: pd.DataFrame, facts: Make) -> None:
+    costs = {"false_positive": 1.0, "false_negative": 5.0, "currency": "<EUR>"}
+    known = facts(table, evaluate={"threshold": "auto", "costs": costs, "folds": 3})
+    text = section(_card.card(known), "How well it does")
+    found, positive = known.metrics, known.schema.contract.positive
+    assert "| decision | cost of 1,000 test rows in &lt;EUR&gt; | interval |" in text
+    for name, decision in (("", "by the model"), ("_never", f"never {positive}"), ("_always", f"always {positive}")):
+        bounds = f"[{found[f'cost_per_1000{name}_low']:.4g}, {found[f'cost_per_1000{name}_high']:.4g}]"
+        assert f"| {decision} | {found[f'cost_per_1000{name}']:.4g} | {bounds} |" in text
+    assert f"the model saves {found['saving_per_1000']:.4g} &lt;EUR&gt; for 1,000 rows (interval of" in text
+
+
+def test_it_says_what_a_matrix_of_costs_decides(table: pd.DataFrame, facts: Make) -> None:
+    table["y"] = table["1.x"].map({0: "a", 1: "a", 2: "b", 3: "b", 4: "c"})
+    costs = {"matrix": {"*": {"*": 1.0}, "c": {"*": 9.0}}}
+    text = section(
+        _card.card(facts(table, evaluate={"threshold": "auto", "costs": costs, "folds": 3})), "How well it does"
+    )
+    assert "predicts the class with the least expected cost (`evaluate.costs`)" in text
+    assert "| always the class that is cheapest on the training rows |" in text
+
+
+def test_it_says_how_far_probabilities_are_from_frequencies_before_and_after(table: pd.DataFrame, facts: Make) -> None:
+    known = facts(table, calibration="isotonic")
+    found = known.metrics
+    assert f"by {found['expected_calibration_error']:.4g} on average" in _card.card(known)
+    before = {f"uncalibrated_{name}": 0.25 for name in ("expected_calibration_error", "log_loss", "brier_score")}
+    text = section(_card.card(replace(known, metrics=found | before)), "How well it does")
+    assert (
+        f"Before `calibration: isotonic` it was 0.25, and the log loss 0.25 instead of {found['log_loss']:.4g}" in text
+    )
+    assert "have equal probabilities" in text
+
+
 def test_it_says_what_the_intervals_count(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
     assert f"over {len(known.test)} independent rows." in _card.card(known)

@@ -15,7 +15,6 @@ from stages.errors import UserError
 from stages.evaluate import __main__ as evaluate
 from stages.evaluate.threshold import DEFAULT, best, cheapest, choose
 from stages.params.params import Params
-from stages.params.sections import Costs
 from stages.prepare import __main__ as prepare
 
 Flags = npt.NDArray[np.bool_]
@@ -40,7 +39,7 @@ def test_no_other_threshold_has_a_better_balanced_accuracy(scores: Floats, posit
 @settings(max_examples=40)
 @given(scores=GRID, positive=FLAGS, missed=st.sampled_from([0.1, 1.0, 3.0, 50.0]))
 def test_no_other_threshold_costs_less(scores: Floats, positive: Flags, missed: float) -> None:
-    costs = Costs(false_positive=1.0, false_negative=missed)
+    costs = (1.0, missed)
 
     def cost(threshold: float) -> float:
         predicted = scores > threshold
@@ -67,7 +66,7 @@ def test_useless_scores_leave_the_threshold_at_a_half(scores: Floats) -> None:
 
 @pytest.mark.parametrize(("missed", "expected"), [(1e-6, 1.0), (1e6, 0.0)])
 def test_a_class_that_never_or_always_pays_is_never_or_always_predicted(missed: float, expected: float) -> None:
-    costs = Costs(false_positive=1.0, false_negative=missed)
+    costs = (1.0, missed)
     scores, positive = np.array([0.1, 0.4, 0.6, 0.8]), np.array([True, False, True, False])
     assert cheapest(scores, positive, costs) == expected
 
@@ -102,10 +101,12 @@ def test_the_test_rows_have_no_say(params: Callable[..., Params]) -> None:
     assert 0 < threshold < 0.4
 
 
-def test_costs_of_a_target_without_two_classes_are_refused(params: Callable[..., Params]) -> None:
+def test_costs_of_a_regression_are_refused(params: Callable[..., Params]) -> None:
     wanted = params(evaluate={"threshold": "auto", "costs": {"false_positive": 1.0, "false_negative": 2.0}})
     rows, _, schema = prepare.prepare(table(0).assign(y=lambda frame: frame["a"]), wanted)
-    with pytest.raises(UserError, match=r"evaluate.costs: is for a target of two classes, this one is regression"):
+    with pytest.raises(
+        UserError, match=r"evaluate.costs: is for a target of classes, this one is a regression; use null"
+    ):
         evaluate.cross_validate(rows, schema, wanted)
 
 

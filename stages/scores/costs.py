@@ -1,0 +1,110 @@
+"""What decisions cost, from `evaluate.costs`."""
+
+import numpy as np
+import pandas as pd
+
+from service.contract import Contract, Label
+from stages.errors import UserError
+from stages.params.sections import Costs, Name
+from stages.scores.intervals import mean_interval
+from stages.scores.metrics import Classified, Floats
+from stages.scores.units import Units
+
+PER = 1_000
+_OTHERS = "*"
+
+
+def cost_matrix(costs: Costs, contract: Contract) -> Floats:
+    """Return the cost of each true class (row) and predicted class (column), in the order of `contract.classes`.
+
+    A right prediction costs 0 unless the matrix says otherwise.
+
+    Raises UserError if the costs don't fit the target.
+    """
+    classes = contract.classes
+    if not classes:
+        raise _refuse("is for a target of classes, this one is a regression; use null")
+    if costs.matrix is not None:
+        return _by_name(costs.matrix, classes, contract.target)
+    if contract.task != "binary":
+        raise _refuse(
+            f"false_positive and false_negative are for two classes, this target has {len(classes)}; use matrix"
+        )
+    positive = classes.index(contract.positive)
+    matrix = np.zeros((2, 2))
+    matrix[1 - positive, positive], matrix[positive, 1 - positive] = costs.false_positive, costs.false_negative
+    return matrix
+
+
+def errors_beyond(matrix: Floats, positive: int) -> tuple[float, float]:
+    """Return what a false positive and a false negative cost more than the right prediction.
+
+    Raises UserError if one of them does not cost more.
+    """
+    negative = 1 - positive
+    false_positive = float(matrix[negative, positive] - matrix[negative, negative])
+    false_negative = float(matrix[positive, negative] - matrix[positive, positive])
+    if min(false_positive, false_negative) <= 0:
+        raise _refuse("a wrong prediction must cost more than the right one, for each of the two classes")
+    return false_positive, false_negative
+
+
+def _by_name(matrix: dict[Name, dict[Name, float]], classes: tuple[Label, ...], target: str) -> Floats:
+    names = [_text(label) for label in classes]
+    rows = {_text(name): {_text(other): cost for other, cost in row.items()} for name, row in matrix.items()}
+    unknown = sorted({*rows, *(name for row in rows.values() for name in row)} - {*names, _OTHERS})
+    if unknown:
+        raise _refuse(f"{unknown[0]!r} is no class of {target!r}; its classes are {', '.join(names)}", ".matrix")
+    found = np.zeros((len(names), len(names)))
+    for true, name in enumerate(names):
+        row = rows.get(name, rows.get(_OTHERS, {}))
+        for predicted, other in enumerate(names):
+            cost = row.get(other, 0.0 if other == name else row.get(_OTHERS))
+            if cost is None:
+                raise _refuse(f"says not what it costs to predict {other!r} for {name!r}; add it, or '*'", ".matrix")
+            found[true, predicted] = cost
+    return found
+
+
+def _text(label: Label) -> str:
+    return label if isinstance(label, str) else str(label).lower()
+
+
+def _refuse(reason: str, key: str = "") -> UserError:
+    return UserError(f"params.yaml: evaluate.costs{key}: {reason}")
+
+
+def cost_metrics(of: Classified, matrix: Floats, train_target: pd.Series, units: Units, seed: int) -> dict[str, float]:
+    """Return what the decisions cost for `PER` test rows, beside the same decision for every row, with intervals.
+
+    `cost_per_1000` is the model's; `…_never` and `…_always` are those of always predicting the negative or the
+    positive class (binary); `…_constant` is that of the label that would have been cheapest on the training rows.
+    `saving_per_1000` is the cheapest such constant, chosen on the training rows, minus the model's cost; its interval
+    is one of differences on the same rows. Rows whose class isn't in training are left out.
+    """
+    known = of.y_true < len(matrix)
+    y_true, y_pred = of.y_true[known], of.y_pred[known]
+    if not len(y_true):
+        return {}
+    kept = Units(units.name, np.unique(units.codes[known], return_inverse=True)[1])
+    model = matrix[y_true, y_pred]
+    constant = cheapest_constant(matrix, of.labels, train_target)
+    columns: dict[str, Floats] = {"cost_per_1000": model, "saving_per_1000": matrix[y_true, constant] - model}
+    if of.positive is None:
+        columns["cost_per_1000_constant"] = matrix[y_true, constant]
+    else:
+        columns["cost_per_1000_never"] = matrix[y_true, 1 - of.positive]
+        columns["cost_per_1000_always"] = matrix[y_true, of.positive]
+    found = {name: float(values.mean()) * PER for name, values in columns.items()}
+    if kept.too_few:
+        return found
+    for name, values in columns.items():
+        low, high = mean_interval(values * PER, kept, seed)
+        found |= {f"{name}_low": low if name.startswith("saving") else max(low, 0.0), f"{name}_high": high}
+    return found
+
+
+def cheapest_constant(matrix: Floats, labels: tuple[Label, ...], train_target: pd.Series) -> int:
+    """Return the place of the label that costs least if it is predicted for every training row."""
+    shares = np.array([(train_target == label).mean() for label in labels[: len(matrix)]])
+    return int((shares @ matrix).argmin())
