@@ -85,7 +85,7 @@ CMD ["sh", "/app/mlflow.sh"]
 
 
 FROM pipeline AS trainer
-RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install --yes --no-install-recommends git libgomp1 && rm -rf /var/lib/apt/lists/* \
     && git config --system --add safe.directory '*' \
     && git config --system user.name trainer && git config --system user.email trainer@localhost \
     && git config --system init.defaultBranch main && git config --system advice.detachedHead false

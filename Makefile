@@ -1,6 +1,8 @@
 # `make` prints each target with the text after its ##.
 VENV := .venv
 BIN := $(VENV)/bin
+# The packages of the pipeline, and those that only the model in params.yaml needs.
+PIPELINE := $(VENV)/.pipeline $(patsubst %,$(VENV)/.%,$(filter xgboost catboost,$(shell sed -n 's/^model: *\([a-z_]*\).*/\1/p' params.yaml)))
 # The first Python on PATH that the lock files support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -14,7 +16,7 @@ help:
 
 setup: $(VENV)/.dev ## install everything into .venv
 
-repro: $(VENV)/.pipeline ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
+repro: $(PIPELINE) ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
 	@dvc repro
 	@$(promote) || [ $$? = 3 ]
 	@python -m stages.commands.summary
@@ -34,7 +36,7 @@ TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
 RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
 RELEASED = $(or $(RELEASES),models/releases)/current/release.json
 serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## serve on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env); promote first, unless a service runs already
-	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(VENV)/.pipeline && $(MAKE) --no-print-directory models/model.onnx; }
+	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(PIPELINE) && $(MAKE) --no-print-directory models/model.onnx; }
 	@[ ! -e $(VENV)/.pipeline ] || $(promote) --unless-served || [ -e $(RELEASED) ]
 	@exec python -m service.serve
 
@@ -52,7 +54,7 @@ check: $(VENV)/.dev ## check format, lint, types and import contracts, run the t
 	@lint-imports --no-cache
 	@$(MAKE) --no-print-directory test
 
-verify: $(VENV)/.pipeline ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
+verify: $(PIPELINE) ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
 	@python tests/e2e/verify.py
 
 bench: $(VENV)/.dev ## measure the speed of pipeline and service; results in build/
@@ -62,7 +64,7 @@ bench: $(VENV)/.dev ## measure the speed of pipeline and service; results in bui
 suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table, for you to review
 	@python -m stages.commands.draft
 
-sweep: $(VENV)/.pipeline ## run experiments one after another: make sweep SET='n_estimators=50,100 max_depth=8,12'
+sweep: $(PIPELINE) ## run experiments one after another: make sweep SET='n_estimators=50,100 max_depth=8,12'
 	@python -m stages.commands.sweep $(SET)
 
 search: $(VENV)/.pipeline ## search hyperparameters by cross-validation (TRIALS=30, SECONDS=, JOBS=1); the best five become experiments
@@ -119,7 +121,7 @@ compile = uv pip compile -q --universal --generate-hashes --no-emit-index-url $(
   --custom-compile-command 'make lock' --python-version 3.11
 
 # One environment: dev.txt includes pipeline.txt, which includes service.txt, at the same versions.
-$(VENV)/.dev: installs := dev pipeline service
+$(VENV)/.dev: installs := dev pipeline service xgboost catboost
 $(VENV)/.pipeline: installs := pipeline service
 $(VENV)/.service: installs := service
 $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
@@ -127,8 +129,10 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 	@$(install)
 	@touch $(installs:%=$(VENV)/.%)
 
-# Most services send no traces, so these packages are installed only if needed.
-$(VENV)/.tracing: requirements/tracing.txt | $(VENV)/.service
+# Packages that are installed only if needed: most services send no traces, most models are of other packages.
+$(VENV)/.xgboost $(VENV)/.catboost: | $(VENV)/.pipeline
+$(VENV)/.tracing: | $(VENV)/.service
+$(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost: $(VENV)/.%: requirements/%.txt
 	@$(install_lock)
 	@touch $@
 

@@ -25,6 +25,9 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only",
 }
 
+_GROUPS = ("catboost", "xgboost")
+"""Packages that are installed only if params.yaml asks for a model of theirs; each has a lock file of its name."""
+
 
 def log(message: str) -> None:
     """Print a line of progress."""
@@ -97,9 +100,15 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
         main(**arguments)
     except UserError as error:
         _fail(stage, *map(str, error.args), status=error.status)
+    except ModuleNotFoundError as error:
+        if error.name not in _GROUPS:
+            raise
+        _fail(stage, f"the model needs {error.name}, which isn't installed; run `make .venv/.{error.name}`")
     except MemoryError:
         _fail(stage, "not enough memory for this table; use fewer rows or a larger machine")
     except OSError as error:
+        if "libgomp" in str(error):
+            _fail(stage, "LightGBM needs the library libgomp; install it (on Debian and Ubuntu: apt install libgomp1)")
         remedy = _REMEDIES.get(error.errno or 0)
         if remedy is None:
             raise

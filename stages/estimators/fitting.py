@@ -27,6 +27,8 @@ _BINNED_ROWS = 200_000
 _FEW = 100
 """If there are more rows, this few known values may all be missing in the drawn rows."""
 
+_WITHOUT_CLASS_WEIGHT = ("gradient_boosting", "xgboost", "catboost")
+
 
 def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Pipeline:
     """Fit `params.model` on `rows`; the bytes of the model don't depend on the number of cores.
@@ -40,7 +42,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     if not contract.classes:
         _standardise_target(pipeline, y)
     options = boosters.fit_options(contract, params)
-    if params.model == "gradient_boosting" and params.class_weight:  # it has no class_weight
+    if params.class_weight and params.model in _WITHOUT_CLASS_WEIGHT:
         options["sample_weight"] = compute_sample_weight("balanced", y)
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
     # (docs/decisions.md), so both get one. joblib's threads fit different trees.

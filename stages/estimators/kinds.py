@@ -29,7 +29,7 @@ from service.contract import Contract
 from stages.errors import UserError
 from stages.estimators import boosters
 from stages.estimators.derive import DeriveFeatures
-from stages.estimators.steps import ContractEncoder, FillBelow, ShiftCodes
+from stages.estimators.steps import ContractEncoder, FillBelow
 from stages.features import graph as features
 from stages.params.params import Params
 
@@ -79,8 +79,7 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
         raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
     inputs = _inputs(contract)
     if params.model in boosters.NAMES:
-        shift = ShiftCodes(boosters.category_columns(contract))
-        return Pipeline([*inputs, ("shift", shift), ("estimator", boosters.build(contract, params))])
+        return Pipeline([*inputs, *boosters.build(contract, params)])
     estimator_class = by_name[params.model]
     accepted = estimator_class().get_params()
     wanted = _hyperparameters(params, contract, rows)

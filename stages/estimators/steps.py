@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 
 from service.cells import Value, parser
 from service.contract import CategoryFeature, Contract, DateFeature, Feature
@@ -133,6 +133,52 @@ class FillBelow(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Matrix) -> Matrix:
         """Return a copy of `X` without NaN."""
         return np.where(np.isnan(X), self.fill_, X)
+
+
+class BoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier of XGBoost or CatBoost for labels of any type, with the same bytes after each fit."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Matrix, y: Any, **options: Any) -> Self:
+        """Fit on the labels' positions in `classes_`."""
+        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        self.estimator_ = _fit(self.estimator, X, codes, options)
+        return self
+
+    def predict_proba(self, X: Matrix) -> npt.NDArray[np.floating[Any]]:
+        """Return probabilities of shape (rows, classes)."""
+        return np.asarray(self.estimator_.predict_proba(X))
+
+    def predict(self, X: Matrix) -> npt.NDArray[Any]:
+        """Return each row's most probable label."""
+        labels: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+
+class BoosterRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A regressor of XGBoost or CatBoost that predicts doubles, with the same bytes after each fit."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Matrix, y: Any, **options: Any) -> Self:
+        """Fit on the values."""
+        self.estimator_ = _fit(self.estimator, X, y, options)
+        return self
+
+    def predict(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """Return values of shape (rows,): XGBoost's sums are float32, which would round a large target."""
+        return np.asarray(self.estimator_.predict(X), dtype=np.float64)
+
+
+def _fit(estimator: Any, X: Matrix, y: Any, options: dict[str, Any]) -> Any:
+    fitted = clone(estimator).fit(X, y, **options)
+    if hasattr(fitted, "get_metadata"):  # CatBoost writes a random id and the time into its model
+        fitted.get_metadata()["model_guid"] = ""
+        fitted.get_metadata()["train_finish_time"] = ""
+    return fitted
 
 
 def _fill_value(column: npt.NDArray[np.float32]) -> float:

@@ -36,7 +36,9 @@ class Operator:
 
 
 def operator(ensemble: Ensemble) -> Operator:
-    """Return the operator that sums the trees, without the ensemble's base; doubles of shape (rows, targets).
+    """Return the operator that sums the trees, without the ensemble's base; shape (rows, targets).
+
+    Input and output are doubles, or float32 if the ensemble is `single`.
 
     Raises UserError if it doesn't fit into one file.
     """
@@ -89,20 +91,21 @@ def _compact(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:
     yield helper.make_attribute("post_transform", 0)
     yield _ints("tree_roots", np.cumsum([0, *sizes[:-1]]))
     yield _ints("nodes_featureids", features)
+    kind = np.float32 if ensemble.single else np.float64
     sets = [tree.members.get(node) for tree, at in pairs for node in at.splits.tolist()]
     modes = np.array([_LESS_OR_EQUAL if members is None else _MEMBER for members in sets], dtype=np.uint8)
     yield _tensor("nodes_modes", modes)
     if modes.any():
         parts = [np.append(members, np.nan) for members in sets if members is not None]
-        yield _tensor("membership_values", np.concatenate(parts))
-    yield _tensor("nodes_splits", np.concatenate([tree.threshold[at.splits] for tree, at in pairs]))
+        yield _tensor("membership_values", np.concatenate(parts).astype(kind))
+    yield _tensor("nodes_splits", np.concatenate([tree.threshold[at.splits] for tree, at in pairs]).astype(kind))
     yield from children("true")
     yield from children("false")
     if any(tree.missing_left.any() for tree in trees):
         missing = np.concatenate([tree.missing_left[at.splits] for tree, at in pairs])
         yield _ints("nodes_missing_value_tracks_true", missing)
     yield _ints("leaf_targetids", targets)
-    yield _tensor("leaf_weights", np.concatenate(weights))
+    yield _tensor("leaf_weights", np.concatenate(weights).astype(kind))
 
 
 def _wide(ensemble: Ensemble) -> Iterator[onnx.AttributeProto]:

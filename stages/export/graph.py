@@ -93,8 +93,9 @@ def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contra
     fill = pipeline.named_steps.get("fill")
     if isinstance(fill, FillBelow):
         features = graph.add("Where", graph.add("IsNaN", features), graph.constant(fill.fill_), features)
-    features = graph.cast(features, TensorProto.DOUBLE)
     ensemble = boosters.extract(estimator) or trees.extract(estimator, len(estimator_columns(contract)))
+    if not ensemble.single:
+        features = graph.cast(features, TensorProto.DOUBLE)
     operator = ensembles.operator(ensemble)
     graph.opsets["ai.onnx.ml"] = operator.opset
     total = graph.add(operator.kind, features, domain="ai.onnx.ml")

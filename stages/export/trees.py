@@ -49,6 +49,8 @@ class Ensemble:
     """Shape (targets,)."""
     raw: bool
     """True if the sum is a score before the sigmoid or softmax, or a value in double precision."""
+    single: bool = False
+    """True if the library sums in single precision, tree after tree."""
 
     @property
     def nodes(self) -> int:

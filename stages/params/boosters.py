@@ -19,3 +19,22 @@ class LightGBMParams(Section):
     min_split_gain: _Penalty = 0.0
     subsample: _Fraction = 1.0
     colsample_bytree: _Fraction = 1.0
+
+
+class XGBoostParams(Section):
+    """What only ``model: xgboost`` has."""
+
+    min_child_weight: _Penalty = 1.0
+    gamma: _Penalty = 0.0
+    reg_alpha: _Penalty = 0.0
+    reg_lambda: _Penalty = 1.0
+    subsample: _Fraction = 1.0
+    colsample_bytree: _Fraction = 1.0
+
+
+class CatBoostParams(Section):
+    """What only ``model: catboost`` has."""
+
+    l2_leaf_reg: _Penalty = 3.0
+    random_strength: _Penalty = 1.0
+    rsm: _Fraction = 1.0

@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 
 from stages.errors import UserError
 from stages.params import expressions
-from stages.params.boosters import LightGBMParams
+from stages.params.boosters import CatBoostParams, LightGBMParams, XGBoostParams
 from stages.params.naming import model_name
 from stages.params.search import Space, parse
 from stages.params.sections import (
@@ -28,10 +28,13 @@ ModelName = Literal[
     "hist_gradient_boosting",
     "gradient_boosting",
     "lightgbm",
+    "xgboost",
+    "catboost",
     "logistic_regression",
     "ridge",
     "dummy",
 ]
+_CATBOOST_DEPTH = 16
 
 _NOT_SEARCHED = {
     *("model", "random_state", "features", "search"),
@@ -53,6 +56,8 @@ class Params(Section):
     calibration: Literal["sigmoid", "isotonic", "temperature"] | None = None
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lightgbm: LightGBMParams = LightGBMParams()
+    xgboost: XGBoostParams = XGBoostParams()
+    catboost: CatBoostParams = CatBoostParams()
     features: dict[FeatureName, str] = expect("names, each with an expression in quotes", {})
     data: DataParams
     split: SplitParams
@@ -136,6 +141,8 @@ class Params(Section):
         for key in ("class_weight", "calibration"):
             if self.data.task == "regression" and getattr(self, key):
                 raise ValueError(f"{key}: got {getattr(self, key)!r}; data.task regression needs null")
+        if self.model == "catboost" and self.max_depth != "auto" and not 1 <= (self.max_depth or 0) <= _CATBOOST_DEPTH:
+            raise ValueError(f"max_depth: got {self.max_depth}; model catboost allows 1 to {_CATBOOST_DEPTH} or auto")
         return self
 
 

@@ -1,10 +1,15 @@
 """Log the fitted pipeline to MLflow, so that it accepts a DataFrame and loads without this project."""
 
+import os
+import pickle
 import shutil
+import sys
 import tempfile
 import warnings
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import mlflow.sklearn
 import pandas as pd
@@ -16,8 +21,8 @@ from service.contract import Contract
 
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "pyarrow", "pydantic", "scipy", "cloudpickle")
 """The packages that every model imports when it is loaded and called, besides MLflow."""
-BOOSTERS = {"lightgbm": ("lightgbm",)}
-"""More packages, by the module of the estimator."""
+_KNOWN = {"numpy", "pandas", "scipy", "service", "sklearn", "stages"}
+"""Modules of every model, which need no search for their packages."""
 DERIVING = ("onnxruntime",)
 """More packages, if there are derived features."""
 CODE = (
@@ -55,14 +60,27 @@ def log_model(pipeline: Pipeline, contract: Contract) -> None:
         )
 
 
+class _Modules(pickle.Pickler):
+    """Pickle into nowhere, and collect the top-level modules of all classes and functions."""
+
+    found: set[str]
+
+    def reducer_override(self, value: Any) -> Any:
+        kind = value if isinstance(value, type | FunctionType) else type(value)
+        self.found.add(kind.__module__.partition(".")[0])
+        return NotImplemented
+
+
 def _requirements(pipeline: Pipeline) -> list[str]:
-    estimator = pipeline["estimator"]
-    if hasattr(estimator, "calibrator"):
-        estimator = estimator.estimator
-    estimator = getattr(estimator, "regressor", estimator)
-    package = type(estimator).__module__.partition(".")[0]
-    deriving = DERIVING if "derive" in pipeline.named_steps else ()
-    return [*REQUIREMENTS, *BOOSTERS.get(package, ()), *deriving]
+    """Return the packages of the model, with those that only this kind of model needs."""
+    with Path(os.devnull).open("wb") as nowhere:
+        pickler = _Modules(nowhere)
+        pickler.found = set()
+        pickler.dump(pipeline)
+    more = pickler.found - _KNOWN - sys.stdlib_module_names
+    distributions = packages_distributions() if more else {}
+    found = sorted({name for module in more for name in distributions.get(module, ())})
+    return [*REQUIREMENTS, *found, *(DERIVING if "derive" in pipeline.named_steps else ())]
 
 
 def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) -> ModelSignature:

@@ -29,6 +29,8 @@ WRONG = [
     ("learning_rate: 0.1", "learning_rate: .nan", "learning_rate: got nan; expected a number above 0 to 1"),
     ("l2_penalty: 1.0", "l2_penalty: .inf", "l2_penalty: got inf; expected a number from 1e-09 to 1000000000"),
     ("class_weight: null", "class_weight: auto", "class_weight: got 'auto'; expected balanced or null"),
+    ("num_leaves: 31", "num_leaves: 1", "lightgbm.num_leaves: got 1; expected a whole number from 2 to 131072"),
+    ("num_leaves: 31", "leaves: 31", "lightgbm.leaves: unknown key; allowed under lightgbm: num_leaves, reg_alpha"),
     ("random_state: 42", "random_state: -1", "random_state: got -1; expected a whole number from 0 to 4294967295"),
     ("ignore: []", "ignore: month", "data.ignore: got 'month'; expected a list, each text"),
     ("ignore: []", "ignore: [1]", "data.ignore: got [1]; expected a list, each text (in quotes if it looks like"),
@@ -122,9 +124,10 @@ def test_a_wrong_value_is_reported_with_its_key_and_what_is_allowed(
         ({"task": "classification", "model": "ridge"}, "model: got 'ridge', which is not for data.task classification"),
         ({"task": "regression", "model": "logistic_regression"}, "model: got 'logistic_regression', which is not for"),
         ({"task": "regression", "class_weight": "balanced"}, "class_weight: got 'balanced'; data.task regression"),
+        ({"model": "catboost", "max_depth": "17"}, "max_depth: got 17; model catboost allows 1 to 16 or auto"),
     ],
 )
-def test_a_model_for_another_task_is_refused(
+def test_values_that_do_not_fit_the_model_are_refused(
     committed: str, refuse: Refuse, changes: dict[str, str], expected: str
 ) -> None:
     for key, value in changes.items():

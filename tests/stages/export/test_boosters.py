@@ -15,7 +15,7 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 Make = Callable[..., Params]
-MODELS = ["lightgbm"]
+MODELS = ["lightgbm", "xgboost", "catboost"]
 ROWS = 3000
 EDGES = [0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, 1e-35, 1e30, -1e30, 3.4028235e38, -3.4028235e38, np.nan]
 

@@ -21,7 +21,8 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 Make = Callable[..., Params]
-TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", "lightgbm"]
+BOOSTERS = ["lightgbm", "xgboost", "catboost"]
+TREES = ["random_forest", "extra_trees", "gradient_boosting", "hist_gradient_boosting", *BOOSTERS]
 TARGETS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "binary": lambda table: table["y"],
     "boolean": lambda table: table["flag"],
@@ -39,7 +40,7 @@ CASES = [
     *(
         (target, model)
         for target in list(TARGETS)[4:]
-        for model in ("extra_trees", "hist_gradient_boosting", "lightgbm", "ridge")
+        for model in ("extra_trees", "hist_gradient_boosting", *BOOSTERS, "ridge")
     ),
 ]
 Fitted = tuple[Pipeline, service.model.Model, pd.DataFrame]

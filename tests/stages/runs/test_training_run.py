@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +260,12 @@ def test_the_model_loads_in_a_folder_without_this_project(logged: dict[str, Any]
     by_sklearn, by_pyfunc, paths = json.loads(done.stdout.splitlines()[-1])
     assert by_sklearn == by_pyfunc == logged["pipeline"].predict(logged["rows"]).tolist()
     assert all(Path(path).is_relative_to(folder / "mlartifacts") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("model", "package"), [("lightgbm", "lightgbm"), ("xgboost", "xgboost-cpu"), ("catboost", "catboost")]
+)
+def test_a_boosters_package_is_among_the_requirements(log: Log, model: str, package: str) -> None:
+    path = mlflow.pyfunc.get_model_dependencies(uri(log(model=model)))
+
+    assert f"\n{package}=={version(package)}" in Path(path).read_text(encoding="utf-8")

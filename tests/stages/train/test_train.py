@@ -15,7 +15,7 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
-from stages.entry import timed
+from stages.entry import run, timed
 from stages.errors import UserError
 from stages.estimators import fitting, kinds
 from stages.estimators.steps import FillBelow
@@ -24,6 +24,7 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 Make = Callable[..., Params]
+BOOSTERS = ["lightgbm", "xgboost", "catboost"]
 CLASSIFIERS = [
     "random_forest",
     "extra_trees",
@@ -92,7 +93,7 @@ def test_another_seed_is_another_forest(table: pd.DataFrame, params: Make, tmp_p
     assert (tmp_path / "1").read_bytes() != (tmp_path / "2").read_bytes()
 
 
-@pytest.mark.parametrize("model", ["gradient_boosting", "logistic_regression"])
+@pytest.mark.parametrize("model", ["gradient_boosting", "logistic_regression", *BOOSTERS])
 def test_balanced_classes_make_the_rare_one_likelier(table: pd.DataFrame, params: Make, model: str) -> None:
     table["y"] = np.where(table["le"] > 1.2, "rare", "usual")
 
@@ -219,3 +220,19 @@ def test_of_many_rows_a_column_may_have_a_single_value(params: Make) -> None:
         rows.loc[place * 30_000, str(place)] = 1.0
 
     fitting.fit(rows, contract, wanted)  # of the 200,000 rows that scikit-learn draws, a column has no value
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_command_that_installs_it(
+    table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)  # as if it weren't installed
+    monkeypatch.setattr(sys, "argv", ["train"])
+
+    def main() -> None:
+        fit(table, params(model="xgboost"))
+
+    with pytest.raises(SystemExit, match="1"):
+        run(main)
+
+    expected = "the model needs xgboost, which isn't installed; run `make .venv/.xgboost`"
+    assert capsys.readouterr().err.endswith(f": error: {expected}\n")
