@@ -6,7 +6,6 @@ a request, `service.inputs.explain` reads it again slowly, to describe the error
 
 import re
 from collections.abc import Sequence
-from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -128,8 +127,7 @@ class RowReader:
         for place, read in self._dates:
             *columns[place : place + 1], days = zip(*map(read, columns[place]), strict=True)
             columns.append(days)
-        numbers = np.fromiter(chain.from_iterable(columns), np.float32, len(columns) * len(rows))
-        return np.ascontiguousarray(numbers.reshape(len(columns), len(rows)).T)
+        return np.ascontiguousarray(np.array(columns, dtype=np.float32).T)
 
     def _numbers_of_row(self, row: tuple[Any, ...]) -> list[Any]:
         values = list(row)

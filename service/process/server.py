@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import Api, create_app
-from service.http.one_write import OneWriteProtocol
 from service.model import ArtifactError
 from service.process import BACKLOG, StartError
 from service.scoring import memory
@@ -26,6 +26,52 @@ _LINGER_SECONDS: Final = 0.25
 _HANG_SECONDS: Final = 30.0
 """A worker whose event loop hangs for this long prints a traceback and ends; the supervisor replaces it."""
 _FORWARDED: Final = {b"x-forwarded-for", b"x-forwarded-proto"}
+_HEAD: Final = b"HTTP/1.1 "
+_CONTINUE: Final = b"HTTP/1.1 100 "
+
+
+class OneWriteProtocol(HttpToolsProtocol):
+    """uvicorn's protocol; it writes a response's head and the first piece of its body in one system call, not two."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
+        """Start using a new connection."""
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]  # it has every method that uvicorn calls
+
+    def on_response_complete(self) -> None:
+        """Write the head if no body followed it."""
+        self._joining.flush()
+        super().on_response_complete()
+
+
+class _Joining:
+    """A transport that delays a response's head until the next write or the end of the response."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Delay a head; write anything else, after the delayed head."""
+        if not self._head and data.startswith(_HEAD) and not data.startswith(_CONTINUE):
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        """Write the delayed head, if any."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """Write the delayed head, if any, and close the connection."""
+        self.flush()
+        self._transport.close()
 
 
 class ForwardedHeaders(ProxyHeadersMiddleware):
