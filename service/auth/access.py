@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Final, TypeVar
 
 from fastapi import Request, Security
@@ -181,14 +182,15 @@ class Access:
     """
 
     def __init__(self, settings: Settings, count: Count = lambda _: None) -> None:
-        self._settings = settings
         self._database = Database(settings.database_url.get_secret_value())
         self.accounts = Accounts(self._database, Passwords(settings))
         self.feedback = FeedbackStore(self._database)
         self.tokens = Tokens(settings)
         self.count = count
         self.provider = IdentityProvider(settings, settings.oidc_issuer, count) if settings.oidc_issuer else None
-        self.watch = Watch(self._database, self._prepare)
+        password = settings.admin_password.get_secret_value() if settings.admin_password else None
+        prepare = partial(self.accounts.prepare, settings.admin_username, password)
+        self.watch = Watch(self._database, prepare)
         self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads(count=1, waiting=8)
@@ -212,14 +214,9 @@ class Access:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(DatabaseDownError, TimeoutError, BusyError):
             await self.watch.record_use()
-        jobs = (self.logins, self.watch, self.administration, self.feedback_writer)
-        await asyncio.gather(*(each.close() for each in jobs))
+        threads = (self.logins.threads, self.watch.threads, self.administration, self.feedback_writer)
+        await asyncio.gather(*(each.close() for each in threads))
         self._database.close()
-
-    def _prepare(self) -> None:
-        name, password = self._settings.admin_username, self._settings.admin_password
-        if self.accounts.prepare(name, password.get_secret_value() if password else None):
-            _log.info("the first admin %s was added", name)
 
 
 async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: float) -> T:

@@ -5,7 +5,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -40,13 +40,6 @@ class ThrottledError(Exception):
         self.seconds = math.ceil(seconds)
 
 
-class _Limit(NamedTuple):
-    by: str
-    key: str
-    interval: float
-    """Seconds after which one failure no longer counts."""
-
-
 class Throttle:
     """Limits failed logins to `attempts` in `window` seconds per user and address, and to four times that per user.
 
@@ -68,16 +61,16 @@ class Throttle:
 
     def check(self, address: str, username: str) -> None:
         """Raise ThrottledError if there were too many failures at this address or for this user."""
-        for limit in self._limits(address, username):
-            seconds = self._forgiven_at.get(limit.key, 0.0) + limit.interval - self._window - self._clock()
+        for by, key, interval in self._limits(address, username):
+            seconds = self._forgiven_at.get(key, 0.0) + interval - self._window - self._clock()
             if seconds > 0:
-                raise ThrottledError(limit.by, seconds)
+                raise ThrottledError(by, seconds)
 
     def count_failure(self, address: str, username: str) -> None:
         """Count a wrong password for each limit that applies."""
-        for limit in self._limits(address, username):
-            forgiven_at = max(self._forgiven_at.get(limit.key, 0.0), self._clock())
-            put_newest(self._forgiven_at, limit.key, forgiven_at + limit.interval, MAX_KEYS)
+        for _, key, interval in self._limits(address, username):
+            forgiven_at = max(self._forgiven_at.get(key, 0.0), self._clock())
+            put_newest(self._forgiven_at, key, forgiven_at + interval, MAX_KEYS)
 
     def trust(self, address: str, username: str) -> None:
         """Forget the failures of this user at this address, after a right password, and apply only the pair's limit."""
@@ -85,12 +78,13 @@ class Throttle:
         self._forgiven_at.pop(pair, None)
         put_newest(self._trusted, pair, self._clock(), MAX_KEYS)
 
-    def _limits(self, address: str, username: str) -> Iterator[_Limit]:
+    def _limits(self, address: str, username: str) -> Iterator[tuple[str, str, float]]:
+        """Yield what each limit is for, its key, and the seconds after which one failure no longer counts."""
         pair = f"{address} {username}"
         if pair not in self._trusted:
-            yield _Limit("address", address, self._interval / 4)
-            yield _Limit("user name", f" {username}", self._interval / 4)
-        yield _Limit("user name", pair, self._interval)
+            yield "address", address, self._interval / 4
+            yield "user name", f" {username}", self._interval / 4
+        yield "user name", pair, self._interval
 
 
 def put_newest(values: dict[Any, T], key: Any, value: T, most: int) -> None:
@@ -133,7 +127,7 @@ class Logins:
         self._tokens = tokens
         self._count = count
         self._throttle = Throttle(settings.login_attempts, settings.login_window_seconds, settings.workers)
-        self._threads = Threads(settings.login_concurrency, WAITING)
+        self.threads = Threads(settings.login_concurrency, WAITING)
 
     async def log_in(self, username: str, password: str, scope: str, address: str | None) -> Token:
         """Issue a token with the scopes in `scope`, separated by spaces, or with all of the user's if it is empty.
@@ -144,7 +138,7 @@ class Logins:
         place = network(address)
         try:
             self._throttle.check(place, lookup_name(username))
-            account = await self._threads.run(lambda: self._check(place, username, password), ANSWER_SECONDS)
+            account = await self.threads.run(lambda: self._check(place, username, password), ANSWER_SECONDS)
         except ThrottledError as error:
             detail, outcome = f"Too many failed logins for this {error.by}", f"throttled_{error.by.replace(' ', '')}"
             raise await self._refuse_later(429, outcome, f"{detail}; try again later", error.seconds) from None
@@ -154,10 +148,6 @@ class Logins:
             self._count("database_down")
             raise Problem(503, "The users database doesn't answer", headers={"Retry-After": "2"}) from None
         return self._grant(account, scope)
-
-    async def close(self) -> None:
-        """Wait at most a second for running logins."""
-        await self._threads.close()
 
     def _check(self, place: str, username: str, password: str) -> Account | None:
         """Check the password, in a thread. Check the throttle again: others may have failed while this login waited."""

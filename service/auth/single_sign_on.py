@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from fastapi import Request, Response
 from joserfc import jws, jwt
-from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError, MissingClaimError
 from joserfc.jwk import KeySet
 
 from service.auth.tokens import Count, TokenError, convert_errors
@@ -74,8 +75,8 @@ class IdentityProvider:
             finally:
                 self._tried = monotonic()
 
-    async def verify(self, token: str, audience: str | None = None) -> dict[str, Any]:
-        """Return the claims of a token of the provider for OIDC_AUDIENCE, or for `audience` if it is given.
+    async def verify(self, token: str) -> dict[str, Any]:
+        """Return the claims of a program's token.
 
         Raises TokenError if the token isn't valid, Problem (503) if the provider is down and its key is unknown.
         """
@@ -88,11 +89,9 @@ class IdentityProvider:
                     raise self._down() from None
                 claims = self._decode(token)
             expected: Any = {"essential": True}
-            settings = self._settings
             jwt.JWTClaimsRegistry(
                 leeway=CLOCK_SKEW_SECONDS,
-                iss={"essential": True, "value": self.issuer},
-                aud={"essential": True, "value": audience or settings.oidc_audience or settings.oidc_client_id},
+                **self._issued_for(self._settings.oidc_audience or self._settings.oidc_client_id),
                 **dict.fromkeys(("sub", "exp", "iat"), expected),
             ).validate(claims)
         return claims
@@ -105,41 +104,45 @@ class IdentityProvider:
         scopes = {scope for scope, rule in self._settings.oidc_scopes.items() if not rule or _matches(claims, rule)}
         return f"sso:{shown}", frozenset(scopes)
 
-    async def begin(self, redirect_uri: str) -> tuple[str, dict[str, str]]:
-        """Return the URL to redirect a browser to, and what `finish` needs when it comes back. Raises Problem (503)."""
+    async def begin(self, request: Request, redirect_uri: str) -> Response:
+        """Redirect a browser to the provider, and store the state in `request.session`. Raises Problem (503)."""
         app = await self._ready()
         wanted = {"profile", "email", *(claim for rule in self._settings.oidc_scopes.values() for claim in rule)}
         # The scope that asks for a claim often has the same name.
         known = wanted.intersection(app.server_metadata.get("scopes_supported", ("profile", "email")))
-        pending = await app.create_authorization_url(redirect_uri, scope=" ".join(["openid", *sorted(known)]))
-        return pending.pop("url"), {**pending, "redirect_uri": redirect_uri}
+        response: Response = await app.authorize_redirect(
+            request, redirect_uri, scope=" ".join(["openid", *sorted(known)])
+        )
+        return response
 
-    async def finish(self, code: str, pending: Mapping[str, Any]) -> dict[str, Any]:
-        """Exchange the code of the provider for an ID token and return its claims; `pending` comes from `begin`.
+    async def finish(self, request: Request) -> dict[str, Any]:
+        """Return the claims of a person whom the provider redirected back; `request.session` is the one of `begin`.
 
-        Raises TokenError if the provider refuses or its token isn't valid, Problem (503) if it is down.
+        Raises Problem (400) for the answer to another sign-in, TokenError if the provider refuses or its token isn't
+        valid, Problem (503) if it is down.
         """
-        from authlib.integrations.base_client import OAuthError  # noqa: PLC0415
-        from authlib.oidc.core import CodeIDToken  # noqa: PLC0415
+        from authlib.integrations.base_client import MismatchingStateError, OAuthError  # noqa: PLC0415
         from httpx2 import HTTPError  # noqa: PLC0415
 
         app = await self._ready()
-        sent = {name: pending[name] for name in ("redirect_uri", "code_verifier")}
-        try:
-            answer = await app.fetch_access_token(code=code, **sent)
-        except OAuthError as error:
-            _log.warning("the identity provider refused a sign-in: %s", error)
-            raise TokenError("sign_in", "The identity provider refused the sign-in; start again") from None
-        except (HTTPError, ValueError) as error:
-            self._fail(f"{type(error).__name__}: {error}")
-            raise self._down() from None
-        token, client_id = str(answer.get("id_token")), self._settings.oidc_client_id
-        claims = await self.verify(token, client_id)
+        options = self._issued_for(self._settings.oidc_client_id)
         with convert_errors("the identity provider"):
-            params = {"nonce": pending["nonce"], "client_id": client_id, "access_token": answer.get("access_token")}
-            header = jws.extract_compact(token.encode()).headers()
-            CodeIDToken(claims, header, params=params).validate(leeway=CLOCK_SKEW_SECONDS)
-        return claims
+            try:
+                answer = await app.authorize_access_token(request, claims_options=options, leeway=CLOCK_SKEW_SECONDS)
+            except MismatchingStateError:
+                raise Problem(400, "The answer doesn't belong to this browser's sign-in; open /login") from None
+            except OAuthError as error:
+                _log.warning("the identity provider refused a sign-in: %s", error)
+                raise TokenError("sign_in", "The identity provider refused the sign-in; start again") from None
+            except HTTPError as error:
+                self._fail(f"{type(error).__name__}: {error}")
+                raise self._down() from None
+            if "userinfo" not in answer:
+                raise MissingClaimError("id_token")
+            return dict(answer["userinfo"])
+
+    def _issued_for(self, audience: str) -> dict[str, Any]:
+        return {"iss": {"essential": True, "value": self.issuer}, "aud": {"essential": True, "value": audience}}
 
     def _decode(self, token: str) -> dict[str, Any]:
         if self._keys is None:
@@ -159,6 +162,7 @@ class IdentityProvider:
         metadata = await app.load_server_metadata()
         if metadata["issuer"] != self.issuer:
             raise ValueError(f"{self.issuer} describes another issuer, {metadata['issuer']!r}")
+        metadata["id_token_signing_alg_values_supported"] = ALGORITHMS
         fetched = KeySet.import_key_set(await app.fetch_jwk_set())
         methods = metadata.get("token_endpoint_auth_methods_supported")
         if app.client_secret and methods and "client_secret_basic" not in methods:
@@ -172,11 +176,11 @@ class IdentityProvider:
             _log.info("the identity provider %s answers", self.issuer)
 
     def _make_app(self) -> "StarletteOAuth2App":
-        from authlib.integrations.starlette_client import StarletteOAuth2App  # noqa: PLC0415
+        from authlib.integrations import starlette_client  # noqa: PLC0415
 
         secret = self._settings.oidc_client_secret
-        return StarletteOAuth2App(
-            None,  # service.routes.sign_in keeps the state in a cookie
+        return starlette_client.StarletteOAuth2App(
+            starlette_client.StarletteIntegration("oidc"),
             client_id=self._settings.oidc_client_id,
             client_secret=secret.get_secret_value() if secret else None,
             server_metadata_url=f"{self.issuer.rstrip('/')}/.well-known/openid-configuration",

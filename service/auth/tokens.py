@@ -80,7 +80,7 @@ class Tokens:
         with convert_errors("this service"):
             return msgspec.convert(self._decode(token, self._named), Claims)
 
-    def seal(self, content: dict[str, str]) -> str:
+    def seal(self, content: dict[str, Any]) -> str:
         """Sign the content of the cookie that the browser keeps while its user signs in at the identity provider."""
         return self._sign({**self._sign_in, **content}, SIGN_IN_SECONDS)
 

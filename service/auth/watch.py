@@ -100,7 +100,7 @@ class Watch:
         self.used_keys: set[str] = set()
         """Names of the keys used since `record_use` last stored them."""
         self._prepared = False
-        self._threads = Threads(count=1, waiting=0)
+        self.threads = Threads(count=1, waiting=0)
         self._turn = asyncio.Lock()
         self._asked = float("-inf")
         self.failure: str | None = "not reached yet"
@@ -141,22 +141,18 @@ class Watch:
             except Exception as error:  # noqa: BLE001  # logged with its traceback; revocation depends on this loop
                 self._fail(f"{type(error).__name__}: {error}", error)
 
-    async def close(self) -> None:
-        """Wait at most a second for a running query."""
-        await self._threads.close()
-
     async def record_use(self) -> None:
         """Store when the keys in `used_keys` were last used. Raises DatabaseDownError, TimeoutError or BusyError."""
         names, self.used_keys = self.used_keys, set()
         if names:
-            await self._threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
+            await self.threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
 
     async def _query(self) -> None:
         if not self._prepared:
-            await self._threads.run(self._prepare, PREPARE_SECONDS)
+            await self.threads.run(self._prepare, PREPARE_SECONDS)
             self._prepared = True
         since = self.known.revision
-        snapshot = await self._threads.run(lambda: read_snapshot(self._database, since), ANSWER_SECONDS)
+        snapshot = await self.threads.run(lambda: read_snapshot(self._database, since), ANSWER_SECONDS)
         if snapshot is not None:
             self.known = snapshot.after(self.known)
         if self.failure is not None:
@@ -169,7 +165,7 @@ class Watch:
     async def _check_writes(self) -> None:
         failure = None
         try:
-            await self._threads.run(lambda: check_writes(self._database), ANSWER_SECONDS)
+            await self.threads.run(lambda: check_writes(self._database), ANSWER_SECONDS)
             await self.record_use()
         except (DatabaseDownError, TimeoutError, BusyError) as error:
             failure = str(error) or "no answer"

@@ -81,12 +81,10 @@ async def login(request: Request) -> Response:
     """Redirect the browser to the identity provider."""
     access, provider = _require_single_sign_on(request)
     redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
-    url, pending = await provider.begin(redirect_uri)
-    response = RedirectResponse(url, 302)
-    options = _cookie_options(request, SIGN_IN_SECONDS)
-    response.set_cookie(
-        _STATE_COOKIE, access.tokens.seal(pending), samesite="lax", **options
-    )  # lax, so that the provider's redirect sends it
+    request.scope["session"] = {}
+    response = await provider.begin(request, redirect_uri)
+    state, options = access.tokens.seal(request.session), _cookie_options(request, SIGN_IN_SECONDS)
+    response.set_cookie(_STATE_COOKIE, state, samesite="lax", **options)  # so that the provider's redirect sends it
     return response
 
 
@@ -95,16 +93,13 @@ async def callback(request: Request) -> Response:
     """Complete the sign-in when the identity provider redirects the browser back."""
     access, provider = _require_single_sign_on(request)
     try:
-        pending = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
+        request.scope["session"] = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
     except TokenError:
         raise Problem(400, "The sign-in took too long or began elsewhere; open /login") from None
-    query = request.query_params
-    if query.get("state") != pending["state"] or query.get("iss", provider.issuer) != provider.issuer:
-        raise Problem(400, "The answer doesn't belong to this browser's sign-in; open /login")
-    if "code" not in query:
-        raise Problem(401, "The identity provider refused the sign-in; open /login to try again")
+    if request.query_params.get("iss", provider.issuer) != provider.issuer:
+        raise Problem(400, "The answer doesn't come from the identity provider; open /login")
     try:
-        name, scopes = provider.identify(await provider.finish(query["code"], pending))
+        name, scopes = provider.identify(await provider.finish(request))
     except TokenError as error:
         access.count(f"token_{error.reason}")
         raise

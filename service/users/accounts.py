@@ -54,7 +54,8 @@ class Accounts:
                 self._insert(session, username, password, rules.SCOPES)
             except AccountError as error:
                 raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
-            return True
+        _log.info("the first admin %s was added", username)
+        return True
 
     def migrate(self) -> None:
         """Migrate the tables."""
