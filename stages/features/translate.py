@@ -23,6 +23,7 @@ from stages.features.values import Value, apply
 from stages.nodes import Graph
 from stages.params.expressions import Expression, suggest
 
+_SHOWN = 20
 _DAY = 86_400e6
 """In microseconds."""
 _ARITHMETIC: dict[type[ast.operator], str] = {
@@ -208,7 +209,9 @@ class Translator:
             return f"{name!r} is the target, which is unknown when the model predicts"
         if name == self.expression.name or name in self._later - set(self.derived):
             return f"the feature {name!r} is defined here or later; move it above this one"
-        return f"no column {name!r}{suggest(name, [*self.inputs.features, *self.derived])}"
+        known = [*self.inputs.features, *self.derived]
+        hint = suggest(name, known) or f"; there are {', '.join(known[:_SHOWN])}"
+        return f"no column {name!r}{hint}"
 
     def _unary(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):

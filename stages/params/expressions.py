@@ -68,8 +68,10 @@ def parse(name: str, text: str) -> Expression:
             warnings.simplefilter("ignore")  # such as an unknown escape in a text
             tree = ast.parse(source.strip(), mode="eval").body
     except SyntaxError as error:
-        place = start + max(0, min(error.offset or 1, len(text)) - 1)
-        raise _error(name, text, place, f"{_plain(error.msg)}; {_NAMES}") from None
+        # Without an offset, the expression ends too early.
+        place = min(start + error.offset - 1, len(text)) if error.offset else len(text)
+        problem = re.split(r"[.;] ", error.msg)[0]  # without advice about programs
+        raise _error(name, text, place, f"{problem}; {_NAMES}") from None
     except (ValueError, MemoryError, RecursionError):
         raise UserError(f"features.{name}: not an expression that can be read: {_clipped(text)}") from None
     expression = Expression(name, text, tree)
@@ -163,8 +165,8 @@ def _arguments(expression: Expression, node: ast.Call) -> list[ast.expr]:
     if node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
         raise expression.error(node, f"{name} takes its arguments in order, without names or stars")
     if not low <= len(node.args) <= high:
-        count = f"{low}" if low == high else f"{low} to {high}"
-        raise expression.error(node, f"{name} takes {count} arguments, got {len(node.args)}")
+        count = "1 argument" if high == 1 else f"{low} arguments" if low == high else f"{low} to {high} arguments"
+        raise expression.error(node, f"{name} takes {count}, got {len(node.args)}")
     if name == "column" and not (isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)):
         raise expression.error(node.args[0], 'column takes a name in quotes, such as column("a b")')
     return node.args
@@ -193,11 +195,6 @@ def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
 
 def _word(node: ast.AST) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(node).__name__).lower()
-
-
-def _plain(message: str) -> str:
-    """Return Python's message without its advice about Python programs."""
-    return re.split(r"[.;(]", message, maxsplit=1)[0].strip() or "not an expression"
 
 
 def _error(name: str, text: str, place: int, problem: str) -> UserError:

@@ -87,9 +87,10 @@ def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, spl
 def _leaks(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
     what = "area under the curve" if contract.classes else "r²"
     for name, value in leakage.find(train, contract):
+        remedy = "take it out of features" if name in contract.derived else "add it to data.ignore"
         yield (
             f"{str(name)!r:.60} predicts the target almost perfectly ({what} {value:.4f} on training rows); if it is "
-            "known only after the outcome, add it to data.ignore"
+            f"known only after the outcome, {remedy}"
         )
 
 

@@ -1,5 +1,6 @@
 """A table with missing values of every kind, and a pipeline with derived features on it."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from service.contract import Contract
-from service.model import Model, from_bytes
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, NumberFeature
+from service.model import Model, from_bytes, open_session
+from stages.errors import UserError
 from stages.export import __main__ as export
+from stages.features import graph
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema
@@ -90,3 +93,37 @@ def as_float32(values: Any) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):
         numbers = pd.Series(values).to_numpy(np.float64, na_value=np.nan).astype(np.float32)
     return np.where(np.isfinite(numbers), numbers, np.float32(np.nan))
+
+
+@pytest.fixture(scope="module")
+def checked() -> Callable[[str], None]:
+    """Return a function that runs an expression on a row, or finds that it is refused in one line."""
+    number = {"nullable": True, "minimum": 0, "maximum": 1, "bin_edges": (), "bin_shares": (1, 0)}
+    category = {"nullable": True, "bin_shares": (0.5, 0.5, 0), "unseen_share": 0}
+    features = (
+        NumberFeature(name="u", **number),
+        NumberFeature(name="v", **number),
+        BooleanFeature(name="sure", nullable=True, bin_shares=(0.5, 0.5, 0)),
+        CategoryFeature(name="other", categories=("zz", "é"), **category),
+        CategoryFeature(name="class", categories=("x|y", "é"), **category),
+        DateFeature(
+            name="when",
+            nullable=True,
+            minimum="2000-01-01",
+            maximum="2001-01-01",
+            bin_edges=(),
+            bin_shares=(1, 0),
+            parts=("hour", "weekday", "month", "day", "dayofyear", "date", "second", "microsecond"),
+        ),
+    )
+    rows = np.array([[np.nan, 0, 1, -2, -1, *range(8)], [3e38, -1, np.nan, 1, 0, *[np.nan] * 8]], np.float32)
+
+    def check(text: str) -> None:
+        contract = Contract(task="regression", target="y", classes=(), features=features, derived={"x": text})
+        with contextlib.suppress(UserError):
+            built = graph.build(contract)
+            matrix = open_session(graph.to_bytes(built.model)).run(None, {"X": rows})[0]
+            assert matrix.shape == (2, 14)
+            assert not np.isinf(matrix).any()
+
+    return check

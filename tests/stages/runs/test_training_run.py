@@ -164,10 +164,8 @@ def test_the_code_that_goes_along_is_what_the_pickle_imports() -> None:
 
     code = {path for path in mlflow_model.CODE if not path.endswith("__init__.py")}
     assert code == {f"{name.replace('.', '/')}.py" for name in ours}
-    assert {each for name in outside for each in distributions[name]} <= {
-        *mlflow_model.REQUIREMENTS,
-        *mlflow_model.DERIVING,
-    }
+    required = {*mlflow_model.REQUIREMENTS, *mlflow_model.DERIVING}
+    assert {each for name in outside for each in distributions[name]} <= required
 
 
 @pytest.fixture(scope="module")
