@@ -146,7 +146,7 @@ class ScoreBins(_Frozen):
 class Contract(_Frozen):
     """What a model was trained on: task, target and features, in the order of the matrix."""
 
-    version: Literal[2, 3] = 2
+    version: Literal[1, 2, 3] = 2
     task: Literal["binary", "multiclass", "regression"]
     target: str
     classes: tuple[Label, ...]
@@ -155,11 +155,11 @@ class Contract(_Frozen):
     """Binary: the class to which the threshold applies, one of `classes`; otherwise None."""
     features: tuple[Feature, ...]
     example: dict[str, bool | int | float | str] = {}
-    """A typical row, by feature, that isn't in the table."""
+    """A typical row, by feature, that isn't in the table; empty in contracts of version 1."""
     left_out: tuple[str, ...] = ()
     """Columns of the training table that aren't features; requests may have them, and the service ignores them."""
     reading: Reading = Reading()
-    """How the cells of the training table were read."""
+    """How the cells of the training table were read. Contracts of version 1 use the defaults."""
     derived: dict[str, str] = Field({}, exclude_if=operator.not_)
     """The expressions of derived features by name, which the model's graph computes from the matrix."""
     inputs_only: tuple[str, ...] = Field((), exclude_if=operator.not_)

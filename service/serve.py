@@ -106,10 +106,11 @@ def _password(settings: Settings, path: Path) -> tuple[str, str]:
 
 
 def _example(folder: Path) -> object:
-    # Import it only here: with several workers, this process doesn't need ONNX Runtime until now.
+    # Import these only here: with several workers, this process doesn't need ONNX Runtime until now.
     from service import model  # noqa: PLC0415
+    from service.scoring.serving import example  # noqa: PLC0415
 
-    return model.load(folder / release.MODEL_FILE).contract.example
+    return example(model.load(folder / release.MODEL_FILE).contract)
 
 
 def _report(text: str) -> None:

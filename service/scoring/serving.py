@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from service.contract import Contract, Label
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label
 from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain
@@ -78,7 +78,7 @@ class Served:
         self.class_names = [class_name(label) for label in self.contract.classes]
         members = [orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in self.class_names]
         self._row = b"{" + b",".join(members) + b"}"
-        self.example = dict(self.contract.example)
+        self.example = example(self.contract)
         self._column = self._find_order()
         self._warm_up()
 
@@ -261,3 +261,21 @@ def class_name(label: Label) -> str:
 def warning(outside: Outside) -> dict[str, Any]:
     """Return the warning about a value outside training's range."""
     return {"instance": outside.instance, "field": outside.feature.name, "kind": outside.kind}
+
+
+def example(contract: Contract) -> dict[str, Any]:
+    """Return a typical instance: the contract's example, or medians and modes for a contract of version 1."""
+    return dict(contract.example) or {feature.name: _middle(feature) for feature in contract.features}
+
+
+def _middle(feature: Feature) -> Any:
+    match feature:
+        case CategoryFeature():
+            return feature.categories[int(np.argmax(feature.bin_shares[:-1]))]
+        case BooleanFeature():
+            return feature.bin_shares[1] > feature.bin_shares[0]
+        case DateFeature():
+            return feature.maximum.removesuffix(".000000")
+        case _:
+            edges = feature.bin_edges or (feature.minimum,)
+            return shortest(np.array([edges[len(edges) // 2]], dtype=np.float32))[0]

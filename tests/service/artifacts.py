@@ -30,8 +30,8 @@ def contract(columns: int = 2, **changes: Any) -> Contract:
         )
         for column in range(columns)
     )
-    fields = {"task": "binary", "target": "y", "classes": CLASSES, "positive": "yes", "features": features} | changes
-    return Contract(example={feature.name: 0.5 for feature in fields["features"]}, **fields)
+    fields = {"task": "binary", "target": "y", "classes": CLASSES, "positive": "yes", "features": features}
+    return Contract(**fields | changes)
 
 
 def stump(lean: float = 0.0, column: int = 0) -> onnx.NodeProto:

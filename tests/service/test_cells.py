@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cells import Reading, check_form, parse_boolean, parse_date, parse_number, parser
+from service.contract import Contract
 
 MOMENTS = st.datetimes(dt.datetime(1000, 1, 1))  # noqa: DTZ001  # naive; strftime pads no year below 1000
 
@@ -141,3 +142,9 @@ def test_a_date_is_read_by_its_tables_form_and_in_iso_8601() -> None:
     assert read("05.03.2023") == read("2023-03-05") == read("2023-03-05T00:00:00") == parse_date("2023-03-05")
     with pytest.raises(ValueError, match="in the form dmY"):
         read("2023-13-05")
+
+
+def test_a_contract_of_version_1_has_the_rules_of_its_time() -> None:
+    old = {"version": 1, "task": "regression", "target": "y", "classes": [], "features": []}
+
+    assert Contract.model_validate(old).reading == Reading()

@@ -141,7 +141,7 @@ OTHERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut off": (lambda: onnx_bytes()[:-9], "ONNX Runtime refuses it"),
     "a pickle": (lambda: pickle.dumps({"model": 1}), "ONNX Runtime refuses it"),
     "no contract": (lambda: graph([stump()]).SerializeToString(), "has no contract"),
-    "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 2}'), "contract is invalid: task"),
+    "a broken contract": (lambda: with_contract(graph([stump()]), '{"version": 1}'), "contract is invalid: task"),
     "a newer contract": (
         lambda: with_contract(graph([stump()]), json.dumps({"version": CONTRACT_VERSION + 1})),
         f"has version {CONTRACT_VERSION + 1}, this service supports {CONTRACT_VERSION}",
