@@ -1,7 +1,6 @@
 """The users database: parse its URL, define its tables, connect and migrate."""
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,9 +49,8 @@ class Moment(sa.types.TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Any) -> datetime | None:
         """Return the time in UTC, or None."""
-        del dialect
         if value is None or value.tzinfo is None:
             return value and value.replace(tzinfo=UTC)
         return value.astimezone(UTC)
@@ -64,14 +62,12 @@ class Scopes(sa.types.TypeDecorator[frozenset[str]]):
     impl = String(255)
     cache_ok = True
 
-    def process_bind_param(self, value: frozenset[str] | None, dialect: Any) -> str | None:
+    def process_bind_param(self, value: frozenset[str] | None, _dialect: Any) -> str | None:
         """Return the text to store."""
-        del dialect
         return None if value is None else " ".join(sorted(value))
 
-    def process_result_value(self, value: str | None, dialect: Any) -> frozenset[str] | None:
+    def process_result_value(self, value: str | None, _dialect: Any) -> frozenset[str] | None:
         """Return the stored scopes."""
-        del dialect
         return None if value is None else frozenset(value.split())
 
 
@@ -215,12 +211,9 @@ def _sqlite(file: Path) -> Engine:
     The mode ``rw`` doesn't create a file, so a wrong path is an error and not an empty database.
     Errors don't show parameters, because some are hashes.
     """
-    address = f"file:{quote(str(file))}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-
-    return sa.create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+    url = sa.URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "rw", "uri": "true"})
+    own_transactions = {"isolation_level": None}  # `_begin` begins them
+    return sa.create_engine(url, connect_args=own_transactions, poolclass=NullPool, hide_parameters=True)
 
 
 def _postgresql(url: sa.URL) -> Engine:
