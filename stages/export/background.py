@@ -42,7 +42,8 @@ def draw_background(rows: pd.DataFrame, contract: Contract, score: Callable[[Mat
         drawn = rng.permuted(np.repeat(values, -(-ROWS // len(values)), axis=0), axis=0)[:_DRAWN]
     encoded = np.concatenate([_encode(*each) for each in zip(drawn.T, contract.features, strict=True)], axis=1)
     order = np.argsort(score(encoded), kind="stable")
-    return encoded[order[np.linspace(0, len(order), ROWS, endpoint=False).astype(np.intp)]]
+    middles = (np.arange(ROWS) + 0.5) * len(order) / ROWS
+    return encoded[order[middles.astype(np.intp)]]
 
 
 def coarsen(column: Floats, feature: Feature) -> Floats:
