@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.contract import BACKGROUND_KEY
+from service.contract import BACKGROUND_KEY, Label
 from service.encoding import Matrix
 from service.model import Model
 
@@ -74,17 +74,15 @@ class Explainer:
         self._background = np.frombuffer(b64decode(text), "<f4").astype(np.float32).reshape(-1, len(self._owners))
         self._base = self._scores(self._background)
 
-    def explain(self, row: Matrix, scores: npt.NDArray[Any]) -> Explanation:
-        """Explain an encoded row, shape (columns,), with the scores that the model gave it.
+    def explain(self, row: Matrix, scores: npt.NDArray[Any], label: Label | None) -> Explanation:
+        """Explain an encoded row, shape (columns,), with its scores, shape (classes or 1,), and its predicted class.
 
-        The explained score is the probability of the positive class (binary) or of the predicted class
-        (multiclass), or the value. Samples depend only on the row, so the same row has the same explanation.
+        The explained score is the probability of the positive class (binary) or of the predicted class (multiclass),
+        or the value. Samples depend only on the row, so the same row has the same explanation.
         """
         contract = self._model.contract
-        place = 0
-        if contract.classes:
-            predicted = self._model.labels(scores[None], 0.0)[0]
-            place = contract.classes.index(contract.positive if contract.task == "binary" else predicted)
+        explained = contract.positive if contract.task == "binary" else label
+        place = contract.classes.index(explained) if explained is not None else 0
         base, score = self._base[:, place], float(scores[place])
         columns = (row != self._background) & ~(np.isnan(row) & np.isnan(self._background))
         differs = np.logical_or.reduceat(columns, self._starts, axis=1)

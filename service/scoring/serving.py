@@ -110,7 +110,7 @@ class Served:
     @cached_property
     def _explainer(self) -> Explainer:
         try:
-            if BASE_VALUE not in self.contract.columns:
+            if all(feature.name != BASE_VALUE for feature in self.contract.features):
                 return Explainer(self.model)
             detail = f"A feature of the model is called {BASE_VALUE}; rename the column to get explanations"
         except NoBackgroundError:
@@ -123,7 +123,7 @@ class Served:
         Raises Problem: 409 if the model's file has no background rows, 422 if a sum of the model overflows.
         """
         rows, scores = self.layout.matrix(scored.numbers), scored.scores.reshape(len(scored.scores), -1)
-        found = [self._explainer.explain(row, score) for row, score in zip(rows, scores, strict=True)]
+        found = [self._explainer.explain(*each) for each in zip(rows, scores, scored.labels, strict=True)]
         if not all(np.isfinite(each.contributions).all() for each in found):
             raise Problem(422, "The model gives no finite number for parts of a row", title="No number")
         names = [BASE_VALUE, *(feature.name for feature in self.contract.features)]

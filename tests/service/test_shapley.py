@@ -79,7 +79,7 @@ def rows_of(columns: int, count: int, seed: int) -> Matrix:
 
 
 def explain(model: Model, row: Matrix) -> Any:
-    return Explainer(model).explain(row, model.scores(row[None]))
+    return Explainer(model).explain(row, model.scores(row[None]), None)
 
 
 @pytest.mark.parametrize("features", [1, 2, 5, 8])
@@ -133,7 +133,7 @@ def exact(model: Model, background: Matrix) -> Callable[[Matrix], Floats]:
     """Return the function that explains exactly, by a solver that the first tests compare with the definition."""
     explainer = Explainer(model)
     explainer._exact = len(model.contract.features)
-    return lambda row: explainer.explain(row, model.scores(row[None])).contributions
+    return lambda row: explainer.explain(row, model.scores(row[None]), None).contributions
 
 
 def test_base_value_and_contributions_add_up_to_the_score(sampled: tuple[Model, Matrix]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from service.contract import Contract
 from service.shapley import to_text
 from tests.service.artifacts import Root, contract
 
@@ -101,19 +102,35 @@ def answer_of(serve: Any, service: Any, tmp_path: Path) -> Callable[..., httpx.R
 def regression(background: list[float] | None = None, names: tuple[str, str] = ("x0", "x1")) -> bytes:
     """Return a model that predicts x0 - x1, with one background row."""
     features = [each.model_copy(update={"name": name}) for each, name in zip(contract().features, names, strict=True)]
-    about = contract(task="regression", classes=(), positive=None, features=features).model_dump_json()
-    nodes = [helper.make_node("MatMul", ["X", "weights"], ["scores"])]
+    about = contract(task="regression", classes=(), positive=None, features=features)
+    metadata = {} if background is None else {"background": to_text(np.array([background], np.float32))}
+    return linear([[1], [-1]], [helper.make_node("Identity", ["sums"], ["scores"])], about, metadata)
+
+
+def linear(weights: list[list[float]], nodes: list[Any], about: Contract, metadata: dict[str, str]) -> bytes:
+    """Return a model whose `nodes` turn weighted sums of two columns into scores."""
     made = helper.make_graph(
-        nodes,
+        [helper.make_node("MatMul", ["X", "weights"], ["sums"]), *nodes],
         "model",
         [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 2])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 1])],
-        [numpy_helper.from_array(np.array([[1], [-1]], np.float32), "weights")],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, len(weights[0])])],
+        [numpy_helper.from_array(np.array(weights, np.float32), "weights")],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    metadata = {} if background is None else {"background": to_text(np.array([background], np.float32))}
-    helper.set_model_props(model, {"contract": about, **metadata})
+    helper.set_model_props(model, {"contract": about.model_dump_json(), **metadata})
     return bytes(model.SerializeToString())
+
+
+def test_a_class_chosen_by_its_costs_is_the_one_explained(answer_of: Callable[..., httpx.Response]) -> None:
+    costs = [[0, 9, 9], [9, 0, 9], [99, 99, 0]]  # to miss c costs most
+    metadata = {"costs": json.dumps(costs), "background": to_text(np.zeros((1, 2), np.float32))}
+    about = contract(task="multiclass", classes=("a", "b", "c"), positive=None)
+    nodes = [helper.make_node("Softmax", ["sums"], ["scores"], axis=1)]
+
+    answer = answer_of(linear([[1, 0, 0], [0, 1, 0]], nodes, about, metadata), x0=0.9, x1=0.1).json()
+
+    assert answer["predictions"] == ["c"]
+    assert sum(answer["explanations"][0].values()) == pytest.approx(answer["probabilities"][0]["c"], abs=1e-6)
 
 
 def test_contributions_are_those_computed_by_hand(answer_of: Callable[..., httpx.Response]) -> None:

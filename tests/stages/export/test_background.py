@@ -71,7 +71,7 @@ def test_values_of_a_row_belong_together(people: tuple[pd.DataFrame, Contract]) 
     real = pd.DataFrame(contract.encode(rows), columns=contract.columns)
     for one, other in (("town", "income"), ("income", "tax")):
         expected = real[one].corr(real[other], method="spearman")
-        assert found[one].corr(found[other], method="spearman") == pytest.approx(expected, abs=0.2)
+        assert found[one].corr(found[other], method="spearman") > 0.6 * expected  # independent draws have about 0
     assert found["tax"].isna().mean() == pytest.approx(1 / 8, abs=0.1)
 
 
