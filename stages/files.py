@@ -19,6 +19,7 @@ ONNX = Path("models/model.onnx")
 METRICS = Path("metrics/metrics.json")
 PLOTS = Path("metrics/plots")
 SLICES = Path("metrics/slices.csv")
+GROUPS = Path("metrics/groups.csv")
 CARD = Path("metrics/model_card.md")
 SUITES = Path("data/suites")
 """Folder of suites; a change of its files reruns `validate`."""

@@ -13,6 +13,7 @@ from stages.errors import UserError
 from stages.estimators import folds
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
+from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
 from stages.evaluate.plots import plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
@@ -36,6 +37,7 @@ class Tables:
 
     slices: pd.DataFrame
     importance: pd.DataFrame
+    groups: pd.DataFrame
     plots: dict[str, pd.DataFrame]
     """By the file's name in metrics/plots, without .csv."""
     correlation: float | None
@@ -77,7 +79,10 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
             found |= cost_metrics(scored, costs, train_target, units, seed)
     importance = compute_importance(model, matrix, y_true, seed, parts)
     slices = compute_slices(scored, contract, rows, units)
-    return rounded(found), Tables(slices, importance, plots(scored, importance), neighbours_correlation(scored, units))
+    groups = compute_groups(scored, contract, rows, params.evaluate.groups, units)
+    found |= worst_differences(groups)
+    correlation = neighbours_correlation(scored, units)
+    return rounded(found), Tables(slices, importance, groups, plots(scored, importance), correlation)
 
 
 def _check_finite(scores: Scores) -> None:
@@ -139,7 +144,9 @@ def main() -> None:
         before = calibration.outcome_before(schema.contract, rows)
         found |= rounded(metrics_before(before, units))
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
-    facts = Facts(schema, params, found, tables.slices, tables.importance, target, rows, units, tables.correlation)
+    facts = Facts(
+        schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups, tables.correlation
+    )
     _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):
         log(line)
@@ -161,6 +168,7 @@ def _write(found: dict[str, float], units: Units, tables: Tables, text: str) -> 
     counted = {"interval_unit": units.name, "interval_units": units.count}
     files.write_json(files.METRICS, dict(sorted((found | counted).items())))
     write_csv(files.SLICES, tables.slices)
+    write_csv(files.GROUPS, tables.groups)
     for name, table in tables.plots.items():
         write_csv(files.PLOTS / f"{name}.csv", table)
     files.write_text(files.CARD, text)

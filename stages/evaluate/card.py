@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 
+from stages.evaluate.groups import BETWEEN
 from stages.evaluate.slices import worst
 from stages.params.params import Params
 from stages.schema import Schema
@@ -41,6 +42,8 @@ class Facts:
     test: pd.DataFrame
     units: Units
     """The independent units of the intervals."""
+    groups: pd.DataFrame
+    """By group, if evaluate.groups names columns; else empty."""
     correlation: float | None = None
     """Of neighbouring units, if they have an order."""
 
@@ -68,6 +71,7 @@ def card(facts: Facts) -> str:
         table=PurePath(facts.params.data.path).name.replace("`", " "),
         targets=[("training", facts.train_target), ("test", facts.test[contract.target])],
         worst=worst(facts.slices).to_dict("records"),
+        between=facts.groups[facts.groups["group"] == BETWEEN].to_dict("records"),
         incomplete=[
             f"{escaped(each.name)} {_percent(float(each.bin_shares[-1]))}"
             for each in contract.features

@@ -1,6 +1,6 @@
 """The metric on parts of the test rows: where the model does badly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api import types
 from scipy.special import stdtrit
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
@@ -134,14 +135,14 @@ def _estimate(measured: Measure, whole: Estimate, rows: Codes, units: Units) -> 
         return value, np.nan, np.nan, np.nan, count
     # Units such as days are in the slice and in the whole; what both have in common is no difference.
     squares, shared = sums**2, (sums - whole[1]) ** 2
-    floor = _least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
+    floor = least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
     errors = (max(floor, np.sqrt(each.sum() * count / (count - 1))) for each in (squares, shared))
     total = squares.sum()
     freedom = min(count - 1, 3 * total**2 / (squares**2).sum()) if total > 0 else count - 1
     return value, *errors, freedom, count
 
 
-def _least_error(share: float, rows: int) -> float:
+def least_error(share: float, rows: int) -> float:
     """Return the standard error with two more successes and failures, so that 0 and 1 aren't certain.
 
     See Agresti & Coull (1998).
@@ -205,7 +206,29 @@ def describe_worst(table: pd.DataFrame) -> list[str]:
 
 def cut(feature: Feature, values: pd.Series) -> tuple[Codes, list[str]]:
     """Group the rows by one column: return each row's position in the list of names, shape (rows,), and the names."""
-    codes, names = _cut(feature, values)
+    return _join_rare(*_cut(feature, values), values)
+
+
+def cut_values(values: pd.Series) -> tuple[Codes, list[str]]:
+    """Group the rows by a column that is no feature: a number with many values by quarters of the rows."""
+    known = values.dropna()
+    many = len(known.unique()) > _MOST_DISTINCT
+    if many and types.is_numeric_dtype(values.dtype) and not types.is_bool_dtype(values.dtype):
+        edges = np.unique(np.quantile(known.to_numpy(np.float64), (0.25, 0.5, 0.75), method="lower"))
+        codes = np.searchsorted(edges, values.to_numpy(np.float64, na_value=np.nan), side="left").astype(np.intp)
+        return _join_rare(codes, _edge_names(edges), values)
+    if types.is_datetime64_any_dtype(values.dtype):
+        return _join_rare(*_periods(values.to_numpy("datetime64[us]")), values)
+    codes, names = pd.factorize(values, sort=True)
+    return _join_rare(codes, [_name(name) for name in names], values)
+
+
+def _name(value: object) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _join_rare(codes: Codes, names: list[str], values: pd.Series) -> tuple[Codes, list[str]]:
+    """Give missing values a name, join all but the most frequent values, and leave out names without a row."""
     codes[values.isna().to_numpy()] = len(names)
     names = [*names, MISSING]
     counts = np.bincount(codes, minlength=len(names))
@@ -246,11 +269,11 @@ def _bins(feature: NumberFeature, values: npt.NDArray[np.float32]) -> tuple[Code
         return places, [number(value) for value in distinct.tolist()]
     edges = np.asarray(feature.bin_edges, dtype=np.float32)
     # NaN sorts behind the last edge.
-    return np.searchsorted(edges, values, side="left").astype(np.intp), _bin_names(feature)
+    return np.searchsorted(edges, values, side="left").astype(np.intp), _edge_names(feature.bin_edges)
 
 
-def _bin_names(feature: NumberFeature) -> list[str]:
-    edges = [number(edge) for edge in feature.bin_edges]
+def _edge_names(inner: Sequence[float] | Floats) -> list[str]:
+    edges = [number(edge) for edge in inner]
     if not edges:
         return ["any"]
     between = [f"above {low} to {high}" for low, high in pairwise(edges)]

@@ -37,7 +37,7 @@ ModelName = Literal[
 _CATBOOST_DEPTH = 16
 
 _NOT_SEARCHED = {
-    *("model", "random_state", "features", "search"),
+    *("model", "random_state", "calibration", "features", "search"),
     *("data", "split", "validation", "evaluate", "registration"),
 }
 
@@ -115,11 +115,21 @@ class Params(Section):
                 raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
         return self
 
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        if self.data.target in self.evaluate.groups:
+            raise ValueError(f"evaluate.groups: names the target {self.data.target!r}; name other columns")
+        if self.registration.max_difference and not self.evaluate.groups:
+            raise ValueError(
+                "register.max_difference: bounds differences of groups; name their columns in evaluate.groups"
+            )
+        return self
+
     @property
     def read_data(self) -> DataParams:
-        """`data`, whose ignored columns are only those that no feature uses either."""
+        """`data`, whose ignored columns are only those that no feature and no group uses either."""
         parsed = [expressions.parse(name, text) for name, text in self.features.items()]
-        used = {name for each in parsed for name, _ in expressions.names(each)}
+        used = {name for each in parsed for name, _ in expressions.names(each)} | set(self.evaluate.groups)
         return self.data.model_copy(update={"ignore": [name for name in self.data.ignore if name not in used]})
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """The sections of ``params.yaml``, and which values each key allows."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -122,6 +122,7 @@ class EvaluateParams(Section):
 
     threshold: Share | Literal["auto"]
     costs: Costs | None = None
+    groups: list[ColumnName] = []
     folds: Literal[0] | Annotated[int, Field(ge=2, le=20)] | None = expect("0 (off) or 2 to 20", 5)
 
     @model_validator(mode="after")
@@ -129,6 +130,20 @@ class EvaluateParams(Section):
         if self.costs and self.threshold != "auto":
             raise ValueError(f"evaluate.costs: needs evaluate.threshold auto; got {self.threshold}")
         return self
+
+
+Difference = Literal[
+    "demographic_parity_difference",
+    "equal_opportunity_difference",
+    "equalized_odds_difference",
+    "false_positive_rate_difference",
+    "accuracy_score_difference",
+    "calibration_error_difference",
+    "mean_error_difference",
+    "mean_absolute_error_difference",
+]
+"""The largest figure of a group minus the smallest, which `evaluate` writes to metrics.json."""
+DIFFERENCES = get_args(Difference)
 
 
 class RegisterParams(Section):
@@ -140,3 +155,7 @@ class RegisterParams(Section):
     min_gain: Share
     tolerance: Share
     required: bool
+    max_difference: dict[Difference, Annotated[float, Field(gt=0)]] = expect(
+        f"bounds above 0 by difference, such as {{equalized_odds_difference: 0.1}}; there are {', '.join(DIFFERENCES)}",
+        {},
+    )

@@ -38,7 +38,7 @@ def prepare(
     table = whole[whole[name].notna()]
     classification = _target.is_classification(table[name], params.data.task)
     labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
-    # Ignored columns are here only for `features`, whose change must not move a row to the other side.
+    # Ignored columns are here only for `features` and `evaluate.groups`, whose change must not move a row.
     read = table.drop(columns=params.data.ignore, errors="ignore")
     content = row_hash.rows(read.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
@@ -53,7 +53,9 @@ def prepare(
     # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]
     kept = [column for column in others if column in (params.split.column, params.split.key)]
-    train, test = _typed(train, target, contract, kept), _typed(test, target, contract, others)
+    known = {*others, *(feature.name for feature in contract.features)}
+    groups = [column for column in _existing(params.evaluate.groups, table) if column not in known]
+    train, test = _typed(train, target, contract, kept), _typed(test, target, contract, [*others, *groups])
     notes, features, train_seen, test_seen = inspect(contract, train, test)
     schema = Schema(
         rows=Rows(
@@ -73,6 +75,14 @@ def prepare(
         left_out=left_out,
     )
     return train, test.join(pd.Series(content[test_rows & resolved.kept], name=split.hash_column)), schema
+
+
+def _existing(groups: list[str], table: pd.DataFrame) -> list[str]:
+    """Return the columns of `evaluate.groups`. Raises UserError if the table lacks one."""
+    for column in groups:
+        if column not in table:
+            raise UserError(f"params.yaml: evaluate.groups: no column {column!r} in the table; correct the name")
+    return groups
 
 
 def _decide(

@@ -22,12 +22,12 @@ from stages.register import latency, results
 from stages.runs import registry, tracking
 from stages.runs.registry import Registry
 from stages.runs.run_record import RunRecord, record_from_files
-from stages.scores.gate import Gate, compare_with_baseline
+from stages.scores.gate import Gate, check
 
 
 def register(metrics: dict[str, float], task: str, params: Params) -> Gate:
-    """Compare the metrics with the baseline's."""
-    return compare_with_baseline(metrics, task, params.registration.min_gain)
+    """Compare the metrics with the baseline's, and the differences of groups with their bounds."""
+    return check(metrics, task, params.registration.min_gain, params.registration.max_difference)
 
 
 def complete_run(run_id: str, model: Model, record: RunRecord, params: Params, rows: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ from stages.params.params import Params
 from stages.releases import contracts, folder
 from stages.releases.candidates import Candidate, parse_split
 from stages.releases.champion import Earlier, compare
-from stages.scores.gate import compare_with_baseline, main_metric
+from stages.scores.gate import check, main_metric
 
 CHECKS = ("gate", "contract", "champion")
 
@@ -44,7 +44,8 @@ def decide(candidate: Candidate, releases: Path, params: Params) -> Decision:
     history = read_history(releases)
     served = list(history)[-1] if history else None
     refusals = {}
-    gate = compare_with_baseline(candidate.record.metrics, candidate.model.contract.task, params.registration.min_gain)
+    bounds = params.registration.min_gain, params.registration.max_difference
+    gate = check(candidate.record.metrics, candidate.model.contract.task, *bounds)
     if gate.refusal:
         refusals["gate"] = gate.refusal
     in_service = _load(releases, history, served) if served else None

@@ -21,10 +21,15 @@ class Gate:
     value: float | None
     baseline: float | None
     min_gain: float
+    too_different: tuple[str, ...] = ()
+    """Differences of groups above their bounds, as text."""
 
     @property
     def refusal(self) -> str:
         """Why the model does not pass; empty if it passes."""
+        return "; ".join(filter(None, [self._against_baseline(), *self.too_different]))
+
+    def _against_baseline(self) -> str:
         if self.value is None or self.baseline is None:
             return f"the test rows give no {self.metric}: there are too few, or all are of one class; change the split"
         # Both are rounded to `DIGITS`, and so is their difference.
@@ -33,7 +38,19 @@ class Gate:
         return f"{self.metric} {self.value:.4f} does not beat the baseline {self.baseline:.4f} by {self.min_gain}"
 
 
-def compare_with_baseline(found: Mapping[str, Any], task: str, min_gain: float) -> Gate:
-    """Compare the main metric of `found`, the content of metrics.json, with the baseline's."""
+def check(found: Mapping[str, Any], task: str, min_gain: float, max_difference: Mapping[Any, float]) -> Gate:
+    """Compare the main metric of `found`, the content of metrics.json, with the baseline's, and differences of groups.
+
+    `max_difference` are the bounds of `register.max_difference`.
+    """
     metric = main_metric(task)
-    return Gate(metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain)
+    too_different = (_exceeds(name, found.get(name), bound) for name, bound in max_difference.items())
+    return Gate(
+        metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain, tuple(filter(None, too_different))
+    )
+
+
+def _exceeds(name: str, value: float | None, bound: float) -> str:
+    if value is None:
+        return f"the test rows give no {name}: two groups need such rows; run `dvc repro`, or change evaluate.groups"
+    return f"{name} {value:.4f} of groups is above register.max_difference {bound}" if value > bound else ""

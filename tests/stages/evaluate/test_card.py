@@ -36,7 +36,7 @@ def facts(params: Callable[..., Params]) -> Make:
         scores, decided = evaluate.cross_validate(rows, schema, wanted)
         found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
         about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test
-        return Facts(*about, units, tables.correlation)
+        return Facts(*about, units, tables.groups, tables.correlation)
 
     return gather
 

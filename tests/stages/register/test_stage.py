@@ -27,7 +27,7 @@ from stages.register import __main__ as register
 from stages.register import results
 from stages.runs import registry
 from stages.runs.run_record import RunRecord
-from stages.scores.gate import compare_with_baseline
+from stages.scores.gate import check
 from stages.train import __main__ as train
 
 # MLflow's own use of SQLAlchemy and pandas is not ours to repair.
@@ -105,7 +105,7 @@ def test_the_gate_opens_exactly_at_the_required_gain(
     value: float | None, baseline: float | None, task: str, refusal: str
 ) -> None:
     name = "r2" if task == "regression" else "roc_auc"
-    found = compare_with_baseline({name: value, f"baseline_{name}": baseline}, task, 0.05).refusal
+    found = check({name: value, f"baseline_{name}": baseline}, task, 0.05, {}).refusal
 
     assert bool(found) == bool(refusal)
     assert refusal in found
