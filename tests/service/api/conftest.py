@@ -208,13 +208,18 @@ def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
     """Return a function that trains on a CSV file with the target `y`, and starts an API."""
     with contextlib.ExitStack() as running:
 
-        def learn(content: bytes, model_name: str = "logistic_regression", **data: Any) -> Learnt:
+        def learn(
+            content: bytes,
+            model_name: str = "logistic_regression",
+            features: dict[str, str] | None = None,
+            **data: Any,
+        ) -> Learnt:
             path = tmp_path / "table.csv"
             path.write_bytes(content)
-            params = _params(root).model_copy(update={"model": model_name})
+            params = _params(root).model_copy(update={"model": model_name, "features": features or {}})
             changes = data | {"path": str(path), "ignore": data.get("ignore", [])}
             params = params.model_copy(update={"data": params.data.model_copy(update=changes)})
-            table, reading = reader.read_table(params.data)
+            table, reading = reader.read_table(params.read_data)
             rows, _, schema = prepare.prepare(table, params, reading)
             exported = export.export(train.train(rows, schema.contract, params), schema.contract)
             released = Root(tmp_path)
