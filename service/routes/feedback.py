@@ -102,29 +102,26 @@ async def feedback(request: Request) -> Stored | BatchStored:
         raise Problem(415, f"Content-Type must be {JSON} or {NDJSON.decode()}")
     limit = min(settings.max_body_bytes, settings.max_instances * _BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
-    check = partial(_read_lines if kind == NDJSON else _read_json, request.app.state, body)
-    outcomes, is_batch = check() if len(body) <= _FEW_BYTES else await asyncio.to_thread(check)
+    read = partial(_read, request.app.state, kind, body)
+    outcomes, is_batch = read() if len(body) <= _FEW_BYTES else await asyncio.to_thread(read)
     new = await _store(request, outcomes, is_batch=is_batch)
     if is_batch:
         return BatchStored(new=new, known=len(outcomes) - new)
     return Stored(status="new" if new else "known")
 
 
-def _read_json(state: State, body: bytes) -> tuple[list[Outcome], bool]:
-    """Return the outcomes in a body that is an `Entry` or a `Batch`, and whether it is a batch. Raises Problem."""
-    entries = state.settings.max_instances
-    check_extent(body, entries, entries * len(Entry.model_fields))
+def _read(state: State, kind: bytes, body: bytes) -> tuple[list[Outcome], bool]:
+    """Return the outcomes in a body, and whether it is a batch: a `Batch`, or lines with one `Entry` each (NDJSON)."""
+    most = state.settings.max_instances
+    check_extent(body, most, most * len(Entry.model_fields))
+    if kind == NDJSON:
+        lines = enumerate(BytesIO(body), start=1)
+        entries = [decode(line, f"Line {number}", "NDJSON") for number, line in lines if line.strip()]
+        return _to_outcomes(state, entries), True
     document = decode(body)
     if isinstance(document, dict) and "feedback" in document:
         return _to_outcomes(state, validate(Batch, document).feedback), True
     return [_to_outcome(state, document)], False
-
-
-def _read_lines(state: State, body: bytes) -> tuple[list[Outcome], bool]:
-    """Return the outcomes in lines with one `Entry` each (NDJSON), and True. Raises Problem."""
-    lines = enumerate(BytesIO(body), start=1)
-    entries = [decode(line, f"Line {number}", "NDJSON") for number, line in lines if line.strip()]
-    return _to_outcomes(state, entries), True
 
 
 async def _store(request: Request, outcomes: list[Outcome], *, is_batch: bool) -> int:

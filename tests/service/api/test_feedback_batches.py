@@ -156,6 +156,15 @@ def test_more_entries_than_rows_of_a_request_are_refused(start: Start) -> None:
     assert _tell(service, _entries(service, 3)).json() == {"new": 3, "known": 0}
 
 
+@pytest.mark.parametrize(("content", "kind"), [(b'{"feedback": [%b{}]}' % (b"{}," * 400_000), "application/json"),
+                                               (b"{}\n" * 400_000, NDJSON)], ids=["JSON", "NDJSON"])  # fmt: skip
+def test_a_flood_of_empty_entries_is_refused_before_it_is_parsed(start: Start, content: bytes, kind: str) -> None:
+    service = start(max_instances=2_000)
+    answer = service.client.post("/feedback", content=content, headers={**service.headers, "Content-Type": kind})
+
+    assert (answer.status_code, answer.json()["title"]) == (413, "Too many values")
+
+
 def test_when_too_many_wait_the_next_gets_429_not_503(start: Start) -> None:
     service = start()
     service.app.state.access.feedback_writer = Threads(count=0, waiting=0)
