@@ -151,35 +151,30 @@ class ContradictionError(Exception):
         """The stored outcomes, as JSON, by the index of the one that was refused."""
 
 
-class FeedbackStore:
-    """Stores one outcome per prediction. It may wait for the database, and raises DatabaseDownError."""
+def store_outcomes(database: Database, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Store all outcomes or none, one for each prediction; return those that are new.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def store(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Store all outcomes or none; return those that are new.
-
-        Raises ContradictionError if another outcome is stored for a prediction, or if two in `outcomes` differ.
-        """
-        actual = [msgspec.json.encode(outcome.actual).decode() for outcome in outcomes]
-        first: dict[str, int] = {}
-        for place, outcome in enumerate(outcomes):
-            first.setdefault(outcome.prediction.key, place)
-        # Insert in the order of the keys, so that two requests with the same predictions can't deadlock.
-        rows = [_row(outcomes[first[key]], actual[first[key]]) for key in sorted(first)]
-        with self._database.writing() as session:
-            insert = _INSERTS[session.get_bind().dialect.name](FEEDBACK).on_conflict_do_nothing()
-            new = {*session.scalars(insert.returning(FEEDBACK.c.id), rows)}
-            stored = {row["id"]: row["actual"] for row in rows} | _stored(session, first.keys() - new)
-            contradicted = {
-                place: stored[outcome.prediction.key]
-                for place, outcome in enumerate(outcomes)
-                if stored[outcome.prediction.key] != actual[place]
-            }
-            if contradicted:
-                raise ContradictionError(contradicted)
-        return [outcomes[first[key]] for key in first if key in new]
+    It may wait for the database. Raises ContradictionError if another outcome is stored for a prediction, or if two in
+    `outcomes` differ, and DatabaseDownError.
+    """
+    actual = [msgspec.json.encode(outcome.actual).decode() for outcome in outcomes]
+    first: dict[str, int] = {}
+    for place, outcome in enumerate(outcomes):
+        first.setdefault(outcome.prediction.key, place)
+    # Insert in the order of the keys, so that two requests with the same predictions can't deadlock.
+    rows = [_row(outcomes[first[key]], actual[first[key]]) for key in sorted(first)]
+    with database.writing() as session:
+        insert = _INSERTS[session.get_bind().dialect.name](FEEDBACK).on_conflict_do_nothing()
+        new = {*session.scalars(insert.returning(FEEDBACK.c.id), rows)}
+        stored = {row["id"]: row["actual"] for row in rows} | _stored(session, first.keys() - new)
+        contradicted = {
+            place: stored[outcome.prediction.key]
+            for place, outcome in enumerate(outcomes)
+            if stored[outcome.prediction.key] != actual[place]
+        }
+        if contradicted:
+            raise ContradictionError(contradicted)
+    return [outcomes[first[key]] for key in first if key in new]
 
 
 def _row(outcome: Outcome, actual: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from service.auth.logins import Logins, put_newest
 from service.auth.single_sign_on import IdentityProvider, issuer_of
 from service.auth.tokens import CLOCK_SKEW_SECONDS, Count, TokenError, Tokens
 from service.auth.watch import Snapshot, Watch
-from service.feedback import FeedbackStore
 from service.http.exchange import Headers
 from service.http.problems import Problem
 from service.settings import Settings
@@ -182,15 +181,14 @@ class Access:
     """
 
     def __init__(self, settings: Settings, count: Count = lambda _: None) -> None:
-        self._database = Database(settings.database_url.get_secret_value())
-        self.accounts = Accounts(self._database, Passwords(settings))
-        self.feedback = FeedbackStore(self._database)
+        self.database = Database(settings.database_url.get_secret_value())
+        self.accounts = Accounts(self.database, Passwords(settings))
         self.tokens = Tokens(settings)
         self.count = count
         self.provider = IdentityProvider(settings, settings.oidc_issuer, count) if settings.oidc_issuer else None
         password = settings.admin_password.get_secret_value() if settings.admin_password else None
         prepare = partial(self.accounts.prepare, settings.admin_username, password)
-        self.watch = Watch(self._database, prepare)
+        self.watch = Watch(self.database, prepare)
         self.callers = Callers(self.tokens, self.watch, self.provider, count)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads(count=1, waiting=8)
@@ -216,7 +214,7 @@ class Access:
             await self.watch.record_use()
         threads = (self.logins.threads, self.watch.threads, self.administration, self.feedback_writer)
         await asyncio.gather(*(each.close() for each in threads))
-        self._database.close()
+        self.database.close()
 
 
 async def run_in_turn(threads: Threads, function: Callable[[], T], seconds: float) -> T:

@@ -13,7 +13,7 @@ from starlette.datastructures import State
 
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
-from service.feedback import ContradictionError, ExpiredError, Outcome, Prediction, PredictionIdError
+from service.feedback import ContradictionError, ExpiredError, Outcome, Prediction, PredictionIdError, store_outcomes
 from service.http.exchange import media_type, read_body
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import check_extent
@@ -130,7 +130,7 @@ async def _store(request: Request, outcomes: list[Outcome], *, is_batch: bool) -
     loop = asyncio.get_running_loop()
 
     def store() -> int:
-        new = access.feedback.store(outcomes)
+        new = store_outcomes(access.database, outcomes)
         if new:  # count them even if the caller has disconnected, since a repeated request would find them known
             loop.call_soon_threadsafe(instruments.count, tally(new))
         return len(new)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from service.contract import Label
-from service.feedback import ContradictionError, FeedbackStore, Outcome, Prediction
+from service.feedback import ContradictionError, Outcome, Prediction, store_outcomes
 from service.users.accounts import Accounts
 from service.users.database import Database
 
@@ -21,10 +21,10 @@ def store_at_once(database_url: str, connect: Callable[[str], Database], *outcom
     start = threading.Barrier(len(outcomes))
 
     def store_one(outcome: Label) -> bool | str:
-        store = FeedbackStore(connect(database_url))
+        database = connect(database_url)
         start.wait()
         try:
-            return bool(store.store([Outcome(prediction, outcome)]))
+            return bool(store_outcomes(database, [Outcome(prediction, outcome)]))
         except ContradictionError as error:
             return f"{error.stored[0]} stays"
 
@@ -58,9 +58,9 @@ def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_eac
 
     def store_one(number: int) -> int:
         ordered = outcomes if number % 2 else outcomes[::-1]
-        store = FeedbackStore(connect(database_url))
+        database = connect(database_url)
         start.wait()
-        return len(store.store(ordered))
+        return len(store_outcomes(database, ordered))
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(store_one, range(4))) == len(outcomes)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from service.feedback import store_outcomes
+from service.routes import feedback as route
 from service.users.database import FEEDBACK, Database
 from tests.service.processes import wait_for
 
@@ -43,7 +45,7 @@ def test_an_outcome_is_stored_and_counted_once(start: Start) -> None:
     assert [tell(service, prediction_id, label).json()["status"] for _ in range(3)] == ["new", "known", "known"]
     assert service.metric("feedback_rows_total", outcome="correct") == 1
     assert service.metric("feedback_score_rows_total") == 1
-    database: Database = service.app.state.access.feedback._database
+    database: Database = service.app.state.access.database
     with database.reading() as session:
         (kept,) = session.execute(select(FEEDBACK))
         assert (kept.version, json.loads(kept.actual)) == (service.artifact.model.version, label)
@@ -81,12 +83,10 @@ def test_an_outcome_stored_after_its_caller_disconnected_is_counted(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, may_go_on = start(), threading.Event()
-    store = service.app.state.access.feedback
-    keep = store.store
     (prediction_id,) = predict(service)["prediction_ids"]
     with monkeypatch.context() as slow:
-        slow.setattr("service.routes.feedback.ANSWER_SECONDS", 1.0)
-        slow.setattr(store, "store", lambda outcomes: may_go_on.wait() and keep(outcomes))
+        slow.setattr(route, "ANSWER_SECONDS", 1.0)
+        slow.setattr(route, "store_outcomes", lambda *given: may_go_on.wait() and store_outcomes(*given))
         late = tell(service, prediction_id, "да").status_code
         may_go_on.set()
         wait_for(lambda: service.metric("feedback_rows_total") == 1, "the count")
