@@ -47,7 +47,7 @@ class Api(FastAPI):
 def create_app(settings: Settings) -> Api:
     """Create the application for the current release.
 
-    Raises ArtifactError if the release can't be loaded, and SettingsError if an OTEL_ variable is wrong.
+    Raises ArtifactError or ReleaseError if the release can't be loaded, SettingsError if an OTEL_ variable is wrong.
     """
     instruments = Instruments(settings)
     access = Access(settings, instruments.count_authentication)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from service.cells import Value
 from service.contract import CategoryFeature, DateFeature, Feature, NumberFeature
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
-from service.inputs.readers import MAX_NUMBER, InvalidValueError, NotANumber, Reader
+from service.inputs.readers import MAX_NUMBER, InvalidValueError, Reader
 
 _SHOWN_CHARACTERS: Final = 80
 _BLOCK: Final = 256
@@ -111,12 +111,12 @@ def read_request(body: bytes, limit: int) -> list[Any]:
 
 
 def read_json(text: bytes) -> Any:
-    """Parse JSON in UTF-8; NaN and infinities become NotANumber.
+    """Parse JSON in UTF-8; NaN and infinities become floats, which `Reader.value` refuses.
 
     Raises Problem: 400 if it isn't JSON, 422 for a name that is twice in an object or a number with too many digits.
     """
     try:
-        return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=NotANumber)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise Problem(400, f"The body is not UTF-8: byte {error.start} cannot be read", title="Not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -214,8 +214,6 @@ def expected_strictly(feature: Feature) -> str:
 
 def show(value: Any) -> str:
     """Return a value in JSON, shortened for messages; of an array or object only its size."""
-    if isinstance(value, NotANumber):
-        return value.text
     if isinstance(value, list | dict):
         return f"{_NAMES[type(value)]} of {len(value)}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_NUMBER:

@@ -32,13 +32,6 @@ class InvalidValueError(ValueError):
         """missing, wrong_type or wrong_value."""
 
 
-class NotANumber:
-    """NaN or an infinity in JSON text, which the standard doesn't allow."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
 class Reader:
     """Reads the values of one feature."""
 
@@ -82,8 +75,6 @@ class Reader:
         """Parse a value from a JSON object or tensor. Raises InvalidValueError."""
         if raw is None or (isinstance(raw, str) and raw.strip() in self._missing):
             return self._check_missing(None)
-        if isinstance(raw, NotANumber):
-            raise InvalidValueError("wrong_value")
         match self.feature.type:
             case "number":
                 return _number(raw)

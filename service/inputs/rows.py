@@ -6,6 +6,7 @@ a request, `service.inputs.explain` reads it again slowly, to describe the error
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -127,7 +128,8 @@ class RowReader:
         for place, read in self._dates:
             *columns[place : place + 1], days = zip(*map(read, columns[place]), strict=True)
             columns.append(days)
-        return np.ascontiguousarray(np.array(columns, dtype=np.float32).T)
+        numbers = np.fromiter(chain.from_iterable(columns), np.float32, len(columns) * len(rows))
+        return np.ascontiguousarray(numbers.reshape(len(columns), len(rows)).T)
 
     def _numbers_of_row(self, row: tuple[Any, ...]) -> list[Any]:
         values = list(row)

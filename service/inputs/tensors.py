@@ -11,7 +11,6 @@ import numpy as np
 from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import check_count, clip
-from service.inputs.readers import NotANumber
 
 _NUMBERS: Final = {
     "FP16": "f2", "FP32": "f4", "FP64": "f8", "INT8": "i1", "INT16": "i2", "INT32": "i4", "INT64": "i8",
@@ -95,9 +94,10 @@ def _values(tensor: Tensor, limit: int) -> list[Any]:
     check_count(rows, limit)
     if all(isinstance(each, list) and len(each) == 1 for each in data):
         data = [each[0] for each in data]
+    values = [None if value != value else value for value in data]  # noqa: PLR0124  # only NaN differs from itself
     if tensor.datatype in _NUMBERS:
-        _check_range(tensor, data)
-    return [None if isinstance(value, NotANumber) and value.text == "NaN" else value for value in data]
+        _check_range(tensor, values)
+    return values
 
 
 def _check_range(tensor: Tensor, values: list[Any]) -> None:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.app import Api, create_app
 from service.model import ArtifactError
 from service.process import BACKLOG, StartError
+from service.release import ReleaseError
 from service.scoring import memory
 from service.settings import Settings, SettingsError, file_error
 from service.users.database import DatabaseUrlError
@@ -128,7 +129,8 @@ class Server(uvicorn.Server):
             self._app = create_app(self._settings)
             self.config.app = ForwardedHeaders(cast("Any", self._app), self._settings.forwarded_allow_ips)
             super().run(sockets)
-        except (AccountError, ArtifactError, DatabaseUrlError, SettingsError) as error:  # a user can correct these
+        except (AccountError, ArtifactError, DatabaseUrlError, ReleaseError, SettingsError) as error:
+            # A user can correct these.
             raise StartError(str(error)) from error
         except OSError as error:
             if self.started:

@@ -8,7 +8,7 @@ from hashlib import md5
 from pathlib import Path
 
 from service import model, release
-from service.model import ArtifactError, Model
+from service.model import Model
 from service.release import DAMAGED, MODEL_FILE, RELEASE_FILE, Release, ReleaseError
 from service.scoring import memory
 from service.settings import Settings
@@ -48,16 +48,10 @@ def load(settings: Settings, known: Model | None = None) -> Artifact:
 
     Raises
     ------
-    ArtifactError
+    ArtifactError, ReleaseError
         One line: which file, why it is refused, what to do.
     """
-    try:
-        return _load(release.find_current(settings.releases), known)
-    except ReleaseError as error:
-        raise ArtifactError(str(error)) from error
-
-
-def _load(folder: Path, known: Model | None) -> Artifact:
+    folder = release.find_current(settings.releases)
     found, path = release.load(folder), folder / MODEL_FILE
     threshold = _check_threshold(folder / RELEASE_FILE, found)
     content = release.read_file(path)

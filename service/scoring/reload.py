@@ -44,12 +44,12 @@ class Reloader:
         self._handled = fingerprint
         try:
             await asyncio.to_thread(self._take_over)
-        except ArtifactError as error:
+        except (ArtifactError, ReleaseError) as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001  # the old model stays in service
             # It is logged in full. Checks continue, because the reason can go away: a full disk, for example.
             _log.exception("the release in %s couldn't be put into service", self._settings.releases)
-            self._refuse(ArtifactError(f"{self._settings.releases}: couldn't be put into service: {error!r}"))
+            self._refuse(f"{self._settings.releases}: couldn't be put into service: {error!r}")
         else:
             memory.return_free_memory()
             self._instruments.set_refused(is_refused=False)
@@ -66,9 +66,9 @@ class Reloader:
         )  # fmt: skip
         self._instruments.count_reload("reloaded")
 
-    def _refuse(self, error: ArtifactError) -> None:
+    def _refuse(self, reason: object) -> None:
         current = self._serving.current.artifact
-        _log.error("release %s (model %s) stays in service; %s", current.folder, current.version, error)
+        _log.error("release %s (model %s) stays in service; %s", current.folder, current.version, reason)
         self._instruments.count_reload("refused")
 
 

@@ -1,6 +1,5 @@
 """The artifact in service. It is swapped as a whole, so each response comes from one version."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -23,7 +22,6 @@ from service.shapley import Explainer, NoBackgroundError
 if TYPE_CHECKING:
     from service.scoring.artifact import Artifact
 
-_log = logging.getLogger(__name__)
 _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
 _WARM_UP_ROWS: Final = 256
@@ -234,23 +232,17 @@ class Serving:
 
     def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
         self._instruments = instruments
-        self._current = Served(artifact, instruments)
-
-    @property
-    def current(self) -> Served:
+        self.current = Served(artifact, instruments)
         """The artifact in service; each request reads this once."""
-        return self._current
 
     def in_service(self) -> InService:
         """Return the release in service."""
-        current = self._current
+        current = self.current
         return InService(current.artifact.folder, current.artifact.release, current.instruments)
 
     def swap(self, artifact: "Artifact") -> None:
         """Prepare `artifact`, warm it up, and serve it from the next request on; any thread may call it."""
-        ready = Served(artifact, self._instruments)
-        self._current = ready
-        _log.info("serving %s version %s", artifact.name, ready.version)
+        self.current = Served(artifact, self._instruments)
 
 
 def class_name(label: Label) -> str:
