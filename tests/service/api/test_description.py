@@ -12,7 +12,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 OPERATIONS = 25
-PER_OPERATION = 25
+PER_OPERATION = 12
 ADMIN = {"username": "anna", "password": "correct horse"}
 KNOWN = [ADMIN, {"username": "bert", "password": "battery staple"}]
 """Whom a caller knows; a name drawn at random is never anybody's."""

@@ -1,14 +1,18 @@
 """No secret is shown: in a log, an answer, an error at the start, or a traceback."""
 
+import contextlib
+import io
+import os
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
 import pytest
 
+from service import serve
+from service.users.__main__ import main as users
 from tests.service.artifacts import SECRET, Root, written
 from tests.service.processes import ADMIN, BODY, Service, environment, fails, free_port, running, wait_for
 
@@ -102,40 +106,47 @@ def test_no_line_of_the_log_contains_a_secret(used: tuple[list[httpx.Response], 
     assert leaked(log, *tokens) == []
 
 
-BAD = [
+BAD_DATABASES = [
     {"DATABASE_URL": f"postgresql://u:{OF_DATABASE}@127.0.0.1:port/x"},
     {"DATABASE_URL": f"mysql://u:{OF_DATABASE}@127.0.0.1/x"},
     {"DATABASE_URL": f"postgresql://u:{OF_DATABASE}@[::1/x"},
     {"DATABASE_URL": f"u:{OF_DATABASE}@127.0.0.1"},
+]
+BAD_SETTINGS = [
     {"SECRET_KEY": SECRET[:31]},
     {"SECRET_KEY_PREVIOUS": PREVIOUS[:20]},
     {"SECRET_KEY": SECRET, "SECRET_KEY_FILE": "/dev/null"},
     {"PORT": SECRET},
     {"LOG_FORMAT": ADMIN["password"]},
-    {"ADMIN_PASSWORD": "Qx7!"},
-    {"ADMIN_USERNAME": ""},
 ]
+"""Refused before the service does anything, so that it can be started in this process."""
+BAD_START = [BAD_DATABASES[0], {"ADMIN_PASSWORD": "Qx7!"}, {"ADMIN_USERNAME": ""}]
 
 
-@pytest.mark.parametrize("change", BAD, ids="-".join)
+def run_here(command: Callable[[], int | None], root: Root, stdin: str = "", **changes: str) -> tuple[int, str]:
+    """Run a command in this process, which saves the start of another one; return exit status and output."""
+    output = io.StringIO()
+    variables = patch.dict(os.environ, environment(root, free_port(), **changes) | changes, clear=True)
+    printed = contextlib.redirect_stdout(output), contextlib.redirect_stderr(output)
+    with variables, patch("sys.stdin", io.StringIO(stdin)), printed[0], printed[1]:
+        try:
+            return command() or 0, output.getvalue()
+        except SystemExit as ended:
+            return 1, f"{output.getvalue()}{ended.code}\n"
+
+
+@pytest.mark.parametrize("change", [*BAD_SETTINGS, *BAD_START], ids="-".join)
 def test_a_bad_setting_is_named_and_not_shown(root: Root, tmp_path: Path, change: dict[str, str]) -> None:
     secrets = [*change.values()] if "_FILE" not in str(change) else []
-    status, output = fails(root, **{"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}", **change})
+    changes = {"DATABASE_URL": f"sqlite:///{tmp_path / 'users.db'}", **change}
+    status, output = fails(root, **changes) if change in BAD_START else run_here(serve.run, root, **changes)
     *_, line = output.splitlines()
     assert (status, line[:7], next(iter(change)) in line, "Traceback" in output) == (1, "error: ", True, False)
     assert leaked(output, *filter(None, secrets)) == []
 
 
 def manage(root: Root, *arguments: str, stdin: str = "", **changes: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "service.users", *arguments],
-        env=environment(root, free_port(), **changes),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    return run_here(lambda: users(arguments), root, stdin, **changes)
 
 
 def test_the_command_line_for_users_shows_no_secret(root: Root, tmp_path: Path) -> None:
@@ -146,7 +157,7 @@ def test_the_command_line_for_users_shows_no_secret(root: Root, tmp_path: Path) 
         manage(root, "passwd", "bert", stdin=WRONG, **at),
         manage(root, "passwd", "bert", stdin=WRONG * 80, **at),
         manage(root, "list", **at),
-        *[manage(root, "list", **{**at, **change}) for change in BAD[:4]],
+        *[manage(root, "list", **{**at, **change}) for change in BAD_DATABASES],
         manage(root, "list", DATABASE_URL=f"postgresql://u:{OF_DATABASE}@127.0.0.1:1/x"),
     ]
     assert [status for status, _ in done] == [0, 1, 0, 1, 0, 1, 1, 1, 1, 1]
