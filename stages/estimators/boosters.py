@@ -7,6 +7,7 @@ CatBoost's result depends on their number (docs/estimators.md).
 from typing import Any
 
 from service.contract import Contract
+from stages.estimators.constraints import monotone
 from stages.estimators.steps import BoosterClassifier, BoosterRegressor, ShiftCodes
 from stages.features.graph import estimator_columns
 from stages.params.params import Params
@@ -23,7 +24,13 @@ def build(contract: Contract, params: Params) -> list[tuple[str, Any]]:
     """Return the steps after `encode`, unfitted; parameters that are `auto` get the library's default."""
     build_one = {"lightgbm": _lightgbm, "xgboost": _xgboost, "catboost": _catboost}[params.model]
     names = {"n_estimators", "learning_rate", "random_state"}
-    estimator = build_one(contract, params, params.model_dump(include=names))
+    constraints = monotone(contract, params)
+    shared = params.model_dump(include=names)
+    if constraints and params.model == "lightgbm":
+        shared["monotone_constraints"] = constraints
+    elif constraints:  # as text, because scikit-learn's `clone` would copy a list, and CatBoost as well
+        shared["monotone_constraints"] = f"({','.join(map(str, constraints))})"
+    estimator = build_one(contract, params, shared)
     if params.model == "catboost":  # for which codes are numbers
         return [("estimator", estimator)]
     return [("shift", ShiftCodes(category_columns(contract))), ("estimator", estimator)]

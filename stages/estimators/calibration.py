@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages.errors import UserError
-from stages.estimators import folds
+from stages.estimators import fitting, folds
 from stages.estimators.calibrators import (
     CalibratedClassifier,
     Calibrator,
@@ -52,7 +52,7 @@ def calibrate(pipeline: Pipeline, train: pd.DataFrame, contract: Contract, split
     outcomes = [outcome for outcome in predicted if isinstance(outcome, Classified)]
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])
     y_true = np.concatenate([outcome.y_true for outcome in outcomes])
-    weights = np.concatenate([np.ones(len(outcome.y_true)) for outcome in outcomes])
+    weights = np.concatenate([fitting.row_weights(rows, params)[held_out] for _, held_out in drawn])
     calibrator = fit_calibrator(params.calibration, probabilities, y_true, weights)
     return Pipeline([*pipeline.steps[:-1], ("estimator", CalibratedClassifier(pipeline["estimator"], calibrator))])
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -27,8 +28,6 @@ _BINNED_ROWS = 200_000
 _FEW = 100
 """If there are more rows, this few known values may all be missing in the drawn rows."""
 
-_WITHOUT_CLASS_WEIGHT = ("gradient_boosting", "xgboost", "catboost")
-
 
 def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Pipeline:
     """Fit `params.model` on `rows`; the bytes of the model don't depend on the number of cores.
@@ -41,9 +40,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         X = _fill_empty_columns(X)
     if not contract.classes:
         _standardise_target(pipeline, y)
-    options = boosters.fit_options(contract, params)
-    if params.class_weight and params.model in _WITHOUT_CLASS_WEIGHT:
-        options["sample_weight"] = compute_sample_weight("balanced", y)
+    options = boosters.fit_options(contract, params) | _weight(pipeline, rows, contract, params)
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
     # (docs/decisions.md), so both get one. joblib's threads fit different trees.
     # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
@@ -56,6 +53,26 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` reports it
         pipeline.fit(X, y, **{f"estimator__{name}": value for name, value in options.items()})
     return pipeline
+
+
+def row_weights(rows: pd.DataFrame, params: Params) -> npt.NDArray[np.float64]:
+    """Return the rows' weights, scaled to a mean of 1, so that regularisation doesn't depend on their unit."""
+    if not params.data.weight:
+        return np.ones(len(rows))
+    weights = rows[params.data.weight].to_numpy(np.float64)
+    return np.asarray(weights / weights.mean())
+
+
+def _weight(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract, params: Params) -> dict[str, Any]:
+    """Return `sample_weight` if rows have weights, or for `class_weight` of an estimator that has no such parameter."""
+    estimator = pipeline["estimator"]
+    by_class = params.class_weight and params.model != "dummy" and "class_weight" not in estimator.get_params()
+    if not (params.data.weight or by_class):
+        return {}
+    weights = row_weights(rows, params)
+    return {
+        "sample_weight": weights * compute_sample_weight("balanced", rows[contract.target]) if by_class else weights
+    }
 
 
 def _standardise_target(pipeline: Pipeline, y: pd.Series) -> None:

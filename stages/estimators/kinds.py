@@ -28,6 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from service.contract import Contract
 from stages.errors import UserError
 from stages.estimators import boosters
+from stages.estimators.constraints import monotone
 from stages.estimators.derive import DeriveFeatures
 from stages.estimators.steps import ContractEncoder, FillBelow
 from stages.features import graph as features
@@ -69,7 +70,7 @@ _REGRESSORS = {
 def build(contract: Contract, params: Params, rows: int) -> Pipeline:
     """Return the unfitted pipeline for `params.model` and this number of training rows.
 
-    Raises UserError if the model or `class_weight` does not fit the contract's task.
+    Raises UserError if the model, `class_weight` or `monotone` does not fit the contract's task.
     """
     by_name: dict[str, Any] = _CLASSIFIERS if contract.classes else _REGRESSORS
     names = (*by_name, *boosters.NAMES)
@@ -77,12 +78,13 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
         raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(names)}")
     if params.class_weight and not contract.classes:
         raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
+    constraints = monotone(contract, params)
     inputs = _inputs(contract)
     if params.model in boosters.NAMES:
         return Pipeline([*inputs, *boosters.build(contract, params)])
     estimator_class = by_name[params.model]
     accepted = estimator_class().get_params()
-    wanted = _hyperparameters(params, contract, rows)
+    wanted = _hyperparameters(params, contract, rows) | {"monotonic_cst": constraints}
     estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
     return Pipeline([*inputs, *_preprocessing(params.model, contract), ("estimator", estimator)])
 

@@ -84,11 +84,11 @@ def card(facts: Facts) -> str:
 
 
 def _hyperparameters(params: Params) -> dict[str, Any]:
-    """Return the top-level values and those of the model's own group, with dotted names."""
+    """Return the top-level values, with dotted names the constraints and those of the model's own group."""
     dumped = params.model_dump(mode="json", by_alias=True, exclude=_SECTIONS)
-    own = dumped.get(params.model, {})
+    groups = {group: dumped.get(group, {}) for group in ("monotone", params.model)}
     shared = {name: value for name, value in dumped.items() if not isinstance(value, dict)}
-    return shared | {f"{params.model}.{name}": value for name, value in own.items()}
+    return shared | {f"{group}.{name}": value for group, own in groups.items() for name, value in own.items()}
 
 
 def _about_classes(facts: Facts) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from stages.params.boosters import CatBoostParams, LightGBMParams, XGBoostParams
 from stages.params.naming import model_name
 from stages.params.search import Space, parse
 from stages.params.sections import (
+    ColumnName,
     DataParams,
     EvaluateParams,
     FeatureName,
@@ -37,7 +38,7 @@ ModelName = Literal[
 _CATBOOST_DEPTH = 16
 
 _NOT_SEARCHED = {
-    *("model", "random_state", "calibration", "features", "search"),
+    *("model", "calibration", "monotone", "random_state", "features", "search"),
     *("data", "split", "validation", "evaluate", "registration"),
 }
 
@@ -54,6 +55,7 @@ class Params(Section):
     l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
     class_weight: Literal["balanced"] | None
     calibration: Literal["sigmoid", "isotonic", "temperature"] | None = None
+    monotone: dict[ColumnName, Literal[1, -1]] = expect("for each feature 1 (rising) or -1 (falling)", {})
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lightgbm: LightGBMParams = LightGBMParams()
     xgboost: XGBoostParams = XGBoostParams()
@@ -108,10 +110,14 @@ class Params(Section):
         for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
             if self.data.target in names:
                 raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
+        weight = self.data.weight
+        if weight is not None and weight in split.model_dump().values():
+            raise ValueError(f"data.weight: got {weight!r}, which split needs; name another column")
+        roles["data.weight"] = weight
         for key, column in roles.items():
             if column == self.data.target:
                 raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
-            if key in {needed, "split.key"} and column in self.data.ignore:
+            if key in {needed, "split.key", "data.weight"} and column in self.data.ignore:
                 raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
         return self
 

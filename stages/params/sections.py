@@ -55,6 +55,7 @@ class DataParams(Section):
     positive: bool | int | str | None = None
     categorical: list[ColumnName] = []
     strict: list[ColumnName] = []
+    weight: ColumnName | None = None
     rare_classes: Literal["error", "drop", "join"] = "error"
     missing: list[str] | dict[str, list[str]] = expect(
         "a list of texts in quotes, or such lists by column, with '*' for all others", list(MISSING)

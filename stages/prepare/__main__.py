@@ -10,7 +10,7 @@ from stages.entry import log, run
 from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
-from stages.prepare import row_hash
+from stages.prepare import row_hash, weights
 from stages.prepare import target as _target
 from stages.prepare.columns import find_features
 from stages.prepare.derived import add_inputs, check_names, inspect
@@ -18,6 +18,7 @@ from stages.prepare.example import build_example
 from stages.prepare.rare import Resolved, resolve
 from stages.prepare.review import review
 from stages.prepare.split import describe, split_rows
+from stages.prepare.weights import check_weights
 from stages.schema import ClassRows, LeftOut, Rows, Schema
 from stages.table.typed import read_typed
 
@@ -36,10 +37,11 @@ def prepare(
     """
     whole, name = table, params.data.target
     table = whole[whole[name].notna()]
+    check_weights(table, params.data)
     classification = _target.is_classification(table[name], params.data.task)
     labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
-    # Ignored columns are here only for `features` and `evaluate.groups`, whose change must not move a row.
-    read = table.drop(columns=params.data.ignore, errors="ignore")
+    # Ignored columns are here only for `features` and `evaluate.groups`; no change of theirs or of a weight moves a row.
+    read = table.drop(columns=[*params.data.ignore, params.data.weight], errors="ignore")
     content = row_hash.rows(read.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
     split = describe(read, name, test_rows, params.data, params.split)
@@ -52,7 +54,7 @@ def prepare(
     contract = _complete(contract, whole, left_out, params, reading or Reading())
     # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]
-    kept = [column for column in others if column in (params.split.column, params.split.key)]
+    kept = [column for column in others if column in (params.split.column, params.split.key, params.data.weight)]
     known = {*others, *(feature.name for feature in contract.features)}
     groups = [column for column in _existing(params.evaluate.groups, table) if column not in known]
     train, test = _typed(train, target, contract, kept), _typed(test, target, contract, [*others, *groups])
@@ -92,6 +94,8 @@ def _decide(
     excluded = {split.key: "identifies the row (split.key)"} if split.key else {}
     if split.method == "group" and split.group_column:
         excluded[split.group_column] = "names the group of the split; test rows have other groups"
+    if params.data.weight:
+        excluded[params.data.weight] = weights.REASON
     later = test if split.method == "time" else None
     columns = train.drop(columns=[params.data.target, *params.data.ignore], errors="ignore")
     features, left_out = find_features(columns, excluded, None if classification else target, later)

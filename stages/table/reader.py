@@ -98,6 +98,7 @@ def _check_names(header: Sequence[str], data: DataParams, findings: Findings) ->
         first, second = [place for place, each in enumerate(names, start=1) if each == name][:2]
         findings.add(f"the column name {name!r:.60} occurs twice, in columns {first} and {second}", "rename one")
     named = {"target": [data.target], "ignore": data.ignore, "categorical": data.categorical, "strict": data.strict}
+    named |= {"weight": [data.weight] if data.weight else []}
     named |= {key: list(value) for key in ("missing", "dates") if isinstance(value := getattr(data, key), dict)}
     for key, name in ((key, name) for key, columns in named.items() for name in columns):
         if name not in names and (key, name) != ("missing", EVERY_COLUMN):

@@ -31,6 +31,18 @@ WRONG = [
     ("class_weight: null", "class_weight: auto", "class_weight: got 'auto'; expected balanced or null"),
     ("num_leaves: 31", "num_leaves: 1", "lightgbm.num_leaves: got 1; expected a whole number from 2 to 131072"),
     ("num_leaves: 31", "leaves: 31", "lightgbm.leaves: unknown key; allowed under lightgbm: num_leaves, reg_alpha"),
+    ("calibration: null", "calibration: platt", "calibration: got 'platt'; expected sigmoid, isotonic, temperature or"),
+    ("monotone: {}", "monotone: {distance: 2}", "monotone: got {'distance': 2}; expected for each feature 1 (rising)"),
+    (
+        "\n  weight: null",
+        "\n  weight: arrival",
+        "data.weight: got 'arrival', which is data.target; name another column",
+    ),
+    (
+        "\n  weight: null",
+        "\n  weight: time_hour",
+        "data.weight: got 'time_hour', which split needs; name another column",
+    ),
     ("random_state: 42", "random_state: -1", "random_state: got -1; expected a whole number from 0 to 4294967295"),
     ("ignore: []", "ignore: month", "data.ignore: got 'month'; expected a list, each text"),
     ("ignore: []", "ignore: [1]", "data.ignore: got [1]; expected a list, each text (in quotes if it looks like"),

@@ -47,7 +47,7 @@ def noisy(rows: int = 1500, classes: int = 2) -> pd.DataFrame:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize(
-    "model", ["random_forest", "hist_gradient_boosting", "lightgbm", "logistic_regression", "dummy"]
+    "model", ["random_forest", "hist_gradient_boosting", "xgboost", "logistic_regression", "dummy"]
 )
 def test_the_exported_file_agrees_with_the_calibrated_pipeline(
     params: Make, model: str, classes: int, method: str

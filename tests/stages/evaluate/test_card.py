@@ -79,6 +79,13 @@ def test_it_says_that_the_threshold_goes_by_costs(table: pd.DataFrame, facts: Ma
     assert "costs least, at 1 for a false alarm and 5 for a miss, on out-of-fold predictions" in card
 
 
+def test_it_names_weights_and_constraints(table: pd.DataFrame, facts: Make) -> None:
+    wanted = {"model": "hist_gradient_boosting", "monotone": {"le": 1}, "data": {"weight": "w"}}
+    card = _card.card(facts(table.assign(w=np.arange(200) + 1), **wanted))
+    assert "- Weights: w says how much each row counts in the fit" in section(card, "What it was trained on")
+    assert "| `monotone.le` | 1 |" in section(card, "Parameters")
+
+
 def test_it_says_what_decisions_cost_beside_the_same_one_for_every_row(table: pd.DataFrame, facts: Make) -> None:
     costs = {"false_positive": 1.0, "false_negative": 5.0, "currency": "<EUR>"}
     known = facts(table, evaluate={"threshold": "auto", "costs": costs, "folds": 3})
