@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -18,22 +19,17 @@ class Exposition:
         self._flush = flush
         self._seconds = seconds
         self._rendering = asyncio.Lock()
-        self._next: asyncio.Task[bytes] | None = None
-        self._free_at = 0.0
+        self._text = b""
+        self._began = self._ended = -seconds
 
     async def text(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._render(), name="metrics")
-        return await asyncio.shield(self._next)  # a caller that disconnects doesn't cancel the others' rendering
-
-    async def _render(self) -> bytes:
-        clock = asyncio.get_running_loop().time
+        arrived = monotonic()
         async with self._rendering:
-            await asyncio.sleep(max(0.0, self._free_at - clock()))
-            self._next = None
-            self._flush()
-            try:
-                return await asyncio.to_thread(generate_latest, self._registry)
-            finally:
-                self._free_at = clock() + self._seconds
+            if self._began < arrived:  # else another request's rendering began after this one arrived
+                await asyncio.sleep(self._ended + self._seconds - monotonic())
+                began = monotonic()
+                self._flush()
+                self._text = await asyncio.to_thread(generate_latest, self._registry)
+                self._began, self._ended = began, monotonic()
+            return self._text
