@@ -74,6 +74,13 @@ class Explainer:
         self._background = np.frombuffer(b64decode(text), "<f4").astype(np.float32).reshape(-1, len(self._owners))
         self._base = self._scores(self._background)
 
+    @property
+    def scores_per_row(self) -> int:
+        """How many scores the explanation of a row takes at most."""
+        features = len(self._starts)
+        each = 2**features if features <= _EXACT_FEATURES else max(_SCORES, 4 * (features - 1))
+        return len(self._background) * each
+
     def explain(self, row: Matrix, scores: npt.NDArray[Any], label: Label | None) -> Explanation:
         """Explain an encoded row, shape (columns,), with its scores, shape (classes or 1,), and its predicted class.
 

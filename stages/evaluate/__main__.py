@@ -13,9 +13,10 @@ from stages.errors import UserError
 from stages.estimators import folds
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
+from stages.evaluate.contributions import mean_contributions
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
-from stages.evaluate.plots import plots, uncalibrated_curves
+from stages.evaluate.plots import plot_contributions, plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
@@ -144,9 +145,10 @@ def main() -> None:
         before = calibration.outcome_before(schema.contract, rows)
         found |= rounded(metrics_before(before, units))
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
-    facts = Facts(
-        schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups, tables.correlation
-    )
+    contributions = mean_contributions(model, rows, found.get("threshold", DEFAULT))
+    tables.plots.update(plot_contributions(contributions))
+    about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
+    facts = Facts(*about, tables.correlation, contributions)
     _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):
         log(line)

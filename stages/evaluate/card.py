@@ -46,6 +46,7 @@ class Facts:
     """By group, if evaluate.groups names columns; else empty."""
     correlation: float | None = None
     """Of neighbouring units, if they have an order."""
+    contributions: pd.DataFrame | None = None
 
 
 def card(facts: Facts) -> str:

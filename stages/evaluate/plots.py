@@ -23,6 +23,7 @@ COLUMNS = {
     "residuals": ["predicted", "residual"],
     "predicted_actual": ["predicted", "actual"],
     "importance": ["feature", "importance"],
+    "contributions": ["feature", "contribution"],
 }
 """The columns of metrics/plots/NAME.csv."""
 MOST_POINTS = 1_000
@@ -40,6 +41,11 @@ def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
+
+
+def plot_contributions(contributions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the table of the features that contribute most, by its name."""
+    return {"contributions": _tidy(contributions.head(_MOST_FEATURES), COLUMNS["contributions"])}
 
 
 def uncalibrated_curves(before: Classified) -> pd.DataFrame:

@@ -22,7 +22,7 @@ _CURVES = {
     "scores": ("score", "rows"),
 }
 _POINTS = {"residuals": ("predicted", "residual"), "predicted_actual": ("predicted", "actual")}
-_BARS = {"importance": ("importance", "feature")}
+_BARS = {"importance": ("importance", "feature"), "contributions": ("contribution", "feature")}
 _AXES = _CURVES | _POINTS | _BARS
 _LONGEST_TAG = 8_000
 """Characters that MLflow allows."""

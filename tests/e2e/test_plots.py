@@ -17,8 +17,8 @@ from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
 pytestmark = pytest.mark.slow
-OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance"}
-OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance"}
+OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance", "contributions"}
+OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance", "contributions"}
 TASKS = {"binary": OF_CLASSES, "multiclass": OF_CLASSES, "regression": OF_VALUES}
 
 
@@ -43,7 +43,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     test.to_parquet(files.TEST)
     files.write_text(files.SCHEMA, schema.model_dump_json())
     joblib.dump(pipeline, files.MODEL)
-    files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+    export.main()
     evaluate.main()
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")
     project.commit(message)

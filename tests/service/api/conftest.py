@@ -27,7 +27,6 @@ from service.contract import Contract
 from service.settings import Settings
 from service.shapley import to_text
 from stages.export import __main__ as export
-from stages.export.background import draw_background
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.table import reader
@@ -181,10 +180,8 @@ def make_artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         rows, _, schema = prepare.prepare(table, params)
         features = tuple(each.model_copy(update={"strict": each.name in strict}) for each in schema.contract.features)
         contract = schema.contract.model_copy(update={"features": features})
-        pipeline = train.train(rows, contract, params)
-        made = model.from_bytes(export.export(pipeline, contract), "model.onnx")
-        background = draw_background(rows, contract, lambda matrix: made.scores(matrix).reshape(len(matrix), -1)[:, 0])
-        content = export.export(pipeline, contract, background=to_text(background))
+        background = to_text(contract.encode(rows)[:64])
+        content = export.export(train.train(rows, contract, params), contract, background=background)
         released = Root(tmp_path_factory.mktemp(target))
         released.write(content, json.dumps({"threshold": threshold}).encode(), name="shop")
         return Artifact(released, model.load(released.model))

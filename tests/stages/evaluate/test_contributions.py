@@ -1,0 +1,41 @@
+"""Mean contributions: what matters comes first, and they are those that the service explains."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import service.model
+from stages.evaluate.contributions import mean_contributions
+from stages.export import __main__ as export
+from stages.params.params import Params
+from stages.prepare import __main__ as prepare
+from stages.train import __main__ as train
+
+ROWS = 300
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [("binary", "random_forest"), ("multiclass", "logistic_regression"), ("regression", "ridge")],
+)
+def test_the_column_that_decides_the_target_comes_first(params: Callable[..., Params], task: str, model: str) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({name: rng.normal(size=ROWS) for name in ("noise", "rules", "other")})
+    bins = {"binary": 2, "multiclass": 3}
+    table["y"] = pd.qcut(table["rules"], bins[task], labels=False) if task in bins else table["rules"] * 10
+    wanted = params(model=model, data={"task": "classification" if task in bins else task})
+    rows, test, schema = prepare.prepare(table, wanted)
+    pipeline = train.train(rows, schema.contract, wanted)
+    made = service.model.from_bytes(export.export(pipeline, schema.contract), "m.onnx")
+    about = export.describe(made, rows, export.score(made, test))
+    explained = service.model.from_bytes(export.export(pipeline, schema.contract, **about), "m.onnx")
+
+    found = mean_contributions(explained, test, 0.5)
+
+    assert found["feature"][0] == "rules"
+    assert sorted(found["feature"]) == ["noise", "other", "rules"]
+    if task == "regression":  # linear: the slope times the distance from the mean
+        expected = (10 * (test["rules"] - rows["rules"].mean())).abs().mean()
+        assert found["contribution"][0] == pytest.approx(expected, rel=0.1)
