@@ -205,12 +205,7 @@ def learn(root: Path, tmp_path: Path) -> Iterator[Callable[..., Learnt]]:
     """Return a function that trains on a CSV file with the target `y`, and starts an API."""
     with contextlib.ExitStack() as running:
 
-        def learn(
-            content: bytes,
-            model_name: str = "logistic_regression",
-            features: dict[str, str] | None = None,
-            **data: Any,
-        ) -> Learnt:
+        def learn(content: bytes, model_name: str = "logistic_regression", features: Any = None, **data: Any) -> Learnt:
             path = tmp_path / "table.csv"
             path.write_bytes(content)
             params = _params(root).model_copy(update={"model": model_name, "features": features or {}})
