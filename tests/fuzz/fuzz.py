@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from urllib.parse import quote_from_bytes
 
 import httpx
 
@@ -55,6 +56,7 @@ class Fuzzer:
             "json": lambda: self._table(JSON),
             "ndjson": lambda: self._table("application/x-ndjson"),
             "csv": lambda: self._table("text/csv"),
+            "query": self._query,
             "v2": self._tensors,
             "raw": self._raw,
             "login": self._login,
@@ -100,6 +102,10 @@ class Fuzzer:
             self._post("/predict", mutations.respell(self.random, content), media)
         else:
             self._post("/predict", mutations.mutate(self.random, content, other), media)
+
+    def _query(self) -> None:
+        query = mutations.mutate(self.random, b"ids=true&explain=true", b"explain=1&explain=false&coverage=0.9")
+        self._post(f"/predict?{quote_from_bytes(query, safe='=&?;+%')}", self._right, JSON)
 
     def _tensors(self) -> None:
         content, other = (mutations.tensors(self.contract, self._rows()) for _ in range(2))
