@@ -211,7 +211,7 @@ class Access:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(DatabaseDownError, TimeoutError, BusyError):
-            await self.watch.record_use()
+            await self.watch.record_use(self.administration)  # the watch may be in a query
         threads = (self.logins.threads, self.watch.threads, self.administration, self.feedback_writer)
         await asyncio.gather(*(each.close() for each in threads))
         self.database.close()

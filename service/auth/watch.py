@@ -141,11 +141,11 @@ class Watch:
             except Exception as error:  # noqa: BLE001  # logged with its traceback; revocation depends on this loop
                 self._fail(f"{type(error).__name__}: {error}", error)
 
-    async def record_use(self) -> None:
+    async def record_use(self, threads: Threads) -> None:
         """Store when the keys in `used_keys` were last used. Raises DatabaseDownError, TimeoutError or BusyError."""
         names, self.used_keys = self.used_keys, set()
         if names:
-            await self.threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
+            await threads.run(lambda: ApiKeys(self._database).record_use(names), ANSWER_SECONDS)
 
     async def _query(self) -> None:
         if not self._prepared:
@@ -166,7 +166,7 @@ class Watch:
         failure = None
         try:
             await self.threads.run(lambda: check_writes(self._database), ANSWER_SECONDS)
-            await self.record_use()
+            await self.record_use(self.threads)
         except (DatabaseDownError, TimeoutError, BusyError) as error:
             failure = str(error) or "no answer"
         if failure and failure != self.write_failure:
