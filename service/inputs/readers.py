@@ -4,6 +4,7 @@
 values. This module caches their results, so the same text is parsed once.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -65,11 +66,10 @@ class Reader:
         if self.feature.type == "date" and len(text) > _LONGEST_DATE:
             raise InvalidValueError("wrong_value")
         try:
-            return self._check_missing(self._parse(text))
-        except InvalidValueError:
-            raise
+            value = self._parse(text)
         except ValueError:
             raise InvalidValueError("wrong_value") from None
+        return self._check_missing(value)
 
     def value(self, raw: Any) -> Value:
         """Parse a value from a JSON object or tensor. Raises InvalidValueError."""
@@ -105,11 +105,9 @@ class Reader:
 
     def _parse_text(self, raw: str) -> Value:
         """Parse text in JSON; a date in ISO 8601, or else in the training table's form."""
-        if self._date_form:
-            try:
-                return _parse_iso(raw)
-            except InvalidValueError:
-                pass
+        if self._date_form and len(raw) <= _LONGEST_DATE:
+            with contextlib.suppress(ValueError):
+                return cells.parse_date(raw)
         return self.cell(raw)
 
     def _check_missing(self, value: Value) -> Value:
@@ -139,10 +137,3 @@ def _number(raw: Any) -> float:
     if not -MAX_NUMBER <= raw <= MAX_NUMBER:
         raise InvalidValueError("wrong_value")
     return float(raw)
-
-
-def _parse_iso(text: str) -> datetime:
-    try:
-        return cells.parse_date(text[:_LONGEST_DATE])
-    except ValueError:
-        raise InvalidValueError("wrong_value") from None

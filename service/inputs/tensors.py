@@ -16,7 +16,8 @@ _NUMBERS: Final = {
     "FP16": "f2", "FP32": "f4", "FP64": "f8", "INT8": "i1", "INT16": "i2", "INT32": "i4", "INT64": "i8",
     "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8",
 }  # fmt: skip
-_DATATYPES: Final = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
+DATATYPES: Final = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
+"""The datatype of each type of feature in the model's metadata. For a number, requests may use any numeric one."""
 _SHOWN_DIGITS: Final = 80
 
 
@@ -42,11 +43,6 @@ class Inference(msgspec.Struct):
     id: str | None = None
     outputs: list[Output] | None = None
     parameters: dict[str, Any] | None = None
-
-
-def datatype(feature: Feature) -> str:
-    """Return a feature's datatype in the model's metadata. For a number, requests may use any numeric one."""
-    return _DATATYPES[feature.type]
 
 
 def to_instances(contract: Contract, request: Inference, limit: int) -> list[dict[str, Any]]:
@@ -76,7 +72,7 @@ def _refusal(tensor: Tensor, expected: str, got: str, row: int | None = None) ->
 
 
 def _check_datatype(tensor: Tensor, feature: Feature) -> None:
-    wanted = _DATATYPES[feature.type]
+    wanted = DATATYPES[feature.type]
     if tensor.datatype != wanted and not (feature.type == "number" and tensor.datatype in _NUMBERS):
         expected = "one of " + ", ".join(_NUMBERS) if feature.type == "number" else wanted
         raise _refusal(tensor, f"the datatype {expected}", tensor.datatype)

@@ -49,7 +49,7 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
     """Describe the model's tensors; -1 means the number of rows."""
     served = _find_model(request, name, version)
     inputs = [
-        {"name": feature.name, "datatype": tensors.datatype(feature), "shape": [-1]}
+        {"name": feature.name, "datatype": tensors.DATATYPES[feature.type], "shape": [-1]}
         for feature in served.contract.features
     ]
     outputs: list[dict[str, Any]] = [{"name": "predictions", "datatype": _label_type(served), "shape": [-1]}]
