@@ -1,6 +1,6 @@
 """A body that holds more than a request may is refused within a second, in little memory."""
 
-import time
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from service.contract import CategoryFeature, NumberFeature
 from tests.service.artifacts import Root, contract, graph, stump, with_contract
 from tests.service.processes import Service, running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("extent")]
 
 MEGABYTES = 30 * 1024 * 1024
-SECONDS = 5.0
-"""One on a quiet machine; CI's are busy."""
+SECONDS = 1.0
+"""Of processor time: other programs may be busy."""
 MEMORY_KIB = 150 * 1024
 
 
@@ -23,8 +23,8 @@ def filled(begin: bytes, unit: bytes, end: bytes) -> bytes:
     return begin + unit * ((MEGABYTES - len(begin) - len(end)) // len(unit)) + end
 
 
-def v2(begin: bytes, unit: bytes, end: bytes) -> bytes:
-    return filled(b'{"inputs":[' + begin, unit, end + b"]}")
+def v2(begin: bytes, unit: bytes, end: bytes) -> tuple[bytes, bytes, bytes]:
+    return b'{"inputs":[' + begin, unit, end + b"]}"
 
 
 # Both may be missing, so that an empty object is a right row.
@@ -35,27 +35,27 @@ FEATURES = (
 INSTANCES = b'{"instances":['
 TENSOR = b'{"name":"x0","datatype":"FP64","shape":[1],"data":['
 BODIES = {
-    "empty objects": ("application/json", filled(INSTANCES, b"{},", b"{}]}")),
-    "right rows": ("application/json", filled(INSTANCES, b'{"x0":1,"x1":"a"},', b'{"x0":1,"x1":"a"}]}')),
-    "arrays": ("application/json", filled(INSTANCES, b"[],", b"[]]}")),
-    "nested arrays": ("application/json", filled(INSTANCES, b"[", b"")),
-    "numbers": ("application/json", filled(INSTANCES, b"1.5,", b"1]}")),
-    "a long text": ("application/json", filled(INSTANCES + b'{"x0":"', b"a", b'"}]}')),
-    "a long text of one wide character": ("application/json", filled(INSTANCES + b'{"x0":"', b"a", '😀"}]}'.encode())),
-    "a long text of escapes": ("application/json", filled(INSTANCES + b'{"x0":"', b"\\n", b'"}]}')),
-    "a long number": ("application/json", filled(INSTANCES + b'{"x0":', b"1", b"}]}")),
-    "a name that comes again and again": ("application/json", filled(INSTANCES + b"{", b'"x0":1,', b'"x1":"a"}]}')),
-    "members": ("application/json", filled(b"{", b'"a":1,', b'"b":1}')),
-    "blanks": ("application/json", filled(INSTANCES, b" ", b"1]}")),
-    "a long category": ("application/json", filled(INSTANCES + b'{"x1":"', b"a", b'"}]}')),
-    "lines of numbers": ("application/x-ndjson", filled(b"", b"1\n", b"")),
-    "lines of arrays": ("application/x-ndjson", filled(b"", b"[[],[]]\n", b"")),
-    "a long line": ("application/x-ndjson", filled(b'{"x0":"', b"a", b'"}\n')),
-    "empty lines": ("application/x-ndjson", filled(b"", b"\n", b"")),
-    "cells": ("text/csv", filled(b"x0,x1\n", b"a,b\n", b"")),
-    "names": ("text/csv", filled(b"x0", b",a", b"\n1,2\n")),
-    "a long cell": ("text/csv", filled(b'x0,x1\n"', b"\n", b'",1\n')),
-    "empty lines of CSV": ("text/csv", filled(b"", b"\n", b"")),
+    "empty objects": ("application/json", (INSTANCES, b"{},", b"{}]}")),
+    "right rows": ("application/json", (INSTANCES, b'{"x0":1,"x1":"a"},', b'{"x0":1,"x1":"a"}]}')),
+    "arrays": ("application/json", (INSTANCES, b"[],", b"[]]}")),
+    "nested arrays": ("application/json", (INSTANCES, b"[", b"")),
+    "numbers": ("application/json", (INSTANCES, b"1.5,", b"1]}")),
+    "a long text": ("application/json", (INSTANCES + b'{"x0":"', b"a", b'"}]}')),
+    "a long text of one wide character": ("application/json", (INSTANCES + b'{"x0":"', b"a", '😀"}]}'.encode())),
+    "a long text of escapes": ("application/json", (INSTANCES + b'{"x0":"', b"\\n", b'"}]}')),
+    "a long number": ("application/json", (INSTANCES + b'{"x0":', b"1", b"}]}")),
+    "a name that comes again and again": ("application/json", (INSTANCES + b"{", b'"x0":1,', b'"x1":"a"}]}')),
+    "members": ("application/json", (b"{", b'"a":1,', b'"b":1}')),
+    "blanks": ("application/json", (INSTANCES, b" ", b"1]}")),
+    "a long category": ("application/json", (INSTANCES + b'{"x1":"', b"a", b'"}]}')),
+    "lines of numbers": ("application/x-ndjson", (b"", b"1\n", b"")),
+    "lines of arrays": ("application/x-ndjson", (b"", b"[[],[]]\n", b"")),
+    "a long line": ("application/x-ndjson", (b'{"x0":"', b"a", b'"}\n')),
+    "empty lines": ("application/x-ndjson", (b"", b"\n", b"")),
+    "cells": ("text/csv", (b"x0,x1\n", b"a,b\n", b"")),
+    "names": ("text/csv", (b"x0", b",a", b"\n1,2\n")),
+    "a long cell": ("text/csv", (b'x0,x1\n"', b"\n", b'",1\n')),
+    "empty lines of CSV": ("text/csv", (b"", b"\n", b"")),
     "empty tensors": ("v2", v2(b"", b"{},", b"{}")),
     "a tensor of arrays": ("v2", v2(TENSOR, b"[],", b"[]]}")),
     "a tensor of numbers": ("v2", v2(TENSOR, b"1.5,", b"1]}")),
@@ -67,6 +67,11 @@ def peak_kib(pid: int) -> int:
     """Return the most memory that the process has had."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +93,15 @@ def pid(service: Service) -> int:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_what_is_too_much_is_refused_at_once_and_in_little_memory(service: Service, pid: int, name: str) -> None:
-    media, body = BODIES[name]
+    media, parts = BODIES[name]
+    body = filled(*parts)
     path = "/v2/models/flights/infer" if media == "v2" else "/predict"
     idle = peak_kib(pid)
-    began = time.monotonic()
+    began = processor_seconds(pid)
 
     answer = service.client.post(path, content=body, headers={"Content-Type": media.replace("v2", "application/json")})
 
-    seconds = time.monotonic() - began
+    seconds = processor_seconds(pid) - began
     print(f"{name}: {answer.status_code} in {seconds:.2f} s, {(peak_kib(pid) - idle) // 1024} MB", answer.text[:300])
     assert answer.status_code in {400, 413, 422}
     assert seconds < SECONDS
@@ -103,7 +109,8 @@ def test_what_is_too_much_is_refused_at_once_and_in_little_memory(service: Servi
 
 
 def test_a_refused_body_does_not_stay_in_memory(service: Service, pid: int) -> None:
-    media, body = BODIES["nested arrays"]
+    media, parts = BODIES["nested arrays"]
+    body = filled(*parts)
     idle = peak_kib(pid)
     answers = [service.client.post("/predict", content=body, headers={"Content-Type": media}) for _ in range(8)]
     assert {answer.status_code for answer in answers} == {413}

@@ -25,12 +25,12 @@ CHEAP = {"ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "8", "ENV_FILE": os.devnu
 
 
 @pytest.fixture
-def run(database_url: str) -> Run:
+def run(sqlite_url: str) -> Run:
     """Return a function that runs the command as a process, with a password on stdin."""
 
     def run(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
         program = [sys.executable, "-W", "error", "-m", "service.users", *arguments]
-        environ = {**os.environ, **CHEAP, "DATABASE_URL": database_url}
+        environ = {**os.environ, **CHEAP, "DATABASE_URL": sqlite_url}
         return subprocess.run(program, input=password, capture_output=True, text=True, check=False, env=environ)
 
     return run
@@ -42,9 +42,9 @@ def command_line(url: str, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_users_and_keys_are_managed_from_the_command_line(accounts: Accounts, run: Run) -> None:
+def test_users_and_keys_are_managed_from_the_command_line(sqlite_accounts: Accounts, run: Run) -> None:
     added = run("add", "Anna", "--scope", "admin", "--scope", "predict", password=PASSWORD + "\n")
-    accounts.disable(accounts.add("bob", PASSWORD).username)
+    sqlite_accounts.disable(sqlite_accounts.add("bob", PASSWORD).username)
     key = run("key", "add", "nightly", "--scopes", "predict", "--expires", "90d")
 
     listed, keys = run("list"), run("key", "list")

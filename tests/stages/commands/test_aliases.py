@@ -13,6 +13,7 @@ from stages.runs import tracking
 from tests.stages.commands.conftest import Workspace
 
 pytestmark = [
+    pytest.mark.xdist_group("aliases"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.filterwarnings("ignore:::mlflow"),
 ]
