@@ -60,7 +60,9 @@ class Params(Section):
     lightgbm: LightGBMParams = LightGBMParams()
     xgboost: XGBoostParams = XGBoostParams()
     catboost: CatBoostParams = CatBoostParams()
-    features: dict[FeatureName, str] = expect("names, each with an expression in quotes", {})
+    features: dict[FeatureName, str] = expect(
+        "names of letters, digits, spaces, - and _, each with an expression in quotes", {}
+    )
     data: DataParams
     split: SplitParams
     validation: Annotated[ValidateParams, Field(alias="validate")]

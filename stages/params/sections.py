@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from service.cells import EVERY_COLUMN, check_form
 
 ColumnName = Annotated[str, Field(min_length=1)]
-FeatureName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}\z")]
+FeatureName = Annotated[str, Field(pattern=r"^\w[\w -]{0,99}\z")]
 Share = Annotated[float, Field(ge=0, le=1)]
 MIN_ROWS = 20
 """The table must have at least this many rows with a target."""

@@ -40,7 +40,7 @@ def prepare(
     check_weights(table, params.data)
     classification = _target.is_classification(table[name], params.data.task)
     labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
-    # Ignored columns are here only for `features` and `evaluate.groups`; no change of theirs or of a weight moves a row.
+    # Ignored columns are here only for `features` and `evaluate.groups`; neither they nor a weight move a row.
     read = table.drop(columns=[*params.data.ignore, params.data.weight], errors="ignore")
     content = row_hash.rows(read.drop(columns=name))
     test_rows = split_rows(table, content, params.split)
