@@ -98,8 +98,8 @@ class IdentityProvider:
 
     def identify(self, claims: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
         """Return a person's or program's name for the log, and the scopes that the claims give."""
-        names = (claims.get(each) for each in ("preferred_username", "email", "client_id", "sub"))
-        name = next(each for each in names if isinstance(each, str) and each)
+        names = (claims.get(each) for each in ("preferred_username", "email", "client_id"))
+        name = next((each for each in names if isinstance(each, str) and each), str(claims["sub"]))
         shown = "".join(each for each in name if each.isprintable() and not each.isspace())[:_MAX_NAME]
         scopes = {scope for scope, rule in self._settings.oidc_scopes.items() if not rule or _matches(claims, rule)}
         return f"sso:{shown}", frozenset(scopes)
@@ -162,7 +162,7 @@ class IdentityProvider:
         metadata = await app.load_server_metadata()
         if metadata["issuer"] != self.issuer:
             raise ValueError(f"{self.issuer} describes another issuer, {metadata['issuer']!r}")
-        metadata["id_token_signing_alg_values_supported"] = ALGORITHMS
+        metadata["id_token_signing_alg_values_supported"] = ALGORITHMS  # authlib accepts what stands here
         fetched = KeySet.import_key_set(await app.fetch_jwk_set())
         methods = metadata.get("token_endpoint_auth_methods_supported")
         if app.client_secret and methods and "client_secret_basic" not in methods:
