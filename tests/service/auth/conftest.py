@@ -30,7 +30,7 @@ def running() -> Iterator[Provider]:
 @pytest.fixture
 def provider(running: Provider) -> Provider:
     running.claims = {"sub": "24400320", "preferred_username": "anna", "groups": ["staff"]}
-    running.changes = {}
+    running.changes, running.algorithm = {}, None
     return running
 
 

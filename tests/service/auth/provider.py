@@ -1,5 +1,7 @@
 """An identity provider on loopback, made of authlib's server side, whose keys and answers a test may change."""
 
+import base64
+import json
 import logging
 import threading
 import time
@@ -83,6 +85,8 @@ class Provider:
     def __init__(self, redirect_uri: str = "http://test/callback") -> None:
         self.claims: dict[str, Any] = {"sub": "24400320", "preferred_username": "anna", "groups": ["staff"]}
         self.changes: dict[str, Any] = {}
+        self.algorithm: str | None = None
+        """Signs ID tokens with this algorithm, and the public key if it needs a secret; None for RS256."""
         self.fetches = 0
         """How often the keys were fetched."""
         self.rotate()
@@ -117,6 +121,10 @@ class Provider:
         return jwt.encode(kept, self.key.as_pem(private=True) if key is None else key, head["alg"], head)
 
 
+def base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
 class _OpenIDCode(OpenIDCode):  # type: ignore[misc]  # authlib has no types
     provider: Provider
 
@@ -128,6 +136,16 @@ class _OpenIDCode(OpenIDCode):  # type: ignore[misc]  # authlib has no types
 
     def get_client_claims(self, _: Any) -> dict[str, Any]:
         return {"iss": self.provider.issuer}
+
+    def encode_id_token(self, token: Any, asked: Any) -> str:
+        encoded: str = super().encode_id_token(token, asked)
+        if self.provider.algorithm is None:
+            return encoded
+        head = json.dumps({"alg": self.provider.algorithm, "kid": self.provider.key.kid}).encode()
+        signing = f"{base64url(head)}.{encoded.split('.')[1]}"
+        algorithm = jwt.get_algorithm_by_name(self.provider.algorithm)
+        public = self.provider.key.as_pem(private=False) if self.provider.algorithm != "none" else None
+        return f"{signing}.{base64url(algorithm.sign(signing.encode(), public))}"
 
     def generate_user_info(self, *_: Any) -> UserInfo:
         return UserInfo(**self.provider.claims | self.provider.changes)
@@ -160,7 +178,11 @@ def _app(provider: Provider, redirect_uri: str) -> Flask:
     def discovery() -> Any:
         paths = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
         addresses = {name: f"{request.host_url}{path}" for name, path in paths.items()}
-        return jsonify({"issuer": provider.issuer, "scopes_supported": ["openid", "groups"], **addresses})
+        supported = {
+            "scopes_supported": ["openid", "groups"],
+            "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],
+        }
+        return jsonify({"issuer": provider.issuer, **supported, **addresses})
 
     @app.get("/keys")
     def keys() -> Any:

@@ -89,6 +89,16 @@ async def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
     assert outcome == [401, 401]
 
 
+@pytest.mark.parametrize("algorithm", ["none", "HS256"])
+async def test_an_id_token_with_a_weak_algorithm_is_refused_even_if_the_provider_names_it(
+    trusting: Settings, provider: Provider, algorithm: str
+) -> None:
+    provider.algorithm = algorithm
+
+    async with signing_in(trusting) as (browser, back):
+        assert (await browser.get(back)).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
