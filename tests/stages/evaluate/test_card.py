@@ -118,6 +118,7 @@ def test_it_says_how_far_probabilities_are_from_frequencies_before_and_after(tab
         f"Before `calibration: isotonic` it was 0.25, and the log loss 0.25 instead of {found['log_loss']:.4g}" in text
     )
     assert "have equal probabilities" in text
+    assert ("makes the probabilities worse" in text) == (found["log_loss"] > 0.25)
 
 
 def test_it_says_what_the_intervals_count(table: pd.DataFrame, facts: Make) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import joblib
@@ -33,10 +34,12 @@ CLASSIFIERS = [
     "lightgbm",
     "logistic_regression",
 ]
-# Fits and exports every model on the table in argv[1], and writes one MD5 a line.
+CALIBRATIONS = [None, "sigmoid", "isotonic", "temperature"]
+# Fits, calibrates and exports every model on the table in argv[1], and writes one MD5 a line.
 PRINT_MD5 = """
 import hashlib, io, json, sys
 import joblib, pandas as pd
+from stages.estimators.calibration import calibrate
 from stages.export.__main__ import export
 from stages.prepare.__main__ import prepare
 from stages.train.__main__ import train
@@ -44,7 +47,7 @@ from stages.params.params import Params
 for raw in json.loads(sys.argv[2]):
     params = Params.model_validate(raw)
     rows, test, schema = prepare(pd.read_parquet(sys.argv[1]), params)
-    pipeline = train(rows, schema.contract, params)
+    pipeline = calibrate(train(rows, schema.contract, params), rows, schema.contract, schema.split, params)
     joblib.dump(pipeline, file := io.BytesIO(), compress=3)
     for content in (schema.model_dump_json().encode(), file.getvalue(), export(pipeline, schema.contract)):
         print(params.model, hashlib.md5(content).hexdigest())
@@ -61,7 +64,10 @@ def test_bytes_depend_neither_on_cores_nor_on_hash_seed_nor_on_folder(
     hard_table: pd.DataFrame, params: Make, tmp_path: Path, root: Path
 ) -> None:
     hard_table.to_parquet(tmp_path / "table.parquet")
-    wanted = [params(model=model, n_estimators=4).model_dump_json(by_alias=True) for model in [*CLASSIFIERS, "dummy"]]
+    wanted = [
+        params(model=model, n_estimators=4, calibration=method).model_dump_json(by_alias=True)
+        for model, method in zip([*CLASSIFIERS, "dummy"], cycle(CALIBRATIONS), strict=False)
+    ]
     cores = sorted(os.sched_getaffinity(0))
     running = []
     for seed, allowed in (("1", cores[:1]), ("2", cores)):
