@@ -23,6 +23,7 @@ from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.params.loading import load_params
+from stages.params.search import Settings
 from stages.runs import tracking
 from stages.schema import read_schema
 from stages.scores.gate import main_metric
@@ -62,16 +63,27 @@ def main(*, trials: int, seconds: int | None, jobs: int) -> None:
     params = load_params()
     space = space_of(params)
     budget = _Budget(trials, time.monotonic() + (seconds or math.inf), jobs)
+    try:
+        with _alone():
+            _prepare()
+            schema = read_schema()
+            scorer = Scorer(pd.read_parquet(files.TRAIN), schema, params)
+            study = open_study(_FOLDER / "studies.db", study_name(params, space))
+            with tracking.errors_as_line(), scoring(scorer, jobs) as score:
+                runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)
+                metric = main_metric(schema.contract.task)
+                search = Search(study, space, score, scorer.folds, params.random_state, metric)
+                current = _search(search, params.settings(space), runs, budget)
+            best.keep(search, current)
+    except KeyboardInterrupt:
+        log("stopped; the same command goes on")
+        raise SystemExit(130) from None
+
+
+def _prepare() -> None:
+    """Let DVC make the training rows current."""
     if subprocess.run(["dvc", "repro", "--quiet", "prepare"], check=False).returncode:
         raise UserError("`dvc repro prepare` failed, see above; the search needs its rows")
-    schema = read_schema()
-    scorer = Scorer(pd.read_parquet(files.TRAIN), schema, params)
-    with _alone(), tracking.errors_as_line(), scoring(scorer, jobs) as score:
-        study = open_study(_FOLDER / "studies.db", study_name(params, space))
-        runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)
-        search = Search(study, space, score, scorer.folds, params.random_state, main_metric(schema.contract.task))
-        current = _search(search, runs, budget)
-    best.keep(search, current)
 
 
 @contextmanager
@@ -86,7 +98,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _search(search: Search, runs: TrialRuns, budget: _Budget) -> float:
+def _search(search: Search, present: Settings, runs: TrialRuns, budget: _Budget) -> float:
     """Run trials within the budget, and log them; return the score of the settings of params.yaml."""
     done = search.finished()
     if done:
@@ -94,7 +106,7 @@ def _search(search: Search, runs: TrialRuns, budget: _Budget) -> float:
     complete = False
     try:
         with timed("scoring the settings of params.yaml"):
-            current = mean(search.current())
+            current = mean(search.current(present))
         for trial in done:
             runs.log(trial, search.settings_of(trial), search.metric)
         for trial in search.run(budget.trials, budget.deadline, budget.jobs):

@@ -1,6 +1,7 @@
 """All of ``params.yaml``: the model's hyperparameters and the sections, and what must fit together."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -92,6 +93,10 @@ class Params(Section):
             elif name not in _NOT_SEARCHED:
                 found[name] = _adapter(field)
         return found
+
+    def settings(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values of some `hyperparameters`, by name."""
+        return {name: attrgetter(name)(self) for name in names}
 
     def with_settings(self, settings: Mapping[str, Any]) -> Self:
         """Return these params with other values of `hyperparameters`."""

@@ -6,12 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stages.errors import UserError
 from stages.estimators import folds
 from stages.params.params import Params
 from stages.params.search import Settings
@@ -84,5 +86,7 @@ def scoring(scorer: Scorer, jobs: int) -> Iterator[Any]:
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(scorer,))
     try:
         yield lambda settings, fold: pool.submit(_score, settings, fold)
+    except BrokenProcessPool:
+        raise UserError("a process died, probably for lack of memory; use fewer jobs, and the search goes on") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -19,22 +19,42 @@ _FOREST: Space = {
 _BOOSTING: Space = {
     "n_estimators": Range(low=30, high=600, log=True),
     "learning_rate": Range(low=0.01, high=0.3, log=True),
+}
+_TREES: Space = _BOOSTING | {
     "max_depth": Range(low=2, high=10),
     "min_samples_leaf": Range(low=2, high=200, log=True),
 }
+_PENALTY = Range(low=1e-3, high=100.0, log=True)
+_ROWS, _FEATURES = Range(low=0.5, high=1.0), Range(low=0.3, high=1.0)
 _LINEAR: Space = {"l2_penalty": Range(low=1e-4, high=1e4, log=True)}
 DEFAULTS: dict[str, Space] = {
     # More trees never hurt a forest, so their number is no question of quality.
     "random_forest": _FOREST,
     "extra_trees": _FOREST,
-    "hist_gradient_boosting": _BOOSTING,
-    "gradient_boosting": _BOOSTING | {"max_features": Range(low=0.1, high=1.0)},
-    "lightgbm": {name: entry for name, entry in _BOOSTING.items() if name != "max_depth"}
+    "hist_gradient_boosting": _TREES,
+    "gradient_boosting": _TREES | {"max_features": Range(low=0.1, high=1.0)},
+    "lightgbm": _BOOSTING
     | {
+        "min_samples_leaf": Range(low=2, high=200, log=True),
         "lightgbm.num_leaves": Range(low=4, high=256, log=True),
-        "lightgbm.reg_lambda": Range(low=1e-3, high=100.0, log=True),
-        "lightgbm.subsample": Range(low=0.5, high=1.0),
-        "lightgbm.colsample_bytree": Range(low=0.3, high=1.0),
+        "lightgbm.reg_lambda": _PENALTY,
+        "lightgbm.subsample": _ROWS,
+        "lightgbm.colsample_bytree": _FEATURES,
+    },
+    "xgboost": _BOOSTING
+    | {
+        "max_depth": Range(low=2, high=10),
+        "xgboost.min_child_weight": _PENALTY,
+        "xgboost.reg_lambda": _PENALTY,
+        "xgboost.subsample": _ROWS,
+        "xgboost.colsample_bytree": _FEATURES,
+    },
+    "catboost": _BOOSTING
+    | {
+        "max_depth": Range(low=2, high=10),
+        "catboost.l2_leaf_reg": _PENALTY,
+        "catboost.random_strength": _PENALTY,
+        "catboost.rsm": _FEATURES,
     },
     "logistic_regression": _LINEAR,
     "ridge": _LINEAR,

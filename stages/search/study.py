@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from stages import files
+from stages.entry import log
 from stages.errors import UserError
 from stages.params.params import Params
 from stages.params.search import Settings, Space
 from stages.search.spaces import settings_of, suggest
 
-CURRENT = "current"
-"""The study's attribute for the scores of the settings in params.yaml."""
 _STARTUP = 5
 """Trials are pruned once this many are complete."""
 _FEWEST = 2
@@ -49,8 +49,10 @@ def mean(scores: list[float]) -> float:
 
 def study_name(params: Params, space: Space) -> str:
     """Return a name that changes with everything that changes a trial's score: rows, folds, settings, space."""
-    sections = {"validation", "registration", "evaluate"}
-    fixed = params.model_dump(mode="json", exclude=sections | set(space)) | {"folds": params.evaluate.folds}
+    fixed = params.model_dump(mode="json", exclude={"validation", "registration", "evaluate"})
+    for group, name in (key.rpartition(".")[::2] for key in space):
+        del (fixed[group] if group else fixed)[name]
+    fixed["folds"] = params.evaluate.folds
     tried = {name: repr(entry) for name, entry in sorted(space.items())}
     parts = [files.md5(files.TRAIN), files.md5(files.SCHEMA), fixed, tried]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
@@ -58,12 +60,16 @@ def study_name(params: Params, space: Space) -> str:
 
 
 def open_study(path: Path, name: str) -> optuna.Study:
-    """Open the study in a SQLite file, or create it."""
+    """Open the study in a SQLite file, or create it. Raises UserError if the file is no database of Optuna."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(
-        storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True, pruner=FoldPruner()
-    )
+    try:
+        return optuna.create_study(
+            storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True, pruner=FoldPruner()
+        )
+    except (SQLAlchemyError, RuntimeError) as error:
+        problem = str(error).partition("\n")[0]
+        raise UserError(f"{path}: {problem}; move it away, and the search begins anew") from None
 
 
 @dataclass
@@ -84,15 +90,16 @@ class Search:
     seed: int
     metric: str
 
-    def current(self) -> list[float]:
+    def current(self, settings: Settings) -> list[float]:
         """Return the scores of the settings of params.yaml, computed once for a study.
 
         Raises UserError if fewer than two folds define the metric.
         """
-        known = self.study.user_attrs.get(CURRENT)
+        key = f"current {settings}"
+        known = self.study.user_attrs.get(key)
         if known is None:
-            known = [self.score({}, fold).result() for fold in range(self.folds)]
-            self.study.set_user_attr(CURRENT, known)
+            known = [self.score(settings, fold).result() for fold in range(self.folds)]
+            self.study.set_user_attr(key, known)
         if np.count_nonzero(~np.isnan(known)) < _FEWEST:
             raise UserError("fewer than two folds of the training rows define the metric; use more rows or fewer folds")
         return list(known)
@@ -113,10 +120,21 @@ class Search:
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                running = pending.pop(future)
-                running.trial.report(future.result(), len(running.scores))
-                running.scores.append(future.result())
-                yield from self._go_on(running, pending, deadline)
+                yield from self._take(pending.pop(future), future, pending, deadline)
+
+    def _take(
+        self, running: _Running, future: Future[float], pending: dict[Future[float], _Running], deadline: float
+    ) -> Iterator[FrozenTrial]:
+        """Record a fold's score; a trial whose settings a stage refuses has failed."""
+        try:
+            score = future.result()
+        except UserError as error:
+            log(f"trial {running.trial.number} failed: {error}")
+            yield self.study.tell(running.trial, state=TrialState.FAIL)
+            return
+        running.trial.report(score, len(running.scores))
+        running.scores.append(score)
+        yield from self._go_on(running, pending, deadline)
 
     def _go_on(
         self, running: _Running, pending: dict[Future[float], _Running], deadline: float
