@@ -68,7 +68,7 @@ def main(*, trials: int, seconds: int | None, jobs: int) -> None:
             _prepare()
             schema = read_schema()
             scorer = Scorer(pd.read_parquet(files.TRAIN), schema, params)
-            study = open_study(_FOLDER / "studies.db", study_name(params, space))
+            study = open_study(_FOLDER / f"{study_name(params, space)}.log")
             with tracking.errors_as_line(), scoring(scorer, jobs) as score:
                 runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)
                 metric = main_metric(schema.contract.task)

@@ -175,7 +175,9 @@ def _between(by_metric: dict[str, list[Figure]]) -> Iterator[dict[str, object]]:
     if all(metric in defined for metric in _EQUALIZED_ODDS):
         pair = [defined[metric] for metric in _EQUALIZED_ODDS]
         yield max(map(_difference, pair), key=_value) | {"metric": "equalized_odds_difference"}
-        yield min(map(_ratio, pair), key=_value) | {"metric": "equalized_odds_ratio"}
+        yield min(map(_ratio, pair), key=lambda line: np.nan_to_num(_value(line), nan=np.inf)) | {
+            "metric": "equalized_odds_ratio"
+        }
 
 
 def _value(line: dict[str, Any]) -> float:
@@ -191,10 +193,10 @@ def _difference(figures: Sequence[Figure]) -> dict[str, Any]:
 
 
 def _ratio(figures: Sequence[Figure]) -> dict[str, Any]:
-    """Return the smallest figure by the largest; 1 if all are 0. Its interval is symmetric in the logarithm."""
+    """Return the smallest figure by the largest; NaN if all are 0. Its interval is symmetric in the logarithm."""
     low, high = _extremes(figures)
     if low.value <= 0:
-        return _gap(low, high) | {"value": 0.0 if high.value > 0 else 1.0, "low": np.nan, "high": np.nan}
+        return _gap(low, high) | {"value": 0.0 if high.value > 0 else np.nan, "low": np.nan, "high": np.nan}
     ratio = low.value / high.value
     influence = low.influence / low.value - high.influence / high.value
     factor = np.exp(_half_width(influence, min(low.units, high.units)))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import optuna
+from pydantic import ValidationError
 
 from stages.errors import UserError
 from stages.params.params import Params
@@ -67,17 +68,26 @@ _ALSO = {"random_forest": {"n_estimators"}, "extra_trees": {"n_estimators"}, "li
 def space_of(params: Params) -> Space:
     """Return `search`, or else the default for the model.
 
-    Raises UserError if there is neither, or if the model does not use a hyperparameter in `search`.
+    Raises UserError if there is neither, or if the model does not use or allow what is in `search`.
     """
     default = DEFAULTS.get(params.model, {})
     used = set(default) | _ALSO.get(params.model, set())
-    for name in params.search or default:
+    for name, entry in (params.search or default).items():
         group, _, inner = name.partition(".")
         if group != params.model if inner else name in _OF_SOME - used:
             raise UserError(f"params.yaml: search.{name}: model {params.model} does not use it; take it out of search")
+        _check(params, name, entry)
     if not (params.search or default):
         raise UserError(f"params.yaml: model: {params.model} has nothing to search; use another model")
     return params.search or default
+
+
+def _check(params: Params, name: str, entry: Range | tuple[Scalar, ...]) -> None:
+    for value in entry if isinstance(entry, tuple) else (entry.low, entry.high):
+        try:
+            Params.model_validate(params.with_settings({name: value}).model_dump(by_alias=True))
+        except ValidationError as error:
+            raise UserError(f"params.yaml: search.{name}: {error.errors()[0]['ctx']['error']}") from None
 
 
 def suggest(trial: optuna.Trial, space: Space) -> Settings:

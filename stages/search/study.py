@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from stages import files
 from stages.entry import log
@@ -59,17 +61,24 @@ def study_name(params: Params, space: Space) -> str:
     return f"{params.model}-{digest[:8]}"
 
 
-def open_study(path: Path, name: str) -> optuna.Study:
-    """Open the study in a SQLite file, or create it. Raises UserError if the file is no database of Optuna."""
+def open_study(path: Path) -> optuna.Study:
+    """Open the study in a file that only this process uses, or create it; the name is the file's.
+
+    Raises UserError if the file's content is not Optuna's.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A process that died may leave Optuna's lock behind, and a machine that died half a line.
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    path.touch()
+    os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     try:
+        storage = JournalStorage(JournalFileBackend(str(path)))
         return optuna.create_study(
-            storage=f"sqlite:///{path}", study_name=name, direction="maximize", load_if_exists=True, pruner=FoldPruner()
+            storage=storage, study_name=path.stem, direction="maximize", load_if_exists=True, pruner=FoldPruner()
         )
-    except (SQLAlchemyError, RuntimeError) as error:
-        problem = str(error).partition("\n")[0]
-        raise UserError(f"{path}: {problem}; move it away, and the search begins anew") from None
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{path}: is no study of Optuna ({error}); move it away, and the search begins anew") from None
 
 
 @dataclass

@@ -15,6 +15,8 @@ import mlflow
 import optuna
 import pytest
 from mlflow.tracking import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from tests.e2e.conftest import Project
 
@@ -51,9 +53,8 @@ def replace(path: Path, content: bytes) -> None:
 
 def trials(project: Project) -> list[tuple[Any, ...]]:
     """Return the settings, the state and the scores of each trial in the project's one study."""
-    storage = f"sqlite:///{project.path}/build/search/studies.db"
-    (name,) = optuna.get_all_study_names(storage)
-    study = optuna.load_study(study_name=name, storage=storage)
+    (file,) = (project.path / "build/search").glob("*.log")
+    study = optuna.load_study(study_name=file.stem, storage=JournalStorage(JournalFileBackend(str(file))))
     return [(trial.params, trial.state.name, trial.intermediate_values, trial.value) for trial in study.trials]
 
 
@@ -146,10 +147,28 @@ def test_a_killed_search_goes_on_and_finds_the_same(
     assert trials(made) == trials(searched[0])
 
 
-def end_at(project: Project, text: str, number: signal.Signals) -> tuple[int, list[str]]:
+def test_an_interrupt_ends_two_processes_in_one_line(
+    searched: tuple[Project, subprocess.CompletedProcess[str]],
+) -> None:
+    made, _ = searched
+    made.set(search={"max_depth": [2, 3, 4], "learning_rate": {"low": 0.01, "high": 1, "log": True}})
+    known = set((made.path / "build/search").iterdir())
+    status, lines = end_at(made, "trial 1:", signal.SIGINT, "--jobs", "2")
+    made.ok("git", "checkout", "params.yaml")
+    for path in set((made.path / "build/search").iterdir()) - known:
+        path.unlink()
+
+    assert status == 130
+    assert re.search(
+        r"stopped; \d+ trials are done, best trial \d+: cv_roc_auc 0\.\d+; .*the same command goes on", lines[-1]
+    )
+    assert "Traceback" not in "".join(lines)
+
+
+def end_at(project: Project, text: str, number: signal.Signals, *options: str) -> tuple[int, list[str]]:
     """Start a search, send it a signal once it prints `text`; return its exit status and its lines."""
     with subprocess.Popen(
-        [*SEARCH, "--trials", str(TRIALS)],
+        [*SEARCH, "--trials", str(TRIALS), *options],
         cwd=project.path,
         env=project.environment,
         stdout=subprocess.DEVNULL,

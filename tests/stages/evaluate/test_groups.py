@@ -149,6 +149,20 @@ def test_a_group_without_positives_has_no_true_positive_rate(
     assert {"f", "m", "x"} == set(figures(table, "false_positive_rate"))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("predicted", "expected"), [("none", np.nan), ("the truth", 1.0)])
+def test_ratios_of_zeros_are_fairlearns(
+    rows: pd.DataFrame, binary: Classified, contract: Contract, predicted: str, expected: float
+) -> None:
+    binary.y_pred[:] = 0 if predicted == "none" else binary.y_true
+    name = "demographic_parity_ratio" if predicted == "none" else "equalized_odds_ratio"
+    table = compute_groups(binary, contract, rows, ["sex"], single())
+    fairlearns = getattr(fairlearn.metrics, name)(binary.y_true, binary.y_pred, sensitive_features=rows["sex"])
+
+    assert figures(table, name)[BETWEEN] == pytest.approx(expected, nan_ok=True)
+    assert fairlearns == pytest.approx(expected, nan_ok=True)
+
+
 def test_numbers_with_many_values_are_cut_into_quarters(
     rows: pd.DataFrame, binary: Classified, contract: Contract
 ) -> None:

@@ -111,6 +111,21 @@ def test_the_gate_opens_exactly_at_the_required_gain(
     assert refusal in found
 
 
+@pytest.mark.parametrize(
+    ("difference", "refusal"),
+    [
+        (0.1, ""),
+        (0.1001, "equalized_odds_difference 0.1001 of groups is above register.max_difference 0.1"),
+        (None, "the test rows give no equalized_odds_difference"),
+    ],
+)
+def test_the_gate_refuses_groups_that_differ_by_more_than_the_bound(difference: float | None, refusal: str) -> None:
+    found = {"roc_auc": 0.9, "baseline_roc_auc": 0.5, "equalized_odds_difference": difference}
+
+    assert check(found, "binary", 0.05, {"equalized_odds_difference": 0.1}).refusal.partition(":")[0] == refusal
+    assert check(found, "binary", 0.5, {"equalized_odds_difference": 0.1}).refusal.startswith("roc_auc 0.9000 does not")
+
+
 @pytest.mark.parametrize(("roc_auc", "decision"), [(0.9, "candidate"), (0.54, "refused")])
 def test_a_model_becomes_one_version_with_its_verdict_and_moves_no_alias(
     run_stage: Run, roc_auc: float, decision: str

@@ -69,10 +69,15 @@ def test_an_error_names_the_key(root: Path, tmp_path: Path, search: str, message
     [
         ("dummy", None, "model: dummy has nothing to search"),
         ("random_forest", {"learning_rate": [0.1]}, r"search\.learning_rate: model random_forest does not use it"),
+        (
+            "catboost",
+            {"max_depth": {"low": 2, "high": 20}},
+            r"search\.max_depth: max_depth: got 20; model catboost allows",
+        ),
         ("random_forest", {"lightgbm.num_leaves": [7]}, r"search\.lightgbm\.num_leaves: model random_forest does not"),
     ],
 )
-def test_what_the_model_does_not_use_is_refused(
+def test_what_the_model_does_not_use_or_allow_is_refused(
     params: Callable[..., Params], model: str, search: Any, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

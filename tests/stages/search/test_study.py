@@ -39,7 +39,7 @@ def search(tmp_path: Path) -> Make:
                 future.set_exception(error)
             return future
 
-        return Search(open_study(tmp_path / f"{name}.db", name), SPACE, start, FOLDS, seed, "roc_auc")
+        return Search(open_study(tmp_path / f"{name}.log"), SPACE, start, FOLDS, seed, "roc_auc")
 
     return make
 
@@ -165,7 +165,19 @@ def test_equal_searches_draw_equal_plots(search: Make, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_study_is_an_error(search: Make, tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_text("not a database" * 100, encoding="utf-8")
+    (tmp_path / "study.log").write_text("not a study\n" * 100, encoding="utf-8")
 
-    with pytest.raises(UserError, match=r"study\.db: .*move it away"):
+    with pytest.raises(UserError, match=r"study\.log: is no study of Optuna .*; move it away"):
         search()
+
+
+def test_what_a_machine_that_died_left_is_no_obstacle(search: Make, tmp_path: Path) -> None:
+    made = search()
+    run(made)
+    before = content(made)
+    with (tmp_path / "study.log").open("a", encoding="utf-8") as file:
+        file.write('{"op_code": 4, "wor')
+    (tmp_path / "study.log.lock").symlink_to(tmp_path / "study.log")
+
+    assert content(search()) == before
+    assert len(run(search(), 14)) == 2
