@@ -1,6 +1,6 @@
 """Read the columns of the encoded matrix that expressions use, each of them once."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from onnx import NodeProto, helper
@@ -13,7 +13,6 @@ MATRIX: Final = "X"
 """The graph's input: encoded rows, float32."""
 PIECES: Final[tuple[DatePart, ...]] = ("date", "second", "microsecond")
 """The parts that together are a date; each is a whole number, which float32 has exactly."""
-_FEW = 2
 
 
 class Inputs:
@@ -43,21 +42,14 @@ class Inputs:
         return [self._columns[place] for place in sorted(places)]
 
     def read(self, graph: Graph) -> list[NodeProto]:
-        """Return the nodes that read the columns, which come before all others; add their indices to `graph`."""
-        nodes = [_gather(graph, list(places), name) for places, name in self._pieces.items()]
-        if len(self._singles) <= _FEW:
-            return nodes + [_gather(graph, [place], name) for place, name in self._singles.items()]
-        # On one row each node costs about 0.3 µs, whatever it does.
-        outputs = list(self._singles.values())
-        nodes.append(_gather(graph, list(self._singles), "columns"))
-        nodes.append(_node("Split", ["columns"], outputs, axis=1, num_outputs=len(outputs)))
-        return nodes
+        """Return the nodes that read the columns, which come before all others; add their indices to `graph`.
+
+        One Gather for each takes no longer than one for all and a Split, whose outputs are allocated one by one.
+        """
+        wanted = [*self._pieces.items(), *(((place,), name) for place, name in self._singles.items())]
+        return [_gather(graph, places, name) for places, name in wanted]
 
 
-def _gather(graph: Graph, places: list[int], output: str) -> NodeProto:
+def _gather(graph: Graph, places: tuple[int, ...], output: str) -> NodeProto:
     indices = graph.constant(np.array(places, dtype=np.int64))
-    return _node("Gather", [MATRIX, indices], [output], axis=1)
-
-
-def _node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> NodeProto:
-    return helper.make_node(kind, inputs, outputs, name=f"{kind}_{outputs[0]}", **attributes)
+    return helper.make_node("Gather", [MATRIX, indices], [output], name=output, axis=1)
