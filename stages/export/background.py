@@ -17,7 +17,7 @@ from service.encoding import UNSEEN, Matrix
 
 ROWS: Final = 64
 FEWEST: Final = 10
-"""Each value occurs in at least this many training rows, or is the mean of as many."""
+"""Each value occurs in at least this many training rows, or is the mean of as many rarer ones."""
 _DRAWN: Final = 4 * ROWS
 _MOST_ROWS: Final = 20_000
 _NEAREST: Final = 0.1
@@ -47,27 +47,34 @@ def draw_background(rows: pd.DataFrame, contract: Contract, score: Callable[[Mat
 
 
 def coarsen(column: Floats, feature: Feature) -> Floats:
-    """Return the column with only values that `FEWEST` rows have; other numbers are the mean of as many neighbours.
+    """Return the column with only values that `FEWEST` rows have.
 
-    Other categories become `UNSEEN`, another flag the usual one. A gap that fewer rows have is filled by the median.
+    Rarer numbers become the mean of at least as many rarer ones, or the median if there are too few; rarer categories
+    become `UNSEEN`. The median also fills gaps of fewer rows.
     """
     known = np.flatnonzero(~np.isnan(column))
     known = known[np.argsort(column[known], kind="stable")]
     if len(known) < FEWEST:
         return np.full(len(column), np.nan)
-    ordered = column[known]
-    _, group, count = np.unique(ordered, return_inverse=True, return_counts=True)
+    values = column[known]
+    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
+    rare = count[group] < FEWEST
     if isinstance(feature, CategoryFeature):
-        others = np.full(len(ordered), UNSEEN)
+        values[rare] = UNSEEN
+    elif rare.sum() < FEWEST:
+        values[rare] = _middle(values[~rare])
     else:
-        parts = np.array_split(ordered, len(ordered) // FEWEST)
-        others = np.concatenate([np.full(len(part), part.mean()) for part in parts])
+        parts = np.array_split(values[rare], rare.sum() // FEWEST)
+        values[rare] = np.concatenate([np.full(len(part), part.mean()) for part in parts])
     if isinstance(feature, BooleanFeature):
-        others = others.round()
-    few_missing = len(column) - len(known) < FEWEST
-    coarse = np.full(len(column), np.median(others) if few_missing else np.nan)
-    coarse[known] = np.where(count[group] >= FEWEST, ordered, others)
+        values = values.round()
+    coarse = np.full(len(column), _middle(values) if len(column) - len(known) < FEWEST else np.nan)
+    coarse[known] = values
     return coarse
+
+
+def _middle(ordered: Floats) -> float:
+    return float(ordered[len(ordered) // 2])
 
 
 def _as_floats(column: pd.Series, feature: Feature) -> Floats:

@@ -99,6 +99,7 @@ def test_a_table_in_which_every_combination_is_rare_has_a_background_too(people:
     [
         ([7.0] * 10 + [8.0] * 10, FEATURE, [7.0] * 10 + [8.0] * 10),
         ([1.0] * 10 + list(range(10, 20)), FEATURE, [1.0] * 10 + [14.5] * 10),
+        ([0.0] * 30 + [1e6], FEATURE, [0.0] * 31),
         ([1.0] * 12 + [np.nan] * 9, FEATURE, [1.0] * 21),
         ([1.0] * 12 + [np.nan] * 10, FEATURE, [1.0] * 12 + [np.nan] * 10),
         ([5.0] * 9 + [np.nan] * 20, FEATURE, [np.nan] * 29),
