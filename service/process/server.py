@@ -80,9 +80,10 @@ class ForwardedHeaders(ProxyHeadersMiddleware):
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         """Call the application, with the client's address from a trusted proxy if it sent one."""
-        if _FORWARDED.isdisjoint(dict(scope["headers"])):
-            return self.app(scope, receive, send)
-        return super().__call__(scope, receive, send)
+        for name, _ in scope["headers"]:
+            if name in _FORWARDED:
+                return super().__call__(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 class Server(uvicorn.Server):
