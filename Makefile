@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # The packages of the pipeline, and those that only the model in params.yaml needs.
-PIPELINE := $(VENV)/.pipeline $(patsubst %,$(VENV)/.%,$(filter xgboost catboost,$(shell sed -n 's/^model: *\([a-z_]*\).*/\1/p' params.yaml)))
+PIPELINE := $(VENV)/.pipeline $(patsubst %,$(VENV)/.%,$(filter xgboost catboost skl2onnx,$(shell sed -n -e 's/^model: *[A-Za-z_.0-9]*:.*/skl2onnx/p' -e 's/^model: *\([a-z_]*\).*/\1/p' params.yaml)))
 # The first Python on PATH that the lock files support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -113,7 +113,7 @@ pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
 
 lock: $(VENV)/.dev ## update the lock files to the newest versions (UPGRADE= changes only what pyproject.toml requires)
 	@$(compile) --group dev -o requirements/dev.txt
-	@for group in pipeline service postgres tracing store xgboost catboost; do \
+	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
 
 UPGRADE ?= --upgrade
@@ -121,7 +121,7 @@ compile = uv pip compile -q --universal --generate-hashes --no-emit-index-url $(
   --custom-compile-command 'make lock' --python-version 3.11
 
 # One environment: dev.txt includes pipeline.txt, which includes service.txt, at the same versions.
-$(VENV)/.dev: installs := dev pipeline service xgboost catboost
+$(VENV)/.dev: installs := dev pipeline service xgboost catboost skl2onnx
 $(VENV)/.pipeline: installs := pipeline service
 $(VENV)/.service: installs := service
 $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
@@ -130,9 +130,9 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 	@touch $(installs:%=$(VENV)/.%)
 
 # Packages that are installed only if needed: most services send no traces, most models are of other packages.
-$(VENV)/.xgboost $(VENV)/.catboost: | $(VENV)/.pipeline
+$(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx: | $(VENV)/.pipeline
 $(VENV)/.tracing: | $(VENV)/.service
-$(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost: $(VENV)/.%: requirements/%.txt
+$(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx: $(VENV)/.%: requirements/%.txt
 	@$(install_lock)
 	@touch $@
 

@@ -25,8 +25,8 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only",
 }
 
-_GROUPS = ("catboost", "xgboost")
-"""Packages that are installed only if params.yaml asks for a model of theirs; each has a lock file of its name."""
+_GROUPS = ("catboost", "skl2onnx", "xgboost")
+"""Packages that are installed only if params.yaml's model needs them; each has a lock file of its name."""
 
 
 def log(message: str) -> None:

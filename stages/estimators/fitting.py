@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
-from stages.estimators import boosters, kinds
+from stages.estimators import boosters, factories, kinds
 from stages.params.params import Params
 
 FAR_FROM_ZERO = 100.0
@@ -51,7 +51,13 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` reports it
-        pipeline.fit(X, y, **{f"estimator__{name}": value for name, value in options.items()})
+        try:
+            pipeline.fit(X, y, **{f"estimator__{name}": value for name, value in options.items()})
+        except (TypeError, ValueError) as error:
+            if ":" not in params.model:
+                raise
+            raise factories.explain_error(params.model, error) from error
+    factories.check_fitted(pipeline, contract, params.model)
     return pipeline
 
 

@@ -27,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from service.contract import Contract
 from stages.errors import UserError
-from stages.estimators import boosters
+from stages.estimators import boosters, factories
 from stages.estimators.constraints import monotone
 from stages.estimators.derive import DeriveFeatures
 from stages.estimators.steps import ContractEncoder, FillBelow
@@ -74,12 +74,14 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
     """
     by_name: dict[str, Any] = _CLASSIFIERS if contract.classes else _REGRESSORS
     names = (*by_name, *boosters.NAMES)
-    if params.model not in names:
+    if ":" not in params.model and params.model not in names:
         raise UserError(f"params.yaml: model: {params.model!r} is not for {contract.task}; use {', '.join(names)}")
     if params.class_weight and not contract.classes:
         raise UserError(f"params.yaml: class_weight: {params.class_weight!r} is not for regression; use null")
     constraints = monotone(contract, params)
     inputs = _inputs(contract)
+    if ":" in params.model:
+        return Pipeline([*inputs, *factories.build(contract, params)])
     if params.model in boosters.NAMES:
         return Pipeline([*inputs, *boosters.build(contract, params)])
     estimator_class = by_name[params.model]

@@ -102,7 +102,9 @@ def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores
     """
     predict = pipeline.predict_proba if model.contract.classes else pipeline.predict
     expected = _in_batches(predict, rows)
-    scale = np.maximum(np.abs(expected), np.abs(expected).max() * _SMALLEST)
+    # skl2onnx's operators compute in single precision, so that scores differ by a share of the largest.
+    smallest = 1.0 if "double" in pipeline.named_steps else _SMALLEST
+    scale = np.maximum(np.abs(expected), np.abs(expected).max() * smallest)
     # In single precision, XGBoost's 1 - p has steps of that of 1.
     known = _RESOLUTION if model.contract.classes and expected.dtype == np.float32 else 0.0
     difference = np.maximum(np.abs(scores - expected) - known, 0) / np.maximum(scale, np.finfo(np.float32).tiny)

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
-from stages.export import boosters, calibration, ensembles, trees
+from stages.export import boosters, calibration, converted, ensembles, trees
 from stages.features.graph import estimator_columns
 from stages.nodes import IR_VERSION, Graph
 
@@ -69,6 +69,8 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
 
 def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
     """Return probabilities or values, doubles of shape (rows, classes) or (rows, 1)."""
+    if "double" in pipeline.named_steps:
+        return converted.convert(graph, estimator, len(estimator_columns(contract)))
     match estimator:
         case DummyClassifier():
             return _constant_rows(graph, np.asarray(estimator.class_prior_))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -36,10 +36,12 @@ ModelName = Literal[
     "ridge",
     "dummy",
 ]
+Factory = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\z")]
+"""A function that returns the estimator, as package.module:function."""
 _CATBOOST_DEPTH = 16
 
 _NOT_SEARCHED = {
-    *("model", "calibration", "monotone", "random_state", "features", "search"),
+    *("model", "calibration", "monotone", "random_state", "factory", "features", "search"),
     *("data", "split", "validation", "evaluate", "registration"),
 }
 
@@ -47,7 +49,7 @@ _NOT_SEARCHED = {
 class Params(Section):
     """All of ``params.yaml``."""
 
-    model: ModelName
+    model: ModelName | Factory = expect(f"{', '.join(get_args(ModelName))} or package.module:function", ...)
     n_estimators: Annotated[int, Field(ge=1, le=10_000)]
     max_depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None
     min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
@@ -61,6 +63,7 @@ class Params(Section):
     lightgbm: LightGBMParams = LightGBMParams()
     xgboost: XGBoostParams = XGBoostParams()
     catboost: CatBoostParams = CatBoostParams()
+    factory: dict[str, Any] = expect("names of arguments, each with its value", {})
     features: dict[FeatureName, str] = expect(
         "names of letters, digits, spaces, - and _, each with an expression in quotes", {}
     )
@@ -166,6 +169,8 @@ class Params(Section):
                 raise ValueError(f"{key}: got {getattr(self, key)!r}; data.task regression needs null")
         if self.model == "catboost" and self.max_depth != "auto" and not 1 <= (self.max_depth or 0) <= _CATBOOST_DEPTH:
             raise ValueError(f"max_depth: got {self.max_depth}; model catboost allows 1 to {_CATBOOST_DEPTH} or auto")
+        if ":" in self.model and self.class_weight:
+            raise ValueError(f"class_weight: got {self.class_weight!r}; model {self.model} needs null: set it there")
         return self
 
 
