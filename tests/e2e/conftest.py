@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 TABLE = "data/small.csv"
@@ -60,6 +62,24 @@ class Project:
         """Commit all changes."""
         self.ok("git", "add", "--all")
         self.ok("git", "commit", "--quiet", "--allow-empty", "--message", message)
+
+    def clone(self, to: Path) -> "Project":
+        """Clone the repository, not its DVC outputs; the clone shares the cache."""
+        self.ok("git", "clone", "--quiet", ".", str(to))
+        made = Project(to, self.environment)
+        made.ok("dvc", "cache", "dir", "--local", str(self.path / ".dvc/cache"))
+        return made
+
+    @property
+    def client(self) -> MlflowClient:
+        """A client of the project's own MLflow store."""
+        return MlflowClient(f"sqlite:///{self.path}/mlflow.db")
+
+    def runs(self) -> list[Run]:
+        """Return the MLflow runs, the newest first."""
+        experiment = self.client.get_experiment_by_name("flights")
+        assert experiment
+        return list(self.client.search_runs([experiment.experiment_id]))
 
 
 def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:

@@ -1,7 +1,8 @@
-"""Kill a stage with SIGKILL at some of its renames, then let it complete: ``python killed.py STAGE 1 2 7``.
+"""Kill stages with SIGKILL at some of their renames: ``python killed.py prepare:1,2 train:1``.
 
-A stage writes a file beside its place and renames it, so that every write ends in a rename. The
-stage is imported once; each attempt is a fork. Prints how often it was killed.
+A stage writes a file beside its place and renames it, so that every write ends in a rename.
+The stages are imported once; each attempt is a fork. The last line printed names each stage
+with the renames that killed it.
 """
 
 import importlib
@@ -33,6 +34,9 @@ def attempt(stage: str, at: int) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
-    sys.argv, (name, *numbers) = sys.argv[:1], sys.argv[1:]
-    importlib.import_module(f"stages.{name}.__main__")
-    print([attempt(name, int(number)) for number in numbers].count(-signal.SIGKILL))
+    kills = [(stage, list(map(int, at.split(",")))) for stage, _, at in (each.partition(":") for each in sys.argv[1:])]
+    del sys.argv[1:]
+    for stage, _ in kills:
+        importlib.import_module(f"stages.{stage}.__main__")
+    killed = {stage: [at for at in numbers if attempt(stage, at) == -signal.SIGKILL] for stage, numbers in kills}
+    print(*(f"{stage}:{','.join(map(str, at))}" for stage, at in killed.items()))

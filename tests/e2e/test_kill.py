@@ -16,8 +16,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("kill"),  # all share one project
 ]
-RENAMES = {"prepare": "1 2 3", "train": "1", "evaluate": "1 2 11", "register": "1 3"}
-"""The renames at which a stage is killed: of its own files and, in `register`, of MLflow's."""
+KILLS = ["prepare:1,2,3", "train:1", "evaluate:1,2,11", "register:1,3"]
+"""The renames at which each stage is killed: of its own files and, in `register`, of MLflow's."""
 LAUNCHER = Path(__file__).with_name("killed.py")
 OUTPUTS = {"prepare": "data/prepared/train.parquet", "export": "models/model.onnx", "evaluate": "metrics/metrics.json"}
 """The output that a stage writes first."""
@@ -43,10 +43,10 @@ def lock(project: Project) -> Any:
     return YAML(typ="safe", pure=True).load((project.path / "dvc.lock").read_text(encoding="utf-8"))["stages"]
 
 
-def forget(project: Project, stage: str) -> Any:
-    """Remove the stage from dvc.lock, as if it had never completed; return the stages from before."""
+def forget(project: Project, *stages: str) -> Any:
+    """Remove the stages from dvc.lock, as if they had never completed; return all stages from before."""
     before = lock(project)
-    rest = {name: entry for name, entry in before.items() if name != stage}
+    rest = {name: entry for name, entry in before.items() if name not in stages}
     with (project.path / "dvc.lock").open("w", encoding="utf-8") as file:
         YAML().dump({"schema": "2.0", "stages": rest}, file)
     return before
@@ -67,13 +67,12 @@ def failed(project: Project, stage: str, *before: str) -> str:
     return str(done.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize("stage", RENAMES)
-def test_a_stage_killed_at_its_writes_is_repaired_by_the_next_run(ran: Project, stage: str) -> None:
-    before, renames = forget(ran, stage), RENAMES[stage].split()
-    killed = int(ran.ok("python", str(LAUNCHER), stage, *renames).splitlines()[-1])
-    ran.ok("dvc", "repro", "--no-run-cache", stage)
+def test_stages_killed_at_their_writes_are_repaired_by_the_next_run(ran: Project) -> None:
+    before = forget(ran, *(each.partition(":")[0] for each in KILLS))
+    killed = ran.ok("python", str(LAUNCHER), *KILLS).splitlines()[-1].split()
+    ran.ok("dvc", "repro", "--no-run-cache")
 
-    assert killed == len(renames)
+    assert killed == KILLS
     assert lock(ran) == before
     assert leftovers(ran) == []
 

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.e2e.conftest import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own table")]
 SECTION = "## Your own table in five minutes"
 CUT = ("unshare", "--map-root-user", "--net", "sh", "-c")
 SCRIPT = 'ip link set lo up && "$@"; status=$?; grep ^Ip: /proc/net/snmp; exit $status'

@@ -16,7 +16,7 @@ from stages.params.loading import load_params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plots")]
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance", "contributions"}
 OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance", "contributions"}
 TASKS = {"binary": OF_CLASSES, "multiclass": OF_CLASSES, "regression": OF_VALUES}

@@ -75,9 +75,7 @@ def test_make_repro_releases_what_it_reproduced(released: Project) -> None:
 
 
 def test_a_clone_that_has_only_pulled_releases_what_the_commit_names(released: Project, tmp_path: Path) -> None:
-    released.ok("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    clone = Project(tmp_path / "clone", released.environment)
-    clone.ok("dvc", "cache", "dir", "--local", str(released.path / ".dvc/cache"))
+    clone = released.clone(tmp_path / "clone")
     clone.ok("dvc", "checkout", "models/model.onnx")
     clone.ok("python", "-m", "stages.commands.promote")
     (found,) = history(clone)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
+from mlflow.entities import Run
 
 from service import model
 from tests.e2e.conftest import Project
@@ -60,16 +60,19 @@ class Served:
 
     def registered(self, version: str) -> str:
         """The number of a model's version in the registry."""
-        (found,) = self.client().search_model_versions(f"tags.`dvc.onnx_md5` = '{version}'")
+        (found,) = self.project.client.search_model_versions(f"tags.`dvc.onnx_md5` = '{version}'")
         return str(found.version)
 
     def aliases(self) -> dict[str, str]:
         """The registry's aliases."""
-        found = self.client().get_registered_model("flights").aliases
+        found = self.project.client.get_registered_model("flights").aliases
         return {alias: str(version) for alias, version in found.items()}
 
-    def client(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.project.path}/mlflow.db")
+    def run(self, experiment: str, **params: str) -> Run:
+        """Return the one run of a DVC experiment, or of `dvc repro` ("-"), with these parameters."""
+        found = [run for run in self.project.runs() if run.data.tags["DVC_EXP_NAME"] == experiment]
+        (run,) = [run for run in found if params.items() <= run.data.params.items()]
+        return run
 
     def state(self) -> tuple[object, ...]:
         """What may change only by promote and rollback."""
@@ -136,26 +139,63 @@ def test_what_the_parameter_strict_does_not_name_is_answered_with_a_warning(serv
     assert answer["warnings"] == [{"instance": 0, "field": "b", "kind": "out_of_range"}]
 
 
-@pytest.mark.parametrize(
-    ("status", "command"),
-    [
-        (0, "dvc exp run --temp -n lucky -S n_estimators=7 register"),
-        (0, "dvc exp run -n refused -S model=dummy register"),
-        (255, "dvc exp run -S n_estimators=0"),
-        (0, "dvc exp apply lucky"),
-        (0, "git checkout --quiet --force HEAD~1"),
-        (0, "dvc checkout --force"),
-        (0, "git checkout --quiet --force main"),
-        (0, "dvc repro export"),
-    ],
-)
-def test_what_dvc_and_git_do_changes_nothing_that_is_served(served: Served, status: int, command: str) -> None:
+def check_that_nothing_changes(served: Served, command: str) -> None:
     before = served.state()
-    done = served.project.run(*command.split())
+    served.project.ok(*command.split())
     time.sleep(2 * RELOAD_SECONDS)  # the service would have looked
 
-    assert done.returncode == status, done.stderr
     assert served.state() == before
+
+
+def test_the_same_model_in_another_experiment_in_a_temporary_copy_has_its_own_run(served: Served) -> None:
+    check_that_nothing_changes(served, "dvc exp run --temp -n lenient -S register.tolerance=0.9 register")
+    run, committed = served.run("lenient"), served.run("-", n_estimators="9")
+
+    assert run.data.tags["dvc.md5"] == committed.data.tags["dvc.md5"]
+    assert run.data.metrics["roc_auc"] == committed.data.metrics["roc_auc"]
+    assert run.info.run_name == "lenient"
+
+
+def test_an_experiment_in_the_workspace_has_one_run(served: Served) -> None:
+    check_that_nothing_changes(served, "dvc exp run -n lucky -S n_estimators=7 register")
+    run, project = served.run("lucky"), served.project
+    lock = (project.path / "dvc.lock").read_text(encoding="utf-8")
+
+    assert run.data.params["n_estimators"] == "7"
+    assert run.data.tags["git.revision"] == served.revisions[-1]
+    assert run.data.tags["dvc.md5"] in lock
+    assert run.data.tags["dvc.data_md5"] in lock
+    assert "n_estimators" in project.ok("dvc", "params", "diff", "HEAD")
+    assert "roc_auc" in project.ok("dvc", "metrics", "diff", "HEAD")
+
+
+def test_a_failed_experiment_says_what_restores_the_workspace(served: Served) -> None:
+    project, before = served.project, served.state()
+    project.ok("git", "checkout", "--quiet", "--force", "main")
+    project.ok("dvc", "checkout", "--quiet", "--force")
+    status = project.ok("dvc", "status")
+    done = project.run("dvc", "exp", "run", "-S", "n_estimators=0")
+    changed = project.ok("git", "status", "--short")
+    project.ok("sh", "-c", done.stderr.partition("in the workspace; `")[2].partition("`")[0])
+
+    assert (done.returncode != 0, bool(changed)) == (True, True)
+    assert not project.ok("git", "status", "--short")
+    assert project.ok("dvc", "status") == status
+    assert served.state() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dvc exp apply lucky",
+        "git checkout --quiet --force HEAD~1",
+        "dvc checkout --force",
+        "git checkout --quiet --force main",
+        "dvc repro export",
+    ],
+)
+def test_what_dvc_and_git_do_changes_nothing_that_is_served(served: Served, command: str) -> None:
+    check_that_nothing_changes(served, command)
 
 
 def test_an_experiment_is_promoted_by_its_name(served: Served) -> None:
@@ -177,9 +217,11 @@ def test_a_rollback_goes_into_service(served: Served) -> None:
     assert served.aliases() == {"champion": before["previous"], "previous": before["champion"]}
 
 
-def test_a_refused_experiment_cannot_be_promoted(served: Served) -> None:
+def test_an_experiment_that_the_gate_refuses_cannot_be_promoted(served: Served) -> None:
     before = served.state()
-    done = served.project.run("python", "-m", "stages.commands.promote", "--rev", "refused")
+    served.project.set(register={"min_gain": 0.9})
+    done = served.project.run("python", "-m", "stages.commands.promote", "--rev", "lenient")
+    served.project.ok("git", "checkout", "--quiet", "params.yaml")
 
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -189,7 +231,7 @@ def test_a_refused_experiment_cannot_be_promoted(served: Served) -> None:
 
 def test_an_alias_moved_by_hand_is_reported_and_moved_back(served: Served) -> None:
     version, before = served.aliases()["champion"], served.state()
-    served.client().set_registered_model_alias("flights", "champion", served.aliases()["previous"])
+    served.project.client.set_registered_model_alias("flights", "champion", served.aliases()["previous"])
     done = served.project.run("python", "-m", "stages.commands.history")
 
     assert f"somebody moved the alias champion of flights from {version} to" in done.stderr

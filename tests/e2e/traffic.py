@@ -65,7 +65,7 @@ class Traffic:
                 for _ in range(20):  # and then another connection, perhaps another worker
                     began = time.monotonic()
                     self._note(client.post("/predict", content=BODY), began)
-                    time.sleep(0.05)  # the pipeline needs the processor as well
+                    time.sleep(0.1)  # the pipeline needs the processor as well
 
     def _note(self, response: httpx.Response, began: float) -> None:
         if response.status_code != 200:

@@ -46,7 +46,7 @@ def check(service: Any, score: Any, rows: list[dict[str, Any]], answered: list[t
     assert [label for label, _ in answered] == service.artifact.model.labels(expected, 0.5)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), escaped=st.booleans())
 def test_json_agrees(service: Any, score: Any, data: st.DataObject, escaped: bool) -> None:
     rows = data.draw(instances(service.artifact.contract))
@@ -65,7 +65,7 @@ def test_ndjson_agrees(service: Any, score: Any, data: st.DataObject) -> None:
     check(service, score, rows, [(line["prediction"], line["probabilities"]) for line in lines])
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_csv_agrees(service: Any, score: Any, data: st.DataObject) -> None:
     rows = data.draw(instances(service.artifact.contract))
@@ -83,7 +83,7 @@ def test_csv_agrees(service: Any, score: Any, data: st.DataObject) -> None:
     check(service, score, rows, given_rows)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)),
     st.sampled_from(["json", "csv", "x-ndjson"]),
