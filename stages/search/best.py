@@ -26,7 +26,6 @@ def keep(search: Search, current: float) -> None:
     if not ranked:
         log("no trial is complete yet; the same command goes on")
         return
-    name = f"cv_{search.metric}"
     named = {_name(search, trial): trial for trial in ranked}
     better = [each for each, trial in named.items() if trial is ranked[0] and float(trial.value or 0) > current]
     for each in better:
@@ -34,16 +33,21 @@ def keep(search: Search, current: float) -> None:
     for each, trial in named.items():
         if experiments.metrics_of(each) is None:
             experiments.save(each, search.settings_of(trial), _scores(search, trial), *better)
+    _print_table(search, named, current)
+    for each in better:
+        log(f"take the best: dvc exp apply {each}")
+    if not better:
+        log("no trial beats the settings of params.yaml, so they stay, and no test row was scored")
+
+
+def _print_table(search: Search, named: dict[str, FrozenTrial], current: float) -> None:
+    name = f"cv_{search.metric}"
     print(f"{'experiment':<20} {name:>12} {'std':>8}  settings")
     for each, trial in named.items():
         scores = _scores(search, trial)
         settings = describe(search.settings_of(trial))
-        print(f"{each:<20} {scores[name]:>12.4f} {scores.get(f'{name}_std', 0):>8.4f}  {settings}")
+        print(f"{each:<20} {scores[name]:>12.4f} {scores[f'{name}_std']:>8.4f}  {settings}")
     print(f"{'params.yaml':<20} {current:>12.4f}")
-    if better:
-        log(f"take the best: dvc exp apply {better[0]}")
-    else:
-        log(f"no trial beats the settings of params.yaml, {name} {current:.4f}; they stay")
 
 
 def describe(settings: Settings) -> str:

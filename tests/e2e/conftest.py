@@ -51,7 +51,7 @@ class Project:
         path = self.path / "params.yaml"
         document = _YAML.load(path.read_text(encoding="utf-8"))
         for key, value in params.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and document[key] is not None:
                 document[key].update(value)
             else:
                 document[key] = value
