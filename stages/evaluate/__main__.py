@@ -13,7 +13,7 @@ from stages.errors import UserError
 from stages.estimators import folds
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
-from stages.evaluate.contributions import mean_contributions
+from stages.evaluate.contributions import explain_rows
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
 from stages.evaluate.plots import plot_contributions, plots, uncalibrated_curves
@@ -145,10 +145,10 @@ def main() -> None:
         before = calibration.outcome_before(schema.contract, rows)
         found |= rounded(metrics_before(before, units))
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
-    contributions = mean_contributions(model, rows, found.get("threshold", DEFAULT))
+    contributions = explain_rows(model, rows, found.get("threshold", DEFAULT))
     tables.plots.update(plot_contributions(contributions))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
-    facts = Facts(*about, tables.correlation, contributions)
+    facts = Facts(*about, tables.correlation, contributions.means())
     _write(found, units, tables, card(facts))
     for line in _describe(found, schema, params, units, tables):
         log(line)

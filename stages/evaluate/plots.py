@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stages.evaluate.contributions import Contributions
 from stages.scores.calibration import reliability
 from stages.scores.metrics import Classified, Floats, Outcome, Predicted
 
@@ -24,6 +25,7 @@ COLUMNS = {
     "predicted_actual": ["predicted", "actual"],
     "importance": ["feature", "importance"],
     "contributions": ["feature", "contribution"],
+    "dependence": ["share", "contribution", "class", "value"],
 }
 """The columns of metrics/plots/NAME.csv."""
 MOST_POINTS = 1_000
@@ -43,9 +45,10 @@ def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
 
 
-def plot_contributions(contributions: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the table of the features that contribute most, by its name."""
-    return {"contributions": _tidy(contributions.head(_MOST_FEATURES), COLUMNS["contributions"])}
+def plot_contributions(contributions: Contributions) -> dict[str, pd.DataFrame]:
+    """Return the tables of contributions by name."""
+    found = {"contributions": contributions.means().head(_MOST_FEATURES), "dependence": contributions.dependence()}
+    return {name: _tidy(None if table.empty else table, COLUMNS[name]) for name, table in found.items()}
 
 
 def uncalibrated_curves(before: Classified) -> pd.DataFrame:

@@ -20,6 +20,7 @@ _CURVES = {
     "precision_recall": ("recall", "precision"),
     "calibration": ("predicted", "actual"),
     "scores": ("score", "rows"),
+    "dependence": ("share", "contribution"),
 }
 _POINTS = {"residuals": ("predicted", "residual"), "predicted_actual": ("predicted", "actual")}
 _BARS = {"importance": ("importance", "feature"), "contributions": ("contribution", "feature")}

@@ -19,7 +19,7 @@ from stages.train import __main__ as train
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plots")]
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance", "contributions"}
 OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance", "contributions"}
-TASKS = {"binary": OF_CLASSES, "multiclass": OF_CLASSES, "regression": OF_VALUES}
+TASKS = {"binary": OF_CLASSES | {"dependence"}, "multiclass": OF_CLASSES, "regression": OF_VALUES | {"dependence"}}
 
 
 def small(task: str, rows: int = 120) -> pd.DataFrame:

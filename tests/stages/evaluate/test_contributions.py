@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import service.model
-from stages.evaluate.contributions import mean_contributions
+from stages.evaluate.contributions import explain_rows
 from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
@@ -32,10 +32,20 @@ def test_the_column_that_decides_the_target_comes_first(params: Callable[..., Pa
     about = export.describe(made, rows, export.score(made, test))
     explained = service.model.from_bytes(export.export(pipeline, schema.contract, **about), "m.onnx")
 
-    found = mean_contributions(explained, test, 0.5)
+    contributions = explain_rows(explained, test, 0.5)
+
+    found = contributions.means()
 
     assert found["feature"][0] == "rules"
     assert sorted(found["feature"]) == ["noise", "other", "rules"]
     if task == "regression":  # linear: the slope times the distance from the mean
         expected = (10 * (test["rules"] - rows["rules"].mean())).abs().mean()
         assert found["contribution"][0] == pytest.approx(expected, rel=0.1)
+    curves = contributions.dependence()
+    if task == "multiclass":
+        assert curves.empty
+    else:
+        curve = curves[curves["class"] == "rules"]
+        assert curve["contribution"].iloc[0] * curve["contribution"].iloc[-1] < 0
+        assert curve["share"].is_monotonic_increasing
+        assert curve["value"].astype(float).is_monotonic_increasing
