@@ -19,6 +19,7 @@ from stages import files
 from stages.bins import find_edges, shares
 from stages.entry import log, run, timed
 from stages.errors import UserError
+from stages.estimators.calibrators import CalibratedClassifier
 from stages.export.background import draw_background
 from stages.export.graph import convert
 from stages.params.loading import load_params
@@ -102,8 +103,10 @@ def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores
     """
     predict = pipeline.predict_proba if model.contract.classes else pipeline.predict
     expected = _in_batches(predict, rows)
-    # skl2onnx's operators compute in single precision, so that scores differ by a share of the largest.
-    smallest = 1.0 if "double" in pipeline.named_steps else _SMALLEST
+    # skl2onnx's operators and XGBoost compute in single precision, so that scores differ by a share of the largest, and
+    # a steep calibration multiplies their last bit.
+    calibrated = isinstance(pipeline.steps[-1][1], CalibratedClassifier)
+    smallest = 1.0 if calibrated or "double" in pipeline.named_steps else _SMALLEST
     scale = np.maximum(np.abs(expected), np.abs(expected).max() * smallest)
     # In single precision, XGBoost's 1 - p has steps of that of 1.
     known = _RESOLUTION if model.contract.classes and expected.dtype == np.float32 else 0.0

@@ -60,6 +60,15 @@ def test_the_exported_file_agrees_with_the_calibrated_pipeline(
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_probabilities_near_0_and_1_in_single_precision_agree_too(params: Make, method: str) -> None:
+    table = noisy().assign(y=lambda rows: np.where(rows["a"] > 0, "yes", "no"))
+    wanted = params(model="xgboost", n_estimators=100, calibration=method)
+    _, calibrated, test, schema = pipelines(table, wanted)
+    served = service.model.from_bytes(export.export(calibrated, schema.contract), "m.onnx")
+    assert export.compare(calibrated, served, test, export.score(served, test))[0] < 2e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_an_overfitted_model_gets_better_probabilities(params: Make, method: str) -> None:
     wanted = params(model="hist_gradient_boosting", n_estimators=60, calibration=method)
     before, after, test, _ = pipelines(noisy(), wanted)
