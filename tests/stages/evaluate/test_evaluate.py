@@ -17,6 +17,7 @@ from stages.evaluate.plots import uncalibrated_curves
 from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
+from stages.scores.metrics import Classified
 from stages.scores.units import units_of
 from stages.train import __main__ as train
 
@@ -141,8 +142,11 @@ def test_a_calibrated_file_is_scored_before_and_after(
     calibration = read_calibration(export.export(pipeline, schema.contract))
     assert calibration is not None
     before = calibration.outcome_before(schema.contract, test)
+    assert isinstance(before, Classified)
     assert before.probabilities == pytest.approx(fitted.predict_proba(test), abs=1e-9)
-    assert calibration.apply(before).probabilities == pytest.approx(pipeline.predict_proba(test), abs=1e-6)
+    after = calibration.apply(before)
+    assert isinstance(after, Classified)
+    assert after.probabilities == pytest.approx(pipeline.predict_proba(test), abs=1e-6)
     found = metrics_before(before, units_of(schema.split, test))
     assert found["uncalibrated_log_loss"] == pytest.approx(metrics.log_loss(test["y"], fitted.predict_proba(test)))
     assert set(found) >= {"uncalibrated_expected_calibration_error", "uncalibrated_brier_score"}

@@ -25,7 +25,7 @@ X = NumberFeature(name="x", nullable=False, minimum=0, maximum=1, bin_edges=(), 
 
 def contract(*classes: bool | int | str) -> Contract:
     task, positive = ("binary", classes[0]) if len(classes) == 2 else ("multiclass", None)
-    return Contract(task=task, target="y", classes=classes, positive=positive, features=(X,))  # type: ignore[arg-type]
+    return Contract(task=task, target="y", classes=classes, positive=positive, features=(X,))
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def coverage(draw: Draw, codes: Callable[[np.random.Generator], Codes], name: st
 
 @pytest.mark.parametrize(("draw", "name"), [(classes, "roc_auc"), (values, "r2")])
 def test_an_interval_over_groups_holds_the_truth_in_95_of_100_tables(draw: Draw, name: str) -> None:
-    assert 0.93 <= coverage(draw, unequal, name, 400) <= 0.97
+    assert 0.93 <= coverage(draw, unequal, name, 1_000) <= 0.97
 
 
 @pytest.mark.parametrize("draw", [classes, values])
