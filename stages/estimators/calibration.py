@@ -48,7 +48,7 @@ def calibrate(pipeline: Pipeline, train: pd.DataFrame, contract: Contract, split
             f"params.yaml: calibration: {params.calibration!r} needs two folds with two classes each, and the "
             f"{len(train):,} training rows don't give them; use null or add rows"
         )
-    predicted = [folds.predict_fold(rows, fold, contract, params, len(train)) for fold in drawn]
+    predicted = [folds.predict_fold(rows, fold, contract, split, params, size=len(train)) for fold in drawn]
     outcomes = [outcome for outcome in predicted if isinstance(outcome, Classified)]
     probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])
     y_true = np.concatenate([outcome.y_true for outcome in outcomes])

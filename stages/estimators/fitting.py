@@ -1,6 +1,9 @@
 """Fit a pipeline, for the train stage and for each fold of the training rows."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -29,11 +32,19 @@ _FEW = 100
 """If there are more rows, this few known values may all be missing in the drawn rows."""
 
 
-def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Pipeline:
-    """Fit `params.model` on `rows`; the bytes of the model don't depend on the number of cores.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `fit` needs."""
 
-    `size` is the number of rows from which `auto` is resolved; None means the number of `rows`.
-    """
+    pipeline: Pipeline
+    X: pd.DataFrame
+    y: pd.Series
+    options: dict[str, Any]
+    """Arguments of the estimator's `fit`."""
+
+
+def prepare(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Prepared:
+    """Return the unfitted pipeline and its arguments; `size` as in `fit`."""
     pipeline = kinds.build(contract, params, size or len(rows))
     X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
     if params.model == "hist_gradient_boosting" and not contract.derived:  # else the step `derive` does it
@@ -41,6 +52,29 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     if not contract.classes:
         _standardise_target(pipeline, y)
     options = boosters.fit_options(contract, params) | _weight(pipeline, rows, contract, params)
+    return Prepared(pipeline, X, y, options)
+
+
+def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Pipeline:
+    """Fit `params.model` on `rows`; the bytes of the model don't depend on the number of cores.
+
+    `size` is the number of rows from which `auto` is resolved; None means the number of `rows`.
+    """
+    given = prepare(rows, contract, params, size)
+    with controlled():
+        try:
+            given.pipeline.fit(given.X, given.y, **{f"estimator__{name}": each for name, each in given.options.items()})
+        except (TypeError, ValueError) as error:
+            if ":" not in params.model:
+                raise
+            raise factories.explain_error(params.model, error) from error
+    factories.check_fitted(given.pipeline, contract, params.model)
+    return given.pipeline
+
+
+@contextlib.contextmanager
+def controlled() -> Iterator[None]:
+    """Fit in the block with the same result everywhere, and without warnings that mean nothing here."""
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
     # (docs/decisions.md), so both get one. joblib's threads fit different trees.
     # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
@@ -51,14 +85,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ConvergenceWarning)  # `has_not_converged` reports it
-        try:
-            pipeline.fit(X, y, **{f"estimator__{name}": value for name, value in options.items()})
-        except (TypeError, ValueError) as error:
-            if ":" not in params.model:
-                raise
-            raise factories.explain_error(params.model, error) from error
-    factories.check_fitted(pipeline, contract, params.model)
-    return pipeline
+        yield
 
 
 def row_weights(rows: pd.DataFrame, params: Params) -> npt.NDArray[np.float64]:

@@ -41,7 +41,7 @@ Factory = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\z")]
 _CATBOOST_DEPTH = 16
 
 _NOT_SEARCHED = {
-    *("model", "calibration", "monotone", "random_state", "factory", "features", "search"),
+    *("model", "calibration", "monotone", "random_state", "early_stopping", "factory", "features", "search"),
     *("data", "split", "validation", "evaluate", "registration"),
 }
 
@@ -51,6 +51,7 @@ class Params(Section):
 
     model: ModelName | Factory = expect(f"{', '.join(get_args(ModelName))} or package.module:function", ...)
     n_estimators: Annotated[int, Field(ge=1, le=10_000)]
+    early_stopping: Annotated[int, Field(ge=1, le=1_000)] | None = None
     max_depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None
     min_samples_leaf: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"]
     max_features: Literal["auto", "sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] | None

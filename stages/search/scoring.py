@@ -25,7 +25,7 @@ class Scorer:
     """The training rows and their folds."""
 
     def __init__(self, train: pd.DataFrame, schema: Schema, params: Params) -> None:
-        self._contract, self._params, self._size = schema.contract, params, len(train)
+        self._schema, self._params, self._size = schema, params, len(train)
         self._rows, self._folds = folds.draw_folds(train, schema.contract, schema.split, params)
 
     @property
@@ -36,7 +36,8 @@ class Scorer:
     def score(self, settings: Settings, fold: int) -> float:
         """Return the main metric on a fold, as `evaluate` computes it; NaN if it is undefined there."""
         params = self._params.with_settings(settings)
-        found = main_score(folds.predict_fold(self._rows, self._folds[fold], self._contract, params, self._size))
+        about = self._schema.contract, self._schema.split, params
+        found = main_score(folds.predict_fold(self._rows, self._folds[fold], *about, size=self._size))
         return np.nan if found is None else found
 
 

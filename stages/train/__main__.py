@@ -10,6 +10,7 @@ from stages import files
 from stages.entry import log, run, timed
 from stages.estimators import fitting, kinds
 from stages.estimators.calibration import calibrate
+from stages.estimators.stopping import limit_rounds
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.runs import tracking, training_run
@@ -33,8 +34,13 @@ def main() -> None:
     )  # before the fit, so that the stage fails at once if MLflow is down
     fit = timed(f"fitting {params.model} on {len(rows):,} rows")
     with training_run.start_run(experiment, params) as active:
+        stopped = params
+        if params.early_stopping:
+            with timed("finding the number of rounds on a held-out part of the training rows"):
+                stopped = limit_rounds(rows, contract, schema.split, params)
+            log(f"{stopped.n_estimators} of at most {params.n_estimators} rounds")
         with fit, training_run.autologging(rows) as logged:
-            pipeline = train(logged, contract, params)
+            pipeline = train(logged, contract, stopped)
         not_converged = fitting.has_not_converged(pipeline)
         if params.calibration:
             with timed(f"calibrating with {params.calibration} on out-of-fold predictions"):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stages.estimators import fitting, folds
+from stages.estimators import fitting, folds, splitting
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema, Split
@@ -43,7 +43,7 @@ def prepared(params: Callable[..., Params]) -> Make:
 
 def pairs(given: Prepared, split: Split, wanted: int = 5) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     rows, schema, _ = given
-    found = folds.folds(rows, schema.contract, split, wanted, 0)
+    found = splitting.folds(rows, schema.contract, split, wanted, 0)
     return [(rows.iloc[fitted], rows.iloc[held_out]) for fitted, held_out in found]
 
 
@@ -115,7 +115,7 @@ def test_earliest_rows_of_one_class_are_passed_over(prepared: Make) -> None:
 def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) -> None:
     rows, schema, wanted = prepared(rare(), model=model, class_weight="balanced")
     found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
-    fitted, held_out = next(folds.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
+    fitted, held_out = next(splitting.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
     pipeline = fitting.fit(rows.iloc[fitted], schema.contract, wanted)
     expected = pipeline.predict_proba(rows.iloc[held_out])
     outcome = found[0]
