@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 
 from service.cells import Value, parser
@@ -147,9 +148,15 @@ class BoosterClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.estimator_ = _fit(self.estimator, X, codes, options)
         return self
 
-    def predict_proba(self, X: Matrix) -> npt.NDArray[np.floating[Any]]:
-        """Return probabilities of shape (rows, classes)."""
-        return np.asarray(self.estimator_.predict_proba(X))
+    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """Return probabilities of shape (rows, classes), in double precision."""
+        if not hasattr(self.estimator_, "get_booster"):
+            return np.asarray(self.estimator_.predict_proba(X))
+        # XGBoost's probabilities are float32, and so is its 1 - p, which loses the digits of a small one.
+        raw = self.estimator_.predict(X, output_margin=True).astype(np.float64)
+        if raw.ndim > 1:
+            return np.asarray(softmax(raw, axis=1))
+        return np.stack([expit(-raw), expit(raw)], axis=1)
 
     def predict(self, X: Matrix) -> npt.NDArray[Any]:
         """Return each row's most probable label."""

@@ -108,9 +108,7 @@ def compare(pipeline: Pipeline, model: Model, rows: pd.DataFrame, scores: Scores
     calibrated = isinstance(pipeline.steps[-1][1], CalibratedClassifier)
     smallest = 1.0 if calibrated or "double" in pipeline.named_steps else _SMALLEST
     scale = np.maximum(np.abs(expected), np.abs(expected).max() * smallest)
-    # In single precision, XGBoost's 1 - p has steps of that of 1.
-    known = _RESOLUTION if model.contract.classes and expected.dtype == np.float32 else 0.0
-    difference = np.maximum(np.abs(scores - expected) - known, 0) / np.maximum(scale, np.finfo(np.float32).tiny)
+    difference = np.abs(scores - expected) / np.maximum(scale, np.finfo(np.float32).tiny)
     by_row = difference.reshape(len(rows), -1).max(axis=1)
     worst = int(np.where(np.isnan(by_row), np.inf, by_row).argmax())
     if not by_row[worst] <= TOLERANCE:
