@@ -16,9 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import has_fit_parameter
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
+from stages.errors import UserError
 from stages.estimators import boosters, factories, kinds
 from stages.params.params import Params
 
@@ -97,11 +99,16 @@ def row_weights(rows: pd.DataFrame, params: Params) -> npt.NDArray[np.float64]:
 
 
 def _weight(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract, params: Params) -> dict[str, Any]:
-    """Return `sample_weight` if rows have weights, or for `class_weight` of an estimator that has no such parameter."""
+    """Return `sample_weight` if rows have weights, or for `class_weight` of an estimator that has no such parameter.
+
+    Raises UserError if the user's estimator takes none.
+    """
     estimator = pipeline["estimator"]
     by_class = params.class_weight and params.model != "dummy" and "class_weight" not in estimator.get_params()
     if not (params.data.weight or by_class):
         return {}
+    if ":" in params.model and not has_fit_parameter(estimator, "sample_weight"):
+        raise UserError(f"params.yaml: data.weight: the fit of {params.model} has no sample_weight; use null")
     weights = row_weights(rows, params)
     return {
         "sample_weight": weights * compute_sample_weight("balanced", rows[contract.target]) if by_class else weights

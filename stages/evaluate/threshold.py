@@ -14,13 +14,14 @@ Flags = npt.NDArray[np.bool_]
 
 
 def choose(outcomes: Sequence[Outcome], costs: tuple[float, float] | None) -> float:
-    """Return the best threshold for all folds' rows together; 0.5 if there are none.
+    """Return the best threshold for all folds' rows together.
 
-    `costs` are those of a false positive and a false negative; None means by balanced accuracy.
+    `costs` are those of a false positive and a false negative; None means by balanced accuracy. Without folds it is
+    the one of perfectly calibrated probabilities (Elkan 2001), or 0.5 if there are no costs.
     """
     parts = [each for each in outcomes if isinstance(each, Classified)]
     if not parts:
-        return DEFAULT
+        return costs[0] / sum(costs) if costs else DEFAULT
     probabilities = np.concatenate([each.probabilities[:, each.positive] for each in parts])
     positive = np.concatenate([each.y_true == each.positive for each in parts])
     return cheapest(probabilities, positive, costs) if costs else best(probabilities, positive)

@@ -19,6 +19,8 @@ from stages.schema import read_schema
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+_FEW_ROWS = 1_000
+
 
 def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
     """Fit `params.model` on `rows`."""
@@ -49,6 +51,8 @@ def main() -> None:
             joblib.dump(pipeline, beside, compress=3)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
+    if params.calibration == "isotonic" and len(rows) < _FEW_ROWS:
+        log(f"calibration: isotonic has only {len(rows):,} rows; sigmoid or temperature is safer below {_FEW_ROWS:,}")
     if not_converged:
         log(f"not converged in {kinds.MAX_ITERATIONS} iterations; a larger l2_penalty helps")
     log(f"MLflow run {active.info.run_id}")

@@ -10,6 +10,7 @@ import pytest
 
 import service.model
 from stages.errors import UserError
+from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
@@ -70,6 +71,21 @@ def test_the_documented_stacking_agrees_on_every_test_row_in_the_same_bytes(modu
 
     assert first[0] < 1e-6
     assert first == again
+
+
+def test_its_probabilities_can_be_calibrated(module: str, table: pd.DataFrame, params: Make) -> None:
+    wanted = params(model=f"{module}:stacking", calibration="sigmoid")
+    rows, test, schema = prepare.prepare(table, wanted)
+    pipeline = calibrate(train.train(rows, schema.contract, wanted), rows, schema.contract, schema.split, wanted)
+    served = service.model.from_bytes(export.export(pipeline, schema.contract), "m.onnx")
+    assert export.compare(pipeline, served, test, export.score(served, test))[0] < 1e-6
+
+
+def test_weights_for_an_estimator_that_takes_none_are_refused(module: str, table: pd.DataFrame, params: Make) -> None:
+    wanted = params(model=f"{module}:stacking", data={"weight": "row"})
+    rows, _, schema = prepare.prepare(table.assign(row=table["row"] + 1), wanted)
+    with pytest.raises(UserError, match=r"data.weight: the fit of \w+:stacking has no sample_weight; use null"):
+        train.train(rows, schema.contract, wanted)
 
 
 def test_a_regression_agrees_and_gets_the_arguments_of_params(module: str, fit: Fit) -> None:

@@ -73,6 +73,7 @@ def test_a_class_that_never_or_always_pays_is_never_or_always_predicted(missed: 
 
 def test_without_folds_it_stays_at_a_half() -> None:
     assert choose([], None) == DEFAULT
+    assert choose([], (1.0, 4.0)) == 0.2
 
 
 def table(seed: int) -> pd.DataFrame:
