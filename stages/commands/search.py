@@ -61,13 +61,14 @@ class _Budget:
 def main(*, trials: int, seconds: int | None, jobs: int) -> None:
     """Run the search or go on with it, and save the best trials."""
     params = load_params()
-    space = space_of(params)
+    space_of(params, 0)  # a wrong `search` is an error before anything runs
     budget = _Budget(trials, time.monotonic() + (seconds or math.inf), jobs)
     try:
         with _alone():
             _prepare()
             schema = read_schema()
-            scorer = Scorer(pd.read_parquet(files.TRAIN), schema, params)
+            train = pd.read_parquet(files.TRAIN)
+            scorer, space = Scorer(train, schema, params), space_of(params, len(train))
             study = open_study(_FOLDER / f"{study_name(params, space)}.log")
             with tracking.errors_as_line(), scoring(scorer, jobs) as score:
                 runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)

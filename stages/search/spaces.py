@@ -60,13 +60,14 @@ DEFAULTS: dict[str, Space] = {
     "logistic_regression": _LINEAR,
     "ridge": _LINEAR,
 }
+_LEAVES = 20
 _OF_SOME = {"n_estimators", "max_depth", "min_samples_leaf", "max_features", "learning_rate", "l2_penalty"}
 _ALSO = {"random_forest": {"n_estimators"}, "extra_trees": {"n_estimators"}, "lightgbm": {"max_depth"}}
 """What a model uses, but the default doesn't try."""
 
 
-def space_of(params: Params) -> Space:
-    """Return `search`, or else the default for the model.
+def space_of(params: Params, rows: int) -> Space:
+    """Return `search`, or else the default for the model and this number of training rows.
 
     Raises UserError if there is neither, or if the model does not use or allow what is in `search`.
     """
@@ -79,7 +80,14 @@ def space_of(params: Params) -> Space:
         _check(params, name, entry)
     if not (params.search or default):
         raise UserError(f"params.yaml: model: {params.model} has nothing to search; use another model")
-    return params.search or default
+    return params.search or {name: _narrow(name, entry, rows) for name, entry in default.items()}
+
+
+def _narrow(name: str, entry: Range | tuple[Scalar, ...], rows: int) -> Range | tuple[Scalar, ...]:
+    """Return a range of `min_samples_leaf` that leaves a tree at least `_LEAVES` leaves."""
+    if name != "min_samples_leaf" or isinstance(entry, tuple):
+        return entry
+    return entry.model_copy(update={"high": int(max(min(entry.high, rows // _LEAVES), entry.low + 1))})
 
 
 def _check(params: Params, name: str, entry: Range | tuple[Scalar, ...]) -> None:

@@ -13,15 +13,23 @@ from stages.params.search import Range
 from stages.search.experiments import with_settings
 from stages.search.spaces import DEFAULTS, space_of
 
+ROWS = 10_000
 MODELS = sorted(set(get_args(ModelName)) - {"dummy"})
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_has_a_default_that_its_hyperparameters_allow(model: str, params: Callable[..., Params]) -> None:
-    space = space_of(params(model=model))
+    space = space_of(params(model=model), ROWS)
     written = {name: entry.model_dump() if isinstance(entry, Range) else list(entry) for name, entry in space.items()}
 
-    assert space_of(params(model=model, search=written)) == space
+    assert space_of(params(model=model, search=written), ROWS) == space
+
+
+@pytest.mark.parametrize(("rows", "most"), [(0, 3), (200, 10), (10_000, 200)])
+def test_few_rows_are_not_cut_into_fewer_leaves_than_a_tree_needs(
+    params: Callable[..., Params], rows: int, most: int
+) -> None:
+    assert space_of(params(model="lightgbm"), rows)["min_samples_leaf"] == Range(low=2, high=most, log=True)
 
 
 def test_ranges_and_lists_are_told_apart_and_typed(params: Callable[..., Params]) -> None:
@@ -81,7 +89,7 @@ def test_what_the_model_does_not_use_or_allow_is_refused(
     params: Callable[..., Params], model: str, search: Any, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        space_of(params(model=model, search=search))
+        space_of(params(model=model, search=search), ROWS)
 
 
 def test_settings_change_only_their_values_in_params_yaml(root: Path) -> None:
