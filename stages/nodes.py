@@ -1,5 +1,6 @@
 """Collect the nodes and constants of an ONNX graph."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,25 @@ class Graph:
     def cast(self, value: str, to: int) -> str:
         """Add a cast to an ONNX data type and return the output's name."""
         return self.add("Cast", value, to=to)
+
+
+def rename(part: onnx.GraphProto, known: dict[str, str], fresh: Callable[[str], str]) -> None:
+    """Give nodes and tensors the names in `known`, or fresh ones, in their order; also in the bodies of loops."""
+
+    def renamed(name: str) -> str:
+        if name and name not in known:
+            known[name] = fresh(name)
+        return known.get(name, "")
+
+    part.name = fresh("graph")
+    for tensor in (*part.initializer, *part.input):
+        tensor.name = renamed(tensor.name)
+    for node in part.node:
+        node.name = fresh(node.op_type)
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                rename(attribute.g, known, fresh)
+    for tensor in part.output:
+        tensor.name = renamed(tensor.name)

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from service.contract import BACKGROUND_KEY, COSTS_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
-from service.model import Model, from_bytes
+from service.model import ArtifactError, Model, from_bytes
 from service.shapley import to_text
 from stages import files
 from stages.bins import find_edges, shares
@@ -152,12 +152,20 @@ def _sample(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[:: -(-len(rows) // _TRAINING_ROWS)]
 
 
+def load_exported(content: bytes) -> Model:
+    """Load the file as the service does. Raises UserError if it can't be served."""
+    try:
+        return from_bytes(content, "the converted model", "choose another model in params.yaml")
+    except ArtifactError as error:
+        raise UserError(str(error)) from error
+
+
 def main() -> None:
     """Read the pipeline; write the ONNX file if both agree on every test row."""
     params, contract, pipeline = load_params(), read_schema().contract, joblib.load(files.MODEL)
     rows, train = pd.read_parquet(files.TEST), pd.read_parquet(files.TRAIN)
     with timed("converting to ONNX"):
-        model = from_bytes(export(pipeline, contract), str(files.ONNX))
+        model = load_exported(export(pipeline, contract))
     with timed(f"comparing {len(rows):,} test rows with scikit-learn"):
         scores = score(model, rows)
         worst, ties = compare(pipeline, model, rows, scores)

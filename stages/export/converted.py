@@ -1,7 +1,6 @@
 """Convert an estimator of any kind by skl2onnx, in double precision."""
 
 import warnings
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -10,7 +9,7 @@ from onnx import TensorProto, helper
 
 from stages.errors import UserError
 from stages.export import converters
-from stages.nodes import OPSET, Graph
+from stages.nodes import OPSET, Graph, rename
 
 _ML_OPSET = 3
 _SINGLE = ("SVMRegressor",)
@@ -26,7 +25,8 @@ def convert(graph: Graph, estimator: Any, columns: int) -> str:
     for each in model.opset_import:
         graph.opsets[each.domain] = max(each.version, graph.opsets.get(each.domain, 0))
     known = {model.graph.input[0].name: graph.cast(graph.matrix, TensorProto.DOUBLE)}
-    _rename(model.graph, known, count())
+    numbers = count()
+    rename(model.graph, known, lambda _: f"user_{next(numbers)}")
     output = model.graph.output[-1].name
     graph.constants.extend(model.graph.initializer)
     for node in _needed(model.graph, output):
@@ -51,26 +51,6 @@ def _convert(estimator: Any, columns: int) -> onnx.ModelProto:
         name, reason = type(estimator).__name__, " ".join(str(error).split())[:200]
         raise UserError(f"params.yaml: model: skl2onnx cannot convert {name}: {reason}; use another") from error
     return model
-
-
-def _rename(part: onnx.GraphProto, known: dict[str, str], numbers: Iterator[int]) -> None:
-    """Number the names of nodes and tensors in their order; those of skl2onnx depend on earlier conversions."""
-
-    def renamed(name: str) -> str:
-        return known.setdefault(name, f"user_{next(numbers)}") if name else name
-
-    part.name = renamed(f"graph {part.name}")
-    for tensor in (*part.initializer, *part.input):
-        tensor.name = renamed(tensor.name)
-    for node in part.node:
-        node.name = f"user_{next(numbers)}"
-        node.input[:] = map(renamed, node.input)
-        node.output[:] = map(renamed, node.output)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _rename(attribute.g, known, numbers)
-    for tensor in part.output:
-        tensor.name = renamed(tensor.name)
 
 
 def _needed(part: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:

@@ -45,6 +45,11 @@ def operator(ensemble: Ensemble) -> Operator:
     if all(tree.values.shape[1] == 1 for tree in ensemble.trees):
         _check_size(ensemble, _COMPACT)
         return Operator("TreeEnsemble", 5, _compact(ensemble))
+    return wide_operator(ensemble)
+
+
+def wide_operator(ensemble: Ensemble) -> Operator:
+    """Return the older operator, whose leaves may have several weights; it sums doubles and has no sets."""
     _check_size(ensemble, _WIDE)
     return Operator("TreeEnsembleRegressor", 3, _wide(ensemble))
 

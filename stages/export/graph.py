@@ -20,6 +20,7 @@ from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
 from stages.export import boosters, calibration, converted, ensembles, trees
+from stages.export.activation import activated, scores_of_sum
 from stages.features.graph import estimator_columns
 from stages.nodes import IR_VERSION, Graph
 
@@ -78,7 +79,7 @@ def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract
             return _constant_rows(graph, np.asarray(estimator.constant_).reshape(-1))
         case LogisticRegression() | Ridge():
             raw = _linear(graph, pipeline["expand"], estimator, contract)
-            return _activated(graph, raw, contract)
+            return activated(graph, raw, len(contract.classes))
         case _:
             return _ensemble(graph, estimator, pipeline, contract)
 
@@ -103,14 +104,7 @@ def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contra
     total = graph.add(operator.kind, features, domain="ai.onnx.ml")
     graph.nodes[-1].attribute.extend(operator.attributes)
     total = graph.cast(total, TensorProto.DOUBLE)
-    if ensemble.raw:
-        return _activated(graph, graph.add("Add", total, graph.constant(ensemble.base)), contract)
-    return _both(graph, total) if contract.task == "binary" else total
-
-
-def _both(graph: Graph, second: str) -> str:
-    """Return the probabilities of two classes from that of the second."""
-    return graph.add("Concat", graph.add("Sub", graph.constant(np.array([1.0])), second), second, axis=1)
+    return scores_of_sum(graph, total, ensemble, len(contract.classes))
 
 
 def _linear(graph: Graph, expand: ColumnTransformer, estimator: Any, contract: Contract) -> str:
@@ -151,10 +145,3 @@ def _looked_up(graph: Graph, known: list[Double], columns: Sequence[int], weight
     rows = graph.add("Add", graph.cast(codes, TensorProto.INT64), graph.constant(starts.astype(np.int64)))
     found = graph.add("Gather", graph.constant(table), rows, axis=0)
     return graph.add("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)
-
-
-def _activated(graph: Graph, raw: str, contract: Contract) -> str:
-    """Return probabilities of raw scores, or the values of a regression."""
-    if contract.task == "binary":
-        return _both(graph, graph.add("Sigmoid", raw))
-    return graph.add("Softmax", raw, axis=1) if contract.task == "multiclass" else raw

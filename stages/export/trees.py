@@ -75,8 +75,8 @@ def extract(estimator: Any, columns: int) -> Ensemble:
             ]
             return Ensemble(trees, base, raw=True)
         case _:
-            share = 1 / len(estimator.estimators_)
-            trees = [_tree(each.tree_, share, 0) for each in estimator.estimators_]
+            grown = getattr(estimator, "estimators_", [estimator])  # a forest, or a single tree
+            trees = [_tree(each.tree_, 1 / len(grown), 0) for each in grown]
             return Ensemble(trees, np.zeros(trees[0].values.shape[1]), raw=False)
 
 
@@ -86,7 +86,7 @@ def _tree(tree: Any, factor: float, target: int) -> Tree:
         threshold=tree.threshold,
         left=tree.children_left,
         right=tree.children_right,
-        missing_left=np.zeros(tree.node_count, dtype=bool),
+        missing_left=tree.__getstate__()["nodes"]["missing_go_to_left"].astype(bool),
         values=_drop_first_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
         first_target=target,
     )

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import service.model
 from stages.errors import UserError
 from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
@@ -19,8 +18,10 @@ from stages.train import __main__ as train
 Make = Callable[..., Params]
 Fit = Callable[..., tuple[float, bytes]]
 MORE = """
-from sklearn.ensemble import HistGradientBoostingClassifier
+from lightgbm import LGBMClassifier
+from sklearn.ensemble import AdaBoostClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import Lasso
+from sklearn.dummy import DummyClassifier
 from sklearn.svm import LinearSVC
 
 
@@ -32,8 +33,17 @@ def undecided(columns):
     return make_pipeline(SimpleImputer(), LinearSVC())
 
 
-def histograms():
-    return HistGradientBoostingClassifier(max_iter=2)
+def trees(random_state):
+    kinds = [
+        HistGradientBoostingClassifier(max_iter=5),
+        LGBMClassifier(n_estimators=5, verbosity=-1, n_jobs=1),
+        RandomForestClassifier(5, random_state=random_state),
+    ]
+    return StackingClassifier([(type(kind).__name__, kind) for kind in kinds])
+
+
+def adaptive():
+    return make_pipeline(SimpleImputer(), AdaBoostClassifier(n_estimators=2))
 """
 
 
@@ -55,12 +65,14 @@ def module(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request:
 def fit(table: pd.DataFrame, params: Make) -> Fit:
     """Return a function that fits a model and returns its file, and the largest difference on the test rows."""
 
-    def train_and_export(model: str, *ignored: str, regression: bool = False, **factory: Any) -> tuple[float, bytes]:
+    def train_and_export(
+        model: str, *ignored: str, table: pd.DataFrame = table, regression: bool = False, **factory: Any
+    ) -> tuple[float, bytes]:
         wanted = params(model=model, factory=factory, data={"ignore": list(ignored)})
         rows, test, schema = prepare.prepare(table.assign(y=table["row"] * 1.5) if regression else table, wanted)
         pipeline = train.train(rows, schema.contract, wanted)
         content = export.export(pipeline, schema.contract)
-        served = service.model.from_bytes(content, "m.onnx")
+        served = export.load_exported(content)
         return export.compare(pipeline, served, test, export.score(served, test))[0], content
 
     return train_and_export
@@ -101,7 +113,8 @@ def test_a_regression_agrees_and_gets_the_arguments_of_params(module: str, fit: 
         ("nothing", {}, "has no function 'nothing'"),
         ("stacking", {"D": 1}, r"factory: \w+:stacking does not accept it: .*unexpected keyword argument 'D'"),
         ("undecided", {}, r"undecided has no predict_proba; scikit-learn's CalibratedClassifierCV\(estimator"),
-        ("histograms", {}, "skl2onnx cannot convert HistGradientBoostingClassifier: "),
+        ("DummyClassifier", {}, "skl2onnx cannot convert DummyClassifier: Unable to find a shape calculator"),
+        ("adaptive", {}, "the converted model: ONNX Runtime refuses it: .*choose another model in params.yaml"),
         ("SVC", {}, "SVC can't be fitted: Input X contains NaN"),
     ],
 )
@@ -112,6 +125,12 @@ def test_what_does_not_fit_is_refused_in_one_line(
         fit(f"{module}:{function}", **factory)
 
     assert "\n" not in str(caught.value)
+
+
+def test_trees_of_all_kinds_agree_in_a_pipeline_with_missing_values(module: str, fit: Fit, request: Any) -> None:
+    for name in ("table", "hard_table"):
+        difference, _ = fit(f"{module}:trees", table=request.getfixturevalue(name))
+        assert difference < 1e-6
 
 
 def test_a_module_that_is_not_there_is_named(module: str, fit: Fit) -> None:
