@@ -53,6 +53,9 @@ class Translator:
         self._later = set(contract.derived)
         self._target = contract.target
         self._known: dict[tuple[Any, ...], str] = {}
+        # A feature may use another one several times, and so on: the graph has each value once.
+        self._doubles: dict[Value, str] = {}
+        self._singles: dict[Value, str] = {}
         self.expression: Expression
         """The one that is being translated."""
 
@@ -98,16 +101,26 @@ class Translator:
 
     def double(self, value: Value) -> str:
         """Return the tensor of a number or boolean in double precision."""
+        if value not in self._doubles:
+            self._doubles[value] = self._double(value)
+        return self._doubles[value]
+
+    def _double(self, value: Value) -> str:
         if isinstance(value.constant, float):
             return self.constant(value.constant)
-        if value.operator:
+        if value.operator and not value.is_exact:
             return self._operator(value, self.double)
-        if value.kind == "number" and value.tensor:
+        if value.kind == "number" and value.tensor and not value.operator:
             return value.tensor
         return self.add("Cast", self.single(value), to=TensorProto.DOUBLE)
 
     def single(self, value: Value) -> str:
         """Return the tensor of a number or boolean as float32, rounded once."""
+        if value not in self._singles:
+            self._singles[value] = self._single(value)
+        return self._singles[value]
+
+    def _single(self, value: Value) -> str:
         if isinstance(value.constant, float):
             return self.constant(value.constant, np.float32)
         if value.column:

@@ -1,6 +1,7 @@
 """The values of an expression's parts."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ _ROUNDED = _EXACT | {"Add", "Div", "Mul", "Sqrt", "Sub"}
 """Operators that give the same float32 whether a double is rounded or the operands are float32 (Figueroa 1995)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Value:
     """A part of an expression: its type, and where it comes from: one of the fields below."""
 
@@ -35,7 +36,7 @@ class Value:
     is_nullable: bool = False
     """True for booleans that may be missing."""
 
-    @property
+    @cached_property
     def is_exact(self) -> bool:
         """Whether float32 holds every value of a number."""
         if isinstance(self.constant, float):
@@ -45,7 +46,7 @@ class Value:
             return True
         return self.operator in _EXACT and all(operand.is_exact for operand in self.operands)
 
-    @property
+    @cached_property
     def is_rounded_alike(self) -> bool:
         """Whether an operator in float32 gives what the same in double gives, rounded to float32."""
         return self.operator in _ROUNDED and all(operand.is_exact for operand in self.operands)

@@ -110,6 +110,17 @@ def test_a_feature_may_use_those_above_it(fit: Callable[..., Fitted]) -> None:
     np.testing.assert_array_equal(found["both"], fitted.test["u"].to_numpy() / 2 * fast)
 
 
+def test_features_may_build_on_each_other_fifty_times(fit: Callable[..., Fitted]) -> None:
+    sums = {f"sum {n}": f'column("sum {n - 1}") + column("sum {n - 1}") / 3' for n in range(1, 50)}
+    signs = {f"sign {n}": "-" * 90 + f'column("sign {n - 1}")' for n in range(1, 50)}
+
+    found = fit({"sum 0": "v", "sign 0": "v"} | sums | signs | {"last": 'column("sign 49") / 3 + v'}, model="dummy")
+
+    derived, v = found.derived(found.test), found.test["v"]
+    np.testing.assert_allclose(derived["sum 49"], v * (4 / 3) ** 49, rtol=1e-6)
+    np.testing.assert_array_equal(derived["last"], as_float32(v / 3 + v))
+
+
 def test_dates_of_all_years_differ_to_the_microsecond(fit: Callable[..., Fitted], columns: pd.DataFrame) -> None:
     fitted = fit({"span": "days_between(sent, when)"}, columns)
     first = np.array(["0001-01-01", "1969-12-31T23:59:59.999999", "9999-12-31T23:59:59.999998"], dtype="datetime64[us]")
