@@ -20,6 +20,8 @@ ROOT: Final = Path(__file__).parent.parent
 EXAMPLE_SECRET: Final = "replace-this-by-32-or-more-random-bytes"  # noqa: S105  # the value in .env.example, refused here
 EXAMPLE_PASSWORD: Final = "replace-this-by-a-password"  # noqa: S105  # likewise
 MIN_SECRET_BYTES: Final = 32
+REPLACED: Final = ("LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH")
+"""Variables of earlier versions, which RELEASES replaces."""
 
 _log = logging.getLogger(__name__)
 
@@ -175,6 +177,11 @@ class Settings(BaseSettings):
         path = env_file()
         in_file = _read_env_file(path)
         variables = in_file | {name: value for name, value in os.environ.items() if value}
+        for name in REPLACED:
+            if name in variables:
+                raise SettingsError(
+                    f"{name} has no effect any more; remove it, and set RELEASES to the folder of releases"
+                )
         os.environ.update({name: value for name, value in variables.items() if name.startswith("OTEL_")})
         try:
             return cls(_env_file=path, **dict(_read_secrets(cls, variables)) | known)

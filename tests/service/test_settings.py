@@ -83,3 +83,10 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 def test_a_relative_folder_of_releases_counts_from_the_root() -> None:
     settings = load_settings({"SECRET_KEY": SECRET, "RELEASES": "shared/releases"})
     assert settings.releases == ROOT / "shared/releases"
+
+
+@pytest.mark.parametrize("name", ["LOCK_PATH", "METRICS_PATH", "MODEL_PATH", "REGISTRY_PATH"])
+def test_a_variable_of_an_earlier_version_is_refused_with_the_one_that_replaces_it(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} has no effect any more; remove it, and set RELEASES"):
+        load_settings({"SECRET_KEY": SECRET, name: "models/model.onnx"})
+    load_settings({"SECRET_KEY": SECRET, name: ""})
