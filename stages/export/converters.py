@@ -62,7 +62,7 @@ def _convert_trees(scope: Any, operator: Any, container: Any) -> None:
     Raises ValueError for splits by category.
     """
     estimator, graph = operator.raw_operator, Graph()
-    ensemble = boosters.extract(estimator) or trees.extract(estimator, estimator.n_features_in_)
+    ensemble = boosters.extract(estimator) or trees.extract(estimator, estimator.n_features_in_, with_missing=True)
     if any(tree.members for tree in ensemble.trees):
         raise ValueError("splits by category are supported only for the models of params.yaml")
     graph.matrix = operator.inputs[0].full_name

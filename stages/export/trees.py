@@ -58,8 +58,11 @@ class Ensemble:
         return sum(len(tree.left) for tree in self.trees)
 
 
-def extract(estimator: Any, columns: int) -> Ensemble:
-    """Return the trees of a fitted forest or boosting model with `columns` input columns."""
+def extract(estimator: Any, columns: int, *, with_missing: bool = False) -> Ensemble:
+    """Return the trees of a fitted forest or boosting model with `columns` input columns.
+
+    Set `with_missing` if forests and trees get missing values; this project's own forests don't.
+    """
     match estimator:
         case HistGradientBoostingClassifier() | HistGradientBoostingRegressor():
             base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001  # nowhere public
@@ -76,17 +79,18 @@ def extract(estimator: Any, columns: int) -> Ensemble:
             return Ensemble(trees, base, raw=True)
         case _:
             grown = getattr(estimator, "estimators_", [estimator])  # a forest, or a single tree
-            trees = [_tree(each.tree_, 1 / len(grown), 0) for each in grown]
+            trees = [_tree(each.tree_, 1 / len(grown), 0, with_missing=with_missing) for each in grown]
             return Ensemble(trees, np.zeros(trees[0].values.shape[1]), raw=False)
 
 
-def _tree(tree: Any, factor: float, target: int) -> Tree:
+def _tree(tree: Any, factor: float, target: int, *, with_missing: bool = False) -> Tree:
+    to_left = tree.__getstate__()["nodes"]["missing_go_to_left"].astype(bool)
     return Tree(
         feature=tree.feature,
         threshold=tree.threshold,
         left=tree.children_left,
         right=tree.children_right,
-        missing_left=tree.__getstate__()["nodes"]["missing_go_to_left"].astype(bool),
+        missing_left=to_left & (tree.children_left >= 0) & with_missing,
         values=_drop_first_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
         first_target=target,
     )
