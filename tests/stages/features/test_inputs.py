@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from stages.evaluate.importance import compute_importance
+from stages.export import __main__ as export
 from stages.features.graph import estimator_columns
 from stages.features.parts import cut
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from tests.stages.features.conftest import Fitted
 
-MODELS = ["hist_gradient_boosting", "random_forest", "logistic_regression", "dummy", "lightgbm"]
+MODELS = ["hist_gradient_boosting", "random_forest", "logistic_regression", "dummy", "lightgbm", "xgboost", "catboost"]
 
 
 def test_without_features_nothing_changes(columns: pd.DataFrame, params: Callable[..., Params]) -> None:
@@ -78,7 +79,9 @@ def test_importance_has_inputs_and_derived_features(fit: Callable[..., Fitted], 
     else:
         assert found["ruling"] > 10 * found["v"]
         assert found["u"] > 10 * found["v"]  # by way of the derived feature
-    np.testing.assert_array_equal(parts.estimator.scores(parts.derive(matrix)), fitted.model.scores(matrix))
+    scores = fitted.model.scores(matrix)
+    np.testing.assert_array_equal(parts.estimator.scores(parts.derive(matrix)), scores)
+    assert export.compare(fitted.pipeline, fitted.model, fitted.test, scores)[0] < 1e-6
 
 
 def test_a_column_without_a_value_in_a_fold_is_zeros_in_the_fit_alone(fit: Callable[..., Fitted]) -> None:
