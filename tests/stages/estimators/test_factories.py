@@ -90,7 +90,7 @@ def test_its_probabilities_can_be_calibrated(module: str, table: pd.DataFrame, p
     wanted = params(model=f"{module}:stacking", calibration="sigmoid")
     rows, test, schema = prepare.prepare(table, wanted)
     pipeline = calibrate(train.train(rows, schema.contract, wanted), rows, schema.contract, schema.split, wanted)
-    served = service.model.from_bytes(export.export(pipeline, schema.contract), "m.onnx")
+    served = export.load_exported(export.export(pipeline, schema.contract))
     assert export.compare(pipeline, served, test, export.score(served, test))[0] < 1e-6
 
 
