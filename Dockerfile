@@ -21,10 +21,12 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     && find /venv -type d -name tests -prune -exec rm -r {} +
 
 
+# More lock files for the trainer, by the model in params.yaml: --build-arg MODELS="xgboost catboost skl2onnx".
 FROM builder AS pipeline-packages
-COPY requirements/pipeline.txt requirements/postgres.txt requirements/tracing.txt requirements/store.txt /locks/
+ARG MODELS=
+COPY requirements/*.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    for lock in pipeline postgres tracing store; do \
+    for lock in pipeline postgres tracing store $MODELS; do \
       pip --python /venv/bin/python install -q --no-deps --require-hashes -r /locks/$lock.txt || exit 1; done
 
 
