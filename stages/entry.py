@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only",
 }
 
-_GROUPS = ("catboost", "skl2onnx", "xgboost")
+GROUPS = ("catboost", "skl2onnx", "xgboost")
 """Packages that are installed only if params.yaml's model needs them; each has a lock file of its name."""
 
 
@@ -101,7 +101,7 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     except UserError as error:
         _fail(stage, *map(str, error.args), status=error.status)
     except ModuleNotFoundError as error:
-        if error.name not in _GROUPS:
+        if error.name not in GROUPS:
             raise
         _fail(stage, f"the model needs {error.name}, which isn't installed; run `make .venv/.{error.name}`")
     except MemoryError:

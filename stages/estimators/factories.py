@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from service.contract import Contract
+from stages.entry import GROUPS
 from stages.errors import UserError
 from stages.features.graph import estimator_columns
 from stages.params.params import Params
 
 _STAGES = ("train", "export", "evaluate")
 """The stages of dvc.yaml that import the function's module."""
+_LONGEST = 300
 
 
 def build(contract: Contract, params: Params) -> list[tuple[str, Any]]:
@@ -27,22 +30,43 @@ def build(contract: Contract, params: Params) -> list[tuple[str, Any]]:
     The function gets the values of `factory` in params.yaml by name; and, if it has parameters of these
     names, `random_state` and `columns`, the matrix's columns, each with `name` and `category`.
 
-    Raises UserError if there is no such function, it refuses its arguments, or DVC doesn't track its module.
+    Raises UserError if there is no such function, it fails or refuses its arguments, what it returns is no
+    estimator, or DVC doesn't track its module.
     """
     make = load(params.model)
     given = {"random_state": params.random_state, "columns": estimator_columns(contract)}
-    wanted = inspect.signature(make).parameters
     try:
+        wanted = inspect.signature(make).parameters
         estimator = make(**{name: value for name, value in given.items() if name in wanted} | params.factory)
     except TypeError as error:
-        raise UserError(f"params.yaml: factory: {params.model} does not accept it: {error}") from None
+        raise UserError(f"params.yaml: factory: {params.model} does not accept it: {_described(error)}") from None
+    except Exception as error:
+        raise explain_error(params.model, "fails", error) from error
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:40]
+        raise UserError(f"params.yaml: model: {params.model} returns {got}; return an estimator, such as Ridge()")
     double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})
     return [("double", double), ("estimator", estimator)]
 
 
-def explain_error(model: str, error: Exception) -> UserError:
-    """Return the error of the user's estimator in one line."""
-    return UserError(f"params.yaml: model: {model} can't be fitted: {' '.join(str(error).split())[:300]}")
+def explain_error(model: str, problem: str, error: Exception) -> UserError:
+    """Return the error of the user's code or estimator in one line, with the place in that code if it has one."""
+    module, here, packages = model.partition(":")[0], Path.cwd(), Path(sys.prefix).absolute()
+    ours = {each.__file__ for name, each in sys.modules.items() if _top(name) == "stages" and name != module}
+    calls = [
+        (path, call.lineno)
+        for call in traceback.extract_tb(error.__traceback__)
+        if (path := Path(call.filename)).is_relative_to(here) and not path.is_relative_to(packages)
+        if call.filename not in ours
+    ]
+    where = f"{calls[-1][0].relative_to(here)}:{calls[-1][1]}: " if calls else ""
+    return UserError(f"params.yaml: model: {model} {problem}: {where}{_described(error)}")
+
+
+def _described(error: Exception) -> str:
+    """Return the error's text in one line; a KeyError's or an empty one says nothing without the kind."""
+    text = " ".join(str(error).split())[:_LONGEST]
+    return text if isinstance(error, (TypeError, ValueError)) and text else f"{type(error).__name__}: {text}"
 
 
 def check_fitted(pipeline: Pipeline, contract: Contract, model: str) -> None:
@@ -58,12 +82,16 @@ def load(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+        if error.name in GROUPS:
             raise
+        if not f"{module_name}.".startswith(f"{error.name}."):
+            raise explain_error(name, "can't be imported", error) from error
         raise UserError(f"params.yaml: model: got {name!r}, and there is no module {error.name!r} here") from None
+    except Exception as error:
+        raise explain_error(name, "can't be imported", error) from error
     found = getattr(module, function, None)
     if not callable(found):
-        raise UserError(f"params.yaml: model: got {name!r}, and {module.__file__} has no function {function!r}")
+        raise UserError(f"params.yaml: model: got {name!r}, and {module_name} has no function {function!r}")
     check_tracked(module_name)
     return found  # type: ignore[no-any-return]
 

@@ -66,10 +66,10 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     with controlled():
         try:
             given.pipeline.fit(given.X, given.y, **{f"estimator__{name}": each for name, each in given.options.items()})
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             if ":" not in params.model:
                 raise
-            raise factories.explain_error(params.model, error) from error
+            raise factories.explain_error(params.model, "can't be fitted", error) from error
     factories.check_fitted(given.pipeline, contract, params.model)
     return given.pipeline
 

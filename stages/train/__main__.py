@@ -1,5 +1,6 @@
 """Fit the pipeline on the training rows, and log the fit to MLflow."""
 
+import pickle
 from typing import TYPE_CHECKING
 
 import joblib
@@ -8,7 +9,7 @@ import pandas as pd
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
-from stages.estimators import fitting, kinds
+from stages.estimators import factories, fitting, kinds
 from stages.estimators.calibration import calibrate
 from stages.estimators.stopping import limit_rounds
 from stages.params.loading import load_params
@@ -25,6 +26,17 @@ _FEW_ROWS = 1_000
 def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
     """Fit `params.model` on `rows`."""
     return fitting.fit(rows, contract, params)
+
+
+def save(pipeline: "Pipeline", model: str) -> None:
+    """Write the fitted pipeline. Raises UserError if it holds what no file can, such as a lambda of the user's."""
+    with files.replacing(files.MODEL) as beside:
+        try:
+            joblib.dump(pipeline, beside, compress=3)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            if ":" not in model:
+                raise
+            raise factories.explain_error(model, "can't be saved; name each function by `def`", error) from error
 
 
 def main() -> None:
@@ -47,8 +59,7 @@ def main() -> None:
         if params.calibration:
             with timed(f"calibrating with {params.calibration} on out-of-fold predictions"):
                 pipeline = calibrate(pipeline, rows, contract, schema.split, params)
-        with files.replacing(files.MODEL) as beside:
-            joblib.dump(pipeline, beside, compress=3)
+        save(pipeline, params.model)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
     if params.calibration == "isotonic" and len(rows) < _FEW_ROWS:
