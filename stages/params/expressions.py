@@ -75,12 +75,20 @@ def parse(name: str, text: str) -> Expression:
     except (ValueError, MemoryError, RecursionError):
         raise UserError(f"features.{name}: not an expression that can be read: {_clipped(text)}") from None
     expression = Expression(name, text, tree)
+    _keep_names(tree, source.strip())
     _check(expression, tree)
     if not any(names(expression)):
         raise expression.error(tree, "names no column, so every row would have the same value")
     if "#" in source and any(each.type == tokenize.COMMENT for each in _tokens(source)):
         raise _error(name, text, source.index("#"), "an expression has no comments")
     return expression
+
+
+def _keep_names(tree: ast.expr, source: str) -> None:
+    """Give names the characters of the text: Python replaces some, such as the micro sign by the Greek letter."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = ast.get_source_segment(source, node) or node.id
 
 
 _NAMES: Final = 'write column("…") for a column whose name has spaces or is a Python word'

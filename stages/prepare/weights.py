@@ -7,7 +7,7 @@ from pandas.api import types
 from stages.errors import UserError
 from stages.params.sections import DataParams
 
-REASON = "the weight of each row (data.weight)"
+REASON = "is the weight of each row (data.weight)"
 """Why the column is no feature."""
 
 

@@ -72,6 +72,7 @@ TYPES = [
     ("days_between('soon', when)", 14, "expected a date such as '2024-12-31', got 'soon'"),
     ("round(u, v)", 10, "round takes a whole number of digits"),
     ("row_id + 1", 1, "'row_id' identifies the row (split.key)"),
+    ("kg + 1", 1, "'kg' is the weight of each row (data.weight)"),
 ]
 
 
@@ -89,11 +90,11 @@ def test_params_are_refused_at_the_character(text: str, character: int, message:
 def test_prepare_refuses_at_the_character(
     columns: pd.DataFrame, params: Callable[..., Params], text: str, character: int, message: str
 ) -> None:
-    table = columns.assign(row_id=[f"r{row}" for row in range(len(columns))])
+    table = columns.assign(row_id=[f"r{row}" for row in range(len(columns))], kg=1.5)
     split = {"method": "random", "test_size": 0.3, "key": "row_id"}
 
     with pytest.raises(UserError) as raised:
-        prepare.prepare(table, params(features={"x": text}, split=split))
+        prepare.prepare(table, params(data={"weight": "kg"}, features={"x": text}, split=split))
 
     assert str(raised.value).startswith(f"params.yaml: features.x: character {character}: ")
     assert message in str(raised.value)

@@ -33,6 +33,14 @@ def test_dates_get_only_the_parts_that_expressions_use(fit: Callable[..., Fitted
     assert contract.inputs_only == ("when.dayofyear",)
 
 
+@pytest.mark.parametrize("name", ["µg", "e\N{COMBINING ACUTE ACCENT}t"])  # Python reads other characters
+def test_a_name_has_the_characters_of_its_column(fit: Callable[..., Fitted], columns: pd.DataFrame, name: str) -> None:
+    fitted = fit({"x": f"'é' == other and {name} > 0"}, columns.rename(columns={"u": name}))
+
+    expected = (fitted.test["other"] == "é") & (fitted.test[name] > 0)
+    np.testing.assert_array_equal(fitted.derived(fitted.test)["x"], expected)
+
+
 def test_an_ignored_column_is_an_input_without_being_a_feature(
     fit: Callable[..., Fitted], columns: pd.DataFrame
 ) -> None:

@@ -21,7 +21,7 @@ def test_the_weight_is_no_feature_and_stays_with_both_parts(table: pd.DataFrame,
     assert "w" in schema.contract.left_out
     assert sorted([*train["w"], *test["w"]]) == list(range(1, 201))
     assert [column.reason for column in schema.left_out if column.name == "w"] == [
-        "the weight of each row (data.weight)"
+        "is the weight of each row (data.weight)"
     ]
 
 
