@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import service.model
 from stages.errors import UserError
 from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
