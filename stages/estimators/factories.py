@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -42,11 +43,18 @@ def build(contract: Contract, params: Params) -> list[tuple[str, Any]]:
         raise UserError(f"params.yaml: factory: {params.model} does not accept it: {_described(error)}") from None
     except Exception as error:
         raise explain_error(params.model, "fails", error) from error
-    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
-        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:40]
-        raise UserError(f"params.yaml: model: {params.model} returns {got}; return an estimator, such as Ridge()")
+    _check_returned(estimator, contract, params.model)
     double = FunctionTransformer(np.asarray, kw_args={"dtype": np.float64})
     return [("double", double), ("estimator", estimator)]
+
+
+def _check_returned(estimator: Any, contract: Contract, model: str) -> None:
+    problem = f"params.yaml: model: {model} returns"
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else repr(estimator)[:40]
+        raise UserError(f"{problem} {got}; return an estimator, such as Ridge()")
+    if not contract.classes and hasattr(estimator, "__sklearn_tags__") and is_classifier(estimator):
+        raise UserError(f"{problem} a classifier, but {contract.target!r} holds numbers; return a regressor")
 
 
 def explain_error(model: str, problem: str, error: Exception) -> UserError:

@@ -45,12 +45,12 @@ def fit(table: pd.DataFrame, params: Make, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
-    def train_one(model: str, code: str = MODULE) -> str:
+    def train_one(model: str, code: str = MODULE, target: str = "y") -> str:
         module = model.partition(":")[0]
         Path(f"{module}.py").write_text(code, encoding="utf-8")
         stages = [f"  {stage}:\n    deps: [{module}.py]" for stage in ("train", "export", "evaluate")]
         Path("dvc.yaml").write_text("\n".join(["stages:", *stages]), encoding="utf-8")
-        wanted = params(model=model)
+        wanted = params(model=model, data={"target": target})
         rows, _, schema = prepare.prepare(table, wanted)
         with pytest.raises(UserError) as caught:
             train.save(train.train(rows, schema.contract, wanted), wanted.model)
@@ -96,3 +96,9 @@ def test_a_module_that_cannot_be_imported_is_one_line(
 
 def test_a_class_without_a_signature_is_no_estimator(fit: Callable[..., str]) -> None:
     assert "builtins:int fails: no signature found" in fit("builtins:int")
+
+
+def test_a_classifier_for_a_regression_is_refused(fit: Callable[..., str]) -> None:
+    line = fit("mistakes_classifier:DecisionTreeClassifier", target="row")
+
+    assert line.endswith("returns a classifier, but 'row' holds numbers; return a regressor")
