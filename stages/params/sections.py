@@ -96,16 +96,19 @@ class ValidateParams(Section):
 
 
 Name = str | int | bool
-_COST = Annotated[float, Field(ge=0)]
+_LARGEST_COST = 1e12
+"""Sums of larger costs would overflow."""
+_COST = Annotated[float, Field(ge=0, le=_LARGEST_COST)]
+_ERROR_COST = Annotated[float, Field(gt=0, le=_LARGEST_COST)]
 
 
 class Costs(Section):
     """What predictions cost, in any unit: of two classes by their wrong predictions, of more by a matrix."""
 
-    false_positive: Annotated[float, Field(gt=0)] | None = None
-    false_negative: Annotated[float, Field(gt=0)] | None = None
+    false_positive: _ERROR_COST | None = None
+    false_negative: _ERROR_COST | None = None
     matrix: dict[Name, dict[Name, _COST]] | None = expect(
-        "for each true class the costs by predicted class, from 0, with '*' for all others"
+        "for each true class the costs by predicted class, from 0 to 1e12, with '*' for all others"
     )
     currency: Annotated[str, Field(min_length=1, max_length=20)] | None = expect("a text of 1 to 20 characters or null")
 

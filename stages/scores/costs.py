@@ -61,8 +61,10 @@ def _by_name(matrix: dict[Name, dict[Name, float]], classes: tuple[Label, ...], 
         for predicted, other in enumerate(names):
             cost = row.get(other, 0.0 if other == name else row.get(_OTHERS))
             if cost is None:
-                raise _refuse(f"says not what it costs to predict {other!r} for {name!r}; add it, or '*'", ".matrix")
+                raise _refuse(f"doesn't say what it costs to predict {other!r} for {name!r}; add it, or '*'", ".matrix")
             found[true, predicted] = cost
+    if not np.ptp(found, axis=1).any():
+        raise _refuse("all predictions cost the same; a wrong one must cost more than the right one", ".matrix")
     return found
 
 

@@ -78,6 +78,11 @@ WRONG = [
         "costs: {false_positive: 0, false_negative: 1}",
         "false_positive: got 0; expected a number above 0",
     ),
+    (
+        "costs: null",
+        "costs: {false_positive: .inf, false_negative: 1}",
+        "false_positive: got inf; expected a number above 0 to 1e+12",
+    ),
     ("costs: null", "costs: {false_positive: 1, matrix: {a: {b: 1}}}", "costs: got false_positive, matrix; expected"),
     ("costs: null", "costs: {matrix: {a: {b: -1}}}", "evaluate.costs.matrix: got {'a': {'b': -1}}; expected for each"),
     ("costs: null", "costs: {matrix: {a: {b: 1}}, currency: 5}", "evaluate.costs.currency: got 5; expected a text"),

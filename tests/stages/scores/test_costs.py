@@ -56,8 +56,9 @@ def test_costs_are_by_true_and_predicted_class(costs: dict[str, Any], classes: t
         ({"matrix": {"d": {"*": 1.0}}}, "evaluate.costs.matrix: 'd' is no class of 'y'; its classes are a, b, c"),
         (
             {"matrix": {"a": {"b": 1.0}, "*": {"*": 1.0}}},
-            "matrix: says not what it costs to predict 'c' for 'a'; add it",
+            "matrix: doesn't say what it costs to predict 'c' for 'a'; add it",
         ),
+        ({"matrix": {"*": {"*": 0.0}}}, "matrix: all predictions cost the same; a wrong one must cost more"),
     ],
 )
 def test_costs_that_do_not_fit_the_classes_are_refused(costs: dict[str, Any], message: str) -> None:
