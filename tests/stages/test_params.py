@@ -15,13 +15,13 @@ from stages.params.sections import RegisterParams
 
 # The text of params.yaml, its replacement, and a part of the message.
 WRONG = [
-    ("n_estimators: 50", "n_estimators: 0", "n_estimators: got 0; expected a whole number from 1 to 10000"),
-    ("n_estimators: 50", "n_estimators: true", "n_estimators: got true; expected a whole number"),
-    ("n_estimators: 50", "n_estimators: 10.5", "n_estimators: got 10.5; expected a whole number"),
-    ("n_estimators: 50", "n_estimators: '10'", "n_estimators: got '10'; expected a whole number"),
-    ("n_estimators: 50", "n_trees: 100", "n_estimators: missing; expected a whole number from 1 to 10000"),
-    ("n_estimators: 50", "n_trees: 5\nn_estimators: 50", "n_trees: unknown key; allowed: model, n_estimators"),
-    ("n_estimators: 50", "5: 6\nn_estimators: 50", "5: unknown key; allowed: model, n_estimators"),
+    ("n_estimators: 40", "n_estimators: 0", "n_estimators: got 0; expected a whole number from 1 to 10000"),
+    ("n_estimators: 40", "n_estimators: true", "n_estimators: got true; expected a whole number"),
+    ("n_estimators: 40", "n_estimators: 10.5", "n_estimators: got 10.5; expected a whole number"),
+    ("n_estimators: 40", "n_estimators: '10'", "n_estimators: got '10'; expected a whole number"),
+    ("n_estimators: 40", "n_trees: 100", "n_estimators: missing; expected a whole number from 1 to 10000"),
+    ("n_estimators: 40", "n_trees: 5\nn_estimators: 40", "n_trees: unknown key; allowed: model, n_estimators"),
+    ("n_estimators: 40", "5: 6\nn_estimators: 40", "5: unknown key; allowed: model, n_estimators"),
     ("model: hist_gradient_boosting", "model: forest", "model: got 'forest'; expected random_forest, extra_trees"),
     ("max_depth: auto", "max_depth: 0", "max_depth: got 0; expected a whole number from 1 to 64 or auto or null"),
     ("max_features: auto", "max_features: 2", "got 2; expected auto, sqrt, log2 or a number above 0 to 1 or null"),
