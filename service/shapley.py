@@ -90,7 +90,8 @@ class Explainer:
         contract = self._model.contract
         explained = contract.positive if contract.task == "binary" else label
         place = contract.classes.index(explained) if explained is not None else 0
-        base, score = self._base[:, place], float(scores[place])
+        # Float32 is sent in the fewest digits that it needs: contributions add up to what is sent.
+        base, score = self._base[:, place], float(str(scores[place]))
         columns = (row != self._background) & ~(np.isnan(row) & np.isnan(self._background))
         differs = np.logical_or.reduceat(columns, self._starts, axis=1)
         players = differs.sum(axis=1)

@@ -101,6 +101,12 @@ def _check_connected(message: Message) -> Message:
     return message
 
 
+async def wait_until_gone(receive: Receive) -> None:
+    """Return when the client has disconnected; the body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def respond(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     """Send a whole response with status 200."""
     length = (b"content-length", b"%d" % len(body))

@@ -5,6 +5,7 @@ serialization would take longer than the model (docs/performance.md).
 """
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.access import Callers
 from service.feedback import PredictionIds
-from service.http.exchange import Headers, media_type, read_body, respond
+from service.http.exchange import ClientGone, Headers, media_type, read_body, respond, wait_until_gone
 from service.http.problems import Problem
 from service.inputs.explain import Invalid, read_json
 from service.inputs.rows import RowReader
@@ -106,7 +107,7 @@ class Predict:
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
-                state["instances"], answer = await self._predict(served, body, ids, explain=query.explain)
+                state["instances"], answer = await self._predict(served, body, ids, receive if query.explain else None)
                 await respond(send, answer, (b"content-type", JSON))
             elif query.explain:
                 raise Problem(415, "explain=true needs instances as JSON: send Content-Type: application/json")
@@ -120,35 +121,45 @@ class Predict:
         served.instruments.count_request(state["instances"])
 
     async def _predict(
-        self, served: Served, body: bytes, ids: PredictionIds | None, *, explain: bool
+        self, served: Served, body: bytes, ids: PredictionIds | None, explain: Receive | None
     ) -> tuple[int, bytes]:
-        """Return the number of instances and the response body."""
+        """Return the number of instances and the response body; with explanations if `explain` is given."""
         if len(body) > _INLINE_BYTES:
             scored = await asyncio.to_thread(_read_and_score, served, body, self._max_instances)
         else:
             scored = await self._score(served, self._read(served.reader, body, self._max_instances))
         served.check(scored, lambda: read_json(body)["instances"])
-        explained = await self._explain(served, scored) if explain else None
+        explained = await self._explain(served, scored, explain) if explain else None
         served.count(scored)
         named = await ids.make_all_async(served, scored) if ids else None
         return len(scored.labels), self._encode(served, scored, named, explained)
 
-    async def _explain_in_turn(self, served: Served, scored: Scored) -> Explained:
-        """Explain rows in a thread of low priority.
+    async def _explain_in_turn(self, served: Served, scored: Scored, receive: Receive) -> Explained:
+        """Explain rows in a thread of low priority, which stops after its row if nobody waits for the answer.
 
         Raises Problem: 413 for too many rows, 429 if too many requests wait, 503 if it takes too long.
         """
         if len(scored.labels) > self._max_explained:
             detail = f"A request with explain=true may have at most {self._max_explained:,} instances (MAX_EXPLAINED)"
             raise Problem(413, detail, title="Too many instances")
+        stop = threading.Event()
+        gone = asyncio.ensure_future(wait_until_gone(receive))
+        job = asyncio.ensure_future(self._explaining.run(lambda: served.explain(scored, stop), _EXPLAIN_SECONDS))
         try:
-            return await self._explaining.run(lambda: served.explain(scored), _EXPLAIN_SECONDS)
+            await asyncio.wait((job, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not job.done():
+                raise ClientGone
+            return job.result()
         except BusyError:
             detail = "Too many requests for explanations are waiting; try again"
             raise Problem(429, detail, headers={"Retry-After": "2"}) from None
         except TimeoutError:
             detail = f"The explanation takes more than {_EXPLAIN_SECONDS:.0f} s; send fewer instances"
             raise Problem(503, detail, headers={"Retry-After": "60"}) from None
+        finally:
+            stop.set()
+            gone.cancel()
+            job.cancel()
 
     def _unsupported_type(self) -> Problem:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))

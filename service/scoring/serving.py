@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -115,13 +117,14 @@ class Served:
             detail = "The release in service has no background rows; run `dvc repro` and `make promote`"
         raise Problem(409, detail, title="No explanations")
 
-    def explain(self, scored: Scored) -> Explained:
-        """Return what explains each row's score, as members of the response.
+    def explain(self, scored: Scored, stop: Event) -> Explained:
+        """Return what explains each row's score, as members of the response; of no more rows once `stop` is set.
 
         Raises Problem: 409 if the model's file has no background rows, 422 if a sum of the model overflows.
         """
         rows, scores = self.layout.matrix(scored.numbers), scored.scores.reshape(len(scored.scores), -1)
-        found = [self._explainer.explain(*each) for each in zip(rows, scores, scored.labels, strict=True)]
+        each_row = zip(rows, scores, scored.labels, strict=True)
+        found = [self._explainer.explain(*each) for each in takewhile(lambda _: not stop.is_set(), each_row)]
         if not all(np.isfinite(each.contributions).all() for each in found):
             raise Problem(422, "The model gives no finite number for parts of a row", title="No number")
         names = [BASE_VALUE, *(feature.name for feature in self.contract.features)]

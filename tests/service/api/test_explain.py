@@ -139,6 +139,12 @@ def test_contributions_are_those_computed_by_hand(answer_of: Callable[..., httpx
     assert answer["explanations"] == [{"base_value": -4.0, "x0": 3.0, "x1": 3.0}]
 
 
+def test_contributions_add_up_to_the_digits_that_are_sent(answer_of: Callable[..., httpx.Response]) -> None:
+    answer = answer_of(regression([1.0, 5.0]), x0=123456.789, x1=0.0).json()
+    assert answer["predictions"] == [123456.79]  # as float32, it is 123456.7890625
+    assert sum(answer["explanations"][0].values()) == pytest.approx(123456.79, abs=1e-6)
+
+
 def test_an_older_release_has_no_explanations(answer_of: Callable[..., httpx.Response]) -> None:
     answer = answer_of(regression(), x0=0.5, x1=0.5)
     assert (answer.status_code, "run `dvc repro` and `make promote`" in answer.json()["detail"]) == (409, True)
@@ -169,3 +175,29 @@ def test_explanations_wait_for_each_other_and_hold_up_no_prediction(service: Any
         return sorted(each.status_code for each in answers), is_first
 
     assert service.client.call(send) == ([200] * 9 + [429] * 5, True)
+
+
+def test_nobody_gets_an_explanation_after_disconnecting(service: Any) -> None:
+    async def leave(scope: Any, receive: Any, send: Any) -> None:
+        came: list[Any] = [{"more_body": True}]
+        sent: list[Any] = []
+
+        async def receive_body() -> Any:
+            came.append(await receive() if came[-1].get("more_body") else {"type": "http.disconnect"})
+            return came[-1]
+
+        async def keep(message: Any) -> None:
+            sent.append(message)
+
+        await service.app(scope, receive_body, keep)
+        assert sent == []
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask() -> None:
+        headers, body = service.headers, {"instances": [service.example] * 50}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(leave), base_url="http://test") as client:
+            await client.post("/predict?explain=true", json=body, headers=headers)
+
+    service.client.call(ask)
+    assert explain(service, service.example).is_success
