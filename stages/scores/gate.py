@@ -44,13 +44,15 @@ def check(found: Mapping[str, Any], task: str, min_gain: float, max_difference: 
     `max_difference` are the bounds of `register.max_difference`.
     """
     metric = main_metric(task)
-    too_different = (_exceeds(name, found.get(name), bound) for name, bound in max_difference.items())
+    too_different = (_exceeds(name, found.get(name), bound, task) for name, bound in max_difference.items())
     return Gate(
         metric, found.get(metric), found.get(f"baseline_{metric}"), min_gain, tuple(filter(None, too_different))
     )
 
 
-def _exceeds(name: str, value: float | None, bound: float) -> str:
+def _exceeds(name: str, value: float | None, bound: float, task: str) -> str:
+    if name.startswith("mean_") != (task == "regression"):
+        return f"{name} is not for {task}; name another difference in register.max_difference"
     if value is None:
         return f"the test rows give no {name}: two groups need such rows; run `dvc repro`, or change evaluate.groups"
     return f"{name} {value:.4f} of groups is above register.max_difference {bound}" if value > bound else ""

@@ -126,6 +126,20 @@ def test_the_gate_refuses_groups_that_differ_by_more_than_the_bound(difference: 
     assert check(found, "binary", 0.5, {"equalized_odds_difference": 0.1}).refusal.startswith("roc_auc 0.9000 does not")
 
 
+@pytest.mark.parametrize(
+    ("task", "metric", "name"),
+    [
+        ("binary", "roc_auc", "mean_error_difference"),
+        ("multiclass", "roc_auc", "mean_absolute_error_difference"),
+        ("regression", "r2", "calibration_error_difference"),
+    ],
+)
+def test_the_gate_names_a_bound_of_another_task(task: str, metric: str, name: str) -> None:
+    refusal = check({metric: 0.9, f"baseline_{metric}": 0.5}, task, 0.05, {name: 0.1}).refusal
+
+    assert refusal == f"{name} is not for {task}; name another difference in register.max_difference"
+
+
 @pytest.mark.parametrize(("roc_auc", "decision"), [(0.9, "candidate"), (0.54, "refused")])
 def test_a_model_becomes_one_version_with_its_verdict_and_moves_no_alias(
     run_stage: Run, roc_auc: float, decision: str
