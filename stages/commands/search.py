@@ -129,6 +129,8 @@ def _search(search: Search, present: Settings, runs: TrialRuns, budget: _Budget)
 
 def _describe(trial: FrozenTrial, search: Search) -> str:
     settings = best.describe(search.settings_of(trial))
+    if trial.state == TrialState.FAIL:
+        return f"trial {trial.number}: failed; {settings}"
     if trial.state != TrialState.COMPLETE:
         return f"trial {trial.number}: stopped after fold {len(trial.intermediate_values)}; {settings}"
     return f"trial {trial.number}: cv_{search.metric} {trial.value:.4f}; {settings}"

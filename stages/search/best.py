@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from stages.entry import log
 from stages.errors import UserError
@@ -21,8 +21,12 @@ def keep(search: Search, current: float) -> None:
     """Save the best trials as experiments, run the best one to the end if it beats the present settings, list them.
 
     The others have only their cross-validated scores: the test rows stay unseen, except for the final choice.
+
+    Raises UserError if all trials failed.
     """
-    ranked = search.ranked()[:KEPT]
+    ranked, done = search.ranked()[:KEPT], search.finished()
+    if done and all(trial.state == TrialState.FAIL for trial in done):
+        raise UserError("all trials failed, see above; correct `search` in params.yaml")
     if not ranked:
         log("no trial is complete yet; the same command goes on")
         return

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stages.errors import UserError
 from stages.params.search import Range, Settings, Space
-from stages.search import chart
+from stages.search import best, chart
 from stages.search.study import Search, open_study
 
 FOLDS = 4
@@ -181,3 +181,14 @@ def test_what_a_machine_that_died_left_is_no_obstacle(search: Make, tmp_path: Pa
 
     assert content(search()) == before
     assert len(run(search(), 14)) == 2
+
+
+def test_a_search_whose_trials_all_failed_is_no_success(search: Make) -> None:
+    def refusing(settings: Settings, fold: int) -> float:
+        raise UserError("class_weight: 'balanced' is not for regression")
+
+    failed = search(refusing)
+    run(failed, 2)
+
+    with pytest.raises(UserError, match="all trials failed, see above; correct `search`"):
+        best.keep(failed, 0.5)
