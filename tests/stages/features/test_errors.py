@@ -121,7 +121,8 @@ def test_prepare_refuses_a_feature_that_teaches_nothing(
 def test_the_file_is_refused_with_all_wrong_expressions(root: Path, tmp_path: Path) -> None:
     text = (root / "params.yaml").read_text(encoding="utf-8")
     wrong = tmp_path / "params.yaml"
-    wrong.write_text(re.sub(r"(?m)^features: .*$", "features: {a: 'x +', 'b c': 'log2(x)'}", text), encoding="utf-8")
+    features = "features: {a: 'x +', 'b c': 'log2(x)'}\n"
+    wrong.write_text(re.sub(r"(?m)^features:.*\n(  .*\n)*", features, text), encoding="utf-8")
 
     with pytest.raises(UserError) as raised:
         load_params(wrong)
