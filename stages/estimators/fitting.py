@@ -28,6 +28,8 @@ FAR_FROM_ZERO = 100.0
 """A target whose mean is more than this many standard deviations from zero is standardised."""
 TINY = 1e-5
 """So is one with a smaller standard deviation: scikit-learn's trees stop splitting at a variance of 2e-16."""
+HUGE = 1e15
+"""So is one with a larger standard deviation: XGBoost's squares overflow float32, and it learns nothing."""
 _BINNED_ROWS = 200_000
 """hist_gradient_boosting draws this many rows to find its bins."""
 _FEW = 100
@@ -116,13 +118,13 @@ def _weight(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract, params: 
 
 
 def _standardise_target(pipeline: Pipeline, y: pd.Series) -> None:
-    """Standardise the target in the pipeline if it is far from zero or tiny.
+    """Standardise the target in the pipeline if it is far from zero, tiny or huge.
 
     The squares of a large target lose its small differences, and float32 rounds them away. A tiny
-    target is scaled but not shifted, so that values near zero stay exact.
+    or huge target is scaled but not shifted, so that values near zero stay exact.
     """
     far = bool(abs(y.mean()) > FAR_FROM_ZERO * y.std())
-    if far or y.std() < TINY:
+    if far or not TINY <= y.std() <= HUGE:
         scaler = StandardScaler(with_mean=far)
         pipeline.steps[-1] = ("estimator", TransformedTargetRegressor(pipeline["estimator"], transformer=scaler))
 
