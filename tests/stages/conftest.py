@@ -47,7 +47,7 @@ def params(root: Path) -> Callable[..., Params]:
         changed = copy.deepcopy(raw)
         changed["data"] |= {"path": str(path), "target": "y", "positive": None} | (data or {})
         changed["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
-        return Params.model_validate(changed | {"model": "random_forest", "n_estimators": 10} | changes)
+        return Params.model_validate(changed | {"model": "random_forest", "n_estimators": 10, "features": {}} | changes)
 
     return make
 
