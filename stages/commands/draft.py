@@ -68,7 +68,7 @@ def _describe_column(column: pd.Series) -> Iterator[Entry]:
 
 def bounds(low: float, high: float) -> tuple[float, float]:
     """Return rounded bounds around `low` and `high`; if `low` isn't negative, neither is its bound."""
-    spread = (high - low) or abs(high) or 1.0
+    spread = max((high - low) or abs(high) or 1.0, 1e-300)  # below, the step would be 0
     step = 10.0 ** (math.floor(math.log10(spread)) - 1)
     below, above = low - spread * _SLACK, high + spread * _SLACK
     below = max(0.0, below) if low >= 0 else below

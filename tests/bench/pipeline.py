@@ -5,6 +5,7 @@ Works in a clone of HEAD in a temporary folder and writes build/bench-pipeline.m
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def growth(clone: Path) -> list[Row]:
     """Compare each stage on ten times the rows with the stage on the table itself, with five trees."""
     params = clone / "params.yaml"
     text = params.read_text(encoding="utf-8")
-    params.write_text(text.replace("n_estimators: 100 ", "n_estimators: 5 "), encoding="utf-8")
+    params.write_text(re.sub(r"(?m)^n_estimators: \d+", "n_estimators: 5", text), encoding="utf-8")
     lift_row_limit(clone / "data/suites/flights.json")
     measured = ("validate", "prepare", "train", "export", "evaluate")
     once = {stage: run(clone, sys.executable, "-m", f"stages.{stage}") for stage in measured}

@@ -47,11 +47,11 @@ class Project:
         return done.stdout
 
     def set(self, **params: Any) -> None:
-        """Change ``params.yaml``: values by key, a dictionary changes keys within its section."""
+        """Change ``params.yaml``: values by key; a dictionary changes keys in its section, {} empties it."""
         path = self.path / "params.yaml"
         document = _YAML.load(path.read_text(encoding="utf-8"))
         for key, value in params.items():
-            if isinstance(value, dict) and document[key] is not None:
+            if isinstance(value, dict) and value and document[key] is not None:
                 document[key].update(value)
             else:
                 document[key] = value
@@ -104,7 +104,7 @@ def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **pa
     (small_table() if table is None else table).to_csv(made.path / TABLE, index=False)
     data = {"path": TABLE, "target": "y", "positive": None}
     split = {"method": "random", "time_column": None}
-    made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None})
+    made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None}, features={})
     made.set(register={"name": "flights"})
     made.set(**params)
     made.ok("git", "init", "--quiet", "--initial-branch=main")

@@ -93,12 +93,13 @@ def followed(project: Callable[..., Project], root: Path, cut: tuple[str, ...]) 
         made.environment.pop(name, None)
     wines().to_csv(made.path / "data/mine.csv", index=False, sep=";")
     made.set(data={"path": "data/mine.csv", "target": "Güte"}, split={"method": "random"}, validate={"suite": None})
+    made.set(features={})
     outputs = [made.ok(*cut, *command) for command in commands(root)]
     return Followed(made, bool(cut), sum(map(attempts, outputs)) if cut else 0)
 
 
 def test_the_section_names_the_keys_that_the_test_edits(root: Path) -> None:
-    for key in ("`data.path`", "`data.target`", "`split.method: random`", "`validate.suite: null`"):
+    for key in ("`data.path`", "`data.target`", "`split.method: random`", "`validate.suite: null`", "`features: {}`"):
         assert key in section(root)
 
 

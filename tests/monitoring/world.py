@@ -75,7 +75,7 @@ def make_model(
     raw = YAML(typ="safe", pure=True).load((repository / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "table.csv", "target": "y", "positive": None}
     raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
-    params = Params.model_validate(raw | {"n_estimators": n_estimators})
+    params = Params.model_validate(raw | {"features": {}, "n_estimators": n_estimators})
     rows, tested, schema = prepare.prepare(table, params)
     pipeline = train.train(rows, schema.contract, params)
     made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")

@@ -165,7 +165,7 @@ def _params(root: Path) -> Params:
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "table.csv", "target": "y", "positive": None}
     raw["split"] = {"method": "random", "test_size": 0.3, "time_column": None, "group_column": None}
-    return Params.model_validate(raw | {"model": "random_forest", "n_estimators": 10})
+    return Params.model_validate(raw | {"model": "random_forest", "n_estimators": 10, "features": {}})
 
 
 @pytest.fixture(scope="session")

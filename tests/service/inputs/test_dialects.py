@@ -111,6 +111,7 @@ def write(dialect: Dialect, rows: list[list[str]], target: list[str] | None) -> 
 
 def params_of(root: Path, path: Path, dialect: Dialect) -> Params:
     raw: dict[str, Any] = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
+    raw["features"] = {}
     raw["data"] |= {
         "path": str(path),
         "target": "y",

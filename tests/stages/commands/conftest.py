@@ -141,6 +141,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Workspace:
     """Return a workspace to copy, in which model 0 was trained; nothing is released."""
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     raw["data"] |= {"path": "data/mine.csv", "target": "y", "positive": None}
+    raw["features"] = {}
     raw["register"] = {"name": "mine", "min_gain": 0.05, "tolerance": STEP * 1.2, "required": False}
     made = Workspace(tmp_path_factory.mktemp("template"), raw)
     with pytest.MonkeyPatch.context() as patch:

@@ -127,3 +127,12 @@ def test_dates_of_all_years_differ_to_the_microsecond(fit: Callable[..., Fitted]
     rows = fitted.test.head(3).assign(sent=first, when=first + np.timedelta64(1, "us"))
 
     assert fitted.derived(rows)["span"].tolist() == [float(np.float32(1e-6 / 86_400))] * 3
+
+
+def test_waves_cross_zero_alike_in_single_rows_and_many(fit: Callable[..., Fitted]) -> None:
+    found = fit({"sine": "sin(hour(when), 24)", "cosine": "cos(hour(when), 24)", "up": "sin(hour(when), 24) > 0"})
+
+    together = found.derived(found.train)
+    alone = pd.concat([found.derived(found.train[row : row + 1]) for row in range(len(found.train))])
+
+    np.testing.assert_array_equal(alone, together)

@@ -49,7 +49,7 @@ def small_params(root: Path, **changes: Any) -> Params:
     raw = YAML(typ="safe", pure=True).load((root / "params.yaml").read_text(encoding="utf-8"))
     data = raw["data"] | {"path": "t.csv", "target": "y", "positive": None}
     split = {"method": "random", "test_size": 0.4, "time_column": None, "group_column": None}
-    return Params.model_validate(raw | {"data": data, "split": split, "n_estimators": 10} | changes)
+    return Params.model_validate(raw | {"data": data, "split": split, "features": {}, "n_estimators": 10} | changes)
 
 
 @pytest.fixture(scope="module")

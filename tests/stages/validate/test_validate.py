@@ -120,7 +120,9 @@ def test_a_failing_gate_leaves_the_report_the_same_in_every_folder(
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         table.to_csv("table.csv", index=False)
-        Path("params.yaml").write_text(json.dumps(raw | {"validate": {"suite": "s.json"}}), encoding="utf-8")
+        Path("params.yaml").write_text(
+            json.dumps(raw | {"features": {}, "validate": {"suite": "s.json"}}), encoding="utf-8"
+        )
         Path("s.json").write_text(json.dumps({"expectations": [NO_NUMBER, ABSENT]}), encoding="utf-8")
         with pytest.raises(UserError), caplog.at_level("INFO"):
             stage.main()
