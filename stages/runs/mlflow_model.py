@@ -77,7 +77,7 @@ def _requirements(pipeline: Pipeline) -> list[str]:
         pickler = _Modules(nowhere)
         pickler.found = set()
         pickler.dump(pipeline)
-    more = pickler.found - _KNOWN - sys.stdlib_module_names
+    more = {name for name in pickler.found - _KNOWN - sys.stdlib_module_names if not name.startswith("_cython_")}
     distributions = packages_distributions() if more else {}
     found = sorted({name for module in more for name in distributions.get(module, ())})
     return [*REQUIREMENTS, *found, *(DERIVING if "derive" in pipeline.named_steps else ())]
