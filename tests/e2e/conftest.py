@@ -148,7 +148,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[[]
 def _environment(home: Path) -> dict[str, str]:
     home.mkdir()
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return dict(os.environ) | {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home / "site"), "PATH": programs}
+    # MLflow in this process may have set the URI of another project's store.
+    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return inherited | {"HOME": str(home), "DVC_SITE_CACHE_DIR": str(home / "site"), "PATH": programs}
 
 
 def _copy(root: Path, to: Path) -> None:
