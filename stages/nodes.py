@@ -1,12 +1,15 @@
 """Collect the nodes and constants of an ONNX graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
+
+from service.model import open_session
 
 OPSET = 21
 IR_VERSION = 10
@@ -68,3 +71,15 @@ def rename(part: onnx.GraphProto, known: dict[str, str], fresh: Callable[[str], 
                 rename(attribute.g, known, fresh)
     for tensor in part.output:
         tensor.name = renamed(tensor.name)
+
+
+def open_part(
+    whole: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    inputs: Iterable[onnx.ValueInfoProto],
+    outputs: Iterable[onnx.ValueInfoProto],
+) -> onnxruntime.InferenceSession:
+    """Return a session for some nodes of a model. It has all constants, because bodies of loops may use any."""
+    graph = helper.make_graph(list(nodes), "part", list(inputs), list(outputs), whole.graph.initializer)
+    part = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
+    return open_session(part.SerializeToString())

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED
+from stages.nodes import open_part
 from stages.scores.calibration import calibration_metrics
 from stages.scores.metrics import Classified, Outcome, classified, score
 from stages.scores.units import Units
@@ -45,25 +46,11 @@ def read_calibration(content: bytes) -> ServedCalibration | None:
     if cut is None:
         return None
     between = helper.make_tensor_value_info(UNCALIBRATED, TensorProto.DOUBLE, [None, None])
-    nodes, inputs, outputs = list(whole.graph.node), list(whole.graph.input), list(whole.graph.output)
+    nodes = list(whole.graph.node)
     return ServedCalibration(
-        _session(whole, nodes[:cut], inputs, [between]), _session(whole, nodes[cut:], [between], outputs)
+        open_part(whole, nodes[:cut], whole.graph.input, [between]),
+        open_part(whole, nodes[cut:], [between], whole.graph.output),
     )
-
-
-def _session(
-    whole: onnx.ModelProto,
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-) -> onnxruntime.InferenceSession:
-    used = {name for node in nodes for name in node.input}
-    constants = [constant for constant in whole.graph.initializer if constant.name in used]
-    graph = helper.make_graph(nodes, "part", inputs, outputs, constants)
-    part = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def metrics_before(outcome: Classified, units: Units) -> dict[str, float]:

@@ -7,9 +7,10 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from service.encoding import Matrix
-from service.model import Model, open_session
-from stages.features.graph import OUTPUT, estimator_columns, to_bytes
+from service.model import Model
+from stages.features.graph import OUTPUT, estimator_columns
 from stages.features.inputs import MATRIX
+from stages.nodes import open_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,13 @@ class Parts:
 def cut(model: Model, content: bytes) -> Parts:
     """Return the parts of `model`, whose file has this content."""
     whole = onnx.load_from_string(content)
-    nodes, constants = list(whole.graph.node), list(whole.graph.initializer)
+    nodes = list(whole.graph.node)
     end = next(place for place, node in enumerate(nodes, start=1) if OUTPUT in node.output)
     width = len(estimator_columns(model.contract))
     output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, width])
-    first = helper.make_graph(nodes[:end], "features", whole.graph.input, [output], constants)
+    features = open_part(whole, nodes[:end], whole.graph.input, [output])
     for node in nodes[end:]:
         node.input[:] = [MATRIX if name == OUTPUT else name for name in node.input]
     matrix = helper.make_tensor_value_info(MATRIX, TensorProto.FLOAT, [None, width])
-    second = helper.make_graph(nodes[end:], "estimator", [matrix], whole.graph.output, constants)
-    features, estimator = (
-        open_session(to_bytes(helper.make_model(part, opset_imports=whole.opset_import, ir_version=whole.ir_version)))
-        for part in (first, second)
-    )
+    estimator = open_part(whole, nodes[end:], [matrix], whole.graph.output)
     return Parts(features, replace(model, session=estimator))
