@@ -113,7 +113,7 @@ pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
 
 lock: $(VENV)/.dev ## update the lock files to the newest versions (UPGRADE= changes only what pyproject.toml requires)
 	@$(compile) --group dev -o requirements/dev.txt
-	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx; do \
+	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx dask docs; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
 
 UPGRADE ?= --upgrade
