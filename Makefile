@@ -76,7 +76,7 @@ mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
 	       --host 127.0.0.1 --port 5000 --workers 1 ;; esac
 
-up: ## start everything in containers and wait for the first model (docs/containers.md)
+up: ## start everything in containers and wait for the first model (docs/how-to/containers.md)
 	@docker compose up --build --detach
 	@docker compose logs --follow --no-log-prefix trainer
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \

@@ -8,7 +8,7 @@ from monitoring.alert import Alert
 from monitoring.rules import JOB, PREDICTING, SERVING, increase
 from monitoring.timing import Limits, Timing
 
-RUNBOOK: Final = "docs/runbook.md"
+RUNBOOK: Final = "docs/reference/runbook.md"
 GRAFANA: Final = "http://localhost:3000"
 
 _UP: Final = f'up{{job="{JOB}"}}'

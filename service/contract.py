@@ -20,7 +20,7 @@ METADATA_KEY = "contract"
 SCORE_BINS_KEY = "score_bins"
 COSTS_KEY = "costs"
 BACKGROUND_KEY = "background"
-"""The metadata with the background rows that explanations compare with (docs/explanations.md)."""
+"""The metadata with the background rows that explanations compare with (docs/how-to/explanations.md)."""
 
 
 class Columns(Protocol):

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     login_window_seconds: Seconds = 60.0
 
     oidc_issuer: str | None = None
-    """URL of the identity provider for single sign-on (docs/access.md). None turns single sign-on off."""
+    """URL of the identity provider for single sign-on (docs/how-to/access.md). None turns single sign-on off."""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr | None = None
     """None for a public client, which only PKCE protects."""
@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         if address.scheme != "https" and address.hostname not in {"localhost", "127.0.0.1", "::1"}:
             raise SettingsError("OIDC_ISSUER must begin with https://, unless it is on this machine")
         if not self.oidc_client_id or not self.oidc_scopes:
-            raise SettingsError("OIDC_ISSUER also needs OIDC_CLIENT_ID and OIDC_SCOPES (docs/access.md)")
+            raise SettingsError("OIDC_ISSUER also needs OIDC_CLIENT_ID and OIDC_SCOPES (docs/how-to/access.md)")
         return self
 
     @classmethod

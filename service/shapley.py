@@ -2,7 +2,7 @@
 
 A contribution is the feature's Shapley value in the game whose value of some features is the mean score of the
 background rows with these features taken from the row: the interventional SHAP value (Lundberg and Lee 2017).
-docs/explanations.md describes the method, its error and its cost.
+docs/how-to/explanations.md describes the method, its error and its cost.
 """
 
 from base64 import b64decode, b64encode

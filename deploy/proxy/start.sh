@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start nginx as the proxy in front of the API. docs/proxy.md describes the variables.
+# Start nginx as the proxy in front of the API. docs/how-to/proxy.md describes the variables.
 set -eu
 here=$(dirname "$0")
 folder=${FOLDER:-/tmp/nginx}  # for the filled-in nginx.conf and for temporary files

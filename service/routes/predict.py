@@ -1,7 +1,7 @@
 """POST /predict: return a prediction for each row.
 
 This is an ASGI application with its own route: for one row, FastAPI's dependencies and
-serialization would take longer than the model (docs/performance.md).
+serialization would take longer than the model (docs/explanation/performance.md).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The estimators of LightGBM, XGBoost and CatBoost, imported only if `params.yaml` asks for them.
 
 They use one thread: more wait for each other for longer than they save on a busy machine, and
-CatBoost's result depends on their number (docs/estimators.md).
+CatBoost's result depends on their number (docs/how-to/estimators.md).
 """
 
 from typing import Any

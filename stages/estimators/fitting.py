@@ -80,7 +80,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
 def controlled() -> Iterator[None]:
     """Fit in the block with the same result everywhere, and without warnings that mean nothing here."""
     # A sum over BLAS's threads depends on their number, and OpenMP's threads cost more than they save
-    # (docs/decisions.md), so both get one. joblib's threads fit different trees.
+    # (docs/explanation/decisions.md), so both get one. joblib's threads fit different trees.
     # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
     with (
         threadpool_limits(1),
