@@ -6,8 +6,8 @@ first 8 digits of the model's MD5, and a relative link `current` to the release 
     models/releases/
         .lock                 exclusive lock of a command that changes this folder
         .served               shared lock of each running service
-        7-0f3c9a12/           release.json, model.onnx
-        8-5be07c44/           release.json, model.onnx
+        7-0f3c9a12/           release.json, model.onnx, slices.csv
+        8-5be07c44/           release.json, model.onnx, slices.csv
         current -> 8-5be07c44
 
 A release is written under another name and renamed. It becomes current when a rename replaces
@@ -33,6 +33,8 @@ SERVED_FILE: Final = ".served"
 """Every running service with write access has a shared lock on this file."""
 MODEL_FILE: Final = "model.onnx"
 RELEASE_FILE: Final = "release.json"
+SLICES_FILE: Final = "slices.csv"
+"""Copy of metrics/slices.csv, if it is known: how well the model does on parts of the test rows."""
 FORMAT: Final = 1
 KEPT_MODELS: Final = 5
 """How many of the newest models are kept, in addition to the best one of each name."""

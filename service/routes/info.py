@@ -1,12 +1,9 @@
-"""Describe the service: its model, health and metrics, and the page /docs, which loads nothing from other sites."""
+"""Describe the service: its model, health and metrics."""
 
-from collections.abc import Callable
 from hmac import compare_digest
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
@@ -19,12 +16,6 @@ if TYPE_CHECKING:
     from service.instruments.exposition import Exposition
     from service.scoring.serving import Serving
     from service.settings import Settings
-
-_FOLDER: Final = Path(__file__).parent.parent / "pages"
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
 
 router = APIRouter()
 
@@ -144,17 +135,3 @@ async def ready(request: Request, response: Response) -> Ready:
         return Ready(status="degraded", database="down")
     response.status_code = 503
     return Ready(status="unready", database="down")
-
-
-@router.get("/", include_in_schema=False)
-def root() -> Response:
-    """Redirect / to /docs."""
-    return RedirectResponse("docs")
-
-
-def _page(name: str) -> Callable[[], Response]:
-    return lambda: FileResponse(_FOLDER / name, headers={"Content-Security-Policy": _POLICY})
-
-
-for _path, _name in {"/docs": "docs.html", "/docs/docs.js": "docs.js", "/docs/docs.css": "docs.css"}.items():
-    router.add_api_route(_path, _page(_name), include_in_schema=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-OPERATIONS = 25
+OPERATIONS = 26
 PER_OPERATION = 12
 ADMIN = {"username": "anna", "password": "correct horse"}
 KNOWN = [ADMIN, {"username": "bert", "password": "battery staple"}]

@@ -17,21 +17,30 @@ def test_the_description_has_the_fields_of_the_model_and_an_example_that_works(s
     }  # fmt: skip
 
 
-def test_the_bare_address_leads_to_the_docs(service: Any) -> None:
-    answer = service.client.get("/", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "docs")
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_loads_files_of_this_service_by_relative_urls_only(service: Any, path: str) -> None:
+    files = {path.removeprefix("/"): service.client.get(path).text}
+    while new := {name for text in files.values() for name in linked_files(text)} - files.keys():
+        files |= {name: service.client.get(f"/{name}").raise_for_status().text for name in new}
+    assert len(files) > 2
+    assert not any(
+        re.search(r"""(href=|src=|fetch\(|call\(|from |url\()["'`](/|[a-z]+:)""", text) for text in files.values()
+    )
 
 
-def test_the_docs_work_behind_a_path_prefix(service: Any) -> None:
-    for path in ("/docs", "/docs/docs.js", "/docs/docs.css"):
-        assert not re.search(r"""(href=|src=|fetch\(|url\()["']?/""", service.client.get(path).text)
+def linked_files(text: str) -> set[str]:
+    """Return the files that a page or a script loads."""
+    return {f"page/{name}" for name in re.findall(r"""(?:src="page/|href="page/|from "\./)([a-z.]+)""", text)}
 
 
-def test_the_docs_load_nothing_from_other_servers(service: Any) -> None:
-    page = service.client.get("/docs").text
-    files = [file for file in re.findall(r'(?:src|href)="([^"]+)"', page) if file != "login"]
-    assert [service.client.get(file).status_code for file in files] == [200] * 3
-    assert not any("//" in file for file in files)
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/page.js"])
+def test_pages_run_only_scripts_and_styles_of_this_service(service: Any, path: str) -> None:
+    answer = service.client.get(path)
+    policy = answer.headers["content-security-policy"]
+    assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= set(
+        policy.split("; ")
+    )
+    assert not re.search(r"<script(?! [^>]*src=)|<style| style=| on[a-z]+=", answer.text) or path.endswith(".js")
 
 
 @pytest.mark.parametrize("issuer", [None, "http://127.0.0.1:9/staff/"])

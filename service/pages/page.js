@@ -1,0 +1,122 @@
+// The page / : describe the model, sign in, predict.
+import { showAnswer } from "./answer.js";
+import { makeSnippets } from "./code.js";
+import { call, find, format, make, problemOf, setToken } from "./dom.js";
+import { RowForm } from "./form.js";
+
+let model, form, offersCoverage, isSignedIn = false;
+
+function list(names, most = 6) {
+  const shown = names.slice(0, most).map(String);
+  if (names.length > most) return `${shown.join(", ")} and ${names.length - most} more`;
+  return shown.length > 1 ? `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}` : shown.join("");
+}
+
+function describe() {
+  document.title = `Predict ${model.target} · ${model.name}`;
+  find("name").textContent = model.name;
+  find("title").textContent = `Predict ${model.target}`;
+  const what = model.task === "regression" ? "a number" : list(model.classes);
+  find("lead").textContent = `The model predicts ${what} from ${model.features.length} ${model.features.length === 1 ? "column" : "columns"} of a row.`;
+}
+
+function setSignedIn(signedIn, name = "") {
+  isSignedIn = signedIn;
+  find("sign-in").hidden = signedIn;
+  find("answer").hidden = !signedIn;
+  find("sign-out").hidden = !signedIn;
+  find("who").textContent = name;
+}
+
+async function signIn(event) {
+  event.preventDefault();
+  const fields = new FormData(find("sign-in"));
+  const response = await call("token", { method: "POST", body: new URLSearchParams(fields) });
+  const answer = await problemOf(response);
+  find("sign-in-problem").textContent = response.ok ? "" : answer.detail;
+  if (!response.ok) { find("password").focus(); return; }
+  setToken(answer.access_token);
+  find("password").value = "";
+  setSignedIn(true, fields.get("username"));
+  find("status").textContent = "Signed in";
+  find("row").querySelector(".primary").focus();
+}
+
+async function signOut() {
+  setToken("");
+  await call("logout", { method: "POST" });
+  setSignedIn(false);
+  find("username").focus();
+}
+
+// Ask with all that the service offers. If the model in service lacks something (409), ask without it and say why.
+async function predict(row) {
+  const asked = { explain: "true", ...(offersCoverage ? { coverage: find("coverage").value } : {}) };
+  const notes = [];
+  for (;;) {
+    const response = await call(`predict?${new URLSearchParams(asked)}`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ instances: [row] }),
+    });
+    const answer = await problemOf(response);
+    const [last] = Object.keys(asked).slice(-1);
+    if (response.status !== 409 || !last) return { response, answer, notes };
+    delete asked[last];
+    notes.push(answer.detail);
+  }
+}
+
+function showProblems(answer) {
+  const problems = Object.fromEntries((answer.errors ?? []).map((each) => [each.field ?? "", `Expected ${each.expected}, got ${each.got}`]));
+  const left = Object.entries(form.show(problems)).map(([name, text]) => `${name}: ${text}`);
+  find("row-problem").textContent = answer.errors ? left.join("; ") : answer.detail;
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const { row, problems } = form.read();
+  form.clear();
+  find("row-problem").textContent = "";
+  if (Object.keys(problems).length) { form.show(problems); return; }
+  if (!isSignedIn) { find("sign-in-problem").textContent = "Sign in first, then press Predict."; find("username").focus(); return; }
+  const button = find("row").querySelector(".primary");
+  button.setAttribute("aria-busy", "true");
+  const { response, answer, notes } = await predict(row);
+  button.removeAttribute("aria-busy");
+  if (!response.ok) { showProblems(answer); return; }
+  form.warn((answer.warnings ?? []).map((each) => each.field));
+  find("status").textContent = showAnswer(find("answer"), model, row, answer, { wanted: Number(find("coverage").value), notes });
+}
+
+async function start() {
+  const [info, description] = await Promise.all(["model-info", "openapi.json"].map((path) => call(path)));
+  if (!info.ok || !description.ok) {
+    find("failure").textContent = (await problemOf(info)).detail;
+    find("failure").hidden = false;
+    return;
+  }
+  model = await info.json();
+  const { paths, components } = await description.json();
+  offersCoverage = (paths["/predict"].post.parameters ?? []).some((each) => each.name === "coverage");
+  find("coverage-label").hidden = !offersCoverage;
+  find("single-sign-on").hidden = !components.securitySchemes.single_sign_on;
+  describe();
+  form = new RowForm(find("fields"), model.features, components.schemas.PredictRequest.example.instances[0]);
+  const update = makeSnippets(find("snippets"), new URL(".", location.href).href);
+  const refresh = () => update(form.read().row);
+  refresh();
+  find("row").addEventListener("input", refresh);
+  find("row").addEventListener("change", refresh);
+  find("row").addEventListener("submit", submit);
+  find("reset").addEventListener("click", () => { form.fill(form.example); refresh(); });
+  find("sign-in").addEventListener("submit", signIn);
+  find("sign-out").addEventListener("click", signOut);
+  document.addEventListener("signed-out", () => {
+    if (!isSignedIn) return;
+    setToken("");
+    setSignedIn(false);
+    find("sign-in-problem").textContent = "Your sign-in has ended. Sign in again.";
+    find("username").focus();
+  });
+}
+
+start();

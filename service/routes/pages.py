@@ -1,0 +1,113 @@
+"""The pages for people, / and /docs, and the history of releases that the page / shows.
+
+The pages load nothing from other sites and have no inline scripts or styles. Their URLs are relative, so that they
+work behind a path prefix.
+"""
+
+import csv
+from collections.abc import Callable
+from datetime import datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from service import release
+from service.auth.access import authenticate
+from service.routes.openapi import errors
+
+_FOLDER: Final = Path(__file__).parent.parent / "pages"
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
+_SHOWN_RELEASES: Final = 50
+_SHOWN_SLICES: Final = 10
+_ERROR: Final = "mean_absolute_error"
+
+router = APIRouter()
+
+
+class Slice(BaseModel):
+    """Test rows on which the model is significantly worse than on all test rows."""
+
+    column: str
+    value: str
+    rows: int
+    metric: str
+    score: float
+    low: float
+    high: float
+
+
+class Released(BaseModel):
+    """A release: which model, who released it when and why, and how well the model does."""
+
+    release: str = Field(description="The name of its folder")
+    name: str
+    version: str = Field(description="MD5 of the model")
+    at: datetime
+    by: str
+    verdict: str
+    reason: str
+    overrides: list[str] = Field(description="The checks that the user overrode")
+    training_rows: int | None
+    metrics: dict[str, Any]
+    worst_slices: list[Slice] | None = Field(None, description="The worst first; null if it isn't known")
+
+
+@router.get(
+    "/releases",
+    responses=errors(401, 403, 503),
+    tags=["model"],
+    dependencies=[Security(authenticate, scopes=["predict"])],
+)
+def releases(request: Request) -> list[Released]:
+    """List the releases, the one in service first: who released which model when and why."""
+    folders = release.find_released(request.app.state.settings.releases)[-_SHOWN_RELEASES:]
+    return [_describe(folder) for folder in reversed(folders)]
+
+
+def _describe(folder: Path) -> Released:
+    found, slices = release.load(folder), folder / release.SLICES_FILE
+    return Released(
+        **found.model_dump(include=set(Released.model_fields)),
+        release=folder.name,
+        version=found.onnx_md5,
+        worst_slices=_read_worst(slices) if slices.exists() else None,
+    )
+
+
+def _read_worst(path: Path) -> list[Slice]:
+    """Return the slices that `evaluate` found to be significantly worse; of slices with the same rows only one."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.DictReader(file)
+        metric = (lines.fieldnames or ())[3]
+        worse = {
+            tuple(line.values())[2:]: Slice(
+                column=line["column"],
+                value=line["value"],
+                rows=int(line["rows"]),
+                metric=metric,
+                score=float(line[metric]),
+                low=float(line[f"{metric}_low"]),
+                high=float(line[f"{metric}_high"]),
+            )
+            for line in lines
+            if line["worse"] == "True"
+        }
+    return sorted(worse.values(), key=attrgetter("score"), reverse=metric == _ERROR)[:_SHOWN_SLICES]
+
+
+def _file(name: str) -> Callable[[], Response]:
+    return lambda: FileResponse(_FOLDER / name, headers=_HEADERS)
+
+
+for _path, _name in {"/": "index.html", "/docs": "docs.html"}.items():
+    router.add_api_route(_path, _file(_name), include_in_schema=False)
+for _name in sorted(each.name for each in _FOLDER.iterdir() if each.suffix != ".html"):
+    router.add_api_route(f"/page/{_name}", _file(_name), include_in_schema=False)
