@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -75,10 +74,4 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         detail = _DETAILS.get(error.status_code, error.detail)
         return Problem(error.status_code, detail, headers=dict(error.headers or {}))
-    if isinstance(error, RequestValidationError):
-        errors = [
-            FieldError(field=".".join(map(str, each["loc"])), expected=each["msg"], got="something else")
-            for each in error.errors()
-        ]
-        return Problem(422, "The request is not valid", errors=errors[:SHOWN_ERRORS], error_count=len(errors))
     return Problem(500, "The service failed; its log has the reason")

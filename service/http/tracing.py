@@ -8,8 +8,6 @@ but no request waits. Without a collector the SDK isn't imported, which saves 0.
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
@@ -117,23 +115,8 @@ class Tracing:
         """The application's argument `telemetry`."""
 
     def with_span(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` with a span around each call, unless sampling leaves the request out."""
-        tracer = self._tracer
-        if tracer is None:
-            return function
-
-        def span() -> AbstractContextManager[object]:
-            return tracer.start_as_current_span(name) if get_current_span().is_recording() else nullcontext()
-
-        def traced(*arguments: Any) -> Any:
-            with span():
-                return function(*arguments)
-
-        async def traced_coroutine(*arguments: Any) -> Any:
-            with span():
-                return await function(*arguments)
-
-        return traced_coroutine if iscoroutinefunction(function) else traced
+        """Return `function`, which may be asynchronous, with a span around each call."""
+        return self._tracer.start_as_current_span(name)(function) if self._tracer else function
 
     def annotate(self, request_id: bytes, state: Mapping[str, Any]) -> None:
         """Add the request's id, model version and number of instances to its span."""
