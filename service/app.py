@@ -15,8 +15,7 @@ from service.feedback import PredictionIds
 from service.http import logs, tracing
 from service.http.logs import AccessLog
 from service.http.middleware import RequestMiddleware
-from service.instruments.exposition import Exposition
-from service.instruments.registry import Instruments
+from service.instruments.registry import Exposition, Instruments
 from service.routes import (
     admin,
     feedback,

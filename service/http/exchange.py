@@ -1,14 +1,19 @@
 """Read request bodies, with limits on size and time; send responses."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from typing import Any, Final, TypeVar
 
+import msgspec
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive, Send
 
-from service.http.problems import Problem
+from service.http.problems import FieldError, Problem
 
 Headers = Mapping[bytes, bytes]
+Form = TypeVar("Form", bound=BaseModel)
 
 BODY_SECONDS: Final = 30.0
 """Timeout for the rest of a body after its first piece, or for each piece of a table."""
@@ -18,6 +23,8 @@ SECURITY_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+JSON: Final = "application/json"
+_SMALL_BYTES: Final = 8192
 _CLOSE: Final = {"Connection": "close"}
 
 
@@ -49,19 +56,19 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     """
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
-        raise too_large(limit)
+        raise _too_large(limit)
     message = _check_connected(await receive())
-    if not message.get("more_body"):
-        return _check_size(message.get("body", b""), limit)
-    pieces = bytearray(message.get("body", b""))
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while message.get("more_body"):
-                message = _check_connected(await receive())
-                pieces += _check_size(message.get("body", b""), limit - len(pieces), limit)
-    except TimeoutError:
-        raise _too_slow() from None
-    return bytes(pieces)
+    body: bytes | bytearray = message.get("body", b"")
+    if message.get("more_body") and len(body) <= limit:
+        body = bytearray(body)
+        async with _time_limit():
+            async for piece in read_pieces(receive):
+                body += piece
+                if len(body) > limit:
+                    break
+    if len(body) > limit:
+        raise _too_large(limit)
+    return bytes(body)
 
 
 async def read_pieces(receive: Receive) -> AsyncIterator[bytes]:
@@ -71,28 +78,62 @@ async def read_pieces(receive: Receive) -> AsyncIterator[bytes]:
     """
     more = True
     while more:
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                message = _check_connected(await receive())
-        except TimeoutError:
-            raise _too_slow() from None
+        async with _time_limit():
+            message = _check_connected(await receive())
         more = message.get("more_body", False)
         yield message.get("body", b"")
 
 
-def too_large(limit: int) -> Problem:
-    """Return the problem for a body of more than `limit` bytes; the rest is not read."""
+async def read_small_body(request: Request, kind: str) -> bytes:
+    """Read a body of the media type `kind`.
+
+    Raises Problem: 415 for another media type, 413 for more than _SMALL_BYTES, 408 if it is too slow. FastAPI's own
+    reader would run before authentication.
+    """
+    headers = dict(request.scope["headers"])
+    if media_type(headers) != kind.encode():
+        raise Problem(415, f"Content-Type must be {kind}")
+    return await read_body(request.receive, headers, _SMALL_BYTES)
+
+
+async def read_form(request: Request, form: type[Form]) -> Form:
+    """Read a small JSON body as a `form`. Raises Problem as `read_small_body`, `decode` and `validate`."""
+    return validate(form, decode(await read_small_body(request, JSON)))
+
+
+def decode(text: bytes, name: str = "The body", kind: str = "JSON") -> Any:
+    """Parse JSON. Raises Problem (400) with the name of the text and the expected kind."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"{name} is not {kind}: {error}", title=f"Not {kind}") from None
+
+
+def validate(form: type[Form], document: Any) -> Form:
+    """Return a document as a `form`. Raises Problem (422) with each wrong field, but not its value."""
+    try:
+        return form.model_validate(document)
+    except ValidationError as error:
+        found = {str(each["loc"][0]) if each["loc"] else None: each for each in error.errors(include_url=False)}
+        errors = [
+            FieldError(each["msg"], "nothing" if each["type"] == "missing" else "something else", field=field)
+            for field, each in found.items()
+        ]
+        detail = "; ".join(f"{each.field or 'the body'}: {each.expected}" for each in errors)
+        raise Problem(422, f"The request is not valid: {detail}", errors=errors) from None
+
+
+def _too_large(limit: int) -> Problem:
     return Problem(413, f"The body has more than {limit:,} bytes", headers=_CLOSE)
 
 
-def _check_size(piece: bytes, left: int, limit: int | None = None) -> bytes:
-    if len(piece) > left:
-        raise too_large(left if limit is None else limit)
-    return piece
-
-
-def _too_slow() -> Problem:
-    return Problem(408, f"The body took longer than {BODY_SECONDS:.0f} s", headers=_CLOSE)
+@contextlib.asynccontextmanager
+async def _time_limit() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            yield
+    except TimeoutError:
+        raise Problem(408, f"The body took longer than {BODY_SECONDS:.0f} s", headers=_CLOSE) from None
 
 
 def _check_connected(message: Message) -> Message:

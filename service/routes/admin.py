@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Security
 from pydantic import BaseModel, BeforeValidator, Field
 
 from service.auth.access import access_of, authenticate, run_in_turn
+from service.http.exchange import read_form
 from service.http.problems import Problem
-from service.routes.bodies import read_form
 from service.routes.openapi import BODY, errors, request_body
 from service.users.accounts import Accounts
 from service.users.database import Account

@@ -14,12 +14,11 @@ from starlette.datastructures import State
 from service.auth.access import access_of, authenticate, run_in_turn
 from service.contract import Label
 from service.feedback import ContradictionError, ExpiredError, Outcome, Prediction, PredictionIdError, store_outcomes
-from service.http.exchange import media_type, read_body
+from service.http.exchange import JSON, decode, media_type, read_body, validate
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import check_extent
 from service.inputs.readers import MAX_NUMBER
 from service.instruments.feedback import tally
-from service.routes.bodies import JSON, decode, validate
 from service.routes.openapi import BODY, errors
 from service.routes.predict import SCOPE
 from service.routes.table_forms import NDJSON

@@ -13,7 +13,7 @@ from service.http.problems import Problem
 from service.routes.openapi import errors
 
 if TYPE_CHECKING:
-    from service.instruments.exposition import Exposition
+    from service.instruments.registry import Exposition
     from service.scoring.serving import Serving
     from service.settings import Settings
 

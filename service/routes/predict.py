@@ -17,12 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.access import Callers
 from service.feedback import PredictionIds
-from service.http.exchange import ClientGone, Headers, media_type, read_body, respond, wait_until_gone
+from service.http.exchange import ClientGone, Headers, media_type, read_body, respond, validate, wait_until_gone
 from service.http.problems import Problem
 from service.inputs.explain import Invalid, read_json
 from service.inputs.rows import RowReader
 from service.routes import openapi
-from service.routes.bodies import validate
 from service.routes.openapi import PredictQuery
 from service.scoring.batches import Batches
 from service.scoring.serving import Explained, Scored, Served, Serving

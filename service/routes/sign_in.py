@@ -16,8 +16,8 @@ from service.auth.access import SESSION_COOKIE, Access, access_of
 from service.auth.logins import Token
 from service.auth.single_sign_on import IdentityProvider
 from service.auth.tokens import SIGN_IN_SECONDS, TokenError
+from service.http.exchange import read_small_body, validate
 from service.http.problems import Problem
-from service.routes.bodies import read_small_body, validate
 from service.routes.openapi import BODY, errors, request_body
 from service.users.rules import lookup_name
 

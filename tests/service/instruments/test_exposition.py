@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from service.instruments.exposition import Exposition
+from service.instruments.registry import Exposition
 
 
 class Counting(Collector):
