@@ -24,8 +24,6 @@ LARGEST: Final = 3.4028234663852886e38
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 _SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
 """No-break and thin spaces, which separate groups of digits like a plain space."""
-MARKS: Final[dict[Decimal, str]] = {".": ",' ", ",": ".' "}
-"""The marks between thousands that are possible with each decimal mark."""
 
 _PLAIN: Final = {mark: re.compile(rf"[0-9{mark} eE+-]*+") for mark in (".", ",")}
 _MONTHS: Final = "janfebmaraprmayjunjulaugsepoctnovdec"
@@ -182,17 +180,6 @@ def parse_moment(text: str, form: str) -> tuple[datetime, bool]:
         return _parse_format(text.strip(), form) if "%" in form else _parse_order(text.strip(), form)
     except OverflowError:
         raise ValueError(f"expected a date in the years {MINYEAR} to 9999") from None
-
-
-def check_form(form: str) -> None:
-    """Raise ValueError unless `parse_date` supports `form`."""
-    if "%" in form:
-        with contextlib.suppress(ValueError, re.error):
-            parse_moment(datetime.now(UTC).strftime(form), form)
-            return
-    elif re.fullmatch("[dmYy]{2,3}", form) and "m" in form and len(set(form.lower())) == len(form):
-        return
-    raise ValueError("expected an order such as Ymd, dmY, mdY or mY, or a format such as %d/%m/%Y %H:%M")
 
 
 def plain_marks(text: str) -> str:

@@ -28,7 +28,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 DEFAULT_FOLDER: Final = "models/releases"
 """The default of the setting RELEASES, relative to the root of the repository."""
 CURRENT: Final = "current"
-LOCK_FILE: Final = ".lock"
 SERVED_FILE: Final = ".served"
 """Every running service with write access has a shared lock on this file."""
 MODEL_FILE: Final = "model.onnx"
@@ -36,8 +35,6 @@ RELEASE_FILE: Final = "release.json"
 SLICES_FILE: Final = "slices.csv"
 """Copy of metrics/slices.csv, if it is known: how well the model does on parts of the test rows."""
 FORMAT: Final = 1
-KEPT_MODELS: Final = 5
-"""How many of the newest models are kept, in addition to the best one of each name."""
 MISSING: Final = "run `make promote` to release the workspace's model, or `make repro` to train one and release it"
 """The remedy if there is no release."""
 DAMAGED: Final = "run `make promote` to release the workspace's model, or `make rollback` to go back"
@@ -117,11 +114,6 @@ class _Format(BaseModel):
     format: int
 
 
-def folder_name(sequence: int, onnx_md5: str) -> str:
-    """Return the name of a release's folder."""
-    return f"{sequence}-{onnx_md5[:8]}"
-
-
 def sequence_of(name: str) -> int | None:
     """Return the sequence number in the name of a release's folder, or None for another name."""
     return int(name.partition("-")[0]) if _FOLDER_NAME.fullmatch(name) else None
@@ -198,18 +190,6 @@ def marked_as_served(releases: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
-
-
-def is_served(releases: Path) -> bool:
-    """Return whether a running service uses these releases."""
-    try:
-        with (releases / SERVED_FILE).open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def read_file(path: Path) -> bytes:

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from service.release import MODEL_FILE, Release, is_served
+from service.release import MODEL_FILE, Release
 from stages import files
 from stages.entry import log, run
 from stages.errors import RefusedError, UserError
@@ -47,7 +47,7 @@ def main(*, version: int | None, rev: str | None, reason: str, overrides: list[s
         raise UserError("an override needs a reason: --reason TEXT, or REASON='…' with make")
     params = load_params()
     releases = folder.folder()
-    if unless_served and is_served(releases):
+    if unless_served and folder.is_served(releases):
         log("a service of this checkout is running, so nothing is released; `make promote` releases the model")
         return
     with open_releases(releases, params.registered_name), tempfile.TemporaryDirectory() as temporary:

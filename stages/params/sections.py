@@ -1,11 +1,14 @@
 """The sections of ``params.yaml``, and which values each key allows."""
 
+import contextlib
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from service.cells import EVERY_COLUMN, check_form
+from service.cells import EVERY_COLUMN, parse_moment
 
 ColumnName = Annotated[str, Field(min_length=1)]
 FeatureName = Annotated[str, Field(pattern=r"^\w[\w -]{0,99}\z")]
@@ -33,6 +36,17 @@ def _checked(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _check_form(form: str) -> None:
+    """Raise ValueError unless `service.cells.parse_date` supports `form`."""
+    if "%" in form:
+        with contextlib.suppress(ValueError, re.error):
+            parse_moment(datetime.now(UTC).strftime(form), form)
+            return
+    elif re.fullmatch("[dmYy]{2,3}", form) and "m" in form and len(set(form.lower())) == len(form):
+        return
+    raise ValueError("expected an order such as Ymd, dmY, mdY or mY, or a format such as %d/%m/%Y %H:%M")
+
+
 def expect(text: str, default: Any = None) -> Any:
     """Return a field with a description of what is allowed, for errors."""
     return Field(default, json_schema_extra={"expected": text})
@@ -42,7 +56,7 @@ _AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
 """`auto` becomes None, which means that the value is detected."""
 _Character = Annotated[str, Field(pattern=r'^[^"\r\n]\z')]
 _Encoding = Annotated[str, _checked(lambda name: str(b" ", name, "replace"))]
-_Form = Annotated[str, _checked(check_form)]
+_Form = Annotated[str, _checked(_check_form)]
 
 
 class DataParams(Section):

@@ -18,15 +18,13 @@ from dotenv import dotenv_values
 from service.release import (
     CURRENT,
     DEFAULT_FOLDER,
-    KEPT_MODELS,
-    LOCK_FILE,
     MODEL_FILE,
     RELEASE_FILE,
+    SERVED_FILE,
     ModelRecord,
     Release,
     ReleaseError,
     find_released,
-    folder_name,
     read_history,
     sequence_of,
 )
@@ -37,6 +35,9 @@ from stages.runs import git
 
 SCHEMA_FILE = "schema.json"
 """The pipeline's schema.json of the released model, next to its release.json: which rows it was trained on."""
+_LOCK_FILE = ".lock"
+_KEPT_MODELS = 5
+"""How many of the newest models are kept, in addition to the best one of each name."""
 _UNFINISHED = ".tmp"
 _MD5_DIGITS = 32
 
@@ -56,6 +57,18 @@ def _setting() -> str | None:
     return os.environ.get("RELEASES") or dotenv_values(file, interpolate=False).get("RELEASES")
 
 
+def is_served(releases: Path) -> bool:
+    """Return whether a running service uses these releases."""
+    try:
+        with (releases / SERVED_FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def locked(releases: Path) -> Iterator[None]:
     """Lock a folder of releases, which is created if necessary. Other commands wait; a kill releases the lock.
@@ -67,7 +80,7 @@ def locked(releases: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{releases}: is not a folder and cannot be created: {error.strerror}; set RELEASES") from None
     try:
-        with (releases / LOCK_FILE).open("w") as file:
+        with (releases / _LOCK_FILE).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -97,7 +110,7 @@ def write(releases: Path, release: Release, content: Mapping[str, Path | bytes |
     content
         `MODEL_FILE` and, if it is known, `SCHEMA_FILE`. Copied, never linked: DVC may delete files in its cache.
     """
-    name = folder_name(_next_number(releases), release.onnx_md5)
+    name = f"{_next_number(releases)}-{release.onnx_md5[:8]}"
     unfinished = releases / f"{name}{_UNFINISHED}"
     for leftover in (unfinished, releases / name):  # of a killed migration, which runs before `remove_leftovers`
         shutil.rmtree(leftover, ignore_errors=True)
@@ -166,9 +179,9 @@ def find_model(releases: Path, released: Mapping[str, Release], md5: str) -> Pat
 
 
 def _delete_old_models(releases: Path) -> None:
-    """Delete old models; keep the newest `KEPT_MODELS` and the best of each name, each in its newest folder."""
+    """Delete old models; keep the newest `_KEPT_MODELS` and the best of each name, each in its newest folder."""
     released = read_history(releases)
-    newest = list(dict.fromkeys(release.onnx_md5 for release in reversed(released.values())))[:KEPT_MODELS]
+    newest = list(dict.fromkeys(release.onnx_md5 for release in reversed(released.values())))[:_KEPT_MODELS]
     best = {release.name: release.best or name for name, release in released.items()}
     models = {*newest, *(released[name].onnx_md5 for name in best.values())}
     kept = {find_model(releases, released, md5) for md5 in models}

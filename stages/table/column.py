@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from service.cells import MARKS, parse_boolean, parse_moment
+from service.cells import parse_boolean, parse_moment
 from stages.params.sections import DataParams
 from stages.table.dates import as_dates, forms_to_try, read_iso_dates, report_dates_among_numbers, report_two_forms
 from stages.table.findings import LEAVE_OUT, Cells
-from stages.table.numbers import Numbers, are_codes, find_marked_numbers, find_plain_numbers, number_parser
+from stages.table.numbers import MARKS, Numbers, are_codes, find_marked_numbers, find_plain_numbers, number_parser
 
 _NO_VALUE = re.compile(
     r"[\W_]*|#?n\.?[/\\]?[ad]\.?|<na>|nan|nil|nul|null|none|miss|missing|unk|unknown|undefined|tbd|tba|not available"

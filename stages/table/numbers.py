@@ -11,10 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from service.cells import LARGEST, MARKS, Decimal, parse_number, plain_marks
+from service.cells import LARGEST, Decimal, parse_number, plain_marks
 from stages.entry import log
 from stages.table.findings import LEAVE_OUT, Cells
 
+MARKS: dict[Decimal, str] = {".": ",' ", ",": ".' "}
+"""The marks between thousands that are possible with each decimal mark."""
 _LARGEST_EXACT = 2**53
 """float64 represents whole numbers up to this one exactly."""
 _MANY_ZEROS = 0.1

@@ -115,5 +115,7 @@ def test_messages_have_summary_and_links(root: Path) -> None:
         for part in ("title", "text")
     )  # fmt: skip
     assert title.strip() == "[CRITICAL] The prediction API is down (and 1 more)"
-    assert text.count("What to do: docs/reference/runbook.md#apidown\nDashboard: http://localhost:3000/d/service\n") == 2
+    assert (
+        text.count("What to do: docs/reference/runbook.md#apidown\nDashboard: http://localhost:3000/d/service\n") == 2
+    )
     assert "Since 2026-01-02 03:04:05 UTC" in text

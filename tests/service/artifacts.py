@@ -114,7 +114,7 @@ class Root:
         """Write a release that is not current yet; give its folder."""
         made = make_release(content, metrics=json.loads(metrics), metrics_md5=md5_of(metrics), **changes)
         numbers = [release.sequence_of(each.name) or 0 for each in self.releases.iterdir()]
-        folder = self.releases / release.folder_name(max(numbers, default=0) + 1, made.onnx_md5)
+        folder = self.releases / f"{max(numbers, default=0) + 1}-{made.onnx_md5[:8]}"
         folder.mkdir()
         (folder / MODEL_FILE).write_bytes(content)
         (folder / RELEASE_FILE).write_text(made.model_dump_json(), encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cells import Reading, check_form, parse_boolean, parse_date, parse_number, parser
+from service.cells import Reading, parse_boolean, parse_date, parse_number, parser
 from service.contract import Contract
 
 MOMENTS = st.datetimes(dt.datetime(1000, 1, 1))  # noqa: DTZ001  # naive; strftime pads no year below 1000
@@ -107,17 +107,6 @@ def test_what_is_no_date_of_the_form_is_refused(text: str, form: str) -> None:
 @given(MOMENTS, st.sampled_from(["%Y-%m-%d %H:%M:%S.%f", "%d/%m/%Y %I:%M:%S.%f %p", "%b %d %Y %H:%M:%S.%f"]))
 def test_a_format_reads_what_strftime_writes(moment: dt.datetime, form: str) -> None:
     assert parse_date(moment.strftime(form), form) == moment
-
-
-@pytest.mark.parametrize("form", ["Ymd", "dmy", "mY", "%d.%m.%y", "%Y-%m-%dT%H:%M:%S.%f%z"])
-def test_a_known_form_is_accepted(form: str) -> None:
-    check_form(form)
-
-
-@pytest.mark.parametrize("form", ["", "d", "dd", "Yymd", "day", "%Q", "%d/%d", "%"])
-def test_an_unknown_form_is_refused(form: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        check_form(form)
 
 
 def test_truth_values_are_read_in_any_case() -> None:

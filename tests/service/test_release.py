@@ -22,7 +22,7 @@ def make(**changes: Any) -> Release:
 
 def write(releases: Path, sequence: int, text: str | None = None, **changes: Any) -> Path:
     made = make(**changes)
-    folder = releases / release.folder_name(sequence, made.onnx_md5)
+    folder = releases / f"{sequence}-{made.onnx_md5[:8]}"
     folder.mkdir(parents=True)
     (folder / release.RELEASE_FILE).write_text(made.model_dump_json() if text is None else text, encoding="utf-8")
     return folder
@@ -112,7 +112,7 @@ def test_a_copy_in_place_of_the_link_is_refused(tmp_path: Path) -> None:
 def test_history_is_all_releases_in_their_order_and_nothing_else(tmp_path: Path) -> None:
     assert release.read_history(tmp_path) == {}
     folders = [write(tmp_path, sequence, reason=f"number {sequence}") for sequence in (10, 9, 2, 1)]
-    (tmp_path / release.LOCK_FILE).touch()
+    (tmp_path / ".lock").touch()
     (tmp_path / "notes").mkdir()
     assert release.read_history(tmp_path) == {}
 

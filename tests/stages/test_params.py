@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.naming import model_name
-from stages.params.sections import RegisterParams
+from stages.params.sections import DataParams, RegisterParams
 
 # The text of params.yaml, its replacement, and a part of the message.
 WRONG = [
@@ -224,3 +224,14 @@ def test_every_table_and_target_have_a_name_that_the_registry_accepts(path: str,
 
     assert RegisterParams(name=name, min_gain=0, tolerance=0, required=False).name == name
     assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
+
+
+@pytest.mark.parametrize("form", ["Ymd", "dmy", "mY", "%d.%m.%y", "%Y-%m-%dT%H:%M:%S.%f%z"])
+def test_a_known_form_of_dates_is_accepted(form: str) -> None:
+    DataParams(path="table.csv", target="y", dates={"sent": form})
+
+
+@pytest.mark.parametrize("form", ["", "d", "dd", "Yymd", "day", "%Q", "%d/%d", "%"])
+def test_an_unknown_form_of_dates_is_refused(form: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        DataParams(path="table.csv", target="y", dates={"sent": form})

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from service.contract import CategoryFeature
-from service.release import MODEL_FILE, NoReleaseError, find_current, is_served, marked_as_served
+from service.release import MODEL_FILE, NoReleaseError, find_current, marked_as_served
 from stages import files
 from stages.errors import RefusedError, UserError
+from stages.releases import folder
 from stages.runs import git
 from tests.stages.commands.conftest import COLUMNS, STEP, Workspace, contract, number
 
@@ -228,7 +229,7 @@ def test_nothing_is_released_beside_a_running_service(workspace: Workspace) -> N
     workspace.promote()
     workspace.write(1)
     with marked_as_served(workspace.releases):
-        assert is_served(workspace.releases)
+        assert folder.is_served(workspace.releases)
         workspace.promote(unless_served=True)
     assert len(workspace.history()) == 1
     workspace.promote(unless_served=True)

@@ -51,7 +51,9 @@ def adaptive():
 def module(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """Write the documented example, and more, into a module of a repository whose stages depend on it."""
     name = "mine_" + re.sub(r"\W", "_", request.node.name)
-    example = re.search(r"```python\n(.*?)```", (root / "docs/how-to/estimators.md").read_text(encoding="utf-8"), re.DOTALL)
+    example = re.search(
+        r"```python\n(.*?)```", (root / "docs/how-to/estimators.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert example
     (tmp_path / f"{name}.py").write_text(example[1] + MORE, encoding="utf-8")
     stages = [f"  {stage}:\n    deps: [{name}.py]" for stage in ("train", "export", "evaluate")]
