@@ -23,7 +23,7 @@ def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None,
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
         "model": f"{files.ONNX} for production, {files.MODEL} for Python",
-        "reports": f"{files.CARD}, {files.VALIDATION_REPORT}, {files.METRICS}",
+        "reports": f"{files.REPORT} (open it in a browser), {files.CARD}, {files.VALIDATION_REPORT}",
         "share": "`make push` replaces `dvc push`; set a remote first (README, Share)",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }

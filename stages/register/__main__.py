@@ -1,13 +1,13 @@
-"""Register the model in MLflow as a candidate, with its verdict against the dummy baseline.
+"""Write the report of the run, and register the model in MLflow with its verdict against the dummy baseline.
 
 `stages.commands.promote` decides about production, not this stage. So it can run in any
 experiment, and its output depends only on the model and params.yaml.
 """
 
 import json
+from typing import Any
 
 import mlflow
-import pandas as pd
 import pyarrow.parquet as pq
 from mlflow.tracking import MlflowClient
 
@@ -19,6 +19,8 @@ from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.register import latency, results
+from stages.report.page import Page, compose
+from stages.report.results import Results, read_results
 from stages.runs import registry, tracking
 from stages.runs.registry import Registry
 from stages.runs.run_record import RunRecord, record_from_files
@@ -30,16 +32,17 @@ def register(metrics: dict[str, float], task: str, params: Params) -> Gate:
     return check(metrics, task, params.registration.min_gain, params.registration.max_difference)
 
 
-def complete_run(run_id: str, model: Model, record: RunRecord, params: Params, rows: pd.DataFrame) -> None:
-    """Log the test results, the model's latency, and the files that `promote` needs to release the model."""
+def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, report: str) -> None:
+    """Log the report, the test results, the model's latency, and the files that `promote` needs for a release."""
     numbers = {name: value for name, value in record.metrics.items() if isinstance(value, int | float)}
     with mlflow.start_run(run_id=run_id):
-        mlflow.log_metrics(numbers | latency.measure(model, rows))
+        mlflow.log_metrics(numbers | latency.measure(model, found.test))
         mlflow.log_artifact(str(files.ONNX), "onnx")
         mlflow.log_artifact(str(files.SCHEMA))
+        mlflow.log_text(report, files.REPORT.name)
         mlflow.log_text(record.model_dump_json(indent=2), registry.RECORD_FILE)
-        sizes = {"training": record.training_rows or 0, "test": len(rows)}
-        results.log_results(run_id, params, sizes)
+        sizes = {"training": record.training_rows or 0, "test": len(found.test)}
+        results.log_results(run_id, found.params, sizes)
         mlflow.set_tag(tracking.ONNX_MD5, model.version)
 
 
@@ -54,6 +57,15 @@ def _find_run(experiment_id: str, model_md5: str, model: Model, params: Params) 
     from stages.runs import training_run  # noqa: PLC0415
 
     return training_run.log_restored(experiment_id, joblib.load(files.MODEL), model.contract, params)
+
+
+def report_of_run(page: Page, record: RunRecord) -> str:
+    """Return the report with what only MLflow's copy has: the commit, and the champion's metrics."""
+    run: dict[str, Any] = {"revision": record.revision}
+    champion = Registry(MlflowClient(), record.name).holder("champion")
+    if champion and champion.run_id:
+        run["champion"] = {"version": champion.version, "metrics": mlflow.get_run(champion.run_id).data.metrics}
+    return page.html(run)
 
 
 def publish(registered: Registry, record: RunRecord, run_id: str, gate: Gate) -> str:
@@ -72,11 +84,14 @@ def main() -> None:
     metrics = json.loads(files.METRICS.read_text(encoding="utf-8"))
     model = service.model.load(files.ONNX)
     gate = register(metrics, model.contract.task, params)
+    found = read_results(params)
+    page = compose(found, gate)
+    files.write_text(files.REPORT, page.html())
     record = record_from_files(params, metrics=metrics, training_rows=pq.read_metadata(files.TRAIN).num_rows)
     experiment = tracking.connect(record.name)
     with tracking.errors_as_line(), tracking.locked("registry"):
         run_id = _find_run(experiment, str(record.model_md5), model, params)
-        complete_run(run_id, model, record, params, pd.read_parquet(files.TEST))
+        complete_run(run_id, model, record, found, report_of_run(page, record))
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))
     if gate.refusal and params.registration.required:
         raise UserError(f"the model is refused: {gate.refusal} (register.required is true)")

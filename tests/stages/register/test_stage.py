@@ -69,6 +69,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
         joblib.dump(pipeline, files.MODEL)
         files.ONNX.write_bytes(export.export(pipeline, schema.contract))
         files.write_text(files.CARD, "# Model card\n")
+        files.write_text(files.SLICES, "column,value,rows,roc_auc,roc_auc_low,roc_auc_high,actual,predicted,worse\n")
+        files.write_text(files.GROUPS, "column,group,class,metric,value,low,high,rows,units,note\n")
+        files.write_json(files.VALIDATION, {"success": True, "suite": None, "table": "240 rows", "results": []})
         files.write_text(files.PLOTS / "roc.csv", "fpr,tpr,class\n0,0,yes\n0.2,0.9,yes\n1,1,yes\n")
         files.write_text(files.PLOTS / "residuals.csv", "predicted,residual\n")
         yield folder
@@ -177,7 +180,9 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
     assert run.data.metrics["roc_auc"] == METRICS["roc_auc"]
     assert 0 < run.data.metrics["predict_one_row_p50_seconds"] <= run.data.metrics["predict_one_row_p99_seconds"] < 1
     assert run.data.metrics["predict_batch_rows_per_second"] > 30
-    assert {"model_card.md", "metrics.json"} <= {each.path for each in client.list_artifacts(run.info.run_id)}
+    assert {"model_card.md", "metrics.json", "report.html"} <= {
+        each.path for each in client.list_artifacts(run.info.run_id)
+    }
     # A plot that the task does not have is left out.
     assert {each.path for each in client.list_artifacts(run.info.run_id, "test")} == {"test/tables", "test/roc.png"}
     assert run.data.tags["mlflow.note.content"] == "# Model card\n"
@@ -186,6 +191,24 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
     for context, path in (("training", files.TRAIN), ("test", files.TEST)):
         rows = f'{{"num_rows": {pq.read_metadata(path).num_rows}}}'
         assert found[context] == ("t.csv", files.md5(path), rows)
+
+
+def test_only_the_runs_copy_of_the_report_names_the_commit_and_the_champion(
+    run_stage: Run, downloaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.runs.git.head", lambda: "c0ffee")
+    first = run_stage({"roc_auc": 0.8125, "baseline_roc_auc": 0.5}, name="champions")
+    MlflowClient().set_registered_model_alias("champions", "champion", first.version)
+    report = files.REPORT.read_bytes()
+    copy = Path(MlflowClient().download_artifacts(str(first.run_id), "report.html", str(downloaded)))
+    run_stage({"roc_auc": 0.8125, "baseline_roc_auc": 0.5}, name="champions")
+
+    assert files.REPORT.read_bytes() == report
+    assert b"c0ffee" not in report
+    assert "c0ffee" in copy.read_text(encoding="utf-8")
+    assert "champion, version" not in copy.read_text(encoding="utf-8")
+    again = MlflowClient().download_artifacts(str(first.run_id), "report.html", str(downloaded))
+    assert "champion, version 1" in Path(again).read_text(encoding="utf-8")
 
 
 def test_mlflow_loads_the_registered_model(run_stage: Run) -> None:

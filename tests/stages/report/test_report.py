@@ -1,0 +1,110 @@
+"""The report of a run: one file with all results of any task, the same for the same results, safe for any name."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from stages import files
+from stages.evaluate import __main__ as evaluate
+from stages.export import __main__ as export
+from stages.params.params import Params
+from stages.prepare import __main__ as prepare
+from stages.report.page import compose
+from stages.report.results import read_results
+from stages.scores.gate import check
+from stages.train import __main__ as train
+
+HOSTILE = "<script>alert(1)</script> $x_{'\"&"
+LARGEST = 3_000_000
+
+
+def small(task: str, rows: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            HOSTILE: rng.normal(size=rows),
+            "город": rng.choice(["Москва", "</style><b>", "=1+1"], rows),
+            "when": pd.date_range("2020-01-01", periods=rows, freq="37h"),
+            "flag": rng.random(rows) > 0.5,
+        }
+    )
+    table.loc[::7, HOSTILE] = np.nan
+    signal = table[HOSTILE].fillna(0) + table["flag"] + rng.normal(size=rows) / 2
+    if task == "regression":
+        return table.assign(y=signal * 1e6)
+    count = {"binary": 2, "multiclass": 3, "30 classes": 30}[task]
+    return table.assign(y=[f"<{each}>" for each in pd.qcut(signal, count, labels=False)])
+
+
+@pytest.fixture
+def report(tmp_path: Path, params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that runs the stages from prepare to evaluate on a table, and returns the report."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(table: pd.DataFrame, **changes: Any) -> str:
+        made = params(**{"evaluate": {"threshold": "auto", "costs": None, "groups": [], "folds": 2}} | changes)
+        with files.PARAMS.open("w", encoding="utf-8") as file:
+            YAML().dump(made.model_dump(by_alias=True), file)
+        rows, test, schema = prepare.prepare(table, made)
+        for path in (files.TRAIN, files.ONNX):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(files.TRAIN)
+        test.to_parquet(files.TEST)
+        files.write_text(files.SCHEMA, schema.model_dump_json())
+        pipeline = train.train(rows, schema.contract, made)
+        joblib.dump(pipeline, files.MODEL)
+        export.main()
+        evaluate.main()
+        expected = [{"success": True, "expectation_config": {"description": f"{HOSTILE} is there"}}]
+        files.write_json(files.VALIDATION, {"success": True, "suite": None, "table": "a table", "results": expected})
+        found = read_results(made)
+        return compose(found, check(found.metrics, schema.contract.task, 0.05, {})).html()
+
+    return make
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether each that begins ends."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "data", "action")]
+        if tag not in ("meta", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "30 classes", "regression"])
+def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
+    report: Callable[..., str], task: str
+) -> None:
+    text = report(small(task, 600 if task == "30 classes" else 200), data={"rare_classes": "drop"})
+    page = Page(text)
+
+    assert page.open == []
+    assert not {"script", "img", "link", "iframe", "b"} & set(page.elements)
+    assert [each for each in page.addresses if not each.startswith("#")] == []
+    assert re.findall(r"url\((?!#)|@import", text) == []
+    assert len(text.encode()) < LARGEST
+    assert re.findall(r">\s*-?(?:nan|inf|None)\b", text) == []
