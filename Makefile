@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback serve test check verify bench sweep search suite mlflow push pull lock up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench sweep search suite mlflow push pull lock up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,11 @@ rollback: $(VENV)/.pipeline ## go back to the previous release, or to TO=sequenc
 promote = python -m stages.commands.promote $(why)
 why = $(if $(REASON),--reason "$$REASON")
 export REASON
+
+# Without a release, the workspace's model scores.
+predict: $(PIPELINE) ## score INPUT (CSV) without a server and write OUTPUT; KEEP='columns to copy'
+	@[ -e $(RELEASED) ] || $(MAKE) --no-print-directory models/model.onnx
+	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(KEEP),--keep '$(KEEP)')
 
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
 RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)

@@ -33,6 +33,11 @@ class Columns(Protocol):
 Label = StrictBool | StrictInt | StrictStr
 
 
+def class_name(label: Label) -> str:
+    """Return a class's name as a key of a JSON object: true, 1, late."""
+    return label if isinstance(label, str) else str(label).lower()
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

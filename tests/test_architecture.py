@@ -117,12 +117,12 @@ def test_lock_files_agree(part: str, whole: str) -> None:
     assert pins[part] <= pins[whole]
 
 
-def test_make_has_at_most_20_targets_and_explains_each() -> None:
+def test_make_has_at_most_21_targets_and_explains_each() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):(?!=)(.*)$", makefile, re.MULTILINE)
 
-    # Beside help, which explains the others: 16 for the pipeline, and 4 for containers.
-    assert len(targets) - 1 <= 20
+    # Beside help, which explains the others: 17 for the pipeline, and 4 for containers.
+    assert len(targets) - 1 <= 21
     assert [name for name, rest in targets if " ## " not in rest] == ["help"]
 
 

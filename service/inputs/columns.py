@@ -31,6 +31,24 @@ class Header:
     skipped: int
     """Number of characters before the header: those of Excel's line ``sep=``."""
 
+    def reading(self, contract: Contract) -> Reading:
+        """Return how to read the cells: as in the training table, or with decimal points if commas separate them."""
+        if self.delimiter == _PLAIN != contract.reading.delimiter:
+            return contract.reading.model_copy(update={"decimal": ".", "thousands": ""})
+        return contract.reading
+
+    def columns(self, reading: Reading) -> tuple[list[str], int]:
+        """Return the columns' names without the last ones that have none, and the place of the first.
+
+        A first column that only counts the rows isn't among them.
+        """
+        names = [_clean(name) for name in self.names]
+        end = len(names)
+        first = int(reading.row_names and end > 1 and not names[0])
+        while end > first + 1 and not names[end - 1]:
+            end -= 1
+        return [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)], first
+
 
 def find_header(contract: Contract, text: str) -> Header | None:
     """Return the header of a table with the training table's delimiter or with commas.
@@ -50,6 +68,17 @@ def find_header(contract: Contract, text: str) -> Header | None:
     return Header(names, own, skipped) if names else None
 
 
+def find_end(content: bytes | bytearray) -> int:
+    """Return the index after the last end of line that is outside quotation marks, or 0 if there is none."""
+    end = content.rfind(b"\n") + 1
+    inside = content.count(b'"', 0, end) % 2
+    while end and inside:
+        before = content.rfind(b"\n", 0, content.rfind(b'"', 0, end)) + 1
+        inside ^= content.count(b'"', before, end) % 2
+        end = before
+    return end
+
+
 def _first_row(text: str, delimiter: str) -> list[str]:
     """Return the cells of the first line that isn't empty, or an empty list."""
     return next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)), [])
@@ -67,14 +96,9 @@ class CsvReader:
     """
 
     def __init__(self, contract: Contract, layout: Layout, header: Header) -> None:
-        reading = _reading(contract.reading, header.delimiter)
-        names = [_clean(name) for name in header.names]
-        end = len(names)
-        first = int(reading.row_names and end > 1 and not names[0])
-        while end > first + 1 and not names[end - 1]:
-            end -= 1
-        self._nameless = range(end, len(names))
-        names = [name or f"column {place}" for place, name in enumerate(names[first:end], start=1)]
+        reading = header.reading(contract)
+        names, first = header.columns(reading)
+        self._nameless = range(first + len(names), len(header.names))
         _check_separator(contract, header)
         check_names(contract, names)
         self._readers = [Reader(feature, reading) for feature in contract.features]
@@ -111,12 +135,6 @@ class CsvReader:
         """Return the feature's cells; a column that isn't in the table has empty ones."""
         place = self._places.get(feature.name)
         return ("",) * len(columns[0]) if place is None else columns[place]
-
-
-def _reading(reading: Reading, delimiter: str) -> Reading:
-    if delimiter == _PLAIN != reading.delimiter:
-        return reading.model_copy(update={"decimal": ".", "thousands": ""})
-    return reading
 
 
 def _check_separator(contract: Contract, header: Header) -> None:

@@ -48,7 +48,7 @@ class Layout:
         finite = np.finfo(np.float32)
         self._low, self._high = np.full((2, self.size), [[finite.min], [finite.max]], dtype=np.float32)
         for place, feature in zip(self.watched, contract.features, strict=True):
-            self._low[place], self._high[place] = _range(feature)
+            self._low[place], self._high[place] = training_range(feature)
 
     def join(self, encoded: Sequence[Matrix]) -> Matrix:
         """Return all columns, shape (rows, size), from the encoded columns of each feature."""
@@ -91,7 +91,8 @@ def _columns(features: tuple[Feature, ...]) -> list[list[int]]:
     return found
 
 
-def _range(feature: Feature) -> tuple[float, float]:
+def training_range(feature: Feature) -> tuple[float, float]:
+    """Return the lowest and the highest value of the feature's watched column in training."""
     match feature:
         case BooleanFeature():
             return 0.0, 1.0

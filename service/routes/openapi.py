@@ -10,10 +10,10 @@ from pydantic.json_schema import models_json_schema
 
 from service.auth.access import authenticate
 from service.cells import Reading
-from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, class_name
 from service.http.problems import MEDIA_TYPE, SHOWN_ERRORS, FieldError
 from service.inputs.readers import MAX_NUMBER
-from service.scoring.serving import Served, class_name
+from service.scoring.serving import Served
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

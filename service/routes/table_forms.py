@@ -10,14 +10,15 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from service.contract import class_name
 from service.encoding import Matrix
 from service.feedback import PredictionIds
 from service.http.problems import Problem
 from service.inputs import explain
-from service.inputs.columns import CsvReader, Header, find_header
+from service.inputs.columns import CsvReader, Header, find_end, find_header
 from service.inputs.explain import Findings
 from service.inputs.rows import NeedsSlowPathError
-from service.scoring.serving import Scored, Served, check_finite, class_name, find_strict
+from service.scoring.serving import Scored, Served, check_finite, find_strict
 
 CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
@@ -113,13 +114,7 @@ class Csv(Form):
 
     def find_end(self, content: bytearray) -> int:
         """Return the index after the last end of line that is outside quotation marks."""
-        end = super().find_end(content)
-        inside = content.count(b'"', 0, end) % 2
-        while end and inside:
-            before = content.rfind(b"\n", 0, content.rfind(b'"', 0, end)) + 1
-            inside ^= content.count(b'"', before, end) % 2
-            end = before
-        return end
+        return find_end(content)
 
     def read(self, part: list[list[str]]) -> Matrix | None:
         """Encode rows; return None if one is wrong."""

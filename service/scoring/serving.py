@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label
+from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, class_name
 from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain
@@ -246,11 +246,6 @@ class Serving:
     def swap(self, artifact: "Artifact") -> None:
         """Prepare `artifact`, warm it up, and serve it from the next request on; any thread may call it."""
         self.current = Served(artifact, self._instruments)
-
-
-def class_name(label: Label) -> str:
-    """Return a class's name as a key of a JSON object: true, 1, late."""
-    return label if isinstance(label, str) else str(label).lower()
 
 
 def warning(outside: Outside) -> dict[str, Any]:

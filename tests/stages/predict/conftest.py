@@ -1,0 +1,68 @@
+"""Tables to score, and the service that answers for the same model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.predict.__main__ import main
+from tests.service.api.conftest import live, make_artifact, serve
+
+__all__ = ["live", "make_artifact", "serve"]
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Return rows for the model of the service's tests: an identifier, missing values, unseen ones, the target."""
+    rng, count = np.random.default_rng(1), 500
+    table = pd.DataFrame(
+        {
+            "id": [f"{number:03}" for number in range(count)],
+            "size": rng.normal(size=count) * 2,
+            "a b": rng.normal(size=count) * 1e3,
+            "shop": rng.choice(["é", "x|y", "<script>", 'new, and "quoted"'], count),
+            "kind": rng.choice(["one", "two"], count),
+            "flag": rng.random(count) > 0.5,
+            "when": pd.date_range("2020-01-01", periods=count, freq="61h7min3s").astype("datetime64[us]"),
+            "y": "да",
+        }
+    )
+    table.loc[::5, "a b"] = np.nan
+    table.loc[::7, "shop"] = None
+    table.loc[::11, "when"] = pd.NaT
+    return table
+
+
+@pytest.fixture
+def predict(live: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return the command, with the release that the service serves."""
+    monkeypatch.setenv("RELEASES", str(live[2].root.releases))
+    defaults = {"keep": None}
+    return lambda source, target, **options: main(**defaults | {"input": str(source), "output": str(target)} | options)
+
+
+@pytest.fixture
+def ask(live: Any) -> Callable[..., httpx.Response]:
+    """Return a function that sends POST /predict to the running service."""
+    address, token, _ = live
+    headers = {"Authorization": f"Bearer {token}"}
+
+    def ask(content: Any, kind: str = "application/json", query: str = "") -> httpx.Response:
+        sent = headers | {"Content-Type": kind}
+        answer = httpx.post(f"http://{address}/predict{query}", content=content, headers=sent, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    return ask
+
+
+@pytest.fixture
+def csv(tmp_path: Path, rows: pd.DataFrame) -> Path:
+    """Return the rows as a CSV file."""
+    path = tmp_path / "rows.csv"
+    rows.to_csv(path, index=False)
+    return path
