@@ -62,6 +62,7 @@ def _lightgbm_tree(block: str, target: int) -> Tree:
         missing_left=np.concatenate([missing_left, end.astype(bool)]),
         values=np.concatenate([np.zeros(splits), leaves]).reshape(-1, 1),
         first_target=target,
+        rows=np.concatenate([_numbers(lines.get("internal_count")), _numbers(lines.get("leaf_count", "0"))]),
         members=_lightgbm_members(lines, np.flatnonzero(by_category), threshold),
     )
 
@@ -101,7 +102,9 @@ def _xgboost(learner: dict[str, Any]) -> Ensemble:
 def _leaf(value: float, target: int) -> Tree:
     nowhere = np.array([-1])
     never = np.zeros(1, dtype=bool)
-    return Tree(nowhere, np.zeros(1), nowhere, nowhere, never, np.array([[value]], dtype=np.float64), target)
+    return Tree(
+        nowhere, np.zeros(1), nowhere, nowhere, never, np.array([[value]], dtype=np.float64), target, np.ones(1)
+    )
 
 
 def _xgboost_tree(tree: dict[str, Any], target: int) -> Tree:
@@ -120,6 +123,7 @@ def _xgboost_tree(tree: dict[str, Any], target: int) -> Tree:
         missing_left=np.array(tree["default_left"], dtype=bool) & ~by_category,
         values=conditions.astype(np.float64).reshape(-1, 1),
         first_target=target,
+        rows=np.array(tree["sum_hessian"], dtype=np.float64),
         members=members,
     )
 
@@ -142,6 +146,8 @@ def _catboost_tree(tree: dict[str, Any], missing_left: npt.NDArray[np.bool_], sc
     feature = np.array([each["float_feature_index"] for each in splits], dtype=np.int64)[level]
     border = np.array([each["border"] for each in splits], dtype=np.float64)[level]
     left = 2 * np.arange(inner) + 1
+    rows = np.array(tree["leaf_weights"], dtype=np.float64)
+    levels = [rows.reshape(-1, size).sum(axis=1) for size in 2 ** np.arange(len(splits), -1, -1)]
     end, nowhere = np.zeros(len(leaves)), np.full(len(leaves), -1)
     return Tree(
         feature=np.concatenate([feature, nowhere]),
@@ -151,4 +157,5 @@ def _catboost_tree(tree: dict[str, Any], missing_left: npt.NDArray[np.bool_], sc
         missing_left=np.concatenate([missing_left[feature], end.astype(bool)]),
         values=np.concatenate([np.zeros((inner, targets)), leaves]),
         first_target=0,
+        rows=np.concatenate(levels),
     )

@@ -21,6 +21,7 @@ from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
 from stages.export import boosters, calibration, converted, ensembles, trees
 from stages.export.activation import activated, scores_of_sum
+from stages.export.branches import order_branches
 from stages.features.graph import estimator_columns
 from stages.nodes import IR_VERSION, Graph
 
@@ -94,9 +95,13 @@ def _constant_rows(graph: Graph, row: Double) -> str:
 def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
     features = graph.matrix
     fill = pipeline.named_steps.get("fill")
-    if isinstance(fill, FillBelow):
+    is_filled = isinstance(fill, FillBelow)
+    if is_filled:
         features = graph.add("Where", graph.add("IsNaN", features), graph.constant(fill.fill_), features)
-    ensemble = boosters.extract(estimator) or trees.extract(estimator, len(estimator_columns(contract)))
+    columns = len(estimator_columns(contract))
+    ensemble = boosters.extract(estimator) or trees.extract(estimator, columns)
+    ensemble = order_branches(ensemble, columns, with_missing=not is_filled)
+    features = graph.add("Concat", features, graph.add("Neg", features), axis=1)
     if not ensemble.single:
         features = graph.cast(features, TensorProto.DOUBLE)
     operator = ensembles.operator(ensemble)

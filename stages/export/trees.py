@@ -30,6 +30,8 @@ class Tree:
     values: Double
     """Shape (nodes, targets)."""
     first_target: int
+    rows: Double
+    """How many training rows pass each node, or their weight; shape (nodes,)."""
     members: dict[int, Ints] = field(default_factory=dict)
     """By node, the codes of categories that go to the left; such a node has no threshold."""
 
@@ -93,6 +95,7 @@ def _tree(tree: Any, factor: float, target: int, *, with_missing: bool = False) 
         missing_left=to_left & (tree.children_left >= 0) & with_missing,
         values=_drop_first_of_two(tree.value.reshape(tree.node_count, -1)) * factor,
         first_target=target,
+        rows=tree.weighted_n_node_samples,
     )
 
 
@@ -111,4 +114,5 @@ def _hist_tree(nodes: Any, target: int) -> Tree:
         missing_left=nodes["missing_go_to_left"].astype(bool),
         values=nodes["value"].astype(np.float64).reshape(-1, 1),
         first_target=target,
+        rows=nodes["count"].astype(np.float64),
     )

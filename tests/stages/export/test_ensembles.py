@@ -15,6 +15,7 @@ TREE = Tree(
     missing_left=np.array([False, False, False]),
     values=np.array([[9.0, 9.0, 9.0], [0.25, 0.0, 0.75], [0.0, 0.0, 0.0]]),
     first_target=0,
+    rows=np.ones(3),
 )
 
 
@@ -50,6 +51,7 @@ STUMP = Tree(
     missing_left=np.array([True, False, False]),
     values=np.array([[9.0], [0.25], [0.75]]),
     first_target=0,
+    rows=np.ones(3),
 )
 LEAF = Tree(
     feature=np.array([-2]),
@@ -59,6 +61,7 @@ LEAF = Tree(
     missing_left=np.array([False]),
     values=np.array([[0.5]]),
     first_target=0,
+    rows=np.ones(1),
 )
 
 
