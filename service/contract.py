@@ -21,6 +21,8 @@ SCORE_BINS_KEY = "score_bins"
 COSTS_KEY = "costs"
 BACKGROUND_KEY = "background"
 """The metadata with the background rows that explanations compare with (docs/how-to/explanations.md)."""
+COVERAGE_KEY = "coverage"
+"""The metadata with the errors from which prediction intervals and sets are computed (docs/how-to/coverage.md)."""
 
 
 class Columns(Protocol):

@@ -19,7 +19,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from pydantic import BaseModel, ValidationError
 
-from service.contract import CONTRACT_VERSION, COSTS_KEY, METADATA_KEY, Contract, Label
+from service.contract import CONTRACT_VERSION, COSTS_KEY, COVERAGE_KEY, METADATA_KEY, Contract, Label
+from service.coverage import Coverage
 from service.encoding import Matrix
 
 RUNTIME_VERSION: str = onnxruntime.__version__
@@ -56,6 +57,8 @@ class Model:
     session: onnxruntime.InferenceSession
     costs: npt.NDArray[np.float64] | None = None
     """Multiclass: the costs by true and predicted class, shape (classes, classes), if the label goes by them."""
+    coverage: Coverage | None = None
+    """What prediction intervals and sets are computed from; older files have nothing."""
 
     def scores(self, matrix: Matrix) -> npt.NDArray[np.float32]:
         """Return probabilities of shape (rows, classes), or values of shape (rows,) for regression."""
@@ -126,6 +129,7 @@ def _build(content: bytes) -> Model:
         version=md5(content, usedforsecurity=False).hexdigest(),
         session=session,
         costs=np.array(json.loads(metadata[COSTS_KEY]), np.float64) if COSTS_KEY in metadata else None,
+        coverage=Coverage.model_validate_json(metadata[COVERAGE_KEY]) if COVERAGE_KEY in metadata else None,
     )
 
 

@@ -15,6 +15,8 @@ TRAIN = Path("data/prepared/train.parquet")
 TEST = Path("data/prepared/test.parquet")
 SCHEMA = Path("data/prepared/schema.json")
 MODEL = Path("models/model.joblib")
+OUT_OF_FOLD = Path("models/out_of_fold.parquet")
+"""Predictions of training rows by models that were not fitted on them."""
 ONNX = Path("models/model.onnx")
 METRICS = Path("metrics/metrics.json")
 PLOTS = Path("metrics/plots")

@@ -40,6 +40,8 @@ _EXPLANATIONS: Final = """With ?explain=true, for each instance: how much each f
 base_value, the mean score of background rows. They add up to the probability of the positive class or of the predicted
 one, or to the value"""
 _ERRORS: Final = "With ?explain=true, for each instance: the largest error of its contributions, 0 if they are exact"
+_INTERVALS: Final = "With ?coverage=0.9, for each instance: the low and the high end of its prediction interval"
+_SETS: Final = "With ?coverage=0.9, for each instance: the classes of its prediction set; it may be empty"
 _TABLE: Final[Schema] = {
     "schema": {"type": "string", "description": "One row per line; the answer has the same format"}
 }
@@ -86,6 +88,9 @@ class PredictQuery(BaseModel):
 
     ids: bool = Field(default=False, description="If true, the answer has prediction ids")
     explain: bool = Field(default=False, description="If true, the answer has explanations; only for JSON")
+    coverage: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="The answer has intervals or sets that contain the truth with this probability"
+    )
 
 
 class ServedModel(BaseModel):
@@ -111,6 +116,7 @@ class PredictResponse(BaseModel):
     warnings: list[OutsideWarning] = Field([], description="Only if there are any")
     prediction_ids: list[str] = Field([], description=f"With ?ids=true: {_IDS}")
     explanations: list[dict[str, float]] = Field([], description=_EXPLANATIONS)
+    intervals: list[tuple[float, float]] = Field([], description=_INTERVALS)
     explanation_errors: list[float] = Field([], description=_ERRORS)
 
 
@@ -132,7 +138,7 @@ PREDICT: Final[dict[str, Any]] = {
         **errors(
             *(*BODY, 401, 403, 429, 503),
             also={
-                409: "The model in service has no explanations; `detail` says why",
+                409: "The model in service has no explanations, intervals or sets; `detail` says why",
                 507: "The disk is full, so a table cannot be answered",
             },
         ),
@@ -182,7 +188,8 @@ def _add_single_sign_on(document: Schema, url: str) -> None:
 
 
 def _add_classes(response: Schema, contract: Contract) -> None:
-    names = [class_name(label) for label in contract.classes]
+    classes = list(contract.classes)
+    names = [class_name(label) for label in classes]
     probabilities = {
         "type": "object",
         "required": names,
@@ -190,9 +197,11 @@ def _add_classes(response: Schema, contract: Contract) -> None:
     }
     response["required"].append("probabilities")
     response["properties"] |= {
-        "predictions": {"type": "array", "items": {"enum": list(contract.classes)}},
+        "predictions": {"type": "array", "items": {"enum": classes}},
         "probabilities": {"type": "array", "items": probabilities},
+        "sets": {"type": "array", "items": {"type": "array", "items": {"enum": classes}}, "description": _SETS},
     }
+    del response["properties"]["intervals"]
 
 
 def _instance(served: Served) -> Schema:

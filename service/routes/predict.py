@@ -7,6 +7,7 @@ serialization would take longer than the model (docs/explanation/performance.md)
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -24,22 +25,20 @@ from service.inputs.rows import RowReader
 from service.routes import openapi
 from service.routes.openapi import PredictQuery
 from service.scoring.batches import Batches
-from service.scoring.serving import Explained, Scored, Served, Serving
+from service.scoring.serving import Cover, Members, Scored, Served, Serving
 from service.settings import Settings
 from service.threads import BusyError, Threads
 
 PATH: Final = "/predict"
 SCOPE: Final = "predict"
 JSON: Final = b"application/json"
-_QUERIES: Final = {b"": PredictQuery(), b"ids=true": PredictQuery(ids=True)}
-"""The usual queries, parsed."""
 _EXPLAIN_SECONDS: Final = 60.0
 _WAITING: Final = 8
 """How many requests for explanations wait while another is explained."""
 _INLINE_BYTES: Final = 64 * 1024
 """Larger bodies are read and scored in a thread, so that other requests don't wait: about 150 rows, 1 ms."""
 
-Table = Callable[[Served, Receive, Send, PredictionIds | None], Awaitable[int]]
+Table = Callable[[Served, Receive, Send, PredictionIds | None, Cover | None], Awaitable[int]]
 """Answers a request with a table, with prediction ids if PredictionIds is given; returns the number of rows."""
 
 Step = Callable[[str, Callable[..., Any]], Callable[..., Any]]
@@ -103,15 +102,18 @@ class Predict:
             kind = media_type(headers)
         query = read_query(scope["query_string"])
         ids = self._ids if query.ids else None
+        cover = None if query.coverage is None else served.cover(query.coverage)
         try:
             if kind == JSON:
                 body = await read_body(receive, headers, self._max_bytes)
-                state["instances"], answer = await self._predict(served, body, ids, receive if query.explain else None)
+                state["instances"], answer = await self._predict(
+                    served, body, ids, receive if query.explain else None, cover
+                )
                 await respond(send, answer, (b"content-type", JSON))
             elif query.explain:
                 raise Problem(415, "explain=true needs instances as JSON: send Content-Type: application/json")
             elif kind in self._tables:
-                state["instances"] = await self._tables[kind](served, receive, send, ids)
+                state["instances"] = await self._tables[kind](served, receive, send, ids, cover)
             else:
                 raise self._unsupported_type()
         except Invalid as problem:
@@ -120,20 +122,22 @@ class Predict:
         served.instruments.count_request(state["instances"])
 
     async def _predict(
-        self, served: Served, body: bytes, ids: PredictionIds | None, explain: Receive | None
+        self, served: Served, body: bytes, ids: PredictionIds | None, explain: Receive | None, cover: Cover | None
     ) -> tuple[int, bytes]:
-        """Return the number of instances and the response body; with explanations if `explain` is given."""
+        """Return the number of instances and the response body, with explanations if `explain` is given."""
         if len(body) > _INLINE_BYTES:
             scored = await asyncio.to_thread(_read_and_score, served, body, self._max_instances)
         else:
             scored = await self._score(served, self._read(served.reader, body, self._max_instances))
         served.check(scored, lambda: read_json(body)["instances"])
-        explained = await self._explain(served, scored, explain) if explain else None
+        more = await self._explain(served, scored, explain) if explain else {}
+        if cover:
+            more |= cover(scored)
         served.count(scored)
         named = await ids.make_all_async(served, scored) if ids else None
-        return len(scored.labels), self._encode(served, scored, named, explained)
+        return len(scored.labels), self._encode(served, scored, named, more)
 
-    async def _explain_in_turn(self, served: Served, scored: Scored, receive: Receive) -> Explained:
+    async def _explain_in_turn(self, served: Served, scored: Scored, receive: Receive) -> Members:
         """Explain rows in a thread of low priority, which stops after its row if nobody waits for the answer.
 
         Raises Problem: 413 for too many rows, 429 if too many requests wait, 503 if it takes too long.
@@ -169,9 +173,7 @@ def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
     return served.score(served.reader.read_request(body, limit))
 
 
+@lru_cache(maxsize=64)
 def read_query(query: bytes) -> PredictQuery:
     """Parse the query of POST /predict. Raises Problem (422) for a wrong value."""
-    known = _QUERIES.get(query)
-    if known is not None:
-        return known
     return validate(PredictQuery, dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))

@@ -18,7 +18,7 @@ from service.inputs import explain
 from service.inputs.columns import CsvReader, Header, find_end, find_header
 from service.inputs.explain import Findings
 from service.inputs.rows import NeedsSlowPathError
-from service.scoring.serving import Scored, Served, check_finite, find_strict
+from service.scoring.serving import Cover, Scored, Served, check_finite, find_strict
 
 CSV: Final = b"text/csv"
 NDJSON: Final = b"application/x-ndjson"
@@ -32,9 +32,10 @@ _ENCODER: Final = msgspec.json.Encoder()
 class Form(ABC):
     """Reads the blocks of one table in one format, scores them and writes the response."""
 
-    def __init__(self, served: Served, ids: PredictionIds | None) -> None:
+    def __init__(self, served: Served, ids: PredictionIds | None, cover: Cover | None) -> None:
         self.served = served
         self.ids = ids
+        self.cover = cover
         self.findings = Findings()
         self.rows = 0
         self.rows_at_once = max(256, _CELLS_AT_ONCE // len(served.layout.columns))
@@ -182,12 +183,17 @@ class Csv(Form):
         names = self.served.class_names
         if not self.rows:
             more = ["prediction_id"] if self.ids else []
+            more += (["set"] if names else ["low", "high"]) if self.cover else []
             lines.writerow(["prediction", *(f"probability_{name}" for name in names), "warnings", *more])
         warnings = [""] * len(scored.numbers)
         for each in scored.outside:
             before = warnings[each.instance]
             warnings[each.instance] = f"{before}{'; ' if before else ''}{each.feature.name} {each.kind}"
-        last = [warnings, self.ids.make_all(self.served, scored)] if self.ids else [warnings]
+        last: list[Any] = [warnings, self.ids.make_all(self.served, scored)] if self.ids else [warnings]
+        if self.cover:
+            covered = self.cover(scored)
+            texts = [_ENCODER.encode(each).decode() for each in covered.get("sets", ())]
+            last += [texts] if names else zip(*covered["intervals"], strict=True)
         if names:
             labels = map(class_name, scored.labels)  # type: ignore[arg-type]  # classification has labels
             lines.writerows(zip(labels, *zip(*scored.values, strict=True), *last, strict=True))
@@ -237,4 +243,8 @@ class Ndjson(Form):
         if self.ids:
             for line, prediction_id in zip(lines, self.ids.make_all(self.served, scored), strict=True):
                 line["prediction_id"] = prediction_id
+        if self.cover:
+            for name, values in self.cover(scored).items():
+                for line, value in zip(lines, values, strict=True):
+                    line[name.removesuffix("s")] = value
         out.write(_ENCODER.encode_lines(lines))

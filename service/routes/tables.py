@@ -21,7 +21,7 @@ from service.http.exchange import read_pieces
 from service.http.problems import Problem
 from service.routes.predict import Table
 from service.routes.table_forms import CSV, NDJSON, Csv, Form, Ndjson
-from service.scoring.serving import Served
+from service.scoring.serving import Cover, Served
 from service.settings import Settings
 
 _BLOCK_BYTES: Final = 256 * 1024
@@ -38,9 +38,11 @@ def make_answers(settings: Settings) -> dict[bytes, Table]:
     tempfile.gettempdir()  # the first call tests folders by writing; do it before a disk is full
 
     def make_answer(media: bytes, form: type[Form]) -> Table:
-        async def answer(served: Served, receive: Receive, send: Send, ids: PredictionIds | None) -> int:
+        async def answer(
+            served: Served, receive: Receive, send: Send, ids: PredictionIds | None, cover: Cover | None
+        ) -> int:
             with _disk_full_explained(), tempfile.SpooledTemporaryFile(_IN_MEMORY) as out:
-                rows = await _score(form(served, ids), receive, out, longest, turns)
+                rows = await _score(form(served, ids, cover), receive, out, longest, turns)
                 out.flush()  # before the response starts, because this may fill the disk
                 await _send(send, media, served, out)
             return rows

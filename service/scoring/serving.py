@@ -11,6 +11,7 @@ import numpy.typing as npt
 import orjson
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, class_name
+from service.coverage import LevelError, intervals, sets
 from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
 from service.inputs import explain
@@ -32,7 +33,8 @@ _ORDERED_ROWS: Final = 100
 _GROUPS: Final = 8
 BASE_VALUE: Final = "base_value"
 
-Explained = dict[str, Any]
+Members = dict[str, Any]
+"""Members of a response beside the predictions."""
 Instances = Callable[[], Sequence[Mapping[str, Any]]]
 """Parses the request's instances again, for error messages."""
 
@@ -62,6 +64,9 @@ class Scored(NamedTuple):
             not_finite = [row - start for row in not_finite if start <= row < end]
         rows = slice(start, end)
         return Scored(numbers[rows], scores[rows], labels[rows], outside, not_finite)
+
+
+Cover = Callable[[Scored], Members]
 
 
 class Served:
@@ -117,7 +122,7 @@ class Served:
             detail = "The release in service has no background rows; run `dvc repro` and `make promote`"
         raise Problem(409, detail, title="No explanations")
 
-    def explain(self, scored: Scored, stop: Event) -> Explained:
+    def explain(self, scored: Scored, stop: Event) -> Members:
         """Return what explains each row's score, as members of the response; of no more rows once `stop` is set.
 
         Raises Problem: 409 if the model's file has no background rows, 422 if a sum of the model overflows.
@@ -134,7 +139,25 @@ class Served:
             "explanation_errors": [each.error for each in found],
         }
 
-    def answer(self, scored: Scored, ids: Sequence[str] | None = None, explained: Explained | None = None) -> bytes:
+    def cover(self, level: float) -> Cover:
+        """Return a function from results to the intervals or sets that contain the truth with probability `level`.
+
+        Raises Problem: 409 if the model's file has no errors for it, 422 if the level is too high.
+        """
+        coverage, classes = self.model.coverage, self.contract.classes
+        if coverage is None:
+            detail = "The release in service has no prediction intervals or sets; run `dvc repro` and `make promote`"
+            raise Problem(409, detail, title="No coverage")
+        try:
+            bound = coverage.bound(level)
+        except LevelError as error:
+            got = FieldError(expected=str(error), got=str(level), field="coverage")
+            raise Problem(422, f"coverage={level} can't be promised: {error}", errors=[got]) from None
+        if classes:
+            return lambda scored: {"sets": sets(scored.scores, classes, bound)}
+        return lambda scored: {"intervals": intervals(scored.scores, bound)}
+
+    def answer(self, scored: Scored, ids: Sequence[str] | None = None, more: Members | None = None) -> bytes:
         """Return the response body in JSON."""
         document: dict[str, Any] = {"predictions": scored.labels if self.class_names else scored.scores}
         if self.class_names:
@@ -144,8 +167,8 @@ class Served:
             document["warnings"] = [warning(each) for each in scored.outside]
         if ids is not None:
             document["prediction_ids"] = ids
-        if explained:
-            document |= explained
+        if more:
+            document |= more
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _probabilities(self, scores: npt.NDArray[np.float32]) -> orjson.Fragment:

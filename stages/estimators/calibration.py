@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from service.contract import Contract
 from stages.errors import UserError
-from stages.estimators import fitting, folds
+from stages.estimators import fitting
 from stages.estimators.calibrators import (
     CalibratedClassifier,
     Calibrator,
@@ -20,8 +20,8 @@ from stages.estimators.calibrators import (
     last_or_all,
     squeeze,
 )
+from stages.estimators.out_of_fold import OutOfFold
 from stages.params.params import Params
-from stages.schema import Split
 from stages.scores.metrics import Classified, Codes, Floats
 
 _DIGITS = 12
@@ -30,11 +30,12 @@ _SLOPES = (1e-3, 1e3)
 _TEMPERATURES = (1e-2, 1e2)
 
 
-def calibrate(pipeline: Pipeline, train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> Pipeline:
+def calibrate(
+    pipeline: Pipeline, train: pd.DataFrame, contract: Contract, predicted: OutOfFold, params: Params
+) -> Pipeline:
     """Return the fitted `pipeline` with calibrated probabilities as `params.calibration` says; itself for null.
 
-    The calibrator is fitted on predictions of training rows by models that were not fitted on them. Their folds
-    follow the split, `folds.DEFAULT` in number whatever `evaluate.folds` is. Row weights count.
+    The calibrator is fitted on the out-of-fold predictions of training rows. Row weights count.
 
     Raises UserError for a regression, and if the training rows give fewer than two folds.
     """
@@ -42,19 +43,26 @@ def calibrate(pipeline: Pipeline, train: pd.DataFrame, contract: Contract, split
         return pipeline
     if not contract.classes:
         raise UserError(f"params.yaml: calibration: {params.calibration!r} is not for regression; use null")
-    rows, drawn = folds.draw_folds(train, contract, split, params, folds.DEFAULT)
-    if not drawn:
+    if not len(predicted.places):
         raise UserError(
             f"params.yaml: calibration: {params.calibration!r} needs two folds with two classes each, and the "
             f"{len(train):,} training rows don't give them; use null or add rows"
         )
-    predicted = [folds.predict_fold(rows, fold, contract, split, params, size=len(train)) for fold in drawn]
-    outcomes = [outcome for outcome in predicted if isinstance(outcome, Classified)]
-    probabilities = np.concatenate([outcome.probabilities for outcome in outcomes])
-    y_true = np.concatenate([outcome.y_true for outcome in outcomes])
-    weights = np.concatenate([fitting.row_weights(rows, params)[held_out] for _, held_out in drawn])
+    probabilities, y_true, weights = calibration_rows(predicted, train, contract, params)
     calibrator = fit_calibrator(params.calibration, probabilities, y_true, weights)
     return Pipeline([*pipeline.steps[:-1], ("estimator", CalibratedClassifier(pipeline["estimator"], calibrator))])
+
+
+def calibration_rows(
+    predicted: OutOfFold, train: pd.DataFrame, contract: Contract, params: Params
+) -> tuple[Floats, Codes, Floats]:
+    """Return out-of-fold probabilities of shape (rows, classes), places of the true classes, and rows' weights."""
+    outcomes = [each for each in predicted.outcomes(train, contract) if isinstance(each, Classified)]
+    return (
+        np.concatenate([each.probabilities for each in outcomes]),
+        np.concatenate([each.y_true for each in outcomes]),
+        fitting.row_weights(train.iloc[predicted.places], params),
+    )
 
 
 def fit_calibrator(method: str, probabilities: Floats, y_true: Codes, weights: Floats) -> Calibrator:

@@ -13,7 +13,7 @@ from stages.estimators.splitting import Fold, folds
 from stages.params.params import Params
 from stages.schema import Split
 from stages.scores.gate import main_metric
-from stages.scores.metrics import Outcome, main_score, outcome
+from stages.scores.metrics import Codes, Floats, Outcome, main_score, outcome
 
 MOST_ROWS = 50_000
 DEFAULT = 5
@@ -40,15 +40,6 @@ def mean_and_deviation(scores: Sequence[float], metric: str) -> dict[str, float]
     return {name: float(np.mean(values)), f"{name}_std": float(np.std(values, ddof=1)), "cv_folds": len(values)}
 
 
-def predict_out_of_fold(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> list[Outcome]:
-    """Fit each fold's pipeline and predict its held-out rows; return an outcome for each.
-
-    `auto` in the hyperparameters is resolved from the number of all training rows.
-    """
-    rows, drawn = draw_folds(train, contract, split, params)
-    return [predict_fold(rows, fold, contract, split, params, size=len(train)) for fold in drawn]
-
-
 def draw_folds(
     train: pd.DataFrame, contract: Contract, split: Split, params: Params, wanted: int | None = None
 ) -> tuple[pd.DataFrame, list[Fold]]:
@@ -58,37 +49,52 @@ def draw_folds(
     no group is on both sides, otherwise they are drawn at random, stratified by class. `wanted` is their number,
     None means `evaluate.folds`.
     """
-    rows = _sample(train, params.random_state)
+    rows = train.iloc[draw_places(len(train), params.random_state)].reset_index(drop=True)
     drawn = folds(rows, contract, split, wanted or params.evaluate.folds or DEFAULT, params.random_state)
     target = rows[contract.target]
     # A fold whose fitted rows have one class, such as the earliest rows, can't be fitted.
     return rows, [fold for fold in drawn if not contract.classes or len(target.iloc[fold[0]].unique()) > 1]
 
 
+def draw_places(rows: int, seed: int) -> Codes:
+    """Return the places of at most `MOST_ROWS` training rows, ascending."""
+    if rows <= MOST_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
+
+
 def predict_fold(  # noqa: PLR0913  # Schema would join two, but not all callers have it
     rows: pd.DataFrame, fold: Fold, contract: Contract, split: Split, params: Params, *, size: int
 ) -> Outcome:
-    """Fit `params.model` on one side of the fold, and predict the other; `size` as in `fitting.fit`."""
+    """Return what `score_fold` predicts, with the true values."""
+    return to_outcome(contract, rows.iloc[fold[1]], score_fold(rows, fold, contract, split, params, size=size))
+
+
+def score_fold(  # noqa: PLR0913  # as above
+    rows: pd.DataFrame, fold: Fold, contract: Contract, split: Split, params: Params, *, size: int
+) -> Floats:
+    """Fit `params.model` on one side of the fold, and predict the other; `size` as in `fitting.fit`.
+
+    Returns probabilities of shape (rows, classes), or values of shape (rows,).
+    """
     fitted, held_out = fold
     stopped = stopping.limit_rounds(rows.iloc[fitted], contract, split, params, size)
     pipeline = fitting.fit(rows.iloc[fitted], contract, stopped, size=size)
     with threadpool_limits(1):  # a sum over more threads depends on their number
-        return _predict(pipeline, rows.iloc[held_out], contract)
+        return _score(pipeline, rows.iloc[held_out], contract)
 
 
-def _sample(train: pd.DataFrame, seed: int) -> pd.DataFrame:
-    if len(train) <= MOST_ROWS:
-        return train
-    places = np.random.default_rng(seed).choice(len(train), MOST_ROWS, replace=False)
-    return train.iloc[np.sort(places)].reset_index(drop=True)
-
-
-def _predict(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Outcome:
+def _score(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Floats:
     features = rows[[feature.name for feature in contract.features]]
-    y_true = rows[contract.target].to_numpy()
     if not contract.classes:
-        return outcome(contract, y_true, np.asarray(pipeline.predict(features)))
+        return np.asarray(pipeline.predict(features), np.float64)
     known = [contract.classes.index(label) for label in pipeline.classes_]
     probabilities = np.zeros((len(rows), len(contract.classes)))
     probabilities[:, known] = pipeline.predict_proba(features)
-    return outcome(contract, y_true, probabilities, [contract.classes[place] for place in probabilities.argmax(axis=1)])
+    return probabilities
+
+
+def to_outcome(contract: Contract, rows: pd.DataFrame, scores: Floats) -> Outcome:
+    """Return the scores of `rows` with the true values; the label is the most probable class."""
+    labels = [contract.classes[place] for place in scores.argmax(axis=1)] if contract.classes else []
+    return outcome(contract, rows[contract.target].to_numpy(), scores, labels)

@@ -10,7 +10,8 @@ from service.model import Model, load
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.estimators import folds
+from stages.estimators import folds, out_of_fold
+from stages.estimators.out_of_fold import OutOfFold
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
 from stages.evaluate.contributions import explain_rows
@@ -105,9 +106,13 @@ def _baseline(of: Outcome, train_target: pd.Series) -> Outcome:
 
 
 def cross_validate(
-    train: pd.DataFrame, schema: Schema, params: Params, calibration: ServedCalibration | None = None
+    train: pd.DataFrame,
+    schema: Schema,
+    params: Params,
+    predicted: OutOfFold,
+    calibration: ServedCalibration | None = None,
 ) -> tuple[dict[str, float], Params]:
-    """Predict training rows out of fold; return the scores, and `params` with the threshold chosen if it is auto.
+    """Return the scores of out-of-fold predictions, and `params` with the threshold chosen if it is auto.
 
     The predictions are calibrated by `calibration`, so that the threshold fits the served probabilities.
 
@@ -118,14 +123,15 @@ def cross_validate(
     automatic = task == "binary" and params.evaluate.threshold == "auto"
     if not (params.evaluate.folds or automatic):
         return {}, params
-    with timed(f"predicting {min(len(train), folds.MOST_ROWS):,} training rows out of fold"):
-        predicted = folds.predict_out_of_fold(train, schema.contract, schema.split, params)
-    predicted = [calibration.apply(each) for each in predicted] if calibration else predicted
-    scores = folds.summarise(predicted, task) if params.evaluate.folds else {}
+    if automatic and not params.evaluate.folds and not params.calibration:  # the train stage made none
+        predicted = out_of_fold.predict(train, schema.contract, schema.split, params)
+    outcomes = predicted.outcomes(train, schema.contract)
+    outcomes = [calibration.apply(each) for each in outcomes] if calibration else outcomes
+    scores = folds.summarise(outcomes, task) if params.evaluate.folds else {}
     if not automatic:
         return scores, params
     positive = schema.contract.classes.index(schema.contract.positive)
-    chosen = {"threshold": choose(predicted, None if matrix is None else errors_beyond(matrix, positive))}
+    chosen = {"threshold": choose(outcomes, None if matrix is None else errors_beyond(matrix, positive))}
     return scores, params.model_copy(update={"evaluate": params.evaluate.model_copy(update=chosen)})
 
 
@@ -135,7 +141,7 @@ def main() -> None:
     train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
     units = units_of(schema.split, rows)
     calibration = read_calibration(files.ONNX.read_bytes())
-    scores, decided = cross_validate(train, schema, params, calibration)
+    scores, decided = cross_validate(train, schema, params, out_of_fold.read(files.OUT_OF_FOLD), calibration)
     target = train[schema.contract.target]
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):

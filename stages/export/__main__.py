@@ -12,15 +12,17 @@ import onnx
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from service.contract import BACKGROUND_KEY, COSTS_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
+from service.contract import BACKGROUND_KEY, COSTS_KEY, COVERAGE_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import ArtifactError, Model, from_bytes
 from service.shapley import to_text
 from stages import files
 from stages.bins import find_edges, shares
 from stages.entry import log, run, timed
 from stages.errors import UserError
+from stages.estimators import out_of_fold
 from stages.estimators.calibrators import CalibratedClassifier
 from stages.export.background import draw_background
+from stages.export.coverage import describe_coverage
 from stages.export.graph import convert
 from stages.params.loading import load_params
 from stages.params.sections import Costs
@@ -162,7 +164,8 @@ def load_exported(content: bytes) -> Model:
 
 def main() -> None:
     """Read the pipeline; write the ONNX file if both agree on every test row."""
-    params, contract, pipeline = load_params(), read_schema().contract, joblib.load(files.MODEL)
+    params, schema, pipeline = load_params(), read_schema(), joblib.load(files.MODEL)
+    contract = schema.contract
     rows, train = pd.read_parquet(files.TEST), pd.read_parquet(files.TRAIN)
     with timed("converting to ONNX"):
         model = load_exported(export(pipeline, contract))
@@ -171,6 +174,9 @@ def main() -> None:
         worst, ties = compare(pipeline, model, rows, scores)
     with timed("drawing background rows for explanations"):
         about = describe(model, train, scores) | decision_costs(params.evaluate.costs, contract)
+    coverage = describe_coverage(out_of_fold.read(files.OUT_OF_FOLD), train, contract, schema.split, params)
+    if coverage:
+        about[COVERAGE_KEY] = coverage.model_dump_json()
     with files.replacing(files.ONNX) as beside:
         beside.write_bytes(export(pipeline, contract, **about))
     tied = f"; {ties:,} have two equally probable classes" if ties else ""

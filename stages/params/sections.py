@@ -135,13 +135,23 @@ class Costs(Section):
         return self
 
 
+_Level = Annotated[float, Field(gt=0, lt=1)]
+
+
 class EvaluateParams(Section):
     """How the exported model is scored."""
 
     threshold: Share | Literal["auto"]
     costs: Costs | None = None
     groups: list[ColumnName] = []
+    coverage: _Level | list[_Level] | None = expect("a number between 0 and 1, a list of such numbers, or null", 0.9)
     folds: Literal[0] | Annotated[int, Field(ge=2, le=20)] | None = expect("0 (off) or 2 to 20", 5)
+
+    @property
+    def coverage_levels(self) -> tuple[float, ...]:
+        """The levels as a list without repetitions; empty for null."""
+        wanted = self.coverage
+        return tuple(dict.fromkeys(wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]))
 
     @model_validator(mode="after")
     def _costs_choose(self) -> Self:

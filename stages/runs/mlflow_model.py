@@ -29,6 +29,7 @@ CODE = (
     "service/__init__.py",
     "service/cells.py",
     "service/contract.py",
+    "service/coverage.py",
     "service/encoding.py",
     "service/model.py",
     "stages/__init__.py",

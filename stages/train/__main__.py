@@ -9,13 +9,14 @@ import pandas as pd
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
-from stages.estimators import factories, fitting, kinds
+from stages.estimators import factories, fitting, folds, kinds, out_of_fold
 from stages.estimators.calibration import calibrate
+from stages.estimators.out_of_fold import OutOfFold
 from stages.estimators.stopping import limit_rounds
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.runs import tracking, training_run
-from stages.schema import read_schema
+from stages.schema import Schema, read_schema
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -26,6 +27,14 @@ _FEW_ROWS = 1_000
 def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
     """Fit `params.model` on `rows`."""
     return fitting.fit(rows, contract, params)
+
+
+def predict_out_of_fold(rows: pd.DataFrame, schema: Schema, params: Params) -> OutOfFold:
+    """Return out-of-fold predictions of the training rows; none if neither folds nor a calibration are wanted."""
+    if not (params.evaluate.folds or params.calibration):
+        return out_of_fold.nothing(schema.contract)
+    with timed(f"predicting {min(len(rows), folds.MOST_ROWS):,} training rows out of fold"):
+        return out_of_fold.predict(rows, schema.contract, schema.split, params)
 
 
 def save(pipeline: "Pipeline", model: str) -> None:
@@ -56,10 +65,10 @@ def main() -> None:
         with fit, training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, stopped)
         not_converged = fitting.has_not_converged(pipeline)
-        if params.calibration:
-            with timed(f"calibrating with {params.calibration} on out-of-fold predictions"):
-                pipeline = calibrate(pipeline, rows, contract, schema.split, params)
+        predicted = predict_out_of_fold(rows, schema, params)
+        pipeline = calibrate(pipeline, rows, contract, predicted, params)
         save(pipeline, params.model)
+        predicted.write(files.OUT_OF_FOLD)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract)
     if params.calibration == "isotonic" and len(rows) < _FEW_ROWS:

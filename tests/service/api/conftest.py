@@ -252,9 +252,10 @@ def start(make_artifact: Callable[..., Artifact], tmp_path: Path) -> Iterator[Ca
             strict: tuple[str, ...] = (),
             threshold: float = 0.5,
             model_name: str = "random_forest",
+            artifact: Artifact | None = None,
             **changes: Any,
         ) -> Service:
-            artifact = make_artifact(target, strict, threshold, model_name)
+            artifact = artifact or make_artifact(target, strict, threshold, model_name)
             return running.enter_context(_run(artifact, tmp_path, **changes))
 
         yield start

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 import service.model
 from stages.errors import UserError
+from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate, fit_calibrator
 from stages.export import __main__ as export
 from stages.params.params import Params
@@ -32,7 +33,14 @@ def pipelines(table: pd.DataFrame, wanted: Params) -> tuple[Pipeline, Pipeline, 
     """Return the pipeline before and after its calibration, the test rows and the schema."""
     rows, test, schema = prepare.prepare(table, wanted)
     fitted = train.train(rows, schema.contract, wanted)
-    return fitted, calibrate(fitted, rows, schema.contract, schema.split, wanted), test, schema
+    return (
+        fitted,
+        calibrate(
+            fitted, rows, schema.contract, out_of_fold.predict(rows, schema.contract, schema.split, wanted), wanted
+        ),
+        test,
+        schema,
+    )
 
 
 def noisy(rows: int = 1500, classes: int = 2) -> pd.DataFrame:
@@ -159,4 +167,10 @@ def test_a_regression_and_too_few_rows_are_refused(params: Make) -> None:
     rows, _, schema = prepare.prepare(table, params())
     wanted = params(calibration="sigmoid")
     with pytest.raises(UserError, match="calibration: 'sigmoid' needs two folds with two classes each"):
-        calibrate(train.train(rows, schema.contract, wanted), alone, schema.contract, schema.split, wanted)
+        calibrate(
+            train.train(rows, schema.contract, wanted),
+            alone,
+            schema.contract,
+            out_of_fold.predict(alone, schema.contract, schema.split, wanted),
+            wanted,
+        )

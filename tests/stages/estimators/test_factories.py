@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stages.errors import UserError
+from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
 from stages.params.params import Params
@@ -90,7 +91,13 @@ def test_the_documented_stacking_agrees_on_every_test_row_in_the_same_bytes(modu
 def test_its_probabilities_can_be_calibrated(module: str, table: pd.DataFrame, params: Make) -> None:
     wanted = params(model=f"{module}:stacking", calibration="sigmoid")
     rows, test, schema = prepare.prepare(table, wanted)
-    pipeline = calibrate(train.train(rows, schema.contract, wanted), rows, schema.contract, schema.split, wanted)
+    pipeline = calibrate(
+        train.train(rows, schema.contract, wanted),
+        rows,
+        schema.contract,
+        out_of_fold.predict(rows, schema.contract, schema.split, wanted),
+        wanted,
+    )
     served = export.load_exported(export.export(pipeline, schema.contract))
     assert export.compare(pipeline, served, test, export.score(served, test))[0] < 1e-6
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from stages.estimators import fitting, folds, splitting
+from service.contract import Contract
+from stages.estimators import fitting, folds, out_of_fold, splitting
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema, Split
-from stages.scores.metrics import Classified
+from stages.scores.metrics import Classified, Outcome
 
 RANDOM = Split(method="random", column=None)
 TIME = Split(method="time", column="t")
@@ -39,6 +40,10 @@ def prepared(params: Callable[..., Params]) -> Make:
         return table, prepare.prepare(table, wanted)[2], wanted
 
     return make
+
+
+def predict_out_of_fold(rows: pd.DataFrame, contract: Contract, split: Split, wanted: Params) -> list[Outcome]:
+    return out_of_fold.predict(rows, contract, split, wanted).outcomes(rows, contract)
 
 
 def pairs(given: Prepared, split: Split, wanted: int = 5) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -96,7 +101,7 @@ def test_one_member_of_a_class_allows_no_folds(prepared: Make, split: Split) -> 
 def test_a_rare_class_of_several_does_not_stop_the_others(prepared: Make) -> None:
     rows, schema, wanted = prepared(rare().assign(y=lambda table: np.arange(len(table)) % 3))
     rows = rows.assign(y=np.r_[2, np.arange(199) % 2])
-    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    found = predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     assert len(found) == 5
     assert folds.summarise(found, "multiclass")["cv_folds"] == 5
 
@@ -108,13 +113,13 @@ def test_one_group_allows_no_folds(prepared: Make) -> None:
 def test_earliest_rows_of_one_class_are_passed_over(prepared: Make) -> None:
     table = rare().assign(t=lambda rows: rows["t"] + pd.to_timedelta((rows["y"] == "yes") * 90, "D"))
     rows, schema, wanted = prepared(table)
-    assert folds.summarise(folds.predict_out_of_fold(rows, schema.contract, TIME, wanted), "binary") == {}
+    assert folds.summarise(predict_out_of_fold(rows, schema.contract, TIME, wanted), "binary") == {}
 
 
 @pytest.mark.parametrize("model", ["hist_gradient_boosting", "gradient_boosting"])
 def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) -> None:
     rows, schema, wanted = prepared(rare(), model=model, class_weight="balanced")
-    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    found = predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     fitted, held_out = next(splitting.folds(rows, schema.contract, RANDOM, 5, wanted.random_state))
     pipeline = fitting.fit(rows.iloc[fitted], schema.contract, wanted)
     expected = pipeline.predict_proba(rows.iloc[held_out])
@@ -125,7 +130,7 @@ def test_each_fold_fits_what_the_train_stage_fits(prepared: Make, model: str) ->
 
 def test_the_score_is_the_mean_of_the_folds_areas_and_their_standard_deviation(prepared: Make) -> None:
     rows, schema, wanted = prepared(rare())
-    found = folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    found = predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     areas = [
         roc_auc_score(each.y_true == each.positive, each.probabilities[:, each.positive])
         for each in found
@@ -148,7 +153,7 @@ def test_auto_depends_on_the_number_of_all_training_rows(prepared: Make, monkeyp
         return pipeline
 
     monkeypatch.setattr(fitting, "fit", noted)
-    folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
+    predict_out_of_fold(rows, schema.contract, RANDOM, wanted)
     assert depths == {12}
 
 
@@ -157,7 +162,7 @@ def test_no_more_than_the_most_rows_take_part_and_the_seed_draws_them(
 ) -> None:
     monkeypatch.setattr(folds, "MOST_ROWS", 100)
     rows, schema, wanted = prepared(rare())
-    found = [folds.predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
+    found = [predict_out_of_fold(rows, schema.contract, RANDOM, wanted) for _ in range(2)]
     assert sum(len(each.y_true) for each in found[0]) == 100
     assert folds.summarise(found[0], "binary") == folds.summarise(found[1], "binary")
 
@@ -170,6 +175,6 @@ def test_a_column_may_begin_after_the_rows_of_a_fold(prepared: Make, model: str)
     )
     given = prepared(table, model=model, n_estimators=2)
 
-    found = folds.predict_out_of_fold(table, given[1].contract, TIME, given[2])
+    found = predict_out_of_fold(table, given[1].contract, TIME, given[2])
 
     assert len(found) >= 4

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.estimators import fitting, folds, stopping
+from stages.estimators import fitting, out_of_fold, stopping
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema, Split
@@ -101,7 +101,7 @@ def test_each_fold_stops_by_its_own_rows(prepared: Make, monkeypatch: pytest.Mon
         return fit(part, contract, params, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fitting, "fit", noted)
-    folds.predict_out_of_fold(rows, schema.contract, SPLITS[0], wanted)
+    out_of_fold.predict(rows, schema.contract, SPLITS[0], wanted)
 
     assert len(fitted) == 5
     assert all(rounds < 60 for _, rounds in fitted)

@@ -8,6 +8,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from stages.errors import UserError
+from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.estimators.constraints import MODELS
 from stages.params.params import Params
@@ -35,7 +36,9 @@ def noisy(rows: int = 600) -> pd.DataFrame:
 def fitted(table: pd.DataFrame, wanted: Params) -> tuple[Pipeline, pd.DataFrame]:
     rows, test, schema = prepare.prepare(table, wanted)
     pipeline = train.train(rows, schema.contract, wanted)
-    return calibrate(pipeline, rows, schema.contract, schema.split, wanted), test
+    return calibrate(
+        pipeline, rows, schema.contract, out_of_fold.predict(rows, schema.contract, schema.split, wanted), wanted
+    ), test
 
 
 @pytest.mark.parametrize("calibration", [None, "sigmoid"])

@@ -33,7 +33,7 @@ def facts(params: Callable[..., Params]) -> Make:
         rows, test, schema = prepare.prepare(table, wanted)
         content = export.export(train.train(rows, schema.contract, wanted), schema.contract)
         units = units_of(schema.split, test)
-        scores, decided = evaluate.cross_validate(rows, schema, wanted)
+        scores, decided = evaluate.cross_validate(rows, schema, wanted, train.predict_out_of_fold(rows, schema, wanted))
         found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
         about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test
         return Facts(*about, units, tables.groups, tables.correlation)

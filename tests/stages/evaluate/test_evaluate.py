@@ -10,6 +10,7 @@ from sklearn import metrics
 
 import service.model
 from stages.errors import UserError
+from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.evaluate import __main__ as evaluate
 from stages.evaluate.calibration import metrics_before, read_calibration
@@ -138,7 +139,9 @@ def test_a_calibrated_file_is_scored_before_and_after(
     wanted = params(model="logistic_regression", calibration=method, evaluate={"threshold": "auto", "folds": 3})
     rows, test, schema = prepare.prepare(table, wanted)
     fitted = train.train(rows, schema.contract, wanted)
-    pipeline = calibrate(fitted, rows, schema.contract, schema.split, wanted)
+    pipeline = calibrate(
+        fitted, rows, schema.contract, out_of_fold.predict(rows, schema.contract, schema.split, wanted), wanted
+    )
     calibration = read_calibration(export.export(pipeline, schema.contract))
     assert calibration is not None
     before = calibration.outcome_before(schema.contract, test)

@@ -16,6 +16,8 @@ from stages.evaluate import __main__ as evaluate
 from stages.evaluate.threshold import DEFAULT, best, cheapest, choose
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
+from stages.schema import Schema
+from stages.train import __main__ as train
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -88,13 +90,17 @@ def table(seed: int) -> pd.DataFrame:
     return rows
 
 
+def decide(rows: pd.DataFrame, schema: Schema, wanted: Params) -> tuple[dict[str, float], Params]:
+    return evaluate.cross_validate(rows, schema, wanted, train.predict_out_of_fold(rows, schema, wanted))
+
+
 def test_the_test_rows_have_no_say(params: Callable[..., Params]) -> None:
     chosen = []
     split = {"method": "time", "test_size": 0.3, "time_column": "t"}
     wanted = params(split=split, model="logistic_regression", evaluate={"threshold": "auto"})
     for seed in (0, 1):
         rows, _, schema = prepare.prepare(table(seed), wanted)
-        scores, decided = evaluate.cross_validate(rows, schema, wanted)
+        scores, decided = decide(rows, schema, wanted)
         chosen.append((scores, decided.evaluate.threshold))
     assert chosen[0] == chosen[1]
     threshold = chosen[0][1]
@@ -108,7 +114,7 @@ def test_costs_of_a_regression_are_refused(params: Callable[..., Params]) -> Non
     with pytest.raises(
         UserError, match=r"evaluate.costs: is for a target of classes, this one is a regression; use null"
     ):
-        evaluate.cross_validate(rows, schema, wanted)
+        decide(rows, schema, wanted)
 
 
 def test_expensive_misses_lower_the_threshold_and_expensive_alarms_raise_it(params: Callable[..., Params]) -> None:
@@ -117,6 +123,6 @@ def test_expensive_misses_lower_the_threshold_and_expensive_alarms_raise_it(para
         costs = {"false_positive": 1.0, "false_negative": missed}
         wanted = params(model="logistic_regression", evaluate={"threshold": "auto", "costs": costs})
         rows, _, schema = prepare.prepare(table(0), wanted)
-        chosen.append(evaluate.cross_validate(rows, schema, wanted)[1].evaluate.threshold)
+        chosen.append(decide(rows, schema, wanted)[1].evaluate.threshold)
     assert chosen == sorted(chosen, key=float, reverse=True)
     assert chosen[0] != chosen[-1]

@@ -39,6 +39,7 @@ CALIBRATIONS = [None, "sigmoid", "isotonic", "temperature"]
 PRINT_MD5 = """
 import hashlib, io, json, sys
 import joblib, pandas as pd
+from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.export.__main__ import export
 from stages.prepare.__main__ import prepare
@@ -47,7 +48,8 @@ from stages.params.params import Params
 for raw in json.loads(sys.argv[2]):
     params = Params.model_validate(raw)
     rows, test, schema = prepare(pd.read_parquet(sys.argv[1]), params)
-    pipeline = calibrate(train(rows, schema.contract, params), rows, schema.contract, schema.split, params)
+    predicted = out_of_fold.predict(rows, schema.contract, schema.split, params)
+    pipeline = calibrate(train(rows, schema.contract, params), rows, schema.contract, predicted, params)
     joblib.dump(pipeline, file := io.BytesIO(), compress=3)
     for content in (schema.model_dump_json().encode(), file.getvalue(), export(pipeline, schema.contract)):
         print(params.model, hashlib.md5(content).hexdigest())

@@ -1,0 +1,67 @@
+"""Prediction intervals and sets that contain the truth with a wanted probability, by conformal prediction.
+
+The model's file has the errors of out-of-fold predictions, sorted; a level picks one of them
+(docs/how-to/coverage.md).
+"""
+
+import math
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from service.contract import Label
+
+_ROUNDING = 1e-9
+
+
+class LevelError(ValueError):
+    """The level is too high for so few calibration rows. The message has the highest one."""
+
+
+class Coverage(BaseModel):
+    """Errors of out-of-fold predictions of training rows (Vovk 2015; Barber et al. 2021; docs/how-to/coverage.md).
+
+    The error of a row is the distance of the value from the prediction (Lei et al. 2018), or 1 minus the probability
+    of the true class (Sadinle, Lei and Wasserman 2019).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: tuple[float, ...]
+    """The levels in metrics.json, each between 0 and 1. Feedback counts the coverage of the first."""
+    rows: int
+    """How many errors there were."""
+    units: int
+    """How many independent units they come from: groups, or rows."""
+    ranks: tuple[int, ...]
+    """Which of the sorted errors are in `errors`: 1 is the smallest, the last one is `rows`."""
+    errors: tuple[float, ...]
+
+    @property
+    def highest(self) -> float:
+        """The highest level that so many units can promise."""
+        return self.units / (self.units + 1)
+
+    def bound(self, level: float) -> float:
+        """Return the error that new rows stay below with the probability `level`, between 0 and 1.
+
+        Raises LevelError if there are too few units.
+        """
+        rank = math.ceil(level * (self.units + 1) * self.rows / self.units - _ROUNDING)
+        if rank > self.rows:
+            raise LevelError(f"{self.units:,} calibration units allow at most {math.floor(self.highest * 1e6) / 1e6}")
+        return self.errors[bisect_left(self.ranks, rank)]
+
+
+def intervals(values: npt.NDArray[np.floating[Any]], bound: float) -> list[list[float]]:
+    """Return [low, high] of each value, shape (rows,)."""
+    return [[value - bound, value + bound] for value in values.tolist()]
+
+
+def sets(probabilities: npt.NDArray[np.float32], classes: tuple[Label, ...], bound: float) -> list[list[Label]]:
+    """Return the classes with a probability of at least 1 - `bound` in each row, shape (rows, classes)."""
+    inside = probabilities >= np.float32(1 - bound)
+    return [[label for label, each in zip(classes, row, strict=True) if each] for row in inside.tolist()]

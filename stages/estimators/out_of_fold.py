@@ -1,0 +1,84 @@
+"""Predictions of training rows by models that were not fitted on them, which several stages use."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from service.contract import Contract
+from stages import files
+from stages.estimators import folds
+from stages.params.params import Params
+from stages.schema import Split
+from stages.scores.metrics import Codes, Floats, Outcome
+
+_VALUE = "value"
+_PROBABILITY = "probability_"
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Out-of-fold predictions."""
+
+    places: Codes
+    """The row of each prediction in the training rows, shape (rows,)."""
+    folds: Codes
+    """The fold of each prediction, ascending from 0; shape (rows,)."""
+    scores: Floats
+    """Probabilities of shape (rows, classes), or values of shape (rows,)."""
+
+    def outcomes(self, train: pd.DataFrame, contract: Contract) -> list[Outcome]:
+        """Return each fold's predictions with the true values from `train`."""
+        parts = (self.folds == fold for fold in np.unique(self.folds))
+        return [folds.to_outcome(contract, train.iloc[self.places[part]], self.scores[part]) for part in parts]
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet file."""
+        columns = (
+            {_VALUE: self.scores}
+            if self.scores.ndim == 1
+            else {f"{_PROBABILITY}{place}": column for place, column in enumerate(self.scores.T)}
+        )
+        table = pd.DataFrame({"row": self.places, "fold": self.folds, **columns})
+        with files.replacing(path) as beside:
+            table.to_parquet(beside, index=False)
+
+
+def predict(train: pd.DataFrame, contract: Contract, split: Split, params: Params) -> OutOfFold:
+    """Fit each fold's pipeline, and predict the rows that it was not fitted on; see `folds.draw_folds`.
+
+    `auto` in the hyperparameters is resolved from the number of all training rows.
+    """
+    rows, drawn = folds.draw_folds(train, contract, split, params)
+    scores = [folds.score_fold(rows, fold, contract, split, params, size=len(train)) for fold in drawn]
+    places = folds.draw_places(len(train), params.random_state)
+    parts = [
+        OutOfFold(places[held_out], np.full(len(held_out), fold), each)
+        for fold, ((_, held_out), each) in enumerate(zip(drawn, scores, strict=True))
+    ]
+    return _join(contract, parts)
+
+
+def nothing(contract: Contract) -> OutOfFold:
+    """Return no predictions."""
+    return _join(contract, [])
+
+
+def _join(contract: Contract, parts: list[OutOfFold]) -> OutOfFold:
+    none = np.empty(0, np.intp)
+    empty = np.empty((0, len(contract.classes)) if contract.classes else 0)
+    return OutOfFold(
+        np.concatenate([none, *(each.places for each in parts)]),
+        np.concatenate([none, *(each.folds for each in parts)]),
+        np.concatenate([empty, *(each.scores for each in parts)]),
+    )
+
+
+def read(path: Path) -> OutOfFold:
+    """Read the file that `OutOfFold.write` wrote."""
+    table = pd.read_parquet(path)
+    scores = table.drop(columns=["row", "fold"]).to_numpy(np.float64)
+    return OutOfFold(
+        table["row"].to_numpy(np.intp), table["fold"].to_numpy(np.intp), scores[:, 0] if _VALUE in table else scores
+    )

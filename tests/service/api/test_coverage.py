@@ -1,0 +1,140 @@
+"""POST /predict?coverage=0.9: intervals and sets that contain the truth with this probability."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from service import model
+from service.contract import COVERAGE_KEY
+from service.coverage import Coverage
+from tests.service.artifacts import Root
+
+Start = Callable[..., Any]
+ERRORS = tuple(round(number / 100, 2) for number in range(1, 100))
+"""Of 99 rows: with the level 0.9, the 90th smallest is the bound."""
+
+
+@pytest.fixture
+def covered(make_artifact: Any, tmp_path: Path, start: Start) -> Start:
+    """Return a function that starts an API with a model whose file has `ERRORS`."""
+
+    def serve(target: str, **changes: Any) -> Any:
+        plain = make_artifact(target)
+        graph = onnx.load(plain.root.model)
+        about = Coverage(levels=(0.9,), rows=99, units=99, ranks=tuple(range(1, 100)), errors=ERRORS)
+        graph.metadata_props.add(key=COVERAGE_KEY, value=about.model_copy(update=changes).model_dump_json())
+        released = Root(tmp_path / target)
+        released.write(graph.SerializeToString(), b'{"threshold": 0.5}', name="shop")
+        return start(artifact=type(plain)(released, model.load(released.model)))
+
+    return serve
+
+
+def predict(service: Any, *rows: Any, query: str = "?coverage=0.9") -> Any:
+    body = json.dumps({"instances": rows})
+    headers = {**service.headers, "Content-Type": "application/json"}
+    return service.client.post(f"/predict{query}", content=body, headers=headers)
+
+
+def varied(service: Any) -> list[dict[str, Any]]:
+    return [service.changed(size=size / 10, flag=size % 2 == 0) for size in range(-20, 25)]
+
+
+@pytest.mark.parametrize(("level", "bound"), [("0.9", 0.9), ("0.5", 0.5), ("0.005", 0.01), ("0.99", 0.99)])
+def test_an_interval_reaches_as_far_as_the_error_at_the_level(covered: Start, level: str, bound: float) -> None:
+    service = covered("regression")
+    answer = predict(service, *varied(service), query=f"?coverage={level}").json()
+    expected = [pytest.approx([value - bound, value + bound], abs=1e-6) for value in answer["predictions"]]
+    assert answer["intervals"] == expected
+    assert "sets" not in answer
+
+
+@pytest.mark.parametrize("target", ["binary", "boolean", "multiclass"])
+@pytest.mark.parametrize("level", [0.2, 0.7, 0.9])
+def test_a_set_has_the_classes_whose_probability_is_high_enough(covered: Start, target: str, level: float) -> None:
+    service = covered(target)
+    answer = predict(service, *varied(service), query=f"?coverage={level}").json()
+    classes = service.artifact.contract.classes
+    rows = [list(row.values()) for row in answer["probabilities"]]
+    bound = np.float32(1 - level)
+    expected = [[label for label, p in zip(classes, row, strict=True) if np.float32(p) >= bound] for row in rows]
+    assert answer["sets"] == expected
+    assert "intervals" not in answer
+
+
+def test_without_a_level_the_answer_is_the_same(covered: Start) -> None:
+    service = covered("binary")
+    answer = predict(service, service.example).json()
+    del answer["sets"]
+    assert answer == service.predict(service.example).json()
+
+
+def test_ids_and_sets_come_together(covered: Start) -> None:
+    service = covered("binary")
+    answer = predict(service, service.example, query="?ids=true&coverage=0.9").json()
+    assert list(answer)[-2:] == ["prediction_ids", "sets"]
+
+
+@pytest.mark.parametrize("value", ["0", "1", "1.5", "-0.1", "nan", "inf", "high", "", "1e400"])
+def test_a_level_that_is_not_between_0_and_1_is_refused(covered: Start, value: str) -> None:
+    service = covered("binary")
+    answer = predict(service, service.example, query=f"?coverage={value}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "coverage")
+
+
+def test_a_level_that_so_few_rows_cannot_promise_is_refused(covered: Start) -> None:
+    service = covered("binary")
+    answer = predict(service, service.example, query="?coverage=0.995")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "coverage")
+    assert "99 calibration units allow at most 0.99" in answer.json()["detail"]
+
+
+def test_few_groups_count_and_not_their_rows(covered: Start) -> None:
+    service = covered("regression", units=9)
+    answer = predict(service, service.example, query="?coverage=0.5").json()
+    low, high = answer["intervals"][0]
+    assert high - low == pytest.approx(2 * 0.55)
+    assert predict(service, service.example, query="?coverage=0.91").status_code == 422
+
+
+def test_a_model_without_errors_is_named(service: Any) -> None:
+    answer = predict(service, service.example)
+    assert (answer.status_code, answer.json()["title"]) == (409, "No coverage")
+
+
+@pytest.mark.parametrize("target", ["regression", "multiclass"])
+def test_tables_have_the_same_intervals_and_sets(covered: Start, target: str) -> None:
+    service = covered(target)
+    rows = varied(service)
+    answer = predict(service, *rows, query="?coverage=0.7").json()
+    name = "intervals" if target == "regression" else "sets"
+
+    def post(content: str, kind: str) -> str:
+        headers = {**service.headers, "Content-Type": kind}
+        return str(service.client.post("/predict?coverage=0.7", content=content, headers=headers).text)
+
+    lines = [json.loads(line) for line in post("\n".join(map(json.dumps, rows)), "application/x-ndjson").splitlines()]
+    assert [each[name.removesuffix("s")] for each in lines] == answer[name]
+    header = ",".join(rows[0])
+    cells = ["" if value is None else json.dumps(value).strip('"') for row in rows for value in row.values()]
+    width = len(rows[0])
+    table = "\n".join([header, *(",".join(cells[at : at + width]) for at in range(0, len(cells), width))])
+    read = list(csv.DictReader(post(table, "text/csv").splitlines()))
+    if target == "regression":
+        assert [[float(each["low"]), float(each["high"])] for each in read] == answer[name]
+    else:
+        assert [json.loads(each["set"]) for each in read] == answer[name]
+
+
+def test_the_description_has_intervals_or_sets(covered: Start) -> None:
+    for target, name in (("regression", "intervals"), ("binary", "sets")):
+        document = covered(target).client.get("/openapi.json").json()
+        assert {"intervals", "sets"} & document["components"]["schemas"]["PredictResponse"]["properties"].keys() == {
+            name
+        }
