@@ -12,7 +12,7 @@ from service.cells import Reading
 from service.contract import Contract, Feature
 from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import Checker, Findings, clip, expected
+from service.inputs.explain import Checker, Findings, expected, unknown_field
 from service.inputs.layout import Layout
 from service.inputs.readers import InvalidValueError, Reader
 
@@ -155,7 +155,7 @@ def check_names(contract: Contract, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name not in known:
-            findings.add(FieldError("a feature of the model", clip(name), field=clip(name)), "unknown")
+            findings.add(unknown_field(name, contract.derived), "unknown")
         elif name in seen:
             findings.add(FieldError("each column once", "a second one", field=name), "unknown")
         seen.add(name)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ _SMALL: Final = 1024 * 1024
 """Bodies of at most this many bytes aren't checked: parsing one takes at most 24 MB and 0.1 s."""
 _LONGEST: Final = 512 * 1024
 """A larger body may have at most this many bytes without a comma."""
+COMPUTED: Final = "nothing, because the model computes this feature; leave it out"
+"""What is expected of a derived feature."""
 _NAMES: Final[dict[type, str]] = {list: "an array", dict: "an object"}
 _KINDS: Final = {
     "number": "a finite number",
@@ -153,13 +155,18 @@ class Checker:
     ----------
     known
         Names of the features and of ignored columns.
+    derived
+        Names of the features that the model computes.
     are_cells
         Whether the values are cells of CSV; else they are from JSON.
     """
 
-    def __init__(self, readers: Sequence[Reader], known: set[str], *, are_cells: bool = False) -> None:
+    def __init__(
+        self, readers: Sequence[Reader], known: set[str], derived: Container[str] = (), *, are_cells: bool = False
+    ) -> None:
         self._readers = readers
         self._known = known
+        self._derived = derived
         self._are_cells = are_cells
 
     def check(self, instances: Iterable[Any], findings: Findings, first: int = 0) -> list[list[Value]]:
@@ -182,8 +189,7 @@ class Checker:
         if len(unknown) > SHOWN_ERRORS:
             findings.kinds[None, "unknown"] += len(unknown) - SHOWN_ERRORS
         for name in islice((name for name in instance if name in unknown), SHOWN_ERRORS):
-            error = FieldError(instance=number, field=clip(name), expected="a feature of the model", got=clip(name))
-            findings.add(error, "unknown")
+            findings.add(unknown_field(name, self._derived, number), "unknown")
         values = []
         for reader in self._readers:
             name = reader.feature.name
@@ -195,6 +201,12 @@ class Checker:
                 got = show(raw) if name in instance else "nothing"
                 findings.add(FieldError(instance=number, field=name, expected=form, got=got), wrong.kind, name)
         return values
+
+
+def unknown_field(name: str, derived: Container[str], instance: int | None = None) -> FieldError:
+    """Return the error about a name that isn't an input of the model; `derived` are those that it computes."""
+    wanted = COMPUTED if name in derived else "a feature of the model"
+    return FieldError(instance=instance, field=clip(name), expected=wanted, got=clip(name))
 
 
 def expected(feature: Feature, form: str = "") -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from service.contract import Contract, Feature
 from service.http.problems import FieldError, Problem
-from service.inputs.explain import check_count, clip
+from service.inputs.explain import COMPUTED, check_count, clip
 
 _NUMBERS: Final = {
     "FP16": "f2", "FP32": "f4", "FP64": "f8", "INT8": "i1", "INT16": "i2", "INT32": "i4", "INT64": "i8",
@@ -55,7 +55,8 @@ def to_instances(contract: Contract, request: Inference, limit: int) -> list[dic
     columns: dict[str, list[Any]] = {}
     for tensor in request.inputs:
         if tensor.name not in known or tensor.name in columns:
-            raise _refusal(tensor, "each feature of the model once", tensor.name)
+            wanted = COMPUTED if tensor.name in contract.derived else "each feature of the model once"
+            raise _refusal(tensor, wanted, tensor.name)
         _check_datatype(tensor, known[tensor.name])
         columns[tensor.name] = _values(tensor, limit)
     if len({len(column) for column in columns.values()}) > 1:

@@ -97,7 +97,24 @@ def test_columns_that_only_features_use_are_inputs(learn: Learn) -> None:
     assert info["derived"] == {"speed": "distance / minutes"}
     assert service.predict(row | {"base": "UA"}).status_code == 200
     assert answer.json()["warnings"] == [{"instance": 0, "field": "minutes", "kind": "out_of_range"}]
-    assert service.predict(row | {"speed": 3}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict as CSV", "/v2/models/shop/infer"])
+def test_a_request_with_a_derived_feature_learns_that_the_model_computes_it(learn: Learn, path: str) -> None:
+    service = learn(flights(), features={"speed": "distance / minutes"}, ignore=["base"]).service
+    row = service.example | {"speed": 3}
+
+    if path == "/predict":
+        answer = service.predict(row)
+    elif path == "/predict as CSV":
+        answer = service.post(f"{';'.join(row)}\n{';' * (len(row) - 1)}\n", "text/csv")
+    else:
+        tensor = {"name": "speed", "shape": [1], "datatype": "FP64", "data": [3]}
+        answer = service.client.post(path, content=json.dumps({"inputs": [tensor]}), headers=service.headers)
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "speed")
+    assert error["expected"] == "nothing, because the model computes this feature; leave it out"
 
 
 @pytest.mark.parametrize("minutes", [0, None, -0.0])
