@@ -16,7 +16,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,16 +29,10 @@ from service.process import BACKLOG, StartError
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from service.process.server import Server
 
-LEAST_FILES: Final = 256
-"""How many open files the system must allow a process: about 64 for the service, the others for connections."""
 PAUSE_SECONDS: Final = 2.0
 """How long a worker that can't start waits before it ends, so that its replacement doesn't start at once."""
-_MOST_CHARACTERS: Final = 1000
-"""Maximum length of a reported error: up to 4096 bytes, writes of several workers into one pipe don't mix."""
 _BLOCKED_AT_START: Final = (signal.SIGINT, signal.SIGHUP)
 _log = logging.getLogger(__name__)
 
@@ -50,14 +44,18 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
     Raises StartError if the address is in use, there is no release, or no worker can start.
     """
     logs.configure(settings)
-    _raise_file_limit()
-    with _metrics_dir(settings) as folder, release.marked_as_served(settings.releases):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is an open file
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(release.marked_as_served(settings.releases))
         listener = listen(settings.host, settings.port)
         address = listener.getsockname()
-        running = settings.model_copy(update={"metrics_dir": folder, "port": address[1]})
-        if folder is None:
+        running = settings.model_copy(update={"metrics_dir": None, "port": address[1]})
+        if settings.workers == 1:
             _make_server(running, lambda: ready(running)).run([listener])
             return
+        folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="service-metrics-"))
+        running = running.model_copy(update={"metrics_dir": Path(folder)})
         listener.close()  # it showed that no other program has the address; the workers' sockets share it
         with bind(listener.family, address) as reserved:
             Supervisor(running, reserved, lambda: ready(running)).run()
@@ -90,43 +88,14 @@ def bind(family: int, address: Any) -> socket.socket:
     return bound
 
 
-@contextlib.contextmanager
-def _metrics_dir(settings: Settings) -> Iterator[Path | None]:
-    """Yield the folder in which several workers count metrics; None if there is only one worker."""
-    if settings.workers == 1:
-        yield None
-    elif settings.metrics_dir is not None:
-        yield settings.metrics_dir
-    else:
-        with tempfile.TemporaryDirectory(prefix="service-metrics-") as folder:
-            yield Path(folder)
-
-
-def _raise_file_limit() -> None:
-    """Raise the soft limit of open files, often 1024, to the hard limit: each connection is an open file.
-
-    Raises StartError if the hard limit is below LEAST_FILES.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < LEAST_FILES:
-        raise StartError(f"this process may open {hard} files, the service needs {LEAST_FILES}; raise `ulimit -n`")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 class Worker(Process):
     """uvicorn's worker process, with the service's server.
 
-    Parameters
-    ----------
-    reports
-        The worker sends "" when it answers, or the reason why it can't start.
+    Through uvicorn's pipe for health checks it sends "" when it answers, or the reason why it can't start.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, settings: Settings, reports: "Connection[str, str]"
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
         self._settings = settings
-        self._reports = reports
         super().__init__(config, [listener])
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
@@ -134,11 +103,10 @@ class Worker(Process):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED_AT_START)
         logs.configure(self._settings)
         threading.Thread(target=_stop_with_supervisor, daemon=True).start()
-        self._server = _make_server(self._settings, lambda: self._reports.send(""))
         try:
-            super().target(sockets)
+            _make_server(self._settings, lambda: self.child_conn.send("")).run(sockets)
         except StartError as error:
-            self._reports.send(str(error)[:_MOST_CHARACTERS])
+            self.child_conn.send(str(error))
             time.sleep(PAUSE_SECONDS)
             raise SystemExit(1) from None
 
@@ -166,7 +134,6 @@ class Supervisor(Multiprocess):
         self._on_ready = ready
         self._is_ready = False
         self._failure = ""
-        self._received, self._reports = multiprocessing.Pipe(duplex=False)
 
     def run(self) -> None:
         """Supervise workers until a signal. Raises StartError if one fails before any has answered."""
@@ -181,16 +148,16 @@ class Supervisor(Multiprocess):
     def _start(self) -> Worker:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_AT_START)  # a new worker can't handle them yet
         with bind(self._reserved.family, self._reserved.getsockname()) as listener:
-            worker = Worker(self.config, listener, self._settings, self._reports)
+            worker = Worker(self.config, listener, self._settings)
             worker.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return worker
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that ended; stop if none has answered yet."""
-        while self._received.poll():
-            self._handle_report(self._received.recv())
         for place, worker in enumerate(self.processes):
+            while worker.parent_conn.poll():
+                self._handle_report(worker.parent_conn.recv())
             if worker.process.is_alive():  # a worker whose event loop hangs ends itself
                 continue
             if not self._is_ready:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -160,17 +159,6 @@ def test_a_bad_artifact_stops_the_start_with_one_line(tmp_path: Path, count: str
     assert status == 1
     assert output.startswith(f"error: {damaged.model}: its MD5 is ")
     assert output.count("\n") == 1
-
-
-def test_a_file_limit_too_low_for_any_connection_stops_the_start(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited = ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", sys.executable]
-    monkeypatch.setattr("tests.service.processes.COMMAND", limited)
-    service = Service(root)
-    try:
-        assert service.process.wait(40) == 1
-        assert service.output() == "error: this process may open 64 files, the service needs 256; raise `ulimit -n`\n"
-    finally:
-        service.close()
 
 
 def test_an_address_in_use_stops_the_start_with_one_line(root: Root) -> None:
