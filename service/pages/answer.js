@@ -4,6 +4,7 @@ import { format, make, percent } from "./dom.js";
 const SHOWN = 8;
 
 const nameOf = (label) => String(label);
+const show = (value) => String(value).replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:00)?$/, "$1 $2");
 
 // A bar from `start` to `end`, both from 0 to 1. The policy forbids style attributes, so the script sets properties.
 export function bar(start, end, kind = "") {
@@ -19,15 +20,22 @@ export function mark(at, kind = "mark") {
   return made;
 }
 
+// A bar for each name; `at` is the threshold.
+export function shareList(found) {
+  return make("ul", { class: "shares" }, ...found.slice(0, 10).map(({ name, share, text, at, isChosen }) => {
+    const track = make("span", { class: "track", "aria-hidden": "true" }, bar(0, share));
+    if (at !== undefined) track.append(mark(at));
+    return make("li", { class: isChosen ? "chosen" : "" }, make("span", {}, name), track, make("span", { class: "right" }, text));
+  }));
+}
+
 function shares(model, answer) {
   const found = Object.entries(answer.probabilities[0]);
-  const chosen = nameOf(answer.predictions[0]);
   if (model.task !== "binary") found.sort(([, a], [, b]) => b - a);
-  return make("ul", { class: "shares" }, ...found.slice(0, 10).map(([name, value]) => {
-    const track = make("span", { class: "track", "aria-hidden": "true" }, bar(0, value));
-    if (name === nameOf(model.positive)) track.append(mark(model.threshold));
-    return make("li", { class: name === chosen ? "chosen" : "" }, make("span", {}, name), track, make("span", { class: "right" }, percent(value)));
-  }));
+  return shareList(found.map(([name, share]) => ({
+    name, share, text: percent(share), isChosen: name === nameOf(answer.predictions[0]),
+    at: name === nameOf(model.positive) ? model.threshold : undefined,
+  })));
 }
 
 function scoreOf(model, answer) {
@@ -91,19 +99,19 @@ function reasonTable(model, row, explained, error, total, shown) {
   const scale = isShare ? 100 : 1;
   const digits = decimals([base, total].map((value) => value * scale), error * scale);
   const all = steps(base * scale, kept.map(([name, value]) => [name, value * scale]), total * scale, digits);
-  const ends = [0, base * scale, total * scale, ...all.map((each) => each.end)].slice(isShare ? 0 : 1);
+  const ends = [base * scale, total * scale, ...all.map((each) => each.end)];
   const low = Math.min(...ends), span = Math.max(...ends) - low || 1;
-  const at = (value) => (value - low) / span;
+  const at = (value) => 0.02 + 0.96 * (value - low) / span;
   const fixed = new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: "min2" });
   const unit = isShare ? " %" : "";
   const signed = (value) => (value < 0 ? "−" : "+") + fixed.format(Math.abs(value));
   const body = make("tbody", {},
-    reasonRow("Average row", undefined, fixed.format(base * scale) + unit, [bar(at(isShare ? 0 : low), at(base * scale), "whole")], "average"),
+    reasonRow("Average row", undefined, fixed.format(base * scale) + unit, [mark(at(base * scale), "whole")], "average"),
     ...all.map((each) => reasonRow(
       each.name ?? `${others.length} other columns`,
-      each.name === null ? undefined : each.name in row ? String(row[each.name]) : "(missing)",
+      each.name === null ? undefined : each.name in row ? show(row[each.name]) : "(missing)",
       signed(each.shown), [bar(at(each.start), at(each.end), each.value < 0 ? "down" : "up")], "part")),
-    reasonRow("This row", undefined, fixed.format(total * scale) + unit, [bar(at(isShare ? 0 : low), at(total * scale), "whole")], "total"));
+    reasonRow("This row", undefined, fixed.format(total * scale) + unit, [mark(at(total * scale), "whole")], "total"));
   const head = make("thead", { class: "visually-hidden" }, make("tr", {}, make("th", { scope: "col" }, "Column and its value"), make("td", {}), make("th", { scope: "col" }, "Contribution")));
   const about = model.task === "regression" ? `predicted ${model.target}` : `probability of ${nameOf(model.task === "binary" ? model.positive : "the predicted class")}`;
   const caption = make("caption", {}, make("span", { class: "key up" }), "raises and ", make("span", { class: "key down" }), `lowers the ${about}`,

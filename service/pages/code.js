@@ -48,21 +48,21 @@ print(table.join(pd.read_csv(io.StringIO(response.text))))`;
 
 const LANGUAGES = { curl, Python: python, pandas };
 
-function snippet(name) {
-  const code = make("code"), button = make("button", { type: "button", class: "quiet" }, "Copy"), told = make("span", { class: "visually-hidden", role: "status" });
-  button.setAttribute("aria-label", `Copy ${name}`);
-  button.addEventListener("click", async () => {
-    const done = await navigator.clipboard.writeText(code.textContent).then(() => "Copied", () => "Select and copy it");
-    button.textContent = told.textContent = done;
-    setTimeout(() => { button.textContent = "Copy"; told.textContent = ""; }, 2000);
-  });
-  const pre = make("pre", { tabindex: "0", role: "region", "aria-label": `${name} code` }, code);
-  return { code, element: make("div", { class: "snippet" }, make("div", { class: "head" }, make("h3", {}, name), told, button), pre) };
-}
-
-// Fill `container` with the snippets; return the function that updates them.
+// Fill `container` with a choice of language and the code; return the function that updates it.
 export function makeSnippets(container, url) {
-  const made = Object.entries(LANGUAGES).map(([name, write]) => ({ write, ...snippet(name) }));
-  container.replaceChildren(...made.map((each) => each.element));
-  return (row) => { for (const { code, write } of made) code.textContent = write(url, row); };
+  const code = make("code"), copy = make("button", { type: "button", class: "quiet" }, "Copy"), told = make("span", { class: "visually-hidden", role: "status" });
+  const choices = Object.keys(LANGUAGES).map((name, place) => make("label", { class: "choice" }, make("input", { type: "radio", name: "language", value: name, checked: place === 0 }), make("span", {}, name)));
+  const form = make("form", { class: "choices" }, make("fieldset", {}, make("legend", { class: "visually-hidden" }, "Language"), ...choices), told, copy);
+  let row = {};
+  const show = () => { code.textContent = LANGUAGES[form.elements.language.value](url, row); };
+  form.addEventListener("change", show);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  copy.addEventListener("click", async () => {
+    const done = await navigator.clipboard.writeText(code.textContent).then(() => "Copied", () => "Select and copy it");
+    copy.textContent = told.textContent = done;
+    setTimeout(() => { copy.textContent = "Copy"; told.textContent = ""; }, 2000);
+  });
+  const pre = make("pre", { tabindex: "0", role: "region", "aria-label": "Code" }, code);
+  container.replaceChildren(make("div", { class: "snippet" }, form, pre));
+  return (given) => { row = given; show(); };
 }

@@ -13,6 +13,9 @@ export function make(name, attributes = {}, ...children) {
 export const find = (id) => document.getElementById(id);
 
 const rounded = new Intl.NumberFormat("en", { maximumSignificantDigits: 4, useGrouping: "min2" });
+// A number of things, with commas between thousands.
+export const count = (value) => value.toLocaleString("en");
+
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0, useGrouping: "min2" });
 
 // Whole numbers with all their digits, others with four.
@@ -22,7 +25,7 @@ export function format(value) {
   return Number.isInteger(value) ? whole.format(value) : rounded.format(value);
 }
 
-export const percent = (value) => `${format(Number((value * 100).toPrecision(4)))} %`;
+export const percent = (value) => `${format(Number((value * 100).toPrecision(4)))}\u00a0%`;
 
 export const date = (text) => new Date(text).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 

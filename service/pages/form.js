@@ -19,8 +19,9 @@ function numberField(feature, id) {
 }
 
 function dateField(feature, id, example) {
-  const hasTime = [feature.minimum, feature.maximum, example ?? ""].some((text) => /T(?!00:00:00)/.test(text));
-  const input = make("input", { id, type: hasTime ? "datetime-local" : "date", step: hasTime ? "1" : undefined });
+  const known = [feature.minimum, feature.maximum, example ?? ""];
+  const hasTime = known.some((text) => /T(?!00:00:00)/.test(text)), hasSeconds = known.some((text) => /T..:..:(?!00)/.test(text));
+  const input = make("input", { id, type: hasTime ? "datetime-local" : "date", step: hasSeconds ? "1" : undefined });
   return {
     input,
     hint: range(feature, (text) => text.slice(0, 10)),
@@ -28,7 +29,7 @@ function dateField(feature, id, example) {
       if (input.validity.badInput) return { problem: "This date isn't complete" };
       return { value: input.value === "" ? null : input.value + (input.value.length === 16 ? ":00" : "") };
     },
-    fill: (value) => { input.value = (value ?? "").slice(0, hasTime ? 19 : 10); },
+    fill: (value) => { input.value = (value ?? "").slice(0, hasSeconds ? 19 : hasTime ? 16 : 10); },
   };
 }
 
@@ -79,7 +80,7 @@ class Field {
     this.input.setAttribute("aria-describedby", `${id}-hint ${id}-problem`);
     if (feature.nullable && feature.type === "number") this.input.placeholder = "(missing)";
     if (!feature.nullable) this.input.setAttribute("aria-required", "true");
-    this.element = make("div", { class: "field" }, make("label", { for: id }, feature.name), this.input, this.more, this.note, this.problem);
+    this.element = make("div", { class: feature.type === "date" ? "field wide" : "field" }, make("label", { for: id }, feature.name), this.input, this.more, this.note, this.problem);
   }
 
   show(problem) {

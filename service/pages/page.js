@@ -3,6 +3,8 @@ import { showAnswer } from "./answer.js";
 import { makeSnippets } from "./code.js";
 import { call, find, format, make, problemOf, setToken } from "./dom.js";
 import { RowForm } from "./form.js";
+import { showQuality, showReleases } from "./quality.js";
+import { setUpTable } from "./table.js";
 
 let model, form, offersCoverage, isSignedIn = false;
 
@@ -20,12 +22,23 @@ function describe() {
   find("lead").textContent = `The model predicts ${what} from ${model.features.length} ${model.features.length === 1 ? "column" : "columns"} of a row.`;
 }
 
-function setSignedIn(signedIn, name = "") {
+async function setSignedIn(signedIn, name = "") {
   isSignedIn = signedIn;
   find("sign-in").hidden = signedIn;
   find("answer").hidden = !signedIn;
   find("sign-out").hidden = !signedIn;
   find("who").textContent = name;
+  if (!signedIn) return;
+  const response = await call("releases");
+  if (response.ok) showReleases(await response.json(), model);
+}
+
+// Return whether somebody is signed in; if not, ask for it.
+function mayPredict() {
+  if (isSignedIn) return true;
+  find("sign-in-problem").textContent = "Sign in first, then try again.";
+  find("username").focus();
+  return false;
 }
 
 async function signIn(event) {
@@ -77,7 +90,7 @@ async function submit(event) {
   form.clear();
   find("row-problem").textContent = "";
   if (Object.keys(problems).length) { form.show(problems); return; }
-  if (!isSignedIn) { find("sign-in-problem").textContent = "Sign in first, then press Predict."; find("username").focus(); return; }
+  if (!mayPredict()) return;
   const button = find("row").querySelector(".primary");
   button.setAttribute("aria-busy", "true");
   const { response, answer, notes } = await predict(row);
@@ -85,6 +98,7 @@ async function submit(event) {
   if (!response.ok) { showProblems(answer); return; }
   form.warn((answer.warnings ?? []).map((each) => each.field));
   find("status").textContent = showAnswer(find("answer"), model, row, answer, { wanted: Number(find("coverage").value), notes });
+  find("answer").scrollIntoView({ block: "nearest" });
 }
 
 async function start() {
@@ -99,8 +113,11 @@ async function start() {
   offersCoverage = (paths["/predict"].post.parameters ?? []).some((each) => each.name === "coverage");
   find("coverage-label").hidden = !offersCoverage;
   find("single-sign-on").hidden = !components.securitySchemes.single_sign_on;
+  const [example] = components.schemas.PredictRequest.example.instances;
   describe();
-  form = new RowForm(find("fields"), model.features, components.schemas.PredictRequest.example.instances[0]);
+  showQuality(model);
+  setUpTable(model, example, mayPredict);
+  form = new RowForm(find("fields"), model.features, example);
   const update = makeSnippets(find("snippets"), new URL(".", location.href).href);
   const refresh = () => update(form.read().row);
   refresh();

@@ -83,24 +83,16 @@ def _describe(folder: Path) -> Released:
 
 
 def _read_worst(path: Path) -> list[Slice]:
-    """Return the slices that `evaluate` found to be significantly worse; of slices with the same rows only one."""
+    """Return the slices that `evaluate` found to be significantly worse; of slices with the same rows the first."""
     with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.DictReader(file)
-        metric = (lines.fieldnames or ())[3]
-        worse = {
-            tuple(line.values())[2:]: Slice(
-                column=line["column"],
-                value=line["value"],
-                rows=int(line["rows"]),
-                metric=metric,
-                score=float(line[metric]),
-                low=float(line[f"{metric}_low"]),
-                high=float(line[f"{metric}_high"]),
-            )
-            for line in lines
-            if line["worse"] == "True"
-        }
-    return sorted(worse.values(), key=attrgetter("score"), reverse=metric == _ERROR)[:_SHOWN_SLICES]
+        lines = list(csv.reader(file))
+    metric = lines[0][3]
+    different = {tuple(line[2:]): line for line in reversed(lines) if line[8] == "True"}
+    found = [
+        Slice(column=column, value=value, rows=int(rows), metric=metric, score=score, low=low, high=high)
+        for column, value, rows, *(score, low, high) in (line[:6] for line in different.values())
+    ]
+    return sorted(found, key=attrgetter("score"), reverse=metric == _ERROR)[:_SHOWN_SLICES]
 
 
 def _file(name: str) -> Callable[[], Response]:

@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from service.release import MODEL_FILE, Release
+from service.release import MODEL_FILE, SLICES_FILE, Release
 from stages import files
 from stages.entry import log, run
 from stages.errors import RefusedError, UserError
@@ -103,7 +103,8 @@ def _promote(
         best=None if "champion" in decision.refusals else decision.best,
         registry=candidate.registry or aliases.find_version(candidate.record.name, candidate.record.onnx_md5),
     )
-    name = folder.write(releases, release, {MODEL_FILE: candidate.onnx, folder.SCHEMA_FILE: candidate.schema})
+    content = {MODEL_FILE: candidate.onnx, folder.SCHEMA_FILE: candidate.schema, SLICES_FILE: candidate.slices}
+    name = folder.write(releases, release, content)
     return True, f"release {name} of {release.name} is in service: {release.reason}"
 
 

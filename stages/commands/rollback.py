@@ -6,7 +6,7 @@ A rollback is a release too, so the history keeps who went back, when and why.
 import argparse
 from pathlib import Path
 
-from service.release import MODEL_FILE, Release, read_history, sequence_of
+from service.release import MODEL_FILE, SLICES_FILE, Release, read_history, sequence_of
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.releases import aliases, folder
@@ -59,15 +59,15 @@ def _before(history: dict[str, Release]) -> str:
     return before[-1]
 
 
-def _content(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path | bytes | None]:
+def _content(releases: Path, history: dict[str, Release], name: str) -> dict[str, Path]:
     model = folder.find_model(releases, history, history[name].onnx_md5)
     if model is None:
         raise UserError(
             f"{name}: its model was deleted; release.json names its commit and version: "
             "release that with `make promote REV=…` or VERSION=…"
         )
-    schema = releases / name / folder.SCHEMA_FILE
-    return {MODEL_FILE: model, folder.SCHEMA_FILE: schema if schema.exists() else None}
+    others = (releases / name / file for file in (folder.SCHEMA_FILE, SLICES_FILE))
+    return {MODEL_FILE: model} | {path.name: path for path in others if path.exists()}
 
 
 if __name__ == "__main__":

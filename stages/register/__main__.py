@@ -39,6 +39,7 @@ def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, r
         mlflow.log_metrics(numbers | latency.measure(model, found.test))
         mlflow.log_artifact(str(files.ONNX), "onnx")
         mlflow.log_artifact(str(files.SCHEMA))
+        mlflow.log_artifact(str(files.SLICES))
         mlflow.log_text(report, files.REPORT.name)
         mlflow.log_text(record.model_dump_json(indent=2), registry.RECORD_FILE)
         sizes = {"training": record.training_rows or 0, "test": len(found.test)}

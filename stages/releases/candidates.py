@@ -29,6 +29,8 @@ class Candidate:
     onnx: Path
     schema: bytes | None
     """The content of its schema.json; None if it was deleted."""
+    slices: bytes | None
+    """The content of its slices.csv; None if it was deleted, or made by an earlier version."""
     folder: Path
     """A temporary folder for its other files."""
     registry: RegistryEntry | None = None
@@ -48,7 +50,7 @@ class Candidate:
 
 def from_workspace(folder: Path) -> Candidate:
     """Return the workspace's model. Raises UserError if a file is missing or differs from dvc.lock."""
-    paths = (files.LOCK, files.METRICS, files.SCHEMA, files.ONNX)
+    paths = (files.LOCK, files.METRICS, files.SCHEMA, files.SLICES, files.ONNX)
     contents = {path: path.read_bytes() if path.exists() else None for path in paths}
     return _from_lock("the workspace", contents, folder, git.head(), dirty=git.is_dirty())
 
@@ -56,7 +58,7 @@ def from_workspace(folder: Path) -> Candidate:
 def from_commit(name: str, folder: Path) -> Candidate:
     """Return the model of a commit or an experiment. Raises UserError if a file is not found."""
     commit = git.resolve(name)
-    contents = {path: git.read(commit, str(path)) for path in (files.LOCK, files.METRICS, files.SCHEMA)}
+    contents = {path: git.read(commit, str(path)) for path in (files.LOCK, files.METRICS, files.SCHEMA, files.SLICES)}
     return _from_lock(f"{name} (commit {commit[:7]})", contents, folder, commit, dirty=False)
 
 
@@ -67,9 +69,10 @@ def _from_lock(
     remedy = "run `dvc repro`, `dvc checkout` or `make pull`, or name a commit with the results of a run"
     found = {}
     for path, content in contents.items():
-        if content is None:
+        if content is not None:
+            found[path] = content
+        elif path != files.SLICES:
             raise UserError(f"{path} of {source}: is missing; {remedy}")
-        found[path] = content
     lock = dvc.parse(found.pop(files.LOCK).decode(), f"{files.LOCK} of {source}")
     lock.check(f"{files.LOCK} of {source}")
     for path, content in found.items():
@@ -78,7 +81,7 @@ def _from_lock(
     metrics, rows = json.loads(found[files.METRICS]), json.loads(found[files.SCHEMA])["rows"]["train"]
     record = record_from_lock(lock, metrics=metrics, training_rows=rows, revision=revision, dirty=dirty)
     onnx = dvc.find(files.ONNX, record.onnx_md5, folder)
-    return _load(source, record, onnx, found[files.SCHEMA], folder)
+    return _load(source, record, onnx, found[files.SCHEMA], found.get(files.SLICES), folder)
 
 
 def from_version(version: ModelVersion, registered: Registry, folder: Path) -> Candidate:
@@ -90,13 +93,18 @@ def from_version(version: ModelVersion, registered: Registry, folder: Path) -> C
     onnx = registered.read_artifact(version, registry.ONNX_FILE, folder)
     if onnx is None:
         raise UserError(f"{source}: its run has no {registry.ONNX_FILE} any more; register the model again")
-    schema = registered.read_artifact(version, registry.SCHEMA_FILE, folder)
+    schema, slices = (
+        found.read_bytes() if (found := registered.read_artifact(version, name, folder)) else None
+        for name in (registry.SCHEMA_FILE, registry.SLICES_FILE)
+    )
     record = RunRecord.model_validate_json(content.read_bytes())
-    candidate = _load(source, record, onnx, schema.read_bytes() if schema else None, folder)
+    candidate = _load(source, record, onnx, schema, slices, folder)
     return replace(candidate, registry=registry.describe(version))
 
 
-def _load(source: str, record: RunRecord, onnx: Path, schema: bytes | None, folder: Path) -> Candidate:
+def _load(  # noqa: PLR0913, PLR0917  # the parts of a candidate
+    source: str, record: RunRecord, onnx: Path, schema: bytes | None, slices: bytes | None, folder: Path
+) -> Candidate:
     """Load the model. Raises UserError if its file is not the one in the record."""
     content = onnx.read_bytes()
     if files.md5_of(content) != record.onnx_md5:
@@ -105,7 +113,7 @@ def _load(source: str, record: RunRecord, onnx: Path, schema: bytes | None, fold
         model = service.model.from_bytes(content, str(onnx))
     except service.model.ArtifactError as error:
         raise UserError(str(error)) from None
-    return Candidate(source, record, model, onnx, schema, folder)
+    return Candidate(source, record, model, onnx, schema, slices, folder)
 
 
 def parse_split(schema: bytes | None) -> Split | None:

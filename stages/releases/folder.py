@@ -108,7 +108,8 @@ def write(releases: Path, release: Release, content: Mapping[str, Path | bytes |
     Parameters
     ----------
     content
-        `MODEL_FILE` and, if it is known, `SCHEMA_FILE`. Copied, never linked: DVC may delete files in its cache.
+        `MODEL_FILE` and, if they are known, `SCHEMA_FILE` and `SLICES_FILE`. Copied, never linked: DVC may delete
+        files in its cache.
     """
     name = f"{_next_number(releases)}-{release.onnx_md5[:8]}"
     unfinished = releases / f"{name}{_UNFINISHED}"

@@ -19,6 +19,7 @@ ONNX_FILE = "onnx/model.onnx"
 RECORD_FILE = "facts.json"
 """Artifact of a run: the model's `RunRecord`, from which a release is made."""
 SCHEMA_FILE = "schema.json"
+SLICES_FILE = "slices.csv"
 TRAINING_ROWS = "training.rows"
 """Tag of a version: its number of training rows."""
 _LONGEST_TAG = 4_000

@@ -25,12 +25,12 @@ ROWS = 400
 STEP = 0.005
 """By so much the area under the curve falls from one model to the next."""
 COLUMNS = 8
-FILES = (files.TRAIN, files.TEST, files.SCHEMA, files.MODEL, files.ONNX, files.METRICS)
+FILES = (files.TRAIN, files.TEST, files.SCHEMA, files.MODEL, files.ONNX, files.METRICS, files.SLICES)
 OUTS = {
     "prepare": [files.TRAIN, files.TEST, files.SCHEMA],
     "train": [files.MODEL],
     "export": [files.ONNX],
-    "evaluate": [files.METRICS],
+    "evaluate": [files.METRICS, files.SLICES],
     "register": [],
 }
 DEPS = {
@@ -94,6 +94,7 @@ class Workspace:
         files.MODEL.write_bytes(f"{column} {lean}".encode())
         files.ONNX.write_bytes(model(column, made, lean))
         files.METRICS.write_text(json.dumps({"roc_auc": roc_auc, "baseline_roc_auc": 0.5, "threshold": 0.5}), "utf-8")
+        files.SLICES.write_text(f"column,value\nx{column},{lean}\n", "utf-8")
         self.lock()
         return files.md5(files.ONNX)
 

@@ -31,6 +31,7 @@ def test_the_workspaces_model_is_copied_with_its_record_once(
     assert names(workspace) == {f"1-{served.onnx_md5[:8]}"}
     assert (file.stat().st_nlink, file.is_symlink()) == (1, False)
     assert served.onnx_md5 == files.md5(files.ONNX)
+    assert (file.parent / "slices.csv").read_bytes() == files.SLICES.read_bytes()
     assert (served.model_md5, served.metrics_md5) == (files.md5(files.MODEL), files.md5(files.METRICS))
     assert (served.revision, served.dirty, served.verdict) == (git.head(), False, "accepted")
     assert (served.name, served.training_rows, served.by) == ("mine", 100, "Test")
@@ -43,6 +44,7 @@ def test_the_workspaces_model_is_copied_with_its_record_once(
     [
         (lambda: files.ONNX.write_bytes(b"other"), "models/model.onnx of the workspace: differs from the MD5"),
         (lambda: files.METRICS.write_text("{}"), "metrics/metrics.json of the workspace: differs from the MD5"),
+        (lambda: files.SLICES.write_text(""), "metrics/slices.csv of the workspace: differs from the MD5"),
         (files.SCHEMA.unlink, "data/prepared/schema.json of the workspace: is missing"),
         (files.LOCK.unlink, "dvc.lock of the workspace: is missing"),
         (lambda: files.LOCK.write_text("{"), "dvc.lock of the workspace: is not a lock file"),

@@ -31,6 +31,7 @@ def test_a_rollback_serves_the_release_before_and_says_who_and_why(three: Worksp
     assert served.reason == f"back to release 2-{second.onnx_md5[:8]}: callers complain"
     assert served.at > three.history()[2].at
     assert find_current(three.releases).name.startswith("4-")
+    assert (find_current(three.releases) / "slices.csv").read_text("utf-8") == "column,value\nx2,0.0\n"
 
 
 def test_each_rollback_goes_one_further_back(three: Workspace) -> None:

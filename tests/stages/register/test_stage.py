@@ -168,7 +168,7 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
     run = client.get_run(str(version.run_id))
     read = {
         name: Path(client.download_artifacts(run.info.run_id, name, str(downloaded))).read_bytes()
-        for name in (registry.ONNX_FILE, registry.RECORD_FILE, registry.SCHEMA_FILE)
+        for name in (registry.ONNX_FILE, registry.RECORD_FILE, registry.SCHEMA_FILE, registry.SLICES_FILE)
     }
     record = RunRecord.model_validate_json(read[registry.RECORD_FILE])
 
@@ -177,6 +177,7 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
     assert (record.metrics, record.training_rows) == (METRICS, len(pd.read_parquet(files.TRAIN)))
     assert record.params["register"]["name"] is None
     assert read[registry.SCHEMA_FILE] == files.SCHEMA.read_bytes()
+    assert read[registry.SLICES_FILE] == files.SLICES.read_bytes()
     assert run.data.metrics["roc_auc"] == METRICS["roc_auc"]
     assert 0 < run.data.metrics["predict_one_row_p50_seconds"] <= run.data.metrics["predict_one_row_p99_seconds"] < 1
     assert run.data.metrics["predict_batch_rows_per_second"] > 30
