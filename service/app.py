@@ -16,17 +16,7 @@ from service.http import logs, tracing
 from service.http.logs import AccessLog
 from service.http.middleware import RequestMiddleware
 from service.instruments.registry import Exposition, Instruments
-from service.routes import (
-    admin,
-    feedback,
-    inference_protocol,
-    info,
-    openapi,
-    pages,
-    predict,
-    sign_in,
-    tables,
-)
+from service.routes import admin, feedback, inference_protocol, info, openapi, pages, predict, sign_in, tables
 from service.scoring import artifact
 from service.scoring.reload import Reloader
 from service.scoring.serving import Serving

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter, time
@@ -33,60 +34,44 @@ _NO_REQUEST: Any = None
 Measure = Callable[[Info], None]
 
 
+@dataclass(eq=False)
 class RequestMiddleware:
     """ASGI middleware that handles request ids, security headers, errors, HEAD, metrics and the access log.
 
-    Parameters
-    ----------
-    routes
-        All routes, for the Allow header.
-    tracing
-        Adds attributes to a request's span.
-    log
-        Adds a request to the access log.
-    begin
-        Counts a request as in progress.
-    measure
-        The instrumentator's functions; each measures a request that has ended.
-
-    Notes
-    -----
-    This sets `scope["state"]["headers"]`, a dictionary by lower-case name. Routes set `user`, `version` (of the
-    model) and `instances` (their number) in `scope["state"]` for the access log.
+    It sets `scope["state"]["headers"]`, a dictionary by lower-case name. Routes set `user`, `version` (of the model)
+    and `instances` (their number) in `scope["state"]` for the access log.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # all that a request needs
-        self,
-        app: ASGIApp,
-        routes: Sequence[Route],
-        tracing: Tracing,
-        log: Callable[[AccessRecord], None],
-        begin: Callable[[], None],
-        measure: Sequence[Measure],
-    ) -> None:
-        self._app = app
-        self._routes = routes
-        self._tracing = tracing
+    app: ASGIApp
+    routes: Sequence[Route]
+    """All routes, for the Allow header."""
+    tracing: Tracing
+    """Adds attributes to a request's span."""
+    log: Callable[[AccessRecord], None]
+    """Adds a request to the access log."""
+    begin: Callable[[], None]
+    """Counts a request as in progress."""
+    measure: Sequence[Measure]
+    """The instrumentator's functions; each measures a request that has ended."""
+
+    def __post_init__(self) -> None:
         self._unique = uuid4().hex[:12].encode()
         self._numbers = count(1)
-        self._log = log
-        self._begin = begin
-        self._measure = measure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, then measure and log the request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         began, method = perf_counter(), scope["method"]
-        self._begin()
+        self.begin()
         state = scope.setdefault("state", {})
         state["headers"] = headers = dict(scope["headers"])
-        response = _Response(state, send, self._choose_id(headers.get(b"x-request-id")), self._tracing)
+        response = _Response(state, send, self._choose_id(headers.get(b"x-request-id")), self.tracing)
         if method == "HEAD":  # answered as a GET, on every path; uvicorn leaves out the body
             scope = {**scope, "method": "GET"}
         try:
-            await self._app(scope, receive, response.send)
+            await self.app(scope, receive, response.send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001  # each becomes a response
@@ -118,12 +103,12 @@ class RequestMiddleware:
         state, status = scope["state"], response.status or CLIENT_GONE
         route = getattr(scope.get("route"), "path", None)
         info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
-        for measure in self._measure:
+        for measure in self.measure:
             measure(info)
         if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
-        trace = current_trace() if self._tracing.is_on else None
-        self._log(
+        trace = current_trace() if self.tracing.is_on else None
+        self.log(
             AccessRecord(
                 format_time(time()), "info", "request", response.request_id.decode(), state.get("user"), method,
                 route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
@@ -141,7 +126,7 @@ class RequestMiddleware:
 
     def _allowed_methods(self, scope: Scope) -> list[str]:
         """Return the methods of all routes with this path; Starlette names only those of the first one."""
-        matching = [route for route in self._routes if route.matches(scope)[0] is not Match.NONE]
+        matching = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
         return sorted({method for route in matching for method in route.methods or ()})
 
 

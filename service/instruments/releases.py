@@ -3,13 +3,12 @@
 import contextlib
 import platform
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service import release
@@ -94,27 +93,23 @@ class ReleaseCollector(Collector):
 
 def _describe(history: dict[str, Release], current: str) -> Iterator[Metric]:
     """Return the families with a series for each release."""
+    releases = [((folder, each.onnx_md5), each) for folder, each in history.items()]
 
-    def family(name: str, help_: str, *labels: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(name, help_, labels=["release", "version", *labels])
+    def family(name: str, help_: str, values: Iterable[tuple[Iterable[str], float]], *labels: str) -> Metric:
+        return gauge(name, help_, ["release", "version", *labels], values)
 
-    about = "name", "verdict", "number", "run_id", "revision"
-    info = family("release_info", "A release and where it came from.", *about)
-    released_at = family("release_timestamp_seconds", "When it was released, seconds since 1970.")
-    in_service = family("release_current", "1 for the release in service, else 0.")
-    rows = family("release_training_rows", "Rows that its model was trained on.")
-    metrics = family("release_metric", _METRIC_HELP, "metric")
-    for folder, each in history.items():
-        key = [folder, each.onnx_md5]
-        info.add_metric([*key, each.name, each.verdict, *_registered(each), each.revision or ""], 1)
-        released_at.add_metric(key, each.at.timestamp())
-        in_service.add_metric(key, folder == current)
-        if each.training_rows is not None:
-            rows.add_metric(key, each.training_rows)
-        for name, value in _numbers(each):
-            if not name.startswith(_SKIPPED):
-                metrics.add_metric([*key, name], value)
-    yield from (info, released_at, in_service, rows, metrics)
+    about = [((*key, each.name, each.verdict, *_registered(each), each.revision or ""), 1.0) for key, each in releases]
+    labels = "name", "verdict", "number", "run_id", "revision"
+    yield family("release_info", "A release and where it came from.", about, *labels)
+    times = [(key, each.at.timestamp()) for key, each in releases]
+    yield family("release_timestamp_seconds", "When it was released, seconds since 1970.", times)
+    in_service = [(key, float(key[0] == current)) for key, _ in releases]
+    yield family("release_current", "1 for the release in service, else 0.", in_service)
+    rows = [(key, each.training_rows) for key, each in releases if each.training_rows is not None]
+    yield family("release_training_rows", "Rows that its model was trained on.", rows)
+    numbers = [((*key, name), value) for key, each in releases for name, value in _numbers(each)]
+    shown = [(key, value) for key, value in numbers if not key[-1].startswith(_SKIPPED)]
+    yield family("release_metric", _METRIC_HELP, shown, "metric")
 
 
 def _registered(found: Release) -> tuple[str, str]:

@@ -22,8 +22,8 @@ class RequestInstruments:
     """Measures requests; `service.http.middleware` calls it when a request begins and ends.
 
     The instrumentator's own middleware would match each request against all routes a second time
-    (docs/explanation/decisions.md). Its own instruments take the method from the request, so callers could create series, and
-    begin a series with its first request, so Prometheus would miss a first error.
+    (docs/explanation/decisions.md). Its own instruments take the method from the request, so callers could create
+    series, and begin a series with its first request, so Prometheus would miss a first error.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -57,18 +57,12 @@ async def model_info(request: Request) -> ModelInfo:
     artifact = serving.current.artifact
     contract = artifact.model.contract
     return ModelInfo(
-        name=artifact.name,
-        version=artifact.model.version,
+        **contract.model_dump(include={"task", "target", "classes", "positive", "features"}),
+        **artifact.release.model_dump(include={"name", "params", "metrics"}),
+        version=artifact.version,
         release=artifact.folder,
-        task=contract.task,
-        target=contract.target,
-        classes=list(contract.classes),
-        positive=contract.positive,
         threshold=artifact.threshold if contract.task == "binary" else None,
-        features=[Feature.model_validate(feature, from_attributes=True) for feature in contract.features],
         derived=contract.derived or None,
-        params=artifact.release.params,
-        metrics=artifact.release.metrics,
         data_md5=artifact.release.data_md5 or "",
     )
 

@@ -40,6 +40,8 @@ _INLINE_BYTES: Final = 64 * 1024
 
 Table = Callable[[Served, Receive, Send, PredictionIds | None, Cover | None], Awaitable[int]]
 """Answers a request with a table, with prediction ids if PredictionIds is given; returns the number of rows."""
+Tables = Mapping[bytes, Table]
+"""The functions by media type."""
 
 Step = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 """Returns the function inside a span with this name, or just the function if tracing is off."""
@@ -70,13 +72,7 @@ class Predict:
     """Answers POST /predict."""
 
     def __init__(  # noqa: PLR0913, PLR0917  # all that a prediction needs
-        self,
-        settings: Settings,
-        serving: Serving,
-        callers: Callers,
-        ids: PredictionIds,
-        tables: Mapping[bytes, Table],
-        step: Step,
+        self, settings: Settings, serving: Serving, callers: Callers, ids: PredictionIds, tables: Tables, step: Step
     ) -> None:
         self._serving = serving
         self._authenticate = callers.authenticate

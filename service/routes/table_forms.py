@@ -5,7 +5,6 @@ import io
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
 from functools import partial
-from itertools import dropwhile
 from typing import IO, Any, Final
 
 import msgspec
@@ -127,25 +126,25 @@ class Csv(Form):
 
     def split(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block. The first block begins with the header. Raises Problem."""
-        text = self._decode(block)
-        first = self._header is None
-        lines = None
+        text, is_first, lines = self._decode(block), self._header is None, None
         try:
-            if self._header is None:
-                self._header = find_header(self.served.contract, text)
-                if self._header is None:
-                    return []
-                text = text[self._header.skipped :]
-            lines = csv.reader(io.StringIO(text, newline=""), delimiter=self._header.delimiter, strict=True)
-            rows = list(lines)
+            header = self._header = self._header or find_header(self.served.contract, text)
+            if header is None:
+                return []
+            file = io.StringIO(text[header.skipped if is_first else 0 :], newline="")
+            lines = csv.reader(file, delimiter=header.delimiter, strict=True)
+            rows = [row for row in lines if row]
         except csv.Error as error:
             near = self._near(lines.line_num - 1 if lines else 0)
             raise Problem(400, f"The table is not CSV, {near}: {error}", title="Not CSV") from None
-        if first:
-            self._reader = CsvReader(self.served.contract, self.served.layout, self._header)
-            rows = list(dropwhile(lambda row: not row, rows))[1:]
-        width = len(self._header.names)
-        return self._same_width(rows, width) if {*map(len, rows)} - {width} else rows
+        if is_first:
+            self._reader = CsvReader(self.served.contract, self.served.layout, header)
+            del rows[0]
+        for number, row in enumerate(rows, self.rows):
+            if len(row) != len(header.names):
+                detail = f"Row {number} has {len(row)} cells, the header has {len(header.names)}"
+                raise Problem(422, detail, title="Cells do not match")
+        return rows
 
     def _decode(self, block: bytes) -> str:
         """Decode a block as UTF-8, or if the first block that isn't ASCII isn't UTF-8, as the training table."""
@@ -167,15 +166,6 @@ class Csv(Form):
         """Return where an error is, for messages; `lines` is the number of lines before it in its block."""
         return f"near row {max(0, self.rows + lines - (self.rows == 0))}"
 
-    def _same_width(self, rows: list[list[str]], width: int) -> list[list[str]]:
-        """Return the rows without empty ones. Raises Problem for a row with too few or too many cells."""
-        kept = [row for row in rows if row]
-        for number, row in enumerate(kept, self.rows):
-            if len(row) != width:
-                detail = f"Row {number} has {len(row)} cells, the header has {width}"
-                raise Problem(422, detail, title="Cells do not match")
-        return kept
-
     def write(self, scored: Scored, out: IO[bytes]) -> None:
         """Write a line for each row, and before the first one the header."""
         text = io.StringIO(newline="")
@@ -189,16 +179,18 @@ class Csv(Form):
         for each in scored.outside:
             before = warnings[each.instance]
             warnings[each.instance] = f"{before}{'; ' if before else ''}{each.feature.name} {each.kind}"
-        last: list[Any] = [warnings, self.ids.make_all(self.served, scored)] if self.ids else [warnings]
+        columns: list[Any] = [scored.values]
+        if names:
+            labels = map(class_name, scored.labels)  # type: ignore[arg-type]  # classification has labels
+            columns = [labels, *zip(*scored.values, strict=True)]
+        columns.append(warnings)
+        if self.ids:
+            columns.append(self.ids.make_all(self.served, scored))
         if self.cover:
             covered = self.cover(scored)
             texts = [_ENCODER.encode(each).decode() for each in covered.get("sets", ())]
-            last += [texts] if names else zip(*covered["intervals"], strict=True)
-        if names:
-            labels = map(class_name, scored.labels)  # type: ignore[arg-type]  # classification has labels
-            lines.writerows(zip(labels, *zip(*scored.values, strict=True), *last, strict=True))
-        else:
-            lines.writerows(zip(scored.values, *last, strict=True))
+            columns += [texts] if names else zip(*covered["intervals"], strict=True)
+        lines.writerows(zip(*columns, strict=True))
         out.write(text.getvalue().encode())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, Label, class_name
+from service.contract import BooleanFeature, CategoryFeature, Contract, Feature, Label, class_name
 from service.coverage import LevelError, intervals, sets
 from service.encoding import Matrix
 from service.http.problems import SHOWN_ERRORS, FieldError, Problem
@@ -58,10 +58,8 @@ class Scored(NamedTuple):
     def part(self, start: int, end: int) -> "Scored":
         """Return the results of the rows from `start` up to `end`."""
         numbers, scores, labels, outside, not_finite = self
-        if outside:
-            outside = [Outside(row - start, feature) for row, feature in outside if start <= row < end]
-        if not_finite:
-            not_finite = [row - start for row in not_finite if start <= row < end]
+        outside = [Outside(row - start, feature) for row, feature in outside if start <= row < end]
+        not_finite = [row - start for row in not_finite if start <= row < end]
         rows = slice(start, end)
         return Scored(numbers[rows], scores[rows], labels[rows], outside, not_finite)
 
@@ -85,12 +83,9 @@ class Served:
         self._row = b"{" + b",".join(members) + b"}"
         self.example = example(self.contract)
         self._column = self._find_order()
-        self._warm_up()
-
-    @property
-    def rows_are_independent(self) -> bool:
+        self.rows_are_independent = self._column is not None
         """Whether a row's scores are the same to the last digit whatever rows it is scored with."""
-        return self._column is not None
+        self._warm_up()
 
     def score(self, numbers: Matrix) -> Scored:
         """Score rows as `RowReader` gives them."""
@@ -277,18 +272,11 @@ def warning(outside: Outside) -> dict[str, Any]:
 
 
 def example(contract: Contract) -> dict[str, Any]:
-    """Return a typical instance: the contract's example, or medians and modes for a contract of version 1."""
-    return dict(contract.example) or {feature.name: _middle(feature) for feature in contract.features}
+    """Return a typical instance: the contract's example, or any possible one for a contract of version 1."""
+    return dict(contract.example) or {feature.name: _possible_value(feature) for feature in contract.features}
 
 
-def _middle(feature: Feature) -> Any:
-    match feature:
-        case CategoryFeature():
-            return feature.categories[int(np.argmax(feature.bin_shares[:-1]))]
-        case BooleanFeature():
-            return feature.bin_shares[1] > feature.bin_shares[0]
-        case DateFeature():
-            return feature.maximum.removesuffix(".000000")
-        case _:
-            edges = feature.bin_edges or (feature.minimum,)
-            return shortest(np.array([edges[len(edges) // 2]], dtype=np.float32))[0]
+def _possible_value(feature: Feature) -> Any:
+    if isinstance(feature, CategoryFeature):
+        return feature.categories[0]
+    return True if isinstance(feature, BooleanFeature) else feature.minimum

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from service.settings import Settings, SettingsError
 from service.users.accounts import Accounts, ApiKeys
-from service.users.database import ApiKey, Database, DatabaseDownError, DatabaseUrlError
+from service.users.database import Account, ApiKey, Database, DatabaseDownError, DatabaseUrlError
 from service.users.passwords import Passwords
 from service.users.rules import SCOPES, AccountError, LastAdminError
 
@@ -84,33 +84,27 @@ def _lifetime(text: str) -> timedelta | None:
     return None
 
 
-def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:
+def _run(asked: argparse.Namespace, accounts: Accounts) -> list[str]:  # noqa: PLR0911  # one for each command
     """Run a command about users; return the lines to print."""
-    name: str = getattr(asked, "username", "")
-    lines: list[str] = []
     match asked.command:
         case "list":
-            rows = [
-                (each.username, _join(each.scopes), "disabled" if each.disabled else "active", _day(each.created_at))
-                for each in accounts.list()
-            ]
-            lines = _table(("user", "scopes", "state", "since"), *rows)
+            return _table(("user", "scopes", "state", "since"), *map(_user_row, accounts.list()))
         case "add":
-            account = accounts.add(name, _password(), asked.scope or ["predict"])
-            lines = [f"added {account.username} with scopes {_join(account.scopes)}"]
+            account = accounts.add(asked.username, _password(), asked.scope or ["predict"])
+            return [f"added {account.username} with scopes {_join(account.scopes)}"]
         case "passwd":
-            accounts.set_password(name, _password())
-            lines = [f"changed the password of {name} and revoked earlier tokens"]
+            accounts.set_password(asked.username, _password())
+            return [f"changed the password of {asked.username} and revoked earlier tokens"]
         case "enable":
-            accounts.enable(name)
-            lines = [f"enabled {name}"]
+            accounts.enable(asked.username)
+            return [f"enabled {asked.username}"]
         case "disable":
-            accounts.disable(name, force=asked.force)
-            lines = [f"disabled {name} and revoked earlier tokens"]
+            accounts.disable(asked.username, force=asked.force)
+            return [f"disabled {asked.username} and revoked earlier tokens"]
         case "remove":
-            accounts.remove(name, force=asked.force)
-            lines = [f"removed {name} and revoked earlier tokens"]
-    return lines
+            accounts.remove(asked.username, force=asked.force)
+            return [f"removed {asked.username} and revoked earlier tokens"]
+    return []
 
 
 def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
@@ -129,6 +123,10 @@ def _run_key(asked: argparse.Namespace, keys: ApiKeys) -> list[str]:
             return [f"revoked {asked.name}; workers refuse it within 5 s"]
         case _:
             return _table(("key", "scopes", "since", "expires", "last used"), *map(_key_row, keys.list()))
+
+
+def _user_row(user: Account) -> tuple[str, ...]:
+    return user.username, _join(user.scopes), "disabled" if user.disabled else "active", _day(user.created_at)
 
 
 def _key_row(key: ApiKey) -> tuple[str, ...]:

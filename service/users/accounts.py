@@ -137,8 +137,8 @@ class Accounts:
         if session.get(Account, name):
             raise rules.UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
         rules.check_password(password, name)
-        checked, hashed = rules.check_scopes(scopes), self._passwords.hash(password)
-        user = Account(name, hashed, checked, disabled=False, revision=revision, created_at=datetime.now(UTC))
+        hashed = self._passwords.hash(password)
+        user = Account(name, hashed, frozenset(scopes), disabled=False, revision=revision, created_at=datetime.now(UTC))
         session.add(user)
         return user
 
@@ -155,7 +155,7 @@ class ApiKeys:
     def add(self, name: str, scopes: Iterable[str], lifetime: timedelta | None) -> tuple[str, ApiKey]:
         """Add a key; return its text, which isn't stored, and its properties. A `lifetime` of None means no expiry.
 
-        Raises AccountError for a name or scopes that break a rule, or if the name is taken.
+        Raises AccountError for a name that breaks a rule or is taken.
         """
         text = PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC)
@@ -163,7 +163,7 @@ class ApiKeys:
             expires_at = now + lifetime if lifetime else None
         except OverflowError:
             raise AccountError("the key would expire after the year 9999; choose an earlier expiry") from None
-        key = ApiKey(rules.normalise(name), digest(text), rules.check_scopes(scopes), now, expires_at)
+        key = ApiKey(rules.normalise(name), digest(text), frozenset(scopes), now, expires_at)
         with self._database.writing() as session:
             _next_revision(session)
             if session.get(ApiKey, key.name):

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -143,17 +144,13 @@ class Database:
         event.listen(self._engine, "begin", _begin)
         self._shown = f"sqlite:///{self._file}" if self._file else parsed.set(query={}).render_as_string()
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Session]:
+    def reading(self) -> AbstractContextManager[Session]:
         """Open a transaction for queries. Unlike `writing`, it doesn't take SQLite's write lock at its start."""
-        with self._transaction() as session:
-            yield session
+        return self._transaction()
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self) -> AbstractContextManager[Session]:
         """Open a transaction that may write; it is committed at the end, or rolled back after an error."""
-        with self._transaction(writes=True) as session:
-            yield session
+        return self._transaction(writes=True)
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[Session]:

@@ -1,7 +1,6 @@
 """Rules for names, passwords and scopes, the same for the command line and the API."""
 
 import unicodedata
-from collections.abc import Iterable
 from typing import Final
 
 SCOPES: Final = ("predict", "admin")
@@ -69,11 +68,3 @@ def encode(password: str) -> bytes:
     if encoded is None or max(len(password), len(encoded)) > MAX_BYTES:
         raise AccountError(f"a password has at most {MAX_BYTES} bytes of valid Unicode text")
     return encoded
-
-
-def check_scopes(scopes: Iterable[str]) -> frozenset[str]:
-    """Return the scopes. Raises AccountError for an unknown scope or for none."""
-    asked = frozenset(scopes)
-    if not asked or not asked.issubset(SCOPES):
-        raise AccountError(f"scopes are {' and '.join(SCOPES)}, not {' '.join(sorted(asked)) or 'none'}")
-    return asked
