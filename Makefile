@@ -1,4 +1,4 @@
-# `make` prints each target with the text after its ##.
+# `make` prints each target with the text after its ##, in the groups that begin with ##@.
 VENV := .venv
 BIN := $(VENV)/bin
 # The packages of the pipeline, and those that only the model in params.yaml needs.
@@ -9,70 +9,22 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench sweep search suite mlflow push pull lock up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench sweep search suite mlflow push pull lock docs up down logs test-compose build/sbom
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-setup: $(VENV)/.dev ## install everything into .venv
+##@ Train
 
-repro: $(PIPELINE) ## run the pipeline (ingest, validate, prepare, train, export, evaluate, register), then promote
+repro: $(PIPELINE) ## run the pipeline, then promote the model
 	@dvc repro
 	@$(promote) || [ $$? = 3 ]
 	@python -m stages.commands.summary
 
-promote: $(VENV)/.pipeline ## release the workspace's model, or VERSION=N, or REV=commit or experiment; OVERRIDE='gate contract champion' REASON=why
-	@$(promote) $(if $(VERSION),--version '$(VERSION)') $(if $(REV),--rev '$(REV)') $(OVERRIDE:%=--override-%)
-
-rollback: $(VENV)/.pipeline ## go back to the previous release, or to TO=sequence number; REASON=why
-	@python -m stages.commands.rollback $(if $(TO),--to '$(TO)') $(why)
-
-# Status 3: a check refused the model and said why in one line; the current release stays in service.
-promote = python -m stages.commands.promote $(why)
-why = $(if $(REASON),--reason "$$REASON")
-export REASON
-
-# Without a release, the workspace's model scores.
-predict: $(PIPELINE) ## score INPUT (CSV) without a server and write OUTPUT; KEEP='columns to copy'
-	@[ -e $(RELEASED) ] || $(MAKE) --no-print-directory models/model.onnx
-	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(KEEP),--keep '$(KEEP)')
-
-TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
-RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
-RELEASED = $(or $(RELEASES),models/releases)/current/release.json
-serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## serve on http://127.0.0.1:8000 (HOST, PORT, WORKERS; .env); promote first, unless a service runs already
-	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(PIPELINE) && $(MAKE) --no-print-directory models/model.onnx; }
-	@[ ! -e $(VENV)/.pipeline ] || $(promote) --unless-served || [ -e $(RELEASED) ]
-	@exec python -m service.serve
-
-# Only if it is missing: from the cache or the remote if they have it, otherwise from the pipeline.
-models/model.onnx:
-	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages.commands.remote pull $@ 2>/dev/null; } || dvc repro
-
-test: $(VENV)/.dev ## run the tests
-	@pytest -n auto --dist loadgroup
-
-check: $(VENV)/.dev ## check format, lint, types and import contracts, run the tests
-	@ruff format --check --quiet
-	@ruff check --quiet
-	@mypy
-	@lint-imports --no-cache
-	@$(MAKE) --no-print-directory test
-
-verify: $(PIPELINE) ## reproduce HEAD in a second clone and compare dvc.lock byte for byte
-	@python tests/e2e/verify.py
-
-bench: $(VENV)/.dev ## measure the speed of pipeline and service; results in build/
-	@python tests/bench/pipeline.py
-	@python tests/bench/bench_service.py
-
-suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table, for you to review
-	@python -m stages.commands.draft
-
-sweep: $(PIPELINE) ## run experiments one after another: make sweep SET='n_estimators=50,100 max_depth=8,12'
+sweep: $(PIPELINE) ## run experiments one after another: SET='n_estimators=50,100 max_depth=8,12'
 	@python -m stages.commands.sweep $(SET)
 
-search: $(VENV)/.pipeline ## search hyperparameters by cross-validation (TRIALS=30, SECONDS=, JOBS=1); the best five become experiments
+search: $(VENV)/.pipeline ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
 	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')
 
 mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
@@ -81,7 +33,41 @@ mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
 	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
 	       --host 127.0.0.1 --port 5000 --workers 1 ;; esac
 
-up: ## start everything in containers and wait for the first model (docs/how-to/containers.md)
+suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table
+	@python -m stages.commands.draft
+
+##@ Release and serve
+
+promote: $(VENV)/.pipeline ## release the workspace's model: VERSION=3 or REV=commit; REASON=why OVERRIDE=champion
+	@$(promote) $(if $(VERSION),--version '$(VERSION)') $(if $(REV),--rev '$(REV)') $(OVERRIDE:%=--override-%)
+
+rollback: $(VENV)/.pipeline ## go back to the previous release: TO=number REASON=why
+	@python -m stages.commands.rollback $(if $(TO),--to '$(TO)') $(why)
+
+# Status 3: a check refused the model and said why in one line; the current release stays in service.
+promote = python -m stages.commands.promote $(why)
+why = $(if $(REASON),--reason "$$REASON")
+export REASON
+
+predict: $(PIPELINE) ## score a table without a server: INPUT=rows.csv OUTPUT=scored.csv KEEP='id day'
+	@[ -e $(RELEASED) ] || $(MAKE) --no-print-directory models/model.onnx
+	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(KEEP),--keep '$(KEEP)')
+
+TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
+RELEASED = $(or $(RELEASES),models/releases)/current/release.json
+serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## serve the current release on http://127.0.0.1:8000: HOST PORT WORKERS
+	@[ -e $(RELEASED) ] || { $(MAKE) --no-print-directory $(PIPELINE) && $(MAKE) --no-print-directory models/model.onnx; }
+	@[ ! -e $(VENV)/.pipeline ] || $(promote) --unless-served || [ -e $(RELEASED) ]
+	@exec python -m service.serve
+
+# Only if it is missing: from the cache or the remote if they have it, otherwise from the pipeline.
+models/model.onnx:
+	@dvc checkout --quiet $@ 2>/dev/null || { echo "asking the remote for $@"; python -m stages.commands.remote pull $@ 2>/dev/null; } || dvc repro
+
+##@ Run it in containers
+
+up: ## start everything in containers and wait for the first model
 	@docker compose up --build --detach
 	@docker compose logs --follow --no-log-prefix trainer
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
@@ -98,6 +84,40 @@ down: ## stop the containers; the volumes keep all data
 logs: ## follow the logs of the containers
 	@docker compose logs --follow --tail 50
 
+##@ Share
+
+push: $(VENV)/.pipeline ## upload what dvc.lock names to the DVC remote, and check that it arrived
+	@python -m stages.commands.remote push
+
+pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
+	@python -m stages.commands.remote pull
+
+##@ Develop
+
+setup: $(VENV)/.dev ## install everything into .venv
+
+test: $(VENV)/.dev ## run the tests
+	@pytest -n auto --dist loadgroup
+
+check: $(VENV)/.dev ## run the linters, the type checker, the import contracts and the tests
+	@ruff format --check --quiet
+	@ruff check --quiet
+	@mypy
+	@lint-imports --no-cache
+	@$(MAKE) --no-print-directory test
+
+verify: $(PIPELINE) ## reproduce the commit in a second clone and compare dvc.lock byte for byte
+	@python tests/e2e/verify.py
+
+bench: $(VENV)/.dev ## measure the speed of pipeline and service, into build/
+	@python tests/bench/pipeline.py
+	@python tests/bench/bench_service.py
+
+docs: $(VENV)/.dev models/model.onnx ## build the documentation's site without the internet, into build/site
+	@[ -e $(RELEASED) ] || $(promote)
+	@python -m docs.reference_pages
+	@zensical build --strict
+
 test-compose: $(VENV)/.dev ## test the containers in a second system (needs Docker)
 	@pytest -m compose tests/containers
 
@@ -110,13 +130,7 @@ build/sbom: $(VENV)/.dev
 # A package that is in several lock files is listed once.
 bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | cyclonedx-py requirements - --output-reproducible -o build/sbom/$(1).cdx.json
 
-push: $(VENV)/.pipeline ## upload what dvc.lock names to the DVC remote, and check that it arrived
-	@python -m stages.commands.remote push
-
-pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
-	@python -m stages.commands.remote pull
-
-lock: $(VENV)/.dev ## update the lock files to the newest versions (UPGRADE= changes only what pyproject.toml requires)
+lock: $(VENV)/.dev ## update the lock files to the newest versions; UPGRADE= only what pyproject.toml needs
 	@$(compile) --group dev -o requirements/dev.txt
 	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx dask docs; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done

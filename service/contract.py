@@ -164,13 +164,18 @@ class Contract(_Frozen):
     example: dict[str, bool | int | float | str] = {}
     """A typical row, by feature, that isn't in the table; empty in contracts of version 1."""
     left_out: tuple[str, ...] = ()
-    """Columns of the training table that aren't features; requests may have them, and the service ignores them."""
+    """Columns of the training table that are neither features nor the target."""
     reading: Reading = Reading()
     """How the cells of the training table were read. Contracts of version 1 use the defaults."""
     derived: dict[str, str] = Field({}, exclude_if=operator.not_)
     """The expressions of derived features by name, which the model's graph computes from the matrix."""
     inputs_only: tuple[str, ...] = Field((), exclude_if=operator.not_)
     """Columns of the matrix that only derived features use."""
+
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """Columns of the training table that requests may have, and the service ignores."""
+        return frozenset((self.target, *self.left_out))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -76,35 +76,51 @@ class Settings(BaseSettings):
     A relative path starts at the repository's root.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
     secret_key: Annotated[SecretStr, AfterValidator(_check_key)]
     """Signs tokens; at least 32 bytes."""
     secret_key_previous: Annotated[SecretStr | None, AfterValidator(_check_key)] = None
     """The key before, which is still accepted. Remove it when nothing signed with it is valid any more."""
     token_lifetime_seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86_400)] = 3600
+    """How long a token is valid."""
     token_issuer: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
+    """The `iss` of tokens."""
     token_audience: str = "reproducible-ml"  # noqa: S105  # a name, not a secret
+    """The `aud` of tokens. With different ones, two services that share a key refuse each other's tokens."""
     admin_username: str | None = None
+    """With `ADMIN_PASSWORD`: the first user, whom the service adds if there is no user."""
     admin_password: Annotated[SecretStr | None, AfterValidator(_check_password)] = None
-    """With `admin_username`: the first user, which the service adds if there is no user."""
+    """The first user's password."""
     database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
+    """Users, API keys and feedback: SQLite or PostgreSQL."""
 
     # OWASP's recommendation with parallelism 1 takes 25 ms per hash; RFC 9106's takes 100 ms of a core that predicts.
     # OWASP also recommends two passes over 19 MiB, but glibc keeps blocks that small in memory, one for each thread.
     argon2_time_cost: Count = 1
+    """Passes over the memory for each password."""
     argon2_memory_kib: Annotated[int, Field(ge=8, le=4 * 1024**2)] = 47_104
+    """Memory for hashing a password."""
     argon2_parallelism: Count = 1
+    """Lanes of the hash."""
     login_concurrency: Count = 1
     """How many passwords a worker checks at the same time; others wait."""
     login_attempts: Count = 10
     """Failed logins of a user at one address in the window before the next one gets 429. One address, or one user
     name, may have four times as many. With several workers, each one allows its part."""
     login_window_seconds: Seconds = 60.0
+    """See `LOGIN_ATTEMPTS`."""
 
     oidc_issuer: str | None = None
     """URL of the identity provider for single sign-on (docs/how-to/access.md). None turns single sign-on off."""
     oidc_client_id: str = ""
+    """The id of this service at the identity provider."""
     oidc_client_secret: SecretStr | None = None
     """None for a public client, which only PKCE protects."""
     oidc_scopes: Annotated[ScopeRules, NoDecode, BeforeValidator(_from_json)] = {}
@@ -123,7 +139,9 @@ class Settings(BaseSettings):
     """How long after a prediction the service accepts feedback on it."""
 
     host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 for all."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    """The port to listen on; 0 for a free one."""
     workers: Count = 1
     """Number of worker processes."""
     forwarded_allow_ips: str = "127.0.0.1"

@@ -58,7 +58,7 @@ def find_header(contract: Contract, text: str) -> Header | None:
     hint = _SEPARATOR_LINE.match(text)
     skipped = hint.end() if hint else 0
     own = hint.group(1) if hint else contract.reading.delimiter
-    known = {*(feature.name for feature in contract.features), *contract.left_out}
+    known = {*(feature.name for feature in contract.features), *contract.ignored}
     for delimiter in dict.fromkeys((own, contract.reading.delimiter, _PLAIN)):
         with contextlib.suppress(csv.Error):  # if no delimiter fits, it is raised below
             names = _first_row(text[skipped:], delimiter)
@@ -151,7 +151,7 @@ def check_names(contract: Contract, names: Sequence[str]) -> None:
     """Raise Problem unless the names are those of the contract; nullable features may be left out."""
     findings = Findings()
     features = {feature.name: feature for feature in contract.features}
-    known = {*features, *contract.left_out}
+    known = {*features, *contract.ignored}
     seen: set[str] = set()
     for name in names:
         if name not in known:

@@ -41,7 +41,7 @@ class RowReader:
         features = contract.features
         self._layout = layout
         self._readers = [Reader(feature, contract.reading) for feature in features]
-        known = {*(feature.name for feature in features), *contract.left_out}
+        known = {*(feature.name for feature in features), *contract.ignored}
         self.checker = Checker(self._readers, known, contract.derived)
         self._most_values = len(known) + 1
         # The decoder doesn't support names with these characters, so such contracts always use the slow path.

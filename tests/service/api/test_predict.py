@@ -134,8 +134,15 @@ def test_a_field_that_must_be_there_is_named_when_it_is_not(service: Any) -> Non
 
 
 def test_a_field_that_the_model_does_not_know_is_refused(service: Any) -> None:
-    (error,) = service.predict(service.changed(y="да")).json()["errors"]
-    assert (error["field"], error["expected"]) == ("y", "a feature of the model")
+    (error,) = service.predict(service.changed(colour="red")).json()["errors"]
+    assert (error["field"], error["expected"]) == ("colour", "a feature of the model")
+
+
+def test_the_target_of_a_training_row_is_ignored(service: Any) -> None:
+    without, row = service.example, service.changed(y="да")
+    assert service.predict(row).json() == service.predict(without).json()
+    tables = [pd.DataFrame([each]).to_csv(index=False) for each in (row, without)]
+    assert service.post(tables[0], "text/csv").text == service.post(tables[1], "text/csv").text
 
 
 def test_all_errors_are_counted_and_the_first_twenty_named(service: Any) -> None:

@@ -92,7 +92,7 @@ def test_another_spelling_of_a_table_is_the_same_table(service: Any, spelled: st
 @pytest.mark.parametrize(
     ("names", "fields"),
     [
-        ("size,kind,flag,y", ["y"]),
+        ("size,kind,flag,colour", ["colour"]),
         ("kind,flag", ["size"]),
         ("size,kind,flag,size", ["size"]),
         ("a", ["a", "size", "kind", "flag"]),
