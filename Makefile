@@ -49,9 +49,12 @@ promote = python -m stages.commands.promote $(why)
 why = $(if $(REASON),--reason "$$REASON")
 export REASON
 
-predict: $(PIPELINE) ## score a table without a server: INPUT=rows.csv OUTPUT=scored.csv KEEP='id day'
+CLUSTER := $(or $(SCHEDULER),$(DASK_SCHEDULER_ADDRESS))
+predict: $(PIPELINE) $(if $(CLUSTER),$(VENV)/.dask) ## score INPUT=table OUTPUT=file or folder, no server needed: WORKERS=1 EXPLAIN= ERRORS=
 	@[ -e $(RELEASED) ] || $(MAKE) --no-print-directory models/model.onnx
-	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(KEEP),--keep '$(KEEP)')
+	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(WORKERS),--workers '$(WORKERS)') \
+	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(EXPLAIN),--explain) $(if $(COVERAGE),--coverage '$(COVERAGE)') \
+	  $(if $(KEEP),--keep '$(KEEP)') $(if $(ERRORS),--errors '$(ERRORS)')
 
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
 RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
@@ -140,7 +143,7 @@ compile = uv pip compile -q --universal --generate-hashes --no-emit-index-url $(
   --custom-compile-command 'make lock' --python-version 3.11
 
 # One environment: dev.txt includes pipeline.txt, which includes service.txt, at the same versions.
-$(VENV)/.dev: installs := dev pipeline service xgboost catboost skl2onnx
+$(VENV)/.dev: installs := dev pipeline service xgboost catboost skl2onnx dask
 $(VENV)/.pipeline: installs := pipeline service
 $(VENV)/.service: installs := service
 $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
@@ -149,9 +152,9 @@ $(VENV)/.service $(VENV)/.pipeline $(VENV)/.dev: $(VENV)/.%: requirements/%.txt
 	@touch $(installs:%=$(VENV)/.%)
 
 # Packages that are installed only if needed: most services send no traces, most models are of other packages.
-$(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx: | $(VENV)/.pipeline
+$(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx $(VENV)/.dask: | $(VENV)/.pipeline
 $(VENV)/.tracing: | $(VENV)/.service
-$(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx: $(VENV)/.%: requirements/%.txt
+$(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx $(VENV)/.dask: $(VENV)/.%: requirements/%.txt
 	@$(install_lock)
 	@touch $@
 

@@ -1,94 +1,167 @@
-"""Score a table without a server: the answers of POST /predict, to the last digit.
+"""Score tables without a server: the answers of POST /predict, to the last digit.
 
-The model is the release in service, or models/model.onnx if nothing has been released.
+INPUT is a CSV or Parquet file, a folder of them, or a URL such as s3://bucket/folder. OUTPUT is a file that ends in
+.csv or .parquet, or a folder, which gets a file for each part of the input. The model is the release in service, or
+models/model.onnx if nothing has been released.
+
+  python -m stages.predict data/new.csv scores.csv
+  python -m stages.predict data/months scores --workers 2 --keep id,month --errors wrong.csv
 """
 
 import argparse
-import time
+import os
+import signal
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, Final
+from functools import partial
+from types import FrameType
 
+from service.contract import Contract
 from service.model import ArtifactError, from_bytes
-from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
-from stages.predict.choice import choose
-from stages.predict.csv_input import Bytes, Dialect, opened, read_blocks, read_dialect
-from stages.predict.output import csv_header, write_csv
-from stages.predict.scoring import ROWS, Scorer
+from stages.partitions import storage
+from stages.partitions.executors import Spread
+from stages.partitions.parts import MANIFEST, About
+from stages.partitions.run import run_partitions
+from stages.predict import results
+from stages.predict.choice import Choice, choose
+from stages.predict.progress import Progress
+from stages.predict.scoring import SUM
+from stages.predict.sources import Partition, plan
+from stages.predict.work import Job, Task, score_partition
 
-_SHOWN: Final = 20
+_EXPLAINED = 256
+"""How many times smaller partitions are with --explain, which takes that much longer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("input", metavar="INPUT", help="a CSV file")
-    parser.add_argument("output", metavar="OUTPUT", help="the file to write, CSV")
+    parser.add_argument("input", metavar="INPUT", help="a CSV or Parquet file, a folder of them, or an s3:// URL")
+    parser.add_argument(
+        "output", metavar="OUTPUT", help="a file that ends in .csv or .parquet, a folder, or an s3:// URL"
+    )
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (1)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
+        help="a Dask scheduler, such as tcp://host:8786, whose workers do it (DASK_SCHEDULER_ADDRESS)",
+    )
+    parser.add_argument("--explain", action="store_true", help="add what each feature contributes to the score")
     parser.add_argument(
         "--keep",
         metavar="COLUMNS",
-        help="columns to copy to the output, separated by commas (those that are no feature)",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        help="columns to copy, separated by commas (those that the model doesn't use, without the target)",
     )
+    parser.add_argument("--errors", metavar="FILE", help="leave rows with errors out, and list them in this CSV file")
 
 
-def main(*, input: str, output: str, keep: str | None) -> None:  # noqa: A002  # the argument's name
-    """Score the table, and write all answers or nothing."""
-    chosen, start = choose(), time.perf_counter()
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def main(  # noqa: PLR0913  # the arguments of the command
+    *,
+    input: str,  # noqa: A002  # the argument's name
+    output: str,
+    workers: int,
+    scheduler: str | None,
+    explain: bool,
+    keep: Sequence[str] | None,
+    errors: str | None,
+) -> None:
+    """Score the tables, and write all answers or nothing."""
+    signal.signal(signal.SIGTERM, _stop)
+    chosen, output = choose(), storage.absolute(output)
+    contract = _contract(chosen)
+    form, folder = results.file_form(output), results.parts_folder(output)
+    if form is None:
+        results.check_folder(output)
+    shrink = _EXPLAINED if explain else 1
+    partitions = plan(storage.absolute(input), contract, keep, shrink=shrink, hive_kept=form is not None)
+    if not partitions:
+        raise UserError(f"{input}: has no rows")
+    tasks = _name(partitions, form)
+    progress = Progress(sum(each.size for each in partitions))
+    with results.locked(folder), results.resumable(folder, progress):
+        storage.remove(storage.join(folder, MANIFEST))  # until the end, what is there isn't complete
+        model = storage.join(folder, f"_model-{chosen.md5}.onnx")
+        storage.write(model, chosen.content)
+        job = Job(folder, model, chosen.md5, chosen.threshold, explain, errors is not None)
+        score = partial(score_partition, job)
+        abouts = run_partitions(
+            score,
+            tasks,
+            Spread(workers, scheduler),
+            lambda place, about: progress.add(partitions[place].size, about["rows"]),
+        )
+        if errors:
+            results.write_errors(storage.absolute(errors), folder, tasks, abouts)
+        if form:
+            md5 = results.write_file(output, folder, tasks)
+            storage.remove_folder(folder)
+        else:
+            md5 = results.finish_folder(output, folder, tasks, _manifest(job, tasks, abouts))
+    for line in _summary(chosen, abouts, progress, f"{output} (MD5 {md5})", errors):
+        log(line)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _contract(chosen: Choice) -> Contract:
     try:
-        model = from_bytes(chosen.content, chosen.about)
+        return from_bytes(chosen.content, chosen.about).contract
     except ArtifactError as error:
         raise UserError(str(error)) from None
-    if not Path(input).is_file():
-        raise UserError(f"{input}: not found")
-    rows = 0
-    with Path(input).open("rb") as raw, files.replacing(Path(output)) as beside, beside.open("wb") as out:
-        dialect = read_dialect(opened(raw, model.contract.reading), input, model.contract)
-        raw.seek(0)
-        file = opened(raw, model.contract.reading)
-        file.read(dialect.start)
-        scorer = Scorer(model, chosen.threshold, dialect.reading)
-        rows = _score(scorer, file, input, dialect, _kept(dialect, scorer, keep), out)
-    log(f"{rows:,} rows scored in {time.perf_counter() - start:.1f} s by {chosen.about}, MD5 {chosen.md5}")
 
 
-def _score(  # noqa: PLR0913, PLR0917
-    scorer: Scorer, file: Bytes, name: str, dialect: Dialect, kept: Sequence[str], out: IO[bytes]
-) -> int:
-    rows = 0
-    wanted = [*(feature.name for feature in scorer.contract.features), *kept]
-    for block in read_blocks(file, name, dialect, None, wanted):
-        if block.ragged:
-            first = block.ragged[0]
-            raise UserError(f"{name}: line {first.line} has {first.cells} cells, the header has {dialect.width}")
-        for start in range(0, block.rows, ROWS):
-            columns = {each: column.slice(start, ROWS) for each, column in block.columns.items()}
-            count = min(ROWS, block.rows - start)
-            scored = scorer.score(columns, count, are_cells=True)
-            if scored.errors:
-                lines = block.lines()
-                where = f"{name}: line {{}}, column {{!r}}: expected {{}}, got {{}}"
-                shown = scored.errors[:_SHOWN]
-                raise UserError(
-                    *(where.format(lines[start + each.row], each.column, each.expected, each.got) for each in shown)
-                )
-            made = {each: columns[each] for each in kept} | scored.columns
-            if not rows:
-                out.write(csv_header(list(made)))
-            write_csv(list(made.values()), count, out)
-            rows += count
-    return rows
+def _name(partitions: Sequence[Partition], form: str | None) -> list[Task]:
+    """Name the parts: by their number for one file, else as the files of the input."""
+    if form:
+        return [
+            Task(each, f"part-{number:06}", "csv" if form == "csv" else "arrow", with_header=number == 0)
+            for number, each in enumerate(partitions)
+        ]
+    pieces = Counter(each.source.name for each in partitions)
+    tasks = []
+    for each in partitions:
+        kind = each.source.kind
+        stem = each.source.name.removesuffix(".gz").rpartition(".")[0]
+        number = f"-{each.number:05}" if pieces[each.source.name] > 1 else ""
+        tasks.append(Task(each, f"{stem}{number}.{kind}", kind, with_header=True))
+    twice = [name for name, times in Counter(task.name for task in tasks).items() if times > 1]
+    if twice:
+        raise UserError(f"two files of the input would become {twice[0]}; rename one")
+    return tasks
 
 
-def _kept(dialect: Dialect, scorer: Scorer, keep: str | None) -> list[str]:
-    features = {feature.name for feature in scorer.contract.features}
-    if keep is None:
-        return [name for name in dialect.names if name not in {*features, scorer.contract.target}]
-    names = [name.strip() for name in keep.split(",") if name.strip()]
-    for name in names:
-        if name not in dialect.names:
-            raise UserError(f"--keep: the table has no column {name!r}")
-    return names
+def _manifest(job: Job, tasks: Sequence[Task], abouts: Sequence[About]) -> dict[str, object]:
+    parts = [{"name": task.name, **about} for task, about in zip(tasks, abouts, strict=True)]
+    return {"model": job.md5, "threshold": job.threshold, "rows": sum(each["rows"] for each in abouts), "parts": parts}
+
+
+def _summary(chosen: Choice, abouts: Sequence[About], progress: Progress, output: str, errors: str | None) -> list[str]:
+    rows, left_out = (sum(each[name] for each in abouts) for name in ("rows", "left_out"))
+    counts: Counter[str] = Counter()
+    for each in abouts:
+        counts.update(each["counts"])
+    shares = (
+        f"mean {counts[SUM] / max(rows, 1):.4g}"
+        if SUM in counts
+        else ", ".join(f"{name} {count / max(rows, 1):.1%}" for name, count in counts.items())
+    )
+    lines = [f"model: {chosen.about}, MD5 {chosen.md5}"]
+    if errors:
+        lines.append(f"rows with errors: {left_out:,}, listed in {errors}")
+    lines.append(f"{rows:,} rows scored in {progress.seconds:.1f} s ({progress.rate:,.0f} rows/s): {shares}")
+    return [*lines, f"written: {output}"]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from stages.errors import UserError
 BLOCK: Final = 1 << 20
 _LONGEST: Final = 1 << 25
 """The most bytes of a row."""
-_GZIP: Final = b"\x1f\x8b"
+GZIP: Final = b"\x1f\x8b"
 _WIDE: Final = ("utf-16", "utf-32")
 
 
@@ -59,6 +59,7 @@ class Ragged:
 
     line: int
     cells: int
+    wanted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def read_dialect(file: Bytes, name: str, contract: Contract) -> Dialect:
         head += piece
         if len(head) > _LONGEST:
             raise UserError(f"{name}: line 1 has more than {_LONGEST:,} bytes; is it CSV?")
-    encoding = _find_encoding(head[: head.rfind(b"\n") + 1] if end else head, name, contract.reading.encoding)
+    encoding = find_encoding(head[: head.rfind(b"\n") + 1] if end else head, name, contract.reading.encoding)
     text = head.decode(encoding or "utf-8", errors="ignore")
     try:
         header = find_header(contract, text.removeprefix("\ufeff"))
@@ -105,7 +106,7 @@ def read_dialect(file: Bytes, name: str, contract: Contract) -> Dialect:
     return Dialect(tuple(names), first, len(header.names), header.delimiter, reading, encoding, start, line)
 
 
-def _find_encoding(content: bytes, name: str, own: str) -> str | None:
+def find_encoding(content: bytes, name: str, own: str) -> str | None:
     """Return the encoding of the first text that isn't ASCII: UTF-8, or else that of the training table."""
     if content.isascii():
         return None
@@ -123,11 +124,16 @@ def opened(file: IO[bytes], reading: Reading) -> Bytes:
     """Return the file's text: unpacked if it is gzip, in UTF-8 if it is UTF-16 or UTF-32 like the training table."""
     head = file.read(4)
     file.seek(0)
-    if head.startswith(_GZIP):
+    if head.startswith(GZIP):
         return opened(io.BufferedReader(gzip.GzipFile(fileobj=file)), reading)
-    if reading.encoding.startswith(_WIDE) and (head[:1] in (b"\xff", b"\xfe") or 0 in head):
+    if is_wide(head, reading):
         return _Recoded(file, reading.encoding)
     return file
+
+
+def is_wide(head: bytes, reading: Reading) -> bool:
+    """Return whether a file that begins with `head` is in UTF-16 or UTF-32, as the training table is."""
+    return reading.encoding.startswith(_WIDE) and (head[:1] in (b"\xff", b"\xfe") or 0 in head[:4])
 
 
 class _Recoded:
@@ -155,7 +161,7 @@ def read_blocks(file: Bytes, name: str, dialect: Dialect, length: int | None, wa
             del waiting[:end]
             lines = block.count(b"\n")
             if not block.isascii():
-                encoding = encoding or _find_encoding(block, name, dialect.reading.encoding)
+                encoding = encoding or find_encoding(block, name, dialect.reading.encoding)
                 block = _to_utf8(block, name, encoding or "utf-8", line)
             if block.strip():
                 yield _parse(block, name, dialect, line, wanted)
@@ -191,7 +197,7 @@ def _parse(block: bytes, name: str, dialect: Dialect, line: int, wanted: Sequenc
     except csv.Error as error:
         raise UserError(f"{name}: from line {line} on it is not CSV: {error}") from None
     columns = {each: pa.array([cells[int(place)] for _, cells in rows], pa.string()) for each, place in places.items()}
-    return Block(columns, len(rows), [Ragged(number, len(cells)) for number, cells in ragged], *about)
+    return Block(columns, len(rows), [Ragged(number, len(cells), dialect.width) for number, cells in ragged], *about)
 
 
 def _parse_quickly(block: bytes, dialect: Dialect, included: list[str]) -> pa.RecordBatch | None:

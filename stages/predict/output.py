@@ -2,15 +2,117 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import IO, Final
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 
+from stages.partitions.storage import HashedFile
+
+Form = Literal["csv", "parquet", "arrow"]
+GROUP_ROWS: Final = 1 << 17
+"""The rows of a row group."""
 _SPECIAL: Final = '[",\r\n]'
+
+
+class Writer(ABC):
+    """Writes rows in one format."""
+
+    @abstractmethod
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        """Write rows; the columns are the same each time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is left."""
+
+
+def open_writer(form: Form, out: HashedFile, *, with_header: bool = True) -> Writer:
+    """Return a writer of answers to `out`, which stays open."""
+    if form == "csv":
+        return _Csv(out, with_header=with_header)
+    return _Parquet(out) if form == "parquet" else _Arrow(out)
+
+
+class _Csv(Writer):
+    """CSV with commas; numbers have the fewest digits from which they come back."""
+
+    def __init__(self, out: HashedFile, *, with_header: bool) -> None:
+        self._out = out
+        self._with_header = with_header
+
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        if self._with_header:
+            self._with_header = False
+            self._out.write(csv_header(list(columns)))
+        rows = len(columns["prediction"])
+        if rows:
+            joined = pc.binary_join_element_wise(*map(_to_text, columns.values()), ",")
+            ends = pa.array(["\n"]).take(pa.nulls(rows, pa.int8()).fill_null(0))
+            self._out.write(_content(pc.binary_join_element_wise(joined, ends, "")))
+
+    def close(self) -> None:
+        pass
+
+
+class _Parquet(Writer):
+    """Parquet with row groups of the same size."""
+
+    _writer: pyarrow.parquet.ParquetWriter | None = None
+
+    def __init__(self, out: HashedFile) -> None:
+        self._out = pa.PythonFile(out, "w")
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        batch = pa.RecordBatch.from_pydict({name: _plain(column) for name, column in columns.items()})
+        self._writer = self._writer or pyarrow.parquet.ParquetWriter(self._out, batch.schema)
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= GROUP_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        if self._writer and self._rows:
+            table = pa.Table.from_batches(self._waiting)
+            whole = table.num_rows - table.num_rows % GROUP_ROWS or table.num_rows
+            self._writer.write_table(table.slice(0, whole), GROUP_ROWS)
+            self._waiting = table.slice(whole).to_batches()
+            self._rows = table.num_rows - whole
+
+    def close(self) -> None:
+        self._write()
+        if self._writer:
+            self._writer.close()
+
+
+class _Arrow(Writer):
+    """Arrow's own format, which is the quickest to read again."""
+
+    _writer: pa.ipc.RecordBatchStreamWriter | None = None
+
+    def __init__(self, out: HashedFile) -> None:
+        self._out = pa.PythonFile(out, "w")
+
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        batch = pa.RecordBatch.from_pydict({name: _plain(column) for name, column in columns.items()})
+        self._writer = self._writer or pa.ipc.new_stream(self._out, batch.schema)
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Return the column without a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def csv_header(names: Sequence[str]) -> bytes:
@@ -18,16 +120,6 @@ def csv_header(names: Sequence[str]) -> bytes:
     line = io.StringIO(newline="")
     csv.writer(line, lineterminator="\n").writerow(names)
     return line.getvalue().encode()
-
-
-def write_csv(columns: Sequence[pa.Array], rows: int, out: IO[bytes]) -> None:
-    """Write a line for each row, with commas; numbers have the fewest digits from which they come back."""
-    if rows:
-        texts = [_to_text(column) for column in columns]
-        ends = pa.array(["\n"]).take(pa.array(np.zeros(rows, np.int8)))
-        joined = pc.binary_join_element_wise(*texts, ",")
-        lines = pc.binary_join_element_wise(joined, ends, "")
-        out.write(_content(lines))
 
 
 def _content(texts: pa.StringArray) -> memoryview:

@@ -9,15 +9,20 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from service.cells import Reading
-from service.contract import Contract, class_name
+from service.contract import class_name
 from service.encoding import Matrix
 from service.inputs import explain
 from service.inputs.layout import warning_kind
 from service.model import Model
+from service.shapley import Explainer
 from stages.predict.columns import ColumnEncoder, Encoded, Mask, show
 
 ROWS: Final = 8192
 """Most rows that are encoded and scored at once: 600 kB of the demo, which a core's cache holds."""
+
+SUM: Final = ""
+"""The name under which `Scored.counts` has the sum of the values."""
+_NOT_FINITE: Final = ("numbers for which the model gives a finite one", "numbers too large for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,15 @@ class Scored:
 
 
 class Scorer:
-    """Scores the rows of tables with one dialect."""
+    """Scores the rows of tables with one dialect; with an explainer, it explains each row too."""
 
-    def __init__(self, model: Model, threshold: float, reading: Reading) -> None:
+    def __init__(self, model: Model, threshold: float, reading: Reading, explainer: Explainer | None = None) -> None:
         self._model = model
         self._threshold = threshold
+        self._explainer = explainer
+        self._contract = model.contract
         self._encoders = [ColumnEncoder(feature, reading) for feature in model.contract.features]
-
-    @property
-    def contract(self) -> Contract:
-        """The model's contract."""
-        return self._model.contract
+        self._no_scores = model.scores(np.zeros((1, len(model.contract.columns)), np.float32))[:0]
 
     def score(self, columns: Mapping[str, pa.Array], rows: int, *, are_cells: bool) -> Scored:
         """Score rows; a feature that `columns` doesn't have is missing in each row.
@@ -66,24 +69,42 @@ class Scorer:
         encoded = [encoder.encode(array) for encoder, array in zip(self._encoders, arrays, strict=True)]
         outside = [encoder.outside(each) for encoder, each in zip(self._encoders, encoded, strict=True)]
         errors = self._wrong(encoded, arrays, are_cells=are_cells) + self._too_far(outside, arrays)
-        matrix, good = self._join(encoded, rows), None
-        if errors:
-            good = np.ones(rows, np.bool_)
-            good[[error.row for error in errors]] = False
-            matrix, outside = matrix[good], [each[good] for each in outside]
-        scores = self._model.scores(matrix)
-        endless = ~np.isfinite(scores).reshape(len(scores), -1).all(axis=1)
+        good = np.ones(rows, np.bool_)
+        good[[error.row for error in errors]] = False
+        matrix = self._join(encoded, rows)
+        matrix = matrix[good] if errors else matrix
+        scores = self._model.scores(matrix) if len(matrix) else self._no_scores
+        explained = self._explain(matrix, scores)
+        endless = _endless(scores) | _endless(explained[:, :-1])
         if endless.any():
-            numbers = np.arange(rows) if good is None else np.flatnonzero(good)
-            message = "numbers for which the model gives a finite one", "numbers too large for it"
-            errors += [RowError(row, None, *message) for row in numbers[endless].tolist()]
-            good = np.ones(rows, np.bool_) if good is None else good
-            good[numbers[endless]] = False
-            scores, outside = scores[~endless], [each[~endless] for each in outside]
-        return Scored(*self._answers(scores, outside), sorted(errors, key=lambda error: error.row), good)
+            numbers = np.flatnonzero(good)[endless].tolist()
+            errors += [RowError(row, None, *_NOT_FINITE) for row in numbers]
+            good[numbers] = False
+            scores, explained = scores[~endless], explained[~endless]
+        if errors:
+            outside = [each[good] for each in outside]
+        answers, counts = self._answers(scores)
+        answers |= self._explanations(explained) | {"warnings": self._warnings(outside, len(scores))}
+        return Scored(answers, counts, sorted(errors, key=lambda error: error.row), good if errors else None)
+
+    def _explain(self, matrix: Matrix, scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the base value, each feature's contribution and the error, shape (rows, features + 2)."""
+        if self._explainer is None:
+            return np.empty((len(matrix), 0))
+        labels = self._model.labels(scores, self._threshold) if self._contract.classes else [None] * len(scores)
+        each_row = zip(matrix, scores.reshape(len(scores), -1), labels, strict=True)
+        found = [self._explainer.explain(*each) for each in each_row]
+        numbers = [[each.base_value, *each.contributions.tolist(), each.error] for each in found]
+        return np.array(numbers).reshape(len(matrix), len(self._encoders) + 2)
+
+    def _explanations(self, explained: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
+        if self._explainer is None:
+            return {}
+        names = [f"contribution_{encoder.feature.name}" for encoder in self._encoders]
+        return dict(zip(["base_value", *names, "explanation_error"], map(pa.array, explained.T), strict=True))
 
     def _join(self, encoded: Sequence[Encoded], rows: int) -> Matrix:
-        matrix: Matrix = np.empty((rows, len(self.contract.columns)), np.float32)
+        matrix: Matrix = np.empty((rows, len(self._contract.columns)), np.float32)
         start = 0
         for each in encoded:
             end = start + each.numbers.shape[1]
@@ -114,21 +135,16 @@ class Scorer:
             for row in np.flatnonzero(mask).tolist()
         ]
 
-    def _answers(
-        self, scores: npt.NDArray[Any], outside: Sequence[Mask]
-    ) -> tuple[dict[str, pa.Array], dict[str, float]]:
+    def _answers(self, scores: npt.NDArray[Any]) -> tuple[dict[str, pa.Array], dict[str, float]]:
         """Return the columns of the answer, and the number of rows of each class or the sum of the values."""
-        classes = self.contract.classes
+        classes = self._contract.classes
         if not classes:
-            columns = {"prediction": pa.array(scores)}
-            counts = {"": float(scores.sum(dtype=np.float64))}
-        else:
-            labels = self._model.labels(scores, self._threshold)
-            names = [class_name(label) for label in classes]
-            columns = {"prediction": pa.array(labels)}
-            columns |= {f"probability_{name}": pa.array(scores[:, place]) for place, name in enumerate(names)}
-            counts = {name: float(labels.count(label)) for name, label in zip(names, classes, strict=True)}
-        return columns | {"warnings": self._warnings(outside, len(scores))}, counts
+            return {"prediction": pa.array(scores)}, {SUM: float(scores.sum(dtype=np.float64))}
+        labels = self._model.labels(scores, self._threshold)
+        names = [class_name(label) for label in classes]
+        columns = {"prediction": pa.array(labels, pa.infer_type(classes))}
+        columns |= {f"probability_{name}": pa.array(scores[:, place]) for place, name in enumerate(names)}
+        return columns, {name: float(labels.count(label)) for name, label in zip(names, classes, strict=True)}
 
     def _warnings(self, outside: Sequence[Mask], rows: int) -> pa.Array:
         """Return text about each row's values that training didn't have, null for most rows."""
@@ -146,3 +162,9 @@ class Scorer:
             ]
             texts.append("; ".join(named) or None)
         return pa.array(texts, pa.string()).take(pa.array(places.reshape(-1)))
+
+
+def _endless(numbers: npt.NDArray[Any]) -> Mask:
+    """Return which rows have a number that isn't finite."""
+    finite: Mask = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    return ~finite

@@ -41,7 +41,9 @@ def rows() -> pd.DataFrame:
 def predict(live: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return the command, with the release that the service serves."""
     monkeypatch.setenv("RELEASES", str(live[2].root.releases))
-    defaults = {"keep": None}
+    # The command's handler of SIGTERM would outlive the test.
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    defaults = {"workers": 1, "scheduler": None, "explain": False, "keep": None, "errors": None}
     return lambda source, target, **options: main(**defaults | {"input": str(source), "output": str(target)} | options)
 
 

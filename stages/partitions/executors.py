@@ -1,0 +1,163 @@
+"""Open what runs the work: this process, several processes, or the workers of a Dask cluster."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+from stages.errors import UserError
+from stages.partitions.parts import versions
+
+_CONNECT_SECONDS: Final = 10
+_ABSENT_SECONDS: Final = 20.0
+"""How long no worker or no scheduler may be there."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where to run: `workers` processes of this machine (1: this process), or the cluster of a scheduler."""
+
+    workers: int = 1
+    scheduler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An executor, and how many tasks to give it at a time."""
+
+    executor: Executor
+    at_once: int
+    check: Callable[[], None] = lambda: None
+    """Raises UserError if nobody is there to run the tasks."""
+
+
+class _Here(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        future: Future[Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # raised again where the result is asked for
+            future.set_exception(error)
+        return future
+
+
+@contextlib.contextmanager
+def open_pool(spread: Spread) -> Iterator[Pool]:
+    """Yield the executor; nothing that it started is left when the block ends."""
+    if spread.scheduler:
+        with _cluster(spread.scheduler) as pool:
+            yield pool
+    elif spread.workers > 1:
+        with _processes(spread.workers) as pool:
+            yield pool
+    else:
+        yield Pool(_Here(), 1)
+
+
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[Pool]:
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(workers, context, _begin)
+    try:
+        yield Pool(executor, 2 * workers)
+        executor.shutdown()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+            process.join()
+
+
+def _begin() -> None:
+    """Prepare a worker process: the main process decides about Ctrl-C, and the worker ends if that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _cluster(address: str) -> Iterator[Pool]:
+    try:
+        from distributed import Client, KilledWorker  # noqa: PLC0415  # a package that only clusters need
+    except ModuleNotFoundError:
+        raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
+    try:
+        client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{address}: no Dask scheduler answers ({error}); start one, or leave --scheduler out"
+        ) from None
+    try:
+        watch = _Watch(client, address)
+        watch.wait_for_workers()
+        _check_versions(client, address)
+        threads = sum(each["nthreads"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
+        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check)
+    except KilledWorker as error:
+        raise UserError(f"{address}: {error}") from None
+    finally:
+        client.close(timeout=5)
+
+
+class _Watch:
+    """Notices that a cluster has no workers, or that its scheduler is gone."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client = client
+        self._address = address
+        self._seen = time.monotonic()
+
+    def wait_for_workers(self) -> None:
+        """Return once there is a worker. Raises UserError if there is none in time."""
+        while not self._has_workers():
+            self._refuse_absence()
+            time.sleep(0.2)
+
+    def check(self) -> None:
+        """Raise UserError if there has been no worker for some time."""
+        if self._has_workers():
+            self._seen = time.monotonic()
+        else:
+            self._refuse_absence()
+
+    def _has_workers(self) -> bool:
+        return self._client.status == "running" and bool(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _refuse_absence(self) -> None:
+        if time.monotonic() - self._seen > _ABSENT_SECONDS:
+            lacks = "has no workers" if self._client.status == "running" else "doesn't answer any more"
+            raise UserError(f"{self._address}: the Dask scheduler {lacks}; start it, then run the same command again")
+
+
+def _check_versions(client: Any, address: str) -> None:
+    here = versions()
+    for worker, there in client.run(versions, on_error="return").items():
+        if isinstance(there, ModuleNotFoundError):
+            remedy = f"start workers in a clone of the same commit, such as {Path.cwd()}"
+            raise UserError(f"{address}: the worker {worker} can't import {there.name}; {remedy}")
+        if isinstance(there, Exception):
+            raise UserError(f"{address}: the worker {worker} fails: {there}")
+        for name, version in here.items():
+            if there[name] != version:
+                raise UserError(f"{address}: the worker {worker} has {name} {there[name]}, this process {version}")

@@ -1,0 +1,213 @@
+"""Files on this machine, or under a URL such as s3://bucket/folder; each is written completely or not at all."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import fsspec
+
+_PIECE: Final = 1 << 20
+UNFINISHED: Final = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file in a folder."""
+
+    path: str
+    name: str
+    """The path relative to the folder."""
+    size: int
+
+
+class HashedFile:
+    """A file to write to, and the MD5 of what was written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        self.closed = False
+
+    def write(self, content: Any) -> int:
+        """Write bytes; return their number."""
+        self._hash.update(content)
+        self._size += len(content)
+        return self._file.write(content)
+
+    def tell(self) -> int:
+        """Return the number of bytes so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Do nothing; the file is flushed when it is complete."""
+
+    @property
+    def md5(self) -> str:
+        """The MD5 so far, 32 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
+def is_url(path: str) -> bool:
+    """Return whether `path` is a URL, not a path on this machine."""
+    return "://" in path
+
+
+def absolute(path: str) -> str:
+    """Return the path as workers in other folders need it."""
+    return path.rstrip("/") if is_url(path) else str(Path(path).resolve())
+
+
+def join(folder: str, name: str) -> str:
+    """Return the path of `name` in `folder`."""
+    return f"{folder}/{name}"
+
+
+def _split(url: str) -> tuple[Any, str]:
+    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return filesystem, path
+
+
+def is_folder(path: str) -> bool:
+    """Return whether `path` is a folder; a prefix of objects counts as one."""
+    if not is_url(path):
+        return Path(path).is_dir()
+    filesystem, name = _split(path)
+    return bool(filesystem.isdir(name))
+
+
+def is_file(path: str) -> bool:
+    """Return whether `path` is a file."""
+    if not is_url(path):
+        return Path(path).is_file()
+    filesystem, name = _split(path)
+    return bool(filesystem.isfile(name))
+
+
+def find(folder: str) -> list[Found]:
+    """Return all files below `folder`, ordered by name."""
+    if not is_url(folder):
+        root = Path(folder)
+        found = [
+            Found(str(each), str(each.relative_to(root)), each.stat().st_size)
+            for each in root.rglob("*")
+            if each.is_file()
+        ]
+        return sorted(found, key=lambda each: each.name)
+    filesystem, name = _split(folder)
+    listed = filesystem.find(name, detail=True)
+    scheme = folder.partition("://")[0]
+    made = [Found(f"{scheme}://{path}", path.removeprefix(f"{name}/"), about["size"]) for path, about in listed.items()]
+    return sorted((each for each in made if not each.path.endswith("/")), key=lambda each: each.name)
+
+
+def size(path: str) -> int:
+    """Return the file's size in bytes."""
+    if not is_url(path):
+        return Path(path).stat().st_size
+    filesystem, name = _split(path)
+    return int(filesystem.size(name))
+
+
+def open_file(path: str) -> IO[bytes]:
+    """Open a file for reading; it can seek."""
+    if not is_url(path):
+        return Path(path).open("rb")
+    filesystem, name = _split(path)
+    opened: IO[bytes] = filesystem.open(name, "rb", block_size=4 * _PIECE, cache_type="readahead")
+    return opened
+
+
+def read(path: str) -> bytes | None:
+    """Return the file's content, or None if there is none."""
+    with contextlib.suppress(FileNotFoundError), open_file(path) as file:
+        return file.read()
+    return None
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[HashedFile]:
+    """Yield a file that has its name only once the block succeeds, and is then on the disk."""
+    if not is_url(path):
+        with _writing_here(Path(path)) as file:
+            yield file
+        return
+    filesystem, name = _split(path)
+    target = filesystem.open(name, "wb", block_size=8 * _PIECE)
+    try:
+        yield HashedFile(target)
+    except BaseException:
+        target.discard()
+        raise
+    target.close()
+
+
+@contextlib.contextmanager
+def _writing_here(path: Path) -> Iterator[HashedFile]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Another worker may write the same part, if this one was thought dead.
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{UNFINISHED}")
+    try:
+        with beside.open("wb") as file:
+            yield HashedFile(file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            error.filename = str(path)
+        raise
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file, completely or not at all."""
+    with writing(path) as file:
+        file.write(content)
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    if not is_url(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    filesystem, name = _split(path)
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm_file(name)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder with everything in it."""
+    if not is_url(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for each in find(folder):
+        remove(each.path)
+
+
+def md5(path: str, start: int = 0, length: int | None = None) -> str | None:
+    """Return the MD5 of a file, or of a part of it; None if there is no file."""
+    hashed, left = hashlib.md5(usedforsecurity=False), length
+    with contextlib.suppress(FileNotFoundError), open_file(path) as file:
+        file.seek(start)
+        while piece := file.read(_PIECE if left is None else min(_PIECE, left)):
+            hashed.update(piece)
+            left = None if left is None else left - len(piece)
+        return hashed.hexdigest()
+    return None
+
+
+def fingerprint(path: str, start: int, length: int | None) -> str:
+    """Return what changes if a part of a file does: its MD5, or the object's own checksum in a store."""
+    if not is_url(path):
+        return md5(path, start, length) or ""
+    filesystem, name = _split(path)
+    about = filesystem.info(name)
+    return f"{about.get('ETag') or about.get('LastModified')}:{about['size']}:{start}:{length}"

@@ -1,0 +1,197 @@
+"""Find the files to score, and cut them into partitions."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import IO, Final, Literal
+from urllib.parse import unquote
+
+from service.contract import Contract
+from service.inputs.columns import find_end
+from service.inputs.explain import expected
+from stages.entry import log
+from stages.errors import UserError
+from stages.partitions import storage
+from stages.predict.csv_input import GZIP, Dialect, find_encoding, is_wide, opened, read_dialect
+from stages.predict.parquet_input import MAGIC, Groups, group_rows
+
+_SUFFIXES: Final = re.compile(r"\.(?:parquet|pq|(?:csv|tsv|txt)(?:\.gz)?)", re.IGNORECASE)
+_AT_ONCE: Final = 16
+"""How many files are opened at the same time to look at their headers."""
+CSV_BYTES: Final = 32 << 20
+ROWS: Final = 1 << 20
+"""The size of a partition: about so many bytes of CSV, or so many rows of Parquet."""
+_SHOWN_NAMES: Final = 20
+NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to score."""
+
+    path: str
+    name: str
+    """Its path in the input folder."""
+    kept: tuple[str, ...]
+    """The columns to copy."""
+    hive: tuple[tuple[str, str], ...]
+    """The columns in the names of its folders, such as ``year=2013``."""
+    dialect: Dialect | None
+    """How to read a CSV file; None for Parquet."""
+    packed: bool
+    """Whether the rows can only be read from the first on: gzip, UTF-16."""
+
+    @property
+    def kind(self) -> Literal["csv", "parquet"]:
+        """The file's format."""
+        return "parquet" if self.dialect is None else "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Consecutive rows of a file."""
+
+    source: Source
+    number: int
+    """Its number in the file, from 0."""
+    start: int
+    """The first byte of CSV, or the first row of Parquet."""
+    length: int | None
+    """The number of bytes or rows; None for all."""
+    span: tuple[int, int | None]
+    """The bytes of the file that it depends on: their start and number."""
+    size: int
+    """Its part of the file's size, in bytes."""
+
+
+def find_sources(path: str) -> list[tuple[str, str]]:
+    """Return the path and the name of each table, ordered by name. Raises UserError if there is none."""
+    if storage.is_file(path):
+        return [(path, re.split(r"[/\\]", path)[-1])]
+    if not storage.is_folder(path):
+        raise UserError(
+            f"{path}: not found; name a CSV or Parquet file, a folder of them, or a URL such as s3://bucket/folder"
+        )
+    visible = [each for each in storage.find(path) if not re.search(r"(?:^|/)[._]", each.name)]
+    tables = [(each.path, each.name) for each in visible if _SUFFIXES.search(each.name) and each.size]
+    if not tables:
+        raise UserError(f"{path}: has no file whose name ends in .csv, .csv.gz, .tsv, .txt or .parquet")
+    if len(tables) < len(visible):
+        log(f"{path}: {len(visible) - len(tables):,} files that are no tables, or are empty, are left out")
+    return tables
+
+
+def plan(path: str, contract: Contract, keep: Sequence[str] | None, *, shrink: int, hive_kept: bool) -> list[Partition]:
+    """Return the partitions of all files, in order; `shrink` divides their size.
+
+    `hive_kept` says whether columns in the names of folders are copied to the output. Raises UserError if a file can't
+    be read, or its columns don't fit the model.
+    """
+    tables = find_sources(path)
+
+    def cut(table: tuple[str, str]) -> list[Partition]:
+        return _cut(*table, contract, keep, shrink=shrink, hive_kept=hive_kept)
+
+    with ThreadPoolExecutor(_AT_ONCE if storage.is_url(path) else 1) as pool:
+        return [partition for partitions in pool.map(cut, tables) for partition in partitions]
+
+
+def _cut(  # noqa: PLR0913
+    path: str, name: str, contract: Contract, keep: Sequence[str] | None, *, shrink: int, hive_kept: bool
+) -> list[Partition]:
+    hive = _hive_columns(name)
+    with storage.open_file(path) as file:
+        head = file.read(len(MAGIC))
+        file.seek(0)
+        if head == MAGIC:
+            groups = Groups(file, path)
+            kept = choose_columns(path, groups.names, hive, contract, keep, hive_kept=hive_kept)
+            source = Source(path, name, kept, hive, None, packed=False)
+            return [
+                Partition(source, number, start, rows, span, span[1])
+                for number, (start, rows, span) in enumerate(group_rows(groups, max(1, ROWS // shrink)))
+            ]
+        if re.search(r"\.(?:parquet|pq)$", name, re.IGNORECASE):
+            raise UserError(f"{path}: is named .parquet but is no Parquet file; write it again or rename it")
+        dialect = read_dialect(opened(file, contract.reading), path, contract)
+        kept = choose_columns(path, dialect.names, hive, contract, keep, hive_kept=hive_kept)
+        packed = head.startswith(GZIP) or is_wide(head, contract.reading)
+        source, size = Source(path, name, kept, hive, dialect, packed), storage.size(path)
+        if packed or storage.is_url(path):
+            return [Partition(source, 0, dialect.start, None, (0, None), size)]
+        return list(_cut_csv(file, source, dialect, max(1 << 16, CSV_BYTES // shrink), contract.reading.encoding))
+
+
+def _cut_csv(file: IO[bytes], source: Source, dialect: Dialect, bound: int, own_encoding: str) -> Iterator[Partition]:
+    """Yield parts of whole lines, with about `bound` bytes each."""
+    start, line, encoding, number = dialect.start, dialect.line, dialect.encoding, 0
+    file.seek(start)
+    while content := file.read(bound):
+        while len(content) % bound == 0 and not find_end(content):  # a row that is longer
+            piece = file.read(bound)
+            content += piece
+            if not piece:
+                break
+        end = find_end(content) if len(content) % bound == 0 else len(content)
+        end = end or len(content)
+        file.seek(start + end)
+        here = replace(dialect, start=start, line=line, encoding=encoding)
+        yield Partition(replace(source, dialect=here), number, start, end, (start, end), end)
+        encoding = encoding or find_encoding(content[:end], source.path, own_encoding)
+        start, line, number = start + end, line + content.count(b"\n", 0, end), number + 1
+
+
+def _hive_columns(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the columns in the names of folders, such as ``year=2013/month=1``; an empty text means no value."""
+    pairs = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1] if "=" in part]
+    return tuple((unquote(key), "" if value == NO_VALUE else unquote(value)) for key, _, value in pairs)
+
+
+def choose_columns(  # noqa: PLR0913
+    path: str,
+    names: Sequence[str],
+    hive: Sequence[tuple[str, str]],
+    contract: Contract,
+    keep: Sequence[str] | None,
+    *,
+    hive_kept: bool,
+) -> tuple[str, ...]:
+    """Return the columns to copy. Raises UserError if a column is missing, or there twice, or may be misspelt.
+
+    By default these are the columns that the model doesn't use, without the target.
+    """
+    twice = [name for name, times in Counter([*names, *(key for key, _ in hive)]).items() if times > 1]
+    if twice:
+        raise UserError(f"{path}: the column {twice[0]!r} is there twice; rename or remove one")
+    present = {*names, *(key for key, _ in hive)}
+    features = {feature.name: feature for feature in contract.features}
+    absent = [feature for feature in contract.features if feature.name not in present]
+    needed = [feature for feature in absent if not feature.nullable]
+    if needed:
+        first = needed[0]
+        raise UserError(
+            f"{path}: has no column {first.name!r}, a feature of the model: {expected(first)}; {_list(names)}"
+        )
+    unknown = [name for name in names if name not in {*features, contract.target, *contract.left_out, *(keep or ())}]
+    if absent and unknown:
+        raise UserError(
+            f"{path}: has no column {absent[0].name!r}, a feature of the model, but {unknown[0]!r}, which the "
+            "model doesn't know; rename it, or add it to --keep if it is another column"
+        )
+    if keep is None:
+        return tuple(
+            name
+            for name in [*names, *(key for key, _ in hive if hive_kept)]
+            if name not in {*features, contract.target}
+        )
+    lacking = [name for name in keep if name not in present]
+    if lacking:
+        raise UserError(f"{path}: has no column {lacking[0]!r}, which --keep names; {_list(names)}")
+    return tuple(keep)
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return f"it has {', '.join(f'{name!r:.60}' for name in names[:_SHOWN_NAMES])}{more}"
