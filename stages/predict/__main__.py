@@ -17,6 +17,7 @@ from functools import partial
 from types import FrameType
 
 from service.contract import Contract
+from service.coverage import LevelError
 from service.model import ArtifactError, from_bytes
 from stages.entry import log, run
 from stages.errors import UserError
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--explain", action="store_true", help="add what each feature contributes to the score")
     parser.add_argument(
+        "--coverage",
+        type=_level,
+        metavar="LEVEL",
+        help="add intervals (low, high) or sets of classes that hold the truth with this probability, such as 0.9",
+    )
+    parser.add_argument(
         "--keep",
         metavar="COLUMNS",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
@@ -65,6 +72,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0 < level < 1:
+        raise ValueError(text)
+    return level
+
+
 def main(  # noqa: PLR0913  # the arguments of the command
     *,
     input: str,  # noqa: A002  # the argument's name
@@ -72,13 +86,14 @@ def main(  # noqa: PLR0913  # the arguments of the command
     workers: int,
     scheduler: str | None,
     explain: bool,
+    coverage: float | None,
     keep: Sequence[str] | None,
     errors: str | None,
 ) -> None:
     """Score the tables, and write all answers or nothing."""
     signal.signal(signal.SIGTERM, _stop)
     chosen, output = choose(), storage.absolute(output)
-    contract = _contract(chosen)
+    contract = _contract(chosen, coverage)
     form, folder = results.file_form(output), results.parts_folder(output)
     if form is None:
         results.check_folder(output)
@@ -92,7 +107,7 @@ def main(  # noqa: PLR0913  # the arguments of the command
         storage.remove(storage.join(folder, MANIFEST))  # until the end, what is there isn't complete
         model = storage.join(folder, f"_model-{chosen.md5}.onnx")
         storage.write(model, chosen.content)
-        job = Job(folder, model, chosen.md5, chosen.threshold, explain, errors is not None)
+        job = Job(folder, model, chosen.md5, chosen.threshold, explain, coverage, errors is not None)
         score = partial(score_partition, job)
         abouts = run_partitions(
             score,
@@ -115,11 +130,21 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _contract(chosen: Choice) -> Contract:
+def _contract(chosen: Choice, level: float | None) -> Contract:
+    """Return the model's contract. Raises UserError if the model can't be used, or has no intervals for the level."""
     try:
-        return from_bytes(chosen.content, chosen.about).contract
+        model = from_bytes(chosen.content, chosen.about)
+        if level and model.coverage is None:
+            raise UserError(
+                f"{chosen.about}: has no intervals or sets for --coverage; run `make repro` to train it again"
+            )
+        if level and model.coverage:
+            model.coverage.bound(level)
+    except LevelError as error:
+        raise UserError(f"--coverage {level} can't be promised: {error}") from None
     except ArtifactError as error:
         raise UserError(str(error)) from None
+    return model.contract
 
 
 def _name(partitions: Sequence[Partition], form: str | None) -> list[Task]:

@@ -133,6 +133,8 @@ def _to_text(column: pa.Array) -> pa.Array:
         return _from_floats(column)
     if pa.types.is_dictionary(column.type):
         return _to_text(column.dictionary).take(column.indices)
+    if pa.types.is_list(column.type):
+        column = pa.array([orjson.dumps(each).decode() for each in column.to_pylist()], pa.string())
     texts = column.cast(pa.string()).fill_null("")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         special = pc.match_substring_regex(texts, _SPECIAL)

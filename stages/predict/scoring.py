@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from service.cells import Reading
 from service.contract import class_name
+from service.coverage import intervals, sets
 from service.encoding import Matrix
 from service.inputs import explain
 from service.inputs.layout import warning_kind
@@ -49,10 +50,26 @@ class Scored:
 
 
 class Scorer:
-    """Scores the rows of tables with one dialect; with an explainer, it explains each row too."""
+    """Scores the rows of tables with one dialect.
 
-    def __init__(self, model: Model, threshold: float, reading: Reading, explainer: Explainer | None = None) -> None:
+    Parameters
+    ----------
+    explainer
+        Explains each row too, if it is given.
+    bound
+        The error of a level of coverage, from which intervals or sets are made, if it is given.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        threshold: float,
+        reading: Reading,
+        explainer: Explainer | None = None,
+        bound: float | None = None,
+    ) -> None:
         self._model = model
+        self._bound = bound
         self._threshold = threshold
         self._explainer = explainer
         self._contract = model.contract
@@ -85,6 +102,7 @@ class Scorer:
             outside = [each[good] for each in outside]
         answers, counts = self._answers(scores)
         answers |= self._explanations(explained) | {"warnings": self._warnings(outside, len(scores))}
+        answers |= {} if self._bound is None else self._cover(scores, self._bound)
         return Scored(answers, counts, sorted(errors, key=lambda error: error.row), good if errors else None)
 
     def _explain(self, matrix: Matrix, scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -102,6 +120,14 @@ class Scorer:
             return {}
         names = [f"contribution_{encoder.feature.name}" for encoder in self._encoders]
         return dict(zip(["base_value", *names, "explanation_error"], map(pa.array, explained.T), strict=True))
+
+    def _cover(self, scores: npt.NDArray[Any], bound: float) -> dict[str, pa.Array]:
+        """Return the ends of each row's interval, or each row's set of classes."""
+        if not self._contract.classes:
+            low, high = zip(*intervals(scores, bound), strict=True) if len(scores) else ((), ())
+            return {"low": pa.array(low, pa.float64()), "high": pa.array(high, pa.float64())}
+        found = sets(scores, self._contract.classes, bound)
+        return {"set": pa.array(found, pa.list_(pa.infer_type(self._contract.classes)))}
 
     def _join(self, encoded: Sequence[Encoded], rows: int) -> Matrix:
         matrix: Matrix = np.empty((rows, len(self._contract.columns)), np.float32)

@@ -41,6 +41,8 @@ class Job:
     """The MD5 of that file."""
     threshold: float
     explain: bool
+    coverage: float | None
+    """The level of intervals or sets."""
     errors: bool
     """Whether rows with errors are left out and written to another file, instead of stopping."""
 
@@ -111,7 +113,8 @@ def _score(job: Job, task: Task, out: HashedFile) -> About:
     model, source = _load(job.model, job.md5), task.partition.source
     reading = source.dialect.reading if source.dialect else model.contract.reading
     explainer = _explainer(job.model, job.md5) if job.explain else None
-    scorer = Scorer(model, job.threshold, reading, explainer)
+    bound = model.coverage.bound(job.coverage) if model.coverage and job.coverage else None
+    scorer = Scorer(model, job.threshold, reading, explainer, bound)
     found, rows, totals = _Errors(source.path, collect=job.errors), 0, Counter[str]()
     writer = open_writer(task.form, out, with_header=task.with_header)
     wanted = [*(feature.name for feature in model.contract.features), *source.kept]

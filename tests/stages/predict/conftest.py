@@ -43,7 +43,7 @@ def predict(live: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     monkeypatch.setenv("RELEASES", str(live[2].root.releases))
     # The command's handler of SIGTERM would outlive the test.
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    defaults = {"workers": 1, "scheduler": None, "explain": False, "keep": None, "errors": None}
+    defaults = {"workers": 1, "scheduler": None, "explain": False, "coverage": None, "keep": None, "errors": None}
     return lambda source, target, **options: main(**defaults | {"input": str(source), "output": str(target)} | options)
 
 
