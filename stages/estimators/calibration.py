@@ -37,12 +37,10 @@ def calibrate(
 
     The calibrator is fitted on the out-of-fold predictions of training rows. Row weights count.
 
-    Raises UserError for a regression, and if the training rows give fewer than two folds.
+    Raises UserError if the training rows give fewer than two folds.
     """
     if params.calibration is None:
         return pipeline
-    if not contract.classes:
-        raise UserError(f"params.yaml: calibration: {params.calibration!r} is not for regression; use null")
     if not len(predicted.places):
         raise UserError(
             f"params.yaml: calibration: {params.calibration!r} needs two folds with two classes each, and the "

@@ -22,11 +22,12 @@ from stages.evaluate.slices import compute_slices, describe_worst, neighbours_co
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
 from stages.features.parts import Parts, cut
+from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.schema import Schema, read_schema
 from stages.scores.calibration import calibration_metrics
-from stages.scores.costs import cost_matrix, cost_metrics, errors_beyond
+from stages.scores.costs import cost_metrics
 from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score

@@ -24,10 +24,10 @@ from stages.estimators.calibrators import CalibratedClassifier
 from stages.export.background import draw_background
 from stages.export.coverage import describe_coverage
 from stages.export.graph import convert
+from stages.params.costs import cost_matrix
 from stages.params.loading import load_params
 from stages.params.sections import Costs
 from stages.schema import read_schema
-from stages.scores.costs import cost_matrix
 
 TOLERANCE = 1e-5
 """Largest relative difference between the file's scores and scikit-learn's."""

@@ -15,6 +15,7 @@ from stages.params.search import Space, parse
 from stages.params.sections import (
     ColumnName,
     DataParams,
+    Direction,
     EvaluateParams,
     FeatureName,
     RegisterParams,
@@ -39,6 +40,7 @@ ModelName = Literal[
 Factory = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\z")]
 """A function that returns the estimator, as package.module:function."""
 _CATBOOST_DEPTH = 16
+_WITHOUT_ROUNDS = ("random_forest", "extra_trees", "logistic_regression", "ridge", "dummy")
 
 _NOT_SEARCHED = {
     *("model", "calibration", "monotone", "random_state", "early_stopping", "factory", "features", "search"),
@@ -59,7 +61,7 @@ class Params(Section):
     l2_penalty: Annotated[float, Field(ge=1e-9, le=1e9)]
     class_weight: Literal["balanced"] | None
     calibration: Literal["sigmoid", "isotonic", "temperature"] | None = None
-    monotone: dict[ColumnName, Literal[1, -1]] = expect("for each feature 1 (rising) or -1 (falling)", {})
+    monotone: dict[ColumnName, Direction] = expect("for each feature 1 (rising) or -1 (falling)", {})
     random_state: Annotated[int, Field(ge=0, le=2**32 - 1)]
     lightgbm: LightGBMParams = LightGBMParams()
     xgboost: XGBoostParams = XGBoostParams()
@@ -150,6 +152,18 @@ class Params(Section):
         return self.data.model_copy(update={"ignore": [name for name in self.data.ignore if name not in used]})
 
     @model_validator(mode="after")
+    def _features_are_no_columns(self) -> Self:
+        data, split = self.data, self.split
+        named = {f"data.{key}": getattr(data, key) for key in ("strict", "categorical", "missing", "dates")}
+        named |= {"data.weight": [data.weight], "evaluate.groups": self.evaluate.groups}
+        named |= {f"split.{key}": [getattr(split, key)] for key in ("time_column", "group_column", "key")}
+        for key, names in named.items():
+            for name in self.features:
+                if isinstance(names, list | dict) and name in names:
+                    raise ValueError(f"{key}: names {name!r}, which `features` computes; name a column of the table")
+        return self
+
+    @model_validator(mode="after")
     def _features_parse(self) -> Self:
         problems = []
         for name, text in self.features.items():
@@ -165,13 +179,26 @@ class Params(Section):
     def _model_fits(self) -> Self:
         if (self.data.task, self.model) in (("classification", "ridge"), ("regression", "logistic_regression")):
             raise ValueError(f"model: got {self.model!r}, which is not for data.task {self.data.task}")
+        if self.data.task == "regression" and self.evaluate.costs:
+            raise ValueError("evaluate.costs: are for classes; data.task regression needs null")
         for key in ("class_weight", "calibration"):
             if self.data.task == "regression" and getattr(self, key):
                 raise ValueError(f"{key}: got {getattr(self, key)!r}; data.task regression needs null")
         if self.model == "catboost" and self.max_depth != "auto" and not 1 <= (self.max_depth or 0) <= _CATBOOST_DEPTH:
-            raise ValueError(f"max_depth: got {self.max_depth}; model catboost allows 1 to {_CATBOOST_DEPTH} or auto")
-        if ":" in self.model and self.class_weight:
-            raise ValueError(f"class_weight: got {self.class_weight!r}; model {self.model} needs null: set it there")
+            got = "null" if self.max_depth is None else self.max_depth
+            raise ValueError(f"max_depth: got {got}; model catboost allows 1 to {_CATBOOST_DEPTH} or auto")
+        return self
+
+    @model_validator(mode="after")
+    def _model_uses(self) -> Self:
+        """Refuse what can be null and the model would ignore."""
+        is_own = ":" in self.model
+        if self.early_stopping and (is_own or self.model in _WITHOUT_ROUNDS):
+            reason = "set it there" if is_own else "it doesn't learn in rounds"
+            raise ValueError(f"early_stopping: got {self.early_stopping}; model {self.model} needs null: {reason}")
+        if self.class_weight and (is_own or self.model == "dummy"):
+            reason = "set it there" if is_own else "it learns the shares of the classes"
+            raise ValueError(f"class_weight: got {self.class_weight!r}; model {self.model} needs null: {reason}")
         return self
 
 

@@ -52,6 +52,15 @@ def expect(text: str, default: Any = None) -> Any:
     return Field(default, json_schema_extra={"expected": text})
 
 
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(value)  # noqa: TRY004  # Pydantic catches only ValueError
+    return value
+
+
+_NOT_BOOLEAN = BeforeValidator(_refuse_boolean)
+"""Needed before `Literal`, which takes true for 1 and false for 0."""
+Direction = Annotated[Literal[1, -1], _NOT_BOOLEAN]
 _AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
 """`auto` becomes None, which means that the value is detected."""
 _Character = Annotated[str, Field(pattern=r'^[^"\r\n]\z')]
@@ -145,7 +154,9 @@ class EvaluateParams(Section):
     costs: Costs | None = None
     groups: list[ColumnName] = []
     coverage: _Level | list[_Level] | None = expect("a number between 0 and 1, a list of such numbers, or null", 0.9)
-    folds: Literal[0] | Annotated[int, Field(ge=2, le=20)] | None = expect("0 (off) or 2 to 20", 5)
+    folds: Annotated[Literal[0], _NOT_BOOLEAN] | Annotated[int, Field(ge=2, le=20)] | None = expect(
+        "0 (off) or 2 to 20", 5
+    )
 
     @property
     def coverage_levels(self) -> tuple[float, ...]:

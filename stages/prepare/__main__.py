@@ -10,6 +10,7 @@ from stages.entry import log, run
 from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.task import check_task
 from stages.prepare import row_hash, weights
 from stages.prepare import target as _target
 from stages.prepare.columns import find_features
@@ -51,6 +52,7 @@ def prepare(
         raise UserError(f"{params.data.path}: no test row is left, as all have rare classes; change split.test_size")
     target = resolved.target
     contract, left_out = _decide(train, test, target[train.index], params, classification=classification)
+    check_task(params, contract)
     contract = _complete(contract, whole, left_out, params, reading or Reading())
     # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]

@@ -95,7 +95,8 @@ def _check(params: Params, name: str, entry: Range | tuple[Scalar, ...]) -> None
         try:
             Params.model_validate(params.with_settings({name: value}).model_dump(by_alias=True))
         except ValidationError as error:
-            raise UserError(f"params.yaml: search.{name}: {error.errors()[0]['ctx']['error']}") from None
+            reason = str(error.errors()[0]["ctx"]["error"]).removeprefix(f"{name}: ")
+            raise UserError(f"params.yaml: search.{name}: {reason}") from None
 
 
 def suggest(trial: optuna.Trial, space: Space) -> Settings:

@@ -15,6 +15,7 @@ from stages.estimators.out_of_fold import OutOfFold
 from stages.estimators.stopping import limit_rounds
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.task import check_task
 from stages.runs import tracking, training_run
 from stages.schema import Schema, read_schema
 
@@ -52,6 +53,7 @@ def main() -> None:
     """Read the training rows; write the fitted pipeline."""
     params, schema, rows = load_params(), read_schema(), pd.read_parquet(files.TRAIN)
     contract = schema.contract
+    check_task(params, contract)  # `prepare` doesn't run again if only these settings change
     experiment = tracking.connect(
         params.registered_name
     )  # before the fit, so that the stage fails at once if MLflow is down

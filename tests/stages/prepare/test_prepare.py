@@ -99,6 +99,26 @@ def test_the_task_is_found_out(
     assert schema.contract.task == task
 
 
+@pytest.mark.parametrize(
+    ("target", "settings", "expected"),
+    [
+        ("le", {"calibration": "sigmoid"}, "calibration: 'sigmoid' is not for regression; use null"),
+        ("le", {"matrix": {"*": {"*": 1.0}}}, "evaluate.costs: is for a target of classes, this one is a regression"),
+        ("1.x", {"false_positive": 1.0, "false_negative": 2.0}, "for two classes, this target has 5; use matrix"),
+        ("y", {"matrix": {"si": {"no": 1.0}}}, "evaluate.costs.matrix: 'no' is no class of 'y'"),
+        ("y", {"matrix": {"да": {"*": 1.0}, "нет": {"*": 0.0}}}, "a wrong prediction must cost more than the right"),
+    ],
+)
+def test_settings_that_do_not_fit_the_target_are_refused_before_anything_is_fitted(
+    table: pd.DataFrame, params: Make, target: str, settings: dict[str, Any], expected: str
+) -> None:
+    costs = params().evaluate.model_dump() | {"threshold": "auto", "costs": settings}
+    changes = settings if "calibration" in settings else {"evaluate": costs}
+
+    with pytest.raises(UserError, match=expected):
+        prepare.prepare(table.assign(y=table[target]), params(**changes))
+
+
 def test_a_wide_table_is_prepared(params: Make) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(100, 500)), columns=[f"c{number}" for number in range(500)])

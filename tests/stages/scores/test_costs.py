@@ -12,10 +12,11 @@ from service.contract import Contract, NumberFeature
 from stages.errors import UserError
 from stages.evaluate import __main__ as evaluate
 from stages.export import __main__ as export
+from stages.params.costs import cost_matrix
 from stages.params.params import Params
 from stages.params.sections import Costs
 from stages.prepare import __main__ as prepare
-from stages.scores.costs import cost_matrix, cost_metrics
+from stages.scores.costs import cost_metrics
 from stages.scores.metrics import Classified
 from stages.scores.units import Units
 from stages.train import __main__ as train

@@ -80,7 +80,7 @@ def test_an_error_names_the_key(root: Path, tmp_path: Path, search: str, message
         (
             "catboost",
             {"max_depth": {"low": 2, "high": 20}},
-            r"search\.max_depth: max_depth: got 20; model catboost allows",
+            r"search\.max_depth: got 20; model catboost allows",
         ),
         ("random_forest", {"lightgbm.num_leaves": [7]}, r"search\.lightgbm\.num_leaves: model random_forest does not"),
     ],

@@ -16,6 +16,7 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
+from stages import files
 from stages.entry import run, timed
 from stages.errors import UserError
 from stages.estimators import fitting, kinds
@@ -133,6 +134,19 @@ def test_balanced_classes_are_refused_for_a_regression(table: pd.DataFrame, para
     table["y"] = table["le"]
     with pytest.raises(UserError, match="class_weight: 'balanced' is not for regression; use null"):
         fit(table, params(class_weight="balanced"))
+
+
+def test_a_changed_calibration_that_does_not_fit_is_refused_before_the_fit(
+    table: pd.DataFrame, params: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows, _, schema = prepare.prepare(table.assign(y=table["le"]), params())
+    monkeypatch.chdir(tmp_path)
+    files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
+    rows.to_parquet(files.TRAIN)
+    monkeypatch.setattr(train, "load_params", lambda: params(calibration="sigmoid"))
+
+    with pytest.raises(UserError, match="calibration: 'sigmoid' is not for regression; use null"):
+        train.main()
 
 
 @pytest.mark.parametrize(("regression", "tried"), [(False, "sqrt"), (True, 1.0)])
