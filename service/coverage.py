@@ -41,9 +41,9 @@ class Coverage(BaseModel):
     errors: tuple[float, ...]
 
     @property
-    def highest(self) -> float:
-        """The highest level that so many units can promise."""
-        return self.units / (self.units + 1)
+    def limit(self) -> str:
+        """The levels that so many units can promise."""
+        return f"at most {math.floor(self.units / (self.units + 1) * 1e6) / 1e6}"
 
     def bound(self, level: float) -> float:
         """Return the error that new rows stay below with the probability `level`, between 0 and 1.
@@ -52,7 +52,7 @@ class Coverage(BaseModel):
         """
         rank = math.ceil(level * (self.units + 1) * self.rows / self.units - _ROUNDING)
         if rank > self.rows:
-            raise LevelError(f"{self.units:,} calibration units allow at most {math.floor(self.highest * 1e6) / 1e6}")
+            raise LevelError(f"{self.units:,} calibration units allow {self.limit}")
         return self.errors[bisect_left(self.ranks, rank)]
 
 
@@ -61,7 +61,13 @@ def intervals(values: npt.NDArray[np.floating[Any]], bound: float) -> list[list[
     return [[value - bound, value + bound] for value in values.tolist()]
 
 
-def sets(probabilities: npt.NDArray[np.float32], classes: tuple[Label, ...], bound: float) -> list[list[Label]]:
+def find_inside(probabilities: npt.NDArray[np.floating[Any]], bound: float) -> npt.NDArray[np.bool_]:
+    """Return which classes are in the set of each row, shape (rows, classes)."""
+    inside: npt.NDArray[np.bool_] = probabilities >= np.float32(1 - bound)
+    return inside
+
+
+def sets(probabilities: npt.NDArray[np.floating[Any]], classes: tuple[Label, ...], bound: float) -> list[list[Label]]:
     """Return the classes with a probability of at least 1 - `bound` in each row, shape (rows, classes)."""
-    inside = probabilities >= np.float32(1 - bound)
-    return [[label for label, each in zip(classes, row, strict=True) if each] for row in inside.tolist()]
+    inside = find_inside(probabilities, bound).tolist()
+    return [[label for label, each in zip(classes, row, strict=True) if each] for row in inside]

@@ -15,6 +15,7 @@ from stages.estimators.out_of_fold import OutOfFold
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
 from stages.evaluate.contributions import explain_rows
+from stages.evaluate.coverage import apply_levels, describe_coverage, describe_levels, find_parts
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
 from stages.evaluate.plots import plot_contributions, plots, uncalibrated_curves
@@ -25,7 +26,7 @@ from stages.features.parts import Parts, cut
 from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
-from stages.schema import Schema, read_schema
+from stages.schema import Schema, Split, read_schema
 from stages.scores.calibration import calibration_metrics
 from stages.scores.costs import cost_metrics
 from stages.scores.gate import main_metric
@@ -55,12 +56,13 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     units: Units | None = None,
     *,
     parts: Parts | None = None,
+    split: Split | None = None,
 ) -> tuple[dict[str, float], Tables]:
     """Return the metrics of the test rows `rows`, with intervals, and the tables behind them.
 
     `units` are the independent units of the rows; None means that each row is one. The threshold
     of a binary model is `evaluate.threshold`, or 0.5 if that is still `auto`. With `parts`, the
-    importance has derived features too.
+    importance has derived features too; with `split` by time, coverage is over time too.
 
     Raises UserError if the model's predictions are not finite.
     """
@@ -85,7 +87,12 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     groups = compute_groups(scored, contract, rows, params.evaluate.groups, units)
     found |= worst_differences(groups)
     correlation = neighbours_correlation(scored, units)
-    return rounded(found), Tables(slices, importance, groups, plots(scored, importance), correlation)
+    split = split or Split(method="random", column=None)
+    levels, coverage_parts = apply_levels(model, scores, scored), find_parts(scored, split, rows)
+    coverage, covered = describe_coverage(levels, coverage_parts, units, seed)
+    return rounded(found | coverage), Tables(
+        slices, importance, groups, plots(scored, importance, covered), correlation
+    )
 
 
 def _check_finite(scores: Scores) -> None:
@@ -146,7 +153,7 @@ def main() -> None:
     target = train[schema.contract.target]
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
-        found, tables = evaluate(model, target, rows, decided, units, parts=parts)
+        found, tables = evaluate(model, target, rows, decided, units, parts=parts, split=schema.split)
     found |= rounded(scores)
     if calibration:
         before = calibration.outcome_before(schema.contract, rows)
@@ -155,9 +162,12 @@ def main() -> None:
     contributions = explain_rows(model, rows, found.get("threshold", DEFAULT))
     tables.plots.update(plot_contributions(contributions))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
-    facts = Facts(*about, tables.correlation, contributions.means())
+    facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"])
     _write(found, units, tables, card(facts))
-    for line in _describe(found, schema, params, units, tables):
+    for line in [
+        *_describe(found, schema, params, units, tables),
+        *describe_levels(found, model, params, schema.split),
+    ]:
         log(line)
 
 

@@ -47,6 +47,8 @@ class Facts:
     correlation: float | None = None
     """Of neighbouring units, if they have an order."""
     contributions: pd.DataFrame | None = None
+    coverage: pd.DataFrame | None = None
+    """Of prediction intervals or sets, by part of the test rows."""
 
 
 def card(facts: Facts) -> str:
@@ -78,6 +80,7 @@ def card(facts: Facts) -> str:
             for each in contract.features
             if each.nullable
         ],
+        coverages=[] if facts.coverage is None else facts.coverage.to_dict("records"),
         left_out=[f"{escaped(column.name)} ({escaped(column.reason)})" for column in facts.schema.left_out],
         parameters=_hyperparameters(facts.params),
         most=_MOST_LINES,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stages.evaluate import coverage
 from stages.evaluate.contributions import Contributions
 from stages.scores.calibration import reliability
 from stages.scores.metrics import Classified, Floats, Outcome, Predicted
@@ -26,6 +27,7 @@ COLUMNS = {
     "importance": ["feature", "importance"],
     "contributions": ["feature", "contribution"],
     "dependence": ["share", "contribution", "class", "value"],
+    "coverage": coverage.COLUMNS,
 }
 """The columns of metrics/plots/NAME.csv."""
 MOST_POINTS = 1_000
@@ -38,10 +40,11 @@ _OTHERS = "(others)"
 Flags = npt.NDArray[np.bool_]
 
 
-def plots(outcome: Outcome, importance: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def plots(outcome: Outcome, importance: pd.DataFrame, covered: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
     """Return the tables of `COLUMNS`: at most `MOST_POINTS` rows, numbers rounded to six significant digits."""
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
+    drawn |= {} if covered is None else {"coverage": covered}
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit, logit, stdtrit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -79,6 +80,20 @@ def mean_interval(values: Floats, units: Units, seed: int) -> tuple[float, float
     blocks = _blocks(units, len(values), seed)
     left = (values.sum() - np.bincount(blocks, values)) / (len(values) - np.bincount(blocks))
     return jackknife(float(values.mean()), left, _IDENTITY)
+
+
+def share_interval(flags: npt.NDArray[np.bool_], units: Units, seed: int) -> tuple[float, float]:
+    """Return the 95 % interval of the share of `flags`, shape (rows,), that are true, as of a metric that is a share.
+
+    If all or none are, it reaches as far as the units allow (Clopper & Pearson 1934).
+    """
+    share = float(flags.mean())
+    extreme = _ALL_RIGHT ** (1 / units.count)
+    if share in {0, 1}:
+        return (extreme, 1.0) if share else (0.0, 1 - extreme)
+    blocks = _blocks(units, len(flags), seed)
+    left = (flags.sum() - np.bincount(blocks, flags)) / (len(flags) - np.bincount(blocks))
+    return jackknife(share, left, _SCALES["accuracy"])
 
 
 def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, float]:

@@ -20,7 +20,7 @@ Codes = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.floating[Any]]
 Statistics = Callable[[Floats], dict[str, float]]
 """A function from weights, shape (rows,), to metrics; undefined metrics are left out."""
-_OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error")
+_OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error", "interval_width")
 
 
 @dataclass(frozen=True, slots=True)
