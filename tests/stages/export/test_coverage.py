@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from crepes import ConformalClassifier, ConformalRegressor
+from crepes import ConformalClassifier, ConformalRegressor  # type: ignore[import-untyped]
 
 from service.coverage import Coverage, LevelError, intervals, sets
 from stages.estimators import out_of_fold
@@ -134,7 +134,7 @@ def test_nine_of_ten_new_rows_are_in_their_interval_or_set(
 @pytest.mark.parametrize(("method", "units"), [("group", 12), ("random", 12), ("time", 200)])
 def test_rows_of_a_group_or_key_count_as_one(method: str, units: int) -> None:
     rows = pd.DataFrame({"g": np.arange(200) % 12})
-    assert coverage.count_units(rows, Split(method=method, column="g")) == units  # type: ignore[arg-type]
+    assert coverage.count_units(rows, Split(method=method, column="g")) == units
 
 
 def test_null_and_no_folds_leave_the_file_without(params: Make, table: pd.DataFrame) -> None:
