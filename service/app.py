@@ -72,7 +72,6 @@ def create_app(settings: Settings) -> Api:
     )
     app.state.settings, app.state.access, app.state.serving = settings, access, serving
     app.state.access_log = access_log
-    app.state.openapi_of_version = {}
     app.state.registry = instruments.scrape_registry(serving.in_service)
     app.state.exposition = Exposition(app.state.registry, instruments.flush, settings.metrics_seconds)
     app.state.prediction_ids = ids = PredictionIds(settings)

@@ -107,13 +107,11 @@ def _moment(value: Any) -> Any:
         return parse_date(value)
     if isinstance(value, datetime):
         # Only pandas' NaT, which is a datetime by its class, differs from itself.
-        return None if value != value else _in_utc(value)  # noqa: PLR0124
+        if value != value:  # noqa: PLR0124
+            return None
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     if value is None or isinstance(value, date | np.datetime64):
         return value
     if value != value:  # noqa: PLR0124  # NaN, the only value that differs from itself
         return None
     raise ValueError(f"expected a date in ISO 8601, got {value!r}")
-
-
-def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
@@ -27,7 +27,6 @@ _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live"
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_SECURITY_NAMES: Final = frozenset(name for name, _ in SECURITY_HEADERS)
 _NO_REQUEST: Any = None
 """Stands for `Info.request`, which no measure function reads; creating a Request takes 1 µs."""
 
@@ -67,17 +66,29 @@ class RequestMiddleware:
         self.begin()
         state = scope.setdefault("state", {})
         state["headers"] = headers = dict(scope["headers"])
-        response = _Response(state, send, self._choose_id(headers.get(b"x-request-id")), self.tracing)
+        state["request_id"] = request_id = self._choose_id(headers.get(b"x-request-id"))
+        state["status"] = 0  # until the response begins
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                state["status"] = message["status"]
+                self.tracing.annotate(request_id, state)
+                given = message.get("headers", ())
+                names = {name for name, _ in given}
+                missing = [header for header in SECURITY_HEADERS if header[0] not in names]
+                message["headers"] = [*given, (b"x-request-id", request_id), *missing]
+            await send(message)
+
         if method == "HEAD":  # answered as a GET, on every path; uvicorn leaves out the body
             scope = {**scope, "method": "GET"}
         try:
-            await self.app(scope, receive, response.send)
+            await self.app(scope, receive, send_with_headers)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001  # each becomes a response
-            await self._send_error(error, scope, receive, response)
+            await self._send_error(error, scope, receive, send_with_headers)
         finally:
-            self._end(scope, method, response, perf_counter() - began)
+            self._end(scope, method, perf_counter() - began)
 
     def _choose_id(self, given: bytes | None) -> bytes:
         """Return the client's request id if it is valid, else a new one."""
@@ -85,7 +96,7 @@ class RequestMiddleware:
             return given
         return b"%s-%x" % (self._unique, next(self._numbers))
 
-    async def _send_error(self, error: Exception, scope: Scope, receive: Receive, response: "_Response") -> None:
+    async def _send_error(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Send an error as a problem; log it if it is unexpected.
 
         This isn't part of `__call__`: there, `problem` and the frame in its traceback would refer to each other and
@@ -93,14 +104,17 @@ class RequestMiddleware:
         """
         problem = self._problem(scope, error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.error("request %s failed", response.request_id.decode(), exc_info=error)
-        if response.status:  # the response has begun, so that no other can be sent; uvicorn closes the connection
+            _log.error("request %s failed", scope["state"]["request_id"].decode(), exc_info=error)
+        if scope["state"][
+            "status"
+        ]:  # the response has begun, so that no other can be sent; uvicorn closes the connection
             raise error
-        await problem.response()(scope, receive, response.send)
+        await problem.response()(scope, receive, send)
 
-    def _end(self, scope: Scope, method: str, response: "_Response", seconds: float) -> None:
+    def _end(self, scope: Scope, method: str, seconds: float) -> None:
         """Measure and log a request."""
-        state, status = scope["state"], response.status or CLIENT_GONE
+        state = scope["state"]
+        status = state["status"] or CLIENT_GONE
         route = getattr(scope.get("route"), "path", None)
         info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self.measure:
@@ -110,7 +124,7 @@ class RequestMiddleware:
         trace = current_trace() if self.tracing.is_on else None
         self.log(
             AccessRecord(
-                format_time(time()), "info", "request", response.request_id.decode(), state.get("user"), method,
+                format_time(time()), "info", "request", state["request_id"].decode(), state.get("user"), method,
                 route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
                 state.get("instances", 0), *(trace or ()),
             )
@@ -128,33 +142,3 @@ class RequestMiddleware:
         """Return the methods of all routes with this path; Starlette names only those of the first one."""
         matching = [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
         return sorted({method for route in matching for method in route.methods or ()})
-
-
-class _Response:
-    """Sends the response to one request."""
-
-    __slots__ = ("_send", "_state", "_tracing", "request_id", "status")
-
-    def __init__(self, state: Mapping[str, Any], send: Send, request_id: bytes, tracing: Tracing) -> None:
-        self._send = send
-        self._state = state
-        self._tracing = tracing
-        self.request_id = request_id
-        self.status = 0
-        """HTTP status; 0 until the response begins."""
-
-    async def send(self, message: Message) -> None:
-        """Send an ASGI message, with the missing headers added."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self._tracing.annotate(self.request_id, self._state)
-            headers = message.get("headers", ())
-            message["headers"] = [*headers, (b"x-request-id", self.request_id), *_missing_headers(dict(headers))]
-        await self._send(message)
-
-
-def _missing_headers(headers: Mapping[bytes, bytes]) -> Sequence[tuple[bytes, bytes]]:
-    """Return the security headers that a route hasn't set itself."""
-    if _SECURITY_NAMES.isdisjoint(headers):
-        return SECURITY_HEADERS
-    return [header for header in SECURITY_HEADERS if header[0] not in headers]

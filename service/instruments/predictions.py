@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import Metric
 
-from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, ScoreBins
+from service.contract import SCORE_BINS_KEY, CategoryFeature, Feature, Label, ScoreBins, class_name
 from service.encoding import Matrix
 from service.inputs.layout import Layout, Outside, warning_kind
 from service.instruments.bins import Bins
@@ -54,8 +54,8 @@ class PredictionInstruments:
         self._instances = instances
         names = [feature.name for feature in contract.features]
         begin = counters.begin
-        labels = contract.classes or (None,)
-        self._labels = {label: begin("predictions", version, _label_text(label)) for label in labels}
+        texts: dict[Label | None, str] = {label: class_name(label) for label in contract.classes} or {None: ""}
+        self._labels = {label: begin("predictions", version, text) for label, text in texts.items()}
         kinds = [(feature.name, warning_kind(feature)) for feature in contract.features]
         self._warnings = {key: begin("prediction_warnings", version, *key) for key in kinds}
         wrong = product((*names, NO_FEATURE), ERROR_KINDS)
@@ -157,10 +157,6 @@ def _expected_warnings(feature: Feature) -> float:
     if isinstance(feature, CategoryFeature):
         return max(feature.unseen_share, feature.unseen_share_in_new_rows)
     return 0.0
-
-
-def _label_text(label: Label | None) -> str:
-    return "" if label is None else label if isinstance(label, str) else str(label).lower()
 
 
 def _score_bins(model: Model) -> ScoreBins:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Final
@@ -45,27 +46,20 @@ class Instruments:
         self.requests = RequestInstruments(registry)
         self._counters = VersionCounters(registry, {**predictions.COUNTERS, **feedback.COUNTERS})
         self.feedback = FeedbackInstruments(self._counters)
+        self._of_version: dict[str, PredictionInstruments] = {}
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self._instances = Histogram(
             "prediction_instances", "Rows per request.", buckets=INSTANCE_BOUNDS, registry=registry
         )
-        self._of_version: dict[str, PredictionInstruments] = {}
-        self._authentication = Counter(
-            "authentication_events", "Logins and refused tokens, by outcome.", ["outcome"], registry=registry
-        )
-        self._reloads = Counter(
-            "model_reloads", "New releases that went into service or were refused.", ["outcome"], registry=registry
-        )
-        for counter, outcomes in ((self._authentication, AUTHENTICATION_OUTCOMES), (self._reloads, RELOAD_OUTCOMES)):
+        self._authentication = counter("authentication_events", "Logins and refused tokens, by outcome.", ["outcome"])
+        self._reloads = counter("model_reloads", "New releases that went into service or were refused.", ["outcome"])
+        for each, outcomes in ((self._authentication, AUTHENTICATION_OUTCOMES), (self._reloads, RELOAD_OUTCOMES)):
             for outcome in outcomes:
-                counter.labels(outcome)
-        self._refused = Gauge(
-            "model_files_refused",
-            "1 while the current release is refused and the previous one stays in service, else 0.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        self._workers = Gauge("service_workers", "Workers that answer.", multiprocess_mode="livesum", registry=registry)
-        restarts = Counter("service_worker_restarts", "Workers started to replace a dead one.", registry=registry)
+                each.labels(outcome)
+        refused = "1 while the current release is refused and the previous one stays in service, else 0."
+        self._refused = gauge("model_files_refused", refused, multiprocess_mode="livemax")
+        self._workers = gauge("service_workers", "Workers that answer.", multiprocess_mode="livesum")
+        restarts = counter("service_worker_restarts", "Workers started to replace a dead one.")
         restarts.inc(self._files is not None and self._files.is_replacement)
 
     async def run(self) -> None:

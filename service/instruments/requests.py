@@ -31,22 +31,14 @@ class RequestInstruments:
             Instrumentator(registry=registry).add(self._count).instrumentations
         )
         """The instrumentator's functions; call them for each request that has ended."""
-        self._requests = Counter(
-            "http_requests", "Requests answered.", ["method", "handler", "status"], registry=registry
-        )
+        labels = ["method", "handler"]
+        self._requests = Counter("http_requests", "Requests answered.", [*labels, "status"], registry=registry)
+        text = "Time from the request's first byte to the response's last."
         self._seconds = Histogram(
-            "http_request_duration_seconds",
-            "Time from the request's first byte to the response's last.",
-            ["method", "handler"],
-            buckets=DURATION_BOUNDS,
-            registry=registry,
+            "http_request_duration_seconds", text, labels, buckets=DURATION_BOUNDS, registry=registry
         )
-        self._in_progress = Gauge(
-            "http_requests_inprogress",
-            "Requests that are not answered yet.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
+        text = "Requests that are not answered yet."
+        self._in_progress = Gauge("http_requests_inprogress", text, multiprocess_mode="livesum", registry=registry)
         self._inc: dict[tuple[str, str, str], Callable[[], None]] = {}
         self._begun = 0
         self._ended: defaultdict[tuple[str, str], list[float]] = defaultdict(list)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS: Final = 30.0
 """How long a request waits in the queue, and then for the database."""
-_FEW_BYTES: Final = 32 * 1024
-"""Larger bodies are checked in a thread, so that other requests don't wait."""
 _BYTES_AN_ENTRY: Final = 1024
 """Bytes that an entry of a batch may have on average; an id has about 150."""
 
@@ -101,8 +98,7 @@ async def feedback(request: Request) -> Stored | BatchStored:
         raise Problem(415, f"Content-Type must be {JSON} or {NDJSON.decode()}")
     limit = min(settings.max_body_bytes, settings.max_instances * _BYTES_AN_ENTRY)
     body = await read_body(request.receive, headers, limit)
-    read = partial(_read, request.app.state, kind, body)
-    outcomes, is_batch = read() if len(body) <= _FEW_BYTES else await asyncio.to_thread(read)
+    outcomes, is_batch = await asyncio.to_thread(_read, request.app.state, kind, body)
     new = await _store(request, outcomes, is_batch=is_batch)
     if is_batch:
         return BatchStored(new=new, known=len(outcomes) - new)

@@ -1,9 +1,9 @@
 """Build the OpenAPI document: FastAPI's, with the features of the model in service and an example that works."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import Query, Security
+from fastapi import FastAPI, Query, Security
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
@@ -14,9 +14,6 @@ from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeat
 from service.http.problems import MEDIA_TYPE, SHOWN_ERRORS, FieldError
 from service.inputs.readers import MAX_NUMBER
 from service.scoring.serving import Served
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 Schema = dict[str, Any]
 
@@ -149,16 +146,14 @@ PREDICT: Final[dict[str, Any]] = {
 """The description of POST /predict, besides its schemas."""
 
 
-def describe(app: "FastAPI", served: Served) -> Schema:
-    """Return the OpenAPI document for the model in service; it is cached until another version is in service."""
-    cache: dict[str, Schema] = app.state.openapi_of_version
-    if served.version not in cache:
-        cache.clear()
-        cache[served.version] = _describe(app, served)
-    return cache[served.version]
+def describe(app: FastAPI, served: Served) -> Schema:
+    """Return the OpenAPI document for the model in service; it is made once."""
+    if not served.description:
+        served.description = _describe(app, served)
+    return served.description
 
 
-def _describe(app: "FastAPI", served: Served) -> Schema:
+def _describe(app: FastAPI, served: Served) -> Schema:
     document: Schema = get_openapi(
         title=f"Predictions of {served.artifact.name}",
         version=served.version[:12],

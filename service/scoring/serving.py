@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import takewhile
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,8 @@ from service.inputs.layout import Layout, Outside
 from service.inputs.rows import RowReader
 from service.instruments.registry import Instruments
 from service.instruments.releases import InService
+from service.scoring.artifact import Artifact
 from service.shapley import Explainer, NoBackgroundError
-
-if TYPE_CHECKING:
-    from service.scoring.artifact import Artifact
 
 _TRIED_ROWS: Final = 64
 _TRIED_SIZES: Final = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 256, 512)
@@ -70,7 +68,7 @@ Cover = Callable[[Scored], Members]
 class Served:
     """An artifact with everything that answering requests needs."""
 
-    def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
+    def __init__(self, artifact: Artifact, instruments: Instruments) -> None:
         self.artifact = artifact
         self.model = artifact.model
         self.contract: Contract = artifact.model.contract
@@ -82,6 +80,8 @@ class Served:
         members = [orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in self.class_names]
         self._row = b"{" + b",".join(members) + b"}"
         self.example = example(self.contract)
+        self.description: dict[str, Any] = {}
+        """The OpenAPI document, once it was asked for."""
         self._column = self._find_order()
         self.rows_are_independent = self._column is not None
         """Whether a row's scores are the same to the last digit whatever rows it is scored with."""
@@ -251,7 +251,7 @@ def shortest(scores: npt.NDArray[np.float32]) -> list[Any]:
 class Serving:
     """Holds the artifact in service."""
 
-    def __init__(self, artifact: "Artifact", instruments: Instruments) -> None:
+    def __init__(self, artifact: Artifact, instruments: Instruments) -> None:
         self._instruments = instruments
         self.current = Served(artifact, instruments)
         """The artifact in service; each request reads this once."""
@@ -261,7 +261,7 @@ class Serving:
         current = self.current
         return InService(current.artifact.folder, current.artifact.release, current.instruments)
 
-    def swap(self, artifact: "Artifact") -> None:
+    def swap(self, artifact: Artifact) -> None:
         """Prepare `artifact`, warm it up, and serve it from the next request on; any thread may call it."""
         self.current = Served(artifact, self._instruments)
 
