@@ -1,8 +1,10 @@
 """Log an evaluation to MLflow: test plots, metrics, the rows behind them, and the model card as a description."""
 
 import json
+import warnings
 from pathlib import Path
 
+import matplotlib as mpl
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
@@ -40,11 +42,18 @@ def log_results(run_id: str, params: Params, rows: dict[str, int]) -> None:
     for path in sorted(files.PLOTS.glob("*.csv")):
         figure = draw(path.stem, pd.read_csv(path, keep_default_na=False))
         if figure:
-            mlflow.log_figure(figure, f"{FOLDER}/{path.stem}.png")
+            log_figure(figure, f"{FOLDER}/{path.stem}.svg")
     table, paths = Path(params.data.path).name, {"training": files.TRAIN, "test": files.TEST}
     datasets = [_dataset(table, context, paths[context], number) for context, number in rows.items()]
     MlflowClient().log_inputs(run_id, datasets)
     mlflow.set_tag(MLFLOW_RUN_NOTE, files.CARD.read_text(encoding="utf-8")[:_LONGEST_TAG])
+
+
+def log_figure(figure: Figure, path: str) -> None:
+    """Log the figure as SVG with text, because the browser has fonts for signs that matplotlib's lacks."""
+    with mpl.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        mlflow.log_figure(figure, path)
 
 
 def draw(name: str, table: pd.DataFrame) -> Figure | None:

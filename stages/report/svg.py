@@ -4,6 +4,7 @@ import contextlib
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 
 import matplotlib as mpl
@@ -52,7 +53,11 @@ _NOISE = re.compile(
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Draw in the style of the report, not in the user's own one."""
-    with mpl.rc_context(dict(mpl.rcParamsDefault) | _STYLE):  # type: ignore[arg-type]  # names are only strings here
+    with (
+        mpl.rc_context(dict(mpl.rcParamsDefault) | _STYLE),  # type: ignore[arg-type]  # names are only strings here
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts for it
         yield
 
 

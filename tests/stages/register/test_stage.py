@@ -185,7 +185,7 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
         each.path for each in client.list_artifacts(run.info.run_id)
     }
     # A plot that the task does not have is left out.
-    assert {each.path for each in client.list_artifacts(run.info.run_id, "test")} == {"test/tables", "test/roc.png"}
+    assert {each.path for each in client.list_artifacts(run.info.run_id, "test")} == {"test/tables", "test/roc.svg"}
     assert run.data.tags["mlflow.note.content"] == "# Model card\n"
     inputs = run.inputs.dataset_inputs  # type: ignore[union-attr]
     found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
@@ -235,10 +235,12 @@ def test_a_refusal_fails_the_stage_only_if_a_model_is_required(run_stage: Run, r
         }
 
 
-def test_names_with_formula_signs_are_drawn(tmp_path: Path) -> None:
-    table = pd.DataFrame({"feature": ["$a_{b$", "x^2", "#"], "importance": [0.3, 0.2, 0.1]})
-    figure = results.draw("importance", table)
+def test_a_plot_has_every_name_as_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ["$a_{b$", "x^2", "#", "город", "東京"]
+    figure = results.draw("importance", pd.DataFrame({"feature": names, "importance": [0.5, 0.4, 0.3, 0.2, 0.1]}))
     assert figure
-    figure.savefig(tmp_path / "importance.png")
+    monkeypatch.setattr(mlflow, "log_figure", lambda drawn, path: drawn.savefig(tmp_path / path))
 
-    assert (tmp_path / "importance.png").stat().st_size > 0
+    results.log_figure(figure, "importance.svg")
+
+    assert all(f">{name}<" in (tmp_path / "importance.svg").read_text(encoding="utf-8") for name in names)

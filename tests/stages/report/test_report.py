@@ -31,7 +31,7 @@ def small(task: str, rows: int = 200) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             HOSTILE: rng.normal(size=rows),
-            "город": rng.choice(["Москва", "</style><b>", "=1+1"], rows),
+            "город": rng.choice(["Москва", "東京", "</style><b>", "=1+1"], rows),
             "when": pd.date_range("2020-01-01", periods=rows, freq="37h"),
             "flag": rng.random(rows) > 0.5,
         }
