@@ -31,13 +31,13 @@ def small(task: str, rows: int = 200) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             HOSTILE: rng.normal(size=rows),
-            "город": rng.choice(["Москва", "東京", "</style><b>", "=1+1"], rows),
+            "город": rng.choice(["Москва", "</style><b>", "=1+1"], rows),
             "when": pd.date_range("2020-01-01", periods=rows, freq="37h"),
-            "flag": rng.random(rows) > 0.5,
+            "旗": rng.random(rows) > 0.5,
         }
     )
     table.loc[::7, HOSTILE] = np.nan
-    signal = table[HOSTILE].fillna(0) + table["flag"] + rng.normal(size=rows) / 2
+    signal = table[HOSTILE].fillna(0) + table["旗"] + rng.normal(size=rows) / 2
     if task == "regression":
         return table.assign(y=signal * 1e6)
     count = {"binary": 2, "multiclass": 3, "30 classes": 30}[task]
@@ -61,6 +61,7 @@ def report(tmp_path: Path, params: Callable[..., Params], monkeypatch: pytest.Mo
         files.write_text(files.SCHEMA, schema.model_dump_json())
         pipeline = train.train(rows, schema.contract, made)
         joblib.dump(pipeline, files.MODEL)
+        train.predict_out_of_fold(rows, schema, made).write(files.OUT_OF_FOLD)
         export.main()
         evaluate.main()
         expected = [{"success": True, "expectation_config": {"description": f"{HOSTILE} is there"}}]
