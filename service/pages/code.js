@@ -9,20 +9,20 @@ const inPython = (value) => (typeof value === "boolean" ? (value ? "True" : "Fal
 const rowInPython = (row, indent) =>
   `{\n${Object.entries(row).map(([name, value]) => `${indent}    ${inPython(name)}: ${inPython(value)},\n`).join("")}${indent}}`;
 
-function curl(url, row) {
-  return `curl ${inShell(`${url}predict?explain=true`)} \\
+function curl(url, row, query) {
+  return `curl ${inShell(`${url}predict?${new URLSearchParams(query)}`)} \\
   -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
   -d ${inShell(JSON.stringify({ instances: [row] }))}`;
 }
 
-function python(url, row) {
+function python(url, row, query) {
   return `import os
 import requests
 
 row = ${rowInPython(row, "")}
 response = requests.post(
     ${inPython(`${url}predict`)},
-    params={"explain": "true"},
+    params=${JSON.stringify(query)},
     headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},
     json={"instances": [row]},
 )
@@ -43,7 +43,8 @@ response = requests.post(
     data=table.to_csv(index=False).encode(),
 )
 response.raise_for_status()
-print(table.join(pd.read_csv(io.StringIO(response.text))))`;
+scored = table.join(pd.read_csv(io.BytesIO(response.content)))
+print(scored.T)`;
 }
 
 const LANGUAGES = { curl, Python: python, pandas };
@@ -53,8 +54,8 @@ export function makeSnippets(container, url) {
   const code = make("code"), copy = make("button", { type: "button", class: "quiet" }, "Copy"), told = make("span", { class: "visually-hidden", role: "status" });
   const choices = Object.keys(LANGUAGES).map((name, place) => make("label", { class: "choice" }, make("input", { type: "radio", name: "language", value: name, checked: place === 0 }), make("span", {}, name)));
   const form = make("form", { class: "choices" }, make("fieldset", {}, make("legend", { class: "visually-hidden" }, "Language"), ...choices), told, copy);
-  let row = {};
-  const show = () => { code.textContent = LANGUAGES[form.elements.language.value](url, row); };
+  let row = {}, query = {};
+  const show = () => { code.textContent = LANGUAGES[form.elements.language.value](url, row, query); };
   form.addEventListener("change", show);
   form.addEventListener("submit", (event) => event.preventDefault());
   copy.addEventListener("click", async () => {
@@ -64,5 +65,5 @@ export function makeSnippets(container, url) {
   });
   const pre = make("pre", { tabindex: "0", role: "region", "aria-label": "Code" }, code);
   container.replaceChildren(make("div", { class: "snippet" }, form, pre));
-  return (given) => { row = given; show(); };
+  return (...given) => { [row, query] = given; show(); };
 }

@@ -3,10 +3,11 @@ import { showAnswer } from "./answer.js";
 import { makeSnippets } from "./code.js";
 import { call, find, format, make, problemOf, setToken } from "./dom.js";
 import { RowForm } from "./form.js";
+import { offerCoverage, predict, queryFor } from "./predict.js";
 import { showQuality, showReleases } from "./quality.js";
 import { setUpTable } from "./table.js";
 
-let model, form, offersCoverage, isSignedIn = false;
+let model, form, isSignedIn = false;
 
 function list(names, most = 6) {
   const shown = names.slice(0, most).map(String);
@@ -28,9 +29,13 @@ async function setSignedIn(signedIn, name = "") {
   find("answer").hidden = !signedIn;
   find("sign-out").hidden = !signedIn;
   find("who").textContent = name;
-  if (!signedIn) return;
+  if (signedIn) await showHistory();
+}
+
+async function showHistory() {
   const response = await call("releases");
   if (response.ok) showReleases(await response.json(), model);
+  return response.ok;
 }
 
 // Return whether somebody is signed in; if not, ask for it.
@@ -62,22 +67,6 @@ async function signOut() {
   find("username").focus();
 }
 
-// Ask with all that the service offers. If the model in service lacks something (409), ask without it and say why.
-async function predict(row) {
-  const asked = { explain: "true", ...(offersCoverage ? { coverage: find("coverage").value } : {}) };
-  const notes = [];
-  for (;;) {
-    const response = await call(`predict?${new URLSearchParams(asked)}`, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ instances: [row] }),
-    });
-    const answer = await problemOf(response);
-    const [last] = Object.keys(asked).slice(-1);
-    if (response.status !== 409 || !last) return { response, answer, notes };
-    delete asked[last];
-    notes.push(answer.detail);
-  }
-}
-
 function showProblems(answer) {
   const problems = Object.fromEntries((answer.errors ?? []).map((each) => [each.field ?? "", `Expected ${each.expected}, got ${each.got}`]));
   const left = Object.entries(form.show(problems)).map(([name, text]) => `${name}: ${text}`);
@@ -93,7 +82,8 @@ async function submit(event) {
   if (!mayPredict()) return;
   const button = find("row").querySelector(".primary");
   button.setAttribute("aria-busy", "true");
-  const { response, answer, notes } = await predict(row);
+  const { response, notes } = await predict(["explain", "coverage"], "application/json", JSON.stringify({ instances: [row] }));
+  const answer = await problemOf(response);
   button.removeAttribute("aria-busy");
   if (!response.ok) { showProblems(answer); return; }
   form.warn((answer.warnings ?? []).map((each) => each.field));
@@ -109,17 +99,15 @@ async function start() {
     return;
   }
   model = await info.json();
-  const { paths, components } = await description.json();
-  offersCoverage = (paths["/predict"].post.parameters ?? []).some((each) => each.name === "coverage");
-  find("coverage-label").hidden = !offersCoverage;
-  find("single-sign-on").hidden = !components.securitySchemes.single_sign_on;
+  const { components } = await description.json();
+  offerCoverage(model.highest_coverage);
   const [example] = components.schemas.PredictRequest.example.instances;
   describe();
   showQuality(model);
   setUpTable(model, example, mayPredict);
   form = new RowForm(find("fields"), model.features, example);
   const update = makeSnippets(find("snippets"), new URL(".", location.href).href);
-  const refresh = () => update(form.read().row);
+  const refresh = () => update(form.read().row, queryFor("explain", "coverage"));
   refresh();
   find("row").addEventListener("input", refresh);
   find("row").addEventListener("change", refresh);
@@ -134,6 +122,10 @@ async function start() {
     find("sign-in-problem").textContent = "Your sign-in has ended. Sign in again.";
     find("username").focus();
   });
+  if (components.securitySchemes.single_sign_on) {
+    find("single-sign-on").hidden = false;
+    if (await showHistory()) await setSignedIn(true, "single sign-on");  // the cookie is one that scripts can't see
+  }
 }
 
 start();

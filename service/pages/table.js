@@ -1,6 +1,7 @@
 // A table that comes back scored: read CSV, send the model's columns, join the predictions to the rows.
-import { call, count, find, format, make, problemOf } from "./dom.js";
+import { count, find, format, make, problemOf } from "./dom.js";
 import { shareList } from "./answer.js";
+import { predict } from "./predict.js";
 
 const LARGEST = 64 * 1024 * 1024;
 const SHOWN_ROWS = 5;
@@ -136,7 +137,7 @@ export function setUpTable(model, example, mayPredict) {
     result.replaceChildren(make("p", { class: "muted" }, `Scoring ${file.name}…`));
     const table = await read(file, features);
     const { body, others } = table ? select(table, features) : { body: file, others: [] };
-    const response = await call("predict", { method: "POST", headers: { "Content-Type": "text/csv" }, body });
+    const { response } = await predict(["coverage"], "text/csv", body);
     const parts = response.ok ? success(model, file, table, others, await response.text()) : failure(await problemOf(response));
     result.replaceChildren(...parts);
   };

@@ -48,7 +48,7 @@ _LAST: Final = errors(422, also={**_UNKNOWN, 409: "The user is the last admin"})
 
 router = APIRouter(
     prefix="/admin/users",
-    tags=["users"],
+    tags=["administration"],
     dependencies=[Security(authenticate, scopes=["admin"])],
     responses=errors(401, 403, 429, 503),
 )

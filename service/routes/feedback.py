@@ -59,7 +59,7 @@ _BODY: Final[dict[str, Any]] = {
     },
 }
 
-router = APIRouter(tags=["model"])
+router = APIRouter(tags=["predictions"])
 
 
 class Stored(BaseModel):

@@ -43,6 +43,7 @@ class ModelInfo(BaseModel):
     classes: list[Label]
     positive: Label | None = None
     threshold: float | None = Field(None, description="Binary: the positive class is predicted above this probability")
+    highest_coverage: float | None = Field(None, description="?coverage= can be this high; null: it isn't possible")
     features: list[Feature]
     derived: dict[str, str] | None = Field(None, description="Features that the model computes from these, by name")
     params: dict[str, Any]
@@ -62,6 +63,7 @@ async def model_info(request: Request) -> ModelInfo:
         version=artifact.version,
         release=artifact.folder,
         threshold=artifact.threshold if contract.task == "binary" else None,
+        highest_coverage=artifact.model.coverage.highest if artifact.model.coverage else None,
         derived=contract.derived or None,
         data_md5=artifact.release.data_md5 or "",
     )
@@ -74,7 +76,7 @@ async def model_info(request: Request) -> ModelInfo:
         200: {"content": {"text/plain": {}}},
         **errors(also={401: "The token of METRICS_TOKEN is missing or wrong"}),
     },
-    tags=["operation"],
+    tags=["monitoring"],
 )
 async def metrics(request: Request) -> Response:
     """Return the metrics of all workers for Prometheus. If METRICS_TOKEN is set, send it as a bearer token."""
@@ -103,7 +105,7 @@ class Ready(BaseModel):
     database: Literal["ok", "read-only", "down"]
 
 
-@router.get("/health/live", responses=errors(), tags=["operation"])
+@router.get("/health/live", responses=errors(), tags=["monitoring"])
 async def live() -> dict[str, str]:
     """Return 200 while the process answers."""
     return {"status": "live"}
@@ -112,7 +114,7 @@ async def live() -> dict[str, str]:
 @router.get(
     "/health/ready",
     responses={**errors(), 503: {"model": Ready, "description": "The users database has not answered yet"}},
-    tags=["operation"],
+    tags=["monitoring"],
 )
 async def ready(request: Request, response: Response) -> Ready:
     """Return whether the service can predict and check tokens.

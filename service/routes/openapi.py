@@ -29,6 +29,16 @@ _MEANINGS: Final = {
     500: "The service failed; its log has the reason",
     503: "The users database doesn't answer",
 }
+TAGS: Final = {
+    "predictions": "Predict, and report how it turned out",
+    "model": "The model in service, and the releases before it",
+    "sign-in": "Tokens for users and programs, single sign-on",
+    "monitoring": "Health and metrics",
+    "open inference protocol": "Predictions for clients of KServe, Triton and others",
+    "administration": "Users, for callers with the scope `admin`",
+}
+"""The groups of operations, in the order of /docs."""
+_SENTENCE: Final = re.compile(r"(.+?)\.(?:\s+(.*))?", re.DOTALL)
 BODY: Final = (400, 408, 413, 415, 422)
 """The statuses for a bad request body."""
 _SHOWN_CATEGORIES: Final = 50
@@ -121,15 +131,16 @@ def predict(  # type: ignore[empty-body]  # only described: `service.routes.pred
     body: PredictRequest,
     query: Annotated[PredictQuery, Query()],
 ) -> PredictResponse:
-    """Predict from instances as JSON, or from a table of any length as CSV (with a header line) or NDJSON.
+    """Predict from one row or many.
 
-    The answer has the form of the request.
+    Send instances as JSON, or a table of any length as CSV (with a header line) or NDJSON. The answer has the form of
+    the request.
     """
 
 
 PREDICT: Final[dict[str, Any]] = {
     "operation_id": "predict",
-    "tags": ["model"],
+    "tags": ["predictions"],
     "responses": {
         200: {"description": "A prediction for each instance, in order", "content": _TABLES},
         **errors(
@@ -159,7 +170,10 @@ def _describe(app: FastAPI, served: Served) -> Schema:
         version=served.version[:12],
         summary=f"Predicts {served.contract.target!r}",
         routes=app.routes,
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        _name_by_first_sentence(operation)
     _, problem = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
     schemas = document["components"]["schemas"]
     schemas |= problem["$defs"]
@@ -171,6 +185,13 @@ def _describe(app: FastAPI, served: Served) -> Schema:
     if issuer:
         _add_single_sign_on(document, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     return document
+
+
+def _name_by_first_sentence(operation: Schema) -> None:
+    """Take the first sentence of a description as the summary; FastAPI's own is the function's name."""
+    sentence = _SENTENCE.fullmatch(operation["description"])
+    if sentence:
+        operation["summary"], operation["description"] = sentence[1], sentence[2] or ""
 
 
 def _add_single_sign_on(document: Schema, url: str) -> None:

@@ -2,7 +2,7 @@
 
 `/token` exchanges a name and a password for a token (OAuth2, RFC 6749 section 4.3). After single sign-on the browser
 gets our own token in a cookie that scripts can't read and other sites can't use. The browser sends it with requests
-from pages of this service such as /docs, so they need no code for tokens.
+from pages of this service, so they need no code for tokens.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -31,7 +31,7 @@ _ERRORS: Final = {
     503: "The identity provider doesn't answer",
 }
 
-router = APIRouter(tags=["users"])
+router = APIRouter(tags=["sign-in"])
 
 
 class Login(BaseModel):
@@ -78,7 +78,7 @@ def _parse(body: bytes) -> Login:
 
 @router.get("/login", status_code=302, responses=errors(also=_ERRORS))
 async def login(request: Request) -> Response:
-    """Redirect the browser to the identity provider."""
+    """Begin single sign-on: redirect the browser to the identity provider."""
     access, provider = _require_single_sign_on(request)
     redirect_uri = request.app.state.settings.oidc_redirect_uri or str(request.base_url) + "callback"
     request.scope["session"] = {}
@@ -90,7 +90,7 @@ async def login(request: Request) -> Response:
 
 @router.get("/callback", status_code=302, responses=errors(401, 403, also=_ERRORS))
 async def callback(request: Request) -> Response:
-    """Complete the sign-in when the identity provider redirects the browser back."""
+    """Complete single sign-on when the identity provider redirects the browser back."""
     access, provider = _require_single_sign_on(request)
     try:
         request.scope["session"] = access.tokens.unseal(request.cookies.get(_STATE_COOKIE, ""))
@@ -109,7 +109,7 @@ async def callback(request: Request) -> Response:
     access.count("granted")
     request.state.user = name
     token, seconds = access.tokens.issue(name, scopes, provider=provider.issuer)
-    response = RedirectResponse("docs", 302)
+    response = RedirectResponse("./", 302)
     response.set_cookie(SESSION_COOKIE, token, samesite="strict", **_cookie_options(request, seconds))
     response.delete_cookie(_STATE_COOKIE, path="")
     return response

@@ -14,7 +14,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from service import release
-from service.contract import Contract, NumberFeature
+from service.contract import COVERAGE_KEY, Contract, NumberFeature
+from service.coverage import Coverage
 from service.release import CURRENT, MODEL_FILE, RELEASE_FILE, Release
 from service.settings import Settings
 
@@ -76,6 +77,15 @@ def with_contract(model: onnx.ModelProto, text: str | None = None) -> bytes:
     """Put a contract into the model and give its bytes."""
     helper.set_model_props(model, {"contract": contract().model_dump_json() if text is None else text})
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def with_coverage(path: Path, **changes: Any) -> bytes:
+    """Return a model's file with the errors 0.01, 0.02, … 0.99: with the level 0.9, the 90th smallest is the bound."""
+    made = onnx.load(path)
+    errors = tuple(round(number / 100, 2) for number in range(1, 100))
+    about = Coverage(levels=(0.9,), rows=99, units=99, ranks=tuple(range(1, 100)), errors=errors)
+    made.metadata_props.add(key=COVERAGE_KEY, value=about.model_copy(update=changes).model_dump_json())
+    return bytes(made.SerializeToString())
 
 
 def onnx_bytes(lean: float = 0.0) -> bytes:

@@ -7,30 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from service import model
-from service.contract import COVERAGE_KEY
-from service.coverage import Coverage
-from tests.service.artifacts import Root
+from tests.service.artifacts import Root, with_coverage
 
 Start = Callable[..., Any]
-ERRORS = tuple(round(number / 100, 2) for number in range(1, 100))
-"""Of 99 rows: with the level 0.9, the 90th smallest is the bound."""
 
 
 @pytest.fixture
 def covered(make_artifact: Any, tmp_path: Path, start: Start) -> Start:
-    """Return a function that starts an API with a model whose file has `ERRORS`."""
+    """Return a function that starts an API with a model whose file has errors for intervals and sets."""
 
     def serve(target: str, **changes: Any) -> Any:
         plain = make_artifact(target)
-        graph = onnx.load(plain.root.model)
-        about = Coverage(levels=(0.9,), rows=99, units=99, ranks=tuple(range(1, 100)), errors=ERRORS)
-        graph.metadata_props.add(key=COVERAGE_KEY, value=about.model_copy(update=changes).model_dump_json())
         released = Root(tmp_path / target)
-        released.write(graph.SerializeToString(), b'{"threshold": 0.5}', name="shop")
+        released.write(with_coverage(plain.root.model, **changes), b'{"threshold": 0.5}', name="shop")
         return start(artifact=type(plain)(released, model.load(released.model)))
 
     return serve

@@ -83,6 +83,7 @@ class Provider:
     """
 
     def __init__(self, redirect_uri: str = "http://test/callback") -> None:
+        self.redirect_uri = redirect_uri
         self.claims: dict[str, Any] = {"sub": "24400320", "preferred_username": "anna", "groups": ["staff"]}
         self.changes: dict[str, Any] = {}
         self.algorithm: str | None = None
@@ -90,7 +91,7 @@ class Provider:
         self.fetches = 0
         """How often the keys were fetched."""
         self.rotate()
-        self._server = make_server("127.0.0.1", 0, _app(self, redirect_uri), threaded=True)
+        self._server = make_server("127.0.0.1", 0, _app(self), threaded=True)
         self.port = self._server.server_port
         self.issuer = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
@@ -151,7 +152,7 @@ class _OpenIDCode(OpenIDCode):  # type: ignore[misc]  # authlib has no types
         return UserInfo(**self.provider.claims | self.provider.changes)
 
 
-def _app(provider: Provider, redirect_uri: str) -> Flask:
+def _app(provider: Provider) -> Flask:
     app, codes = Flask("provider"), dict[str, _Code]()
     person = SimpleNamespace(get_user_id=lambda: "24400320")
 
@@ -169,7 +170,7 @@ def _app(provider: Provider, redirect_uri: str) -> Flask:
         def authenticate_user(self, _: Any) -> Any:
             return person
 
-    server = AuthorizationServer(app, lambda _: _Client(redirect_uri), lambda *_: None)
+    server = AuthorizationServer(app, lambda _: _Client(provider.redirect_uri), lambda *_: None)
     extension = _OpenIDCode(require_nonce=True)
     extension.provider = provider
     server.register_grant(Grant, [CodeChallenge(required=True), extension])

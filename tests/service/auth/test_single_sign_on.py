@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 def after_sign_in(settings: Settings, call: Callable[[Worker], Awaitable[Any]]) -> Any:
     async def scenario() -> Any:
         async with signing_in(settings) as (browser, back):
-            assert (await browser.get(back)).headers["Location"] == "docs"
+            assert (await browser.get(back)).headers["Location"] == "./"
             return await call(browser)
 
     return asyncio.run(scenario())
