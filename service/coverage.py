@@ -41,9 +41,14 @@ class Coverage(BaseModel):
     errors: tuple[float, ...]
 
     @property
+    def highest(self) -> float:
+        """The highest level that so many units can promise."""
+        return math.floor(self.units / (self.units + 1) * 1e6) / 1e6
+
+    @property
     def limit(self) -> str:
         """The levels that so many units can promise."""
-        return f"at most {math.floor(self.units / (self.units + 1) * 1e6) / 1e6}"
+        return f"at most {self.highest}"
 
     def bound(self, level: float) -> float:
         """Return the error that new rows stay below with the probability `level`, between 0 and 1.
