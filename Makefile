@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench sweep search suite mlflow push pull lock docs up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench sweep experiments search suite mlflow push pull lock docs up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ repro: $(PIPELINE) ## run the pipeline, then promote the model
 
 sweep: $(PIPELINE) ## run experiments one after another: SET='n_estimators=50,100 max_depth=8,12'
 	@python -m stages.commands.sweep $(SET)
+
+experiments: $(VENV)/.pipeline ## list the experiments in few columns, the best first
+	@python -m stages.commands.experiments
 
 search: $(VENV)/.pipeline ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
 	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')

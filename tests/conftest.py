@@ -2,12 +2,14 @@
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, sync_playwright
 
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
@@ -54,3 +56,15 @@ def _seeds() -> None:
 def root() -> Path:
     """Return the repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Return Debian's Chromium without a window."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is missing; on Debian and Ubuntu: apt-get install --no-install-recommends chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()

@@ -6,15 +6,11 @@ stop half way unnoticed. Each experiment runs in a temporary copy; params.yaml s
 
 import argparse
 import itertools
-import json
-import re
-import subprocess
 from collections.abc import Iterator
 
-from stages import files
+from stages.commands.experiments import metric_names, show
 from stages.entry import log, run, timed
 from stages.errors import UserError
-from stages.scores.gate import main_metric
 from stages.search.experiments import run_experiment
 
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
@@ -34,19 +30,6 @@ def combinations(settings: list[str]) -> Iterator[list[str]]:
     return map(list, itertools.product(*choices))
 
 
-def _show(keys: list[str]) -> None:
-    """List the experiments with the parameters `keys`, the best by cross-validation first.
-
-    Test metrics don't count: if you choose by the test rows, none are left to test on.
-    """
-    metrics = json.loads(files.METRICS.read_text(encoding="utf-8")) if files.METRICS.exists() else {}
-    names = [name for task in ("binary", "regression") if (name := f"cv_{main_metric(task)}") in metrics]
-    kept = "|".join(map(re.escape, ["Experiment", *names, *(f"{name}_std" for name in names), *keys]))
-    columns = ["--drop", ".*", "--keep", f"^({kept})$"]
-    best_first = ["--sort-by", names[0], "--sort-order", "desc"] if names else []
-    subprocess.run(["dvc", "exp", "show", "--no-pager", "--hide-workspace", *columns, *best_first], check=False)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("settings", nargs="+", metavar="KEY=VALUE,VALUE", help="a parameter and the values to try")
@@ -64,10 +47,11 @@ def main(settings: list[str]) -> None:
     except KeyboardInterrupt:
         log("stopped; `dvc exp show` lists what is done")
         raise SystemExit(130) from None
-    _show([setting.partition("=")[0] for setting in settings])
+    crossed = [name for name in metric_names() if name.startswith("cv_")]
+    show(["Experiment", *crossed, *(setting.partition("=")[0] for setting in settings)], "--hide-workspace")
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
-    log("all done; compare them by cv_…, which uses only training rows; `dvc exp show` lists all metrics")
+    log("all done; compare them by cv_…, which uses only training rows; `make experiments` lists all")
 
 
 if __name__ == "__main__":

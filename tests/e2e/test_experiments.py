@@ -113,6 +113,18 @@ def test_a_sweep_runs_every_combination_and_reports_what_failed(fresh: Project) 
     assert len(runs(fresh)) == known + 1
 
 
+def test_experiments_are_listed_in_at_most_12_columns_the_best_by_cross_validation_first(fresh: Project) -> None:
+    lines = fresh.ok("python", "-m", "stages.commands.experiments").splitlines()
+    names, rows = lines[1].split(), [line.split() for line in lines if re.search(r"\[.*\]", line)]
+    places = names.index("cv_roc_auc") - len(names)
+
+    assert len(names) <= 12
+    assert {"Experiment", "State", "cv_roc_auc", "roc_auc", "roc_auc_low", "n_estimators"} <= set(names)
+    assert {row[names.index("n_estimators") - len(names)] for row in rows} >= {"5", "10"}
+    areas = [float(row[places]) for row in rows]
+    assert areas == sorted(areas, reverse=True)
+
+
 def test_no_experiment_releases_anything_or_moves_an_alias(fresh: Project) -> None:
     (registered,) = fresh.client.search_registered_models()
 

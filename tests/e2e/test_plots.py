@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser
 
 from stages import files
 from stages.evaluate import __main__ as evaluate
@@ -15,6 +16,7 @@ from stages.export import __main__ as export
 from stages.params.loading import load_params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
+from tests.e2e import plots_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plots")]
 OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance", "contributions"}
@@ -77,6 +79,30 @@ def test_every_plot_of_the_task_is_compared_between_revisions_and_no_other(compa
     assert {(name, row["rev"]) for name, rows in found.items() for row in rows} == {
         (name, rev) for name in found for rev in ("HEAD~1", "HEAD")
     }
+
+
+@pytest.mark.parametrize("command", [("show",), ("diff", "HEAD~1", "HEAD")])
+def test_the_page_draws_every_plot_of_the_task_without_the_internet(
+    compared: tuple[Any, str], chromium: Browser, command: tuple[str, ...]
+) -> None:
+    project, task = compared
+    project.ok("dvc", "plots", *command)
+    page = chromium.new_page(offline=True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((project.path / "dvc_plots/index.html").as_uri())
+    drawn = page.locator("svg.marks")
+    drawn.nth(len(TASKS[task]) - 1).wait_for()
+    sizes = [drawn.nth(place).bounding_box() for place in range(drawn.count())]
+
+    assert len(sizes) == page.locator("body > div").count() == len(TASKS[task])
+    assert all(size and min(size["width"], size["height"]) > 50 for size in sizes)
+    assert asked == [page.url]
+    page.close()
+
+
+def test_the_page_has_the_javascript_of_the_locked_vl_convert() -> None:
+    assert plots_page.PAGE.read_text(encoding="utf-8") == plots_page.page(), "run `python tests/e2e/plots_page.py`"
 
 
 @pytest.mark.parametrize("compared", ["multiclass"], indirect=True)
