@@ -138,7 +138,7 @@ bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | c
 
 lock: $(VENV)/.dev ## update the lock files to the newest versions; UPGRADE= only what pyproject.toml needs
 	@$(compile) --group dev -o requirements/dev.txt
-	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx dask docs; do \
+	@for group in pipeline service postgres tracing store xgboost catboost skl2onnx dask docs uv; do \
 	  $(compile) --group $$group -c requirements/dev.txt -o requirements/$$group.txt || exit 1; done
 
 UPGRADE ?= --upgrade
@@ -161,10 +161,13 @@ $(VENV)/.tracing $(VENV)/.xgboost $(VENV)/.catboost $(VENV)/.skl2onnx $(VENV)/.d
 	@$(install_lock)
 	@touch $@
 
-# If the machine has uv, it installs the same files in a tenth of pip's time.
+# uv installs in a tenth of pip's time. A machine without it gets it by pip, into .venv; if uv cannot install, because for
+# example only pip knows your package index, pip does.
+locked := --no-deps --require-hashes -r
 UV := $(shell command -v uv)
-install_lock = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet \
-  --disable-pip-version-check --no-input) --no-deps --require-hashes -r $<
+pip = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input $(locked)
+install_lock = { $(if $(UV),$(UV),$(pip) requirements/uv.txt && $(BIN)/uv) pip install --quiet --python $(BIN)/python $(locked) $< 2>$(VENV)/.uv-errors \
+  || { cat $(VENV)/.uv-errors >&2; $(pip) $<; }; }
 
 # The file BUSY has the id of the process that installs. If that process is dead, make the environment again.
 BUSY := $(VENV)/.installing
@@ -180,6 +183,6 @@ endef
 
 define install
 echo $$$$ > $(BUSY); \
-echo "Installing up to $$(grep -c '==' $<) packages of $< into $(VENV)$(if $(UV),, (some minutes the first time; faster with uv))"; \
+echo "Installing up to $$(grep -c '==' $<) packages of $< into $(VENV)"; \
 $(install_lock) && rm $(BUSY)
 endef
