@@ -131,7 +131,7 @@ def errors_as_line() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).partition("Stack trace:")[0].strip() or type(error).__name__
+    text = " ".join(re.split(r"Stack trace:|\[SQL:", str(error))[0].split()) or type(error).__name__
     if "Max retries exceeded" not in text:
         return text
     if status := re.search(r"too many (\d+) error", text):

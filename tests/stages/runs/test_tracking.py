@@ -150,7 +150,10 @@ def test_a_store_in_a_missing_folder_is_reported(tmp_path: Path, monkeypatch: py
 def test_a_file_that_is_not_a_store_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"rubbish" * 1000)
 
-    assert "file is not a database" in error_of("", monkeypatch)
+    message = error_of("", monkeypatch)
+
+    assert "file is not a database" in message
+    assert "\n" not in message
 
 
 WAITING = """
