@@ -147,8 +147,8 @@ def _find_model(request: Request, name: str, version: str | None) -> Served:
     """Return the model in service. Raises Problem (404) if it has another name or version."""
     serving: Serving = request.app.state.serving
     served = serving.current
-    if name != served.artifact.name or version not in (None, served.version):
-        raise Problem(404, f"The model in service is {served.artifact.name}, version {served.version}")
+    if name != served.artifact.release.name or version not in (None, served.version):
+        raise Problem(404, f"The model in service is {served.artifact.release.name}, version {served.version}")
     return served
 
 
@@ -202,7 +202,7 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
     if unknown:
         raise Problem(422, f"There is no output {clip(min(unknown))!r}", title="No such output")
     document: dict[str, Any] = {
-        "model_name": served.artifact.name,
+        "model_name": served.artifact.release.name,
         "model_version": served.version,
         "outputs": [
             {"name": name, "shape": shape, "datatype": kind, "data": data}

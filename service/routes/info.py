@@ -60,7 +60,7 @@ async def model_info(request: Request) -> ModelInfo:
     return ModelInfo(
         **contract.model_dump(include={"task", "target", "classes", "positive", "features"}),
         **artifact.release.model_dump(include={"name", "params", "metrics"}),
-        version=artifact.version,
+        version=artifact.model.version,
         release=artifact.folder,
         threshold=artifact.threshold if contract.task == "binary" else None,
         highest_coverage=artifact.model.coverage.highest if artifact.model.coverage else None,

@@ -166,7 +166,7 @@ def describe(app: FastAPI, served: Served) -> Schema:
 
 def _describe(app: FastAPI, served: Served) -> Schema:
     document: Schema = get_openapi(
-        title=f"Predictions of {served.artifact.name}",
+        title=f"Predictions of {served.artifact.release.name}",
         version=served.version[:12],
         summary=f"Predicts {served.contract.target!r}",
         routes=app.routes,

@@ -12,8 +12,8 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.auth.access import Callers
@@ -61,11 +61,7 @@ class Route(APIRoute):
             return self._found
         return super().matches(scope)
 
-    def handle(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
-        """Answer a request; any other method than POST gets 405."""
-        if scope["method"] != "POST":
-            raise HTTPException(405)
-        return self.app(scope, receive, send)
+    handle = StarletteRoute.handle  # FastAPI's own would run its endpoint
 
 
 class Predict:
@@ -122,16 +118,19 @@ class Predict:
     ) -> tuple[int, bytes]:
         """Return the number of instances and the response body, with explanations if `explain` is given."""
         if len(body) > _INLINE_BYTES:
-            scored = await asyncio.to_thread(_read_and_score, served, body, self._max_instances)
+            scored = await asyncio.to_thread(
+                lambda: served.score(served.reader.read_request(body, self._max_instances))
+            )
         else:
             scored = await self._score(served, self._read(served.reader, body, self._max_instances))
         served.check(scored, lambda: read_json(body)["instances"])
-        more = await self._explain(served, scored, explain) if explain else {}
+        more: Members = {"prediction_ids": await ids.make_all_async(served, scored)} if ids else {}
+        if explain:
+            more |= await self._explain(served, scored, explain)
         if cover:
             more |= cover(scored)
         served.count(scored)
-        named = await ids.make_all_async(served, scored) if ids else None
-        return len(scored.labels), self._encode(served, scored, named, more)
+        return len(scored.labels), self._encode(served, scored, more)
 
     async def _explain_in_turn(self, served: Served, scored: Scored, receive: Receive) -> Members:
         """Explain rows in a thread of low priority, which stops after its row if nobody waits for the answer.
@@ -163,10 +162,6 @@ class Predict:
     def _unsupported_type(self) -> Problem:
         taken = ", ".join(each.decode() for each in (JSON, *self._tables))
         return Problem(415, f"Content-Type must be one of: {taken}", headers={"Accept-Post": taken})
-
-
-def _read_and_score(served: Served, body: bytes, limit: int) -> Scored:
-    return served.score(served.reader.read_request(body, limit))
 
 
 @lru_cache(maxsize=64)

@@ -91,30 +91,34 @@ class Csv(Form):
 
     _header: Header | None = None
     _reader: CsvReader
-    _encoding: str | None = None
-    """None while all blocks were ASCII."""
-    _wide: IncrementalDecoder | None = None
-    """The decoder of a table in UTF-16 or UTF-32; None for other encodings."""
-    _begun = False
+    _decoder: IncrementalDecoder | None = None
+    _is_ascii = True
+    """Whether the text was ASCII until now."""
+    _lines = 0
 
     def to_utf8(self, piece: bytes, *, final: bool = False) -> bytes:
-        """Convert UTF-16 and UTF-32 to UTF-8; return other encodings unchanged."""
+        """Convert from UTF-8, or from the training table's encoding if the first text that isn't ASCII isn't UTF-8."""
         own = self.served.contract.reading.encoding
-        if piece and not self._begun:
-            self._begun = True
-            if own.startswith(_WIDE) and (piece[0] in _BYTE_ORDER_MARKS or 0 in piece[:4]):
-                self._wide = getincrementaldecoder(own)()
-        if self._wide is None:
-            return piece
+        if self._decoder is None:
+            if not piece:
+                return b""
+            is_wide = own.startswith(_WIDE) and (piece[0] in _BYTE_ORDER_MARKS or 0 in piece[:4])
+            self._decoder = getincrementaldecoder(own if is_wide else "utf-8")()
         try:
-            return self._wide.decode(piece, final).encode()
-        except UnicodeDecodeError:
-            detail = f"The table is not {own.upper()}, near row {self.rows}; save it as UTF-8"
-            raise Problem(400, detail, title=f"Not {own.upper()}") from None
+            text = self._decoder.decode(piece, final)
+        except UnicodeDecodeError as error:
+            if self._is_ascii and not own.startswith("utf"):
+                self._is_ascii, self._decoder = False, getincrementaldecoder(own)()
+                return self.to_utf8(error.object, final=final)
+            name = "UTF-8" if error.encoding == "utf-8" else own.upper()
+            near = max(0, self._lines + error.object.count(b"\n", 0, error.start) - 1)
+            detail = f"The table is not {name}, near row {near}; save it as UTF-8"
+            raise Problem(400, detail, title=f"Not {name}") from None
+        self._is_ascii = self._is_ascii and text.isascii()
+        self._lines += text.count("\n")
+        return text.encode()
 
-    def find_end(self, content: bytearray) -> int:
-        """Return the index after the last end of line that is outside quotation marks."""
-        return find_end(content)
+    find_end = staticmethod(find_end)
 
     def read(self, part: list[list[str]]) -> Matrix | None:
         """Encode rows; return None if one is wrong."""
@@ -126,7 +130,8 @@ class Csv(Form):
 
     def split(self, block: bytes) -> list[list[str]]:
         """Return the rows of a block. The first block begins with the header. Raises Problem."""
-        text, is_first, lines = self._decode(block), self._header is None, None
+        is_first, lines = self._header is None, None
+        text = block.decode().removeprefix("\ufeff" if is_first else "")
         try:
             header = self._header = self._header or find_header(self.served.contract, text)
             if header is None:
@@ -135,8 +140,8 @@ class Csv(Form):
             lines = csv.reader(file, delimiter=header.delimiter, strict=True)
             rows = [row for row in lines if row]
         except csv.Error as error:
-            near = self._near(lines.line_num - 1 if lines else 0)
-            raise Problem(400, f"The table is not CSV, {near}: {error}", title="Not CSV") from None
+            near = max(0, self.rows + (lines.line_num - 1 if lines else 0) - (self.rows == 0))
+            raise Problem(400, f"The table is not CSV, near row {near}: {error}", title="Not CSV") from None
         if is_first:
             self._reader = CsvReader(self.served.contract, self.served.layout, header)
             del rows[0]
@@ -145,26 +150,6 @@ class Csv(Form):
                 detail = f"Row {number} has {len(row)} cells, the header has {len(header.names)}"
                 raise Problem(422, detail, title="Cells do not match")
         return rows
-
-    def _decode(self, block: bytes) -> str:
-        """Decode a block as UTF-8, or if the first block that isn't ASCII isn't UTF-8, as the training table."""
-        own = self.served.contract.reading.encoding
-        try:
-            text = block.decode(self._encoding or "utf-8")
-        except UnicodeDecodeError as error:
-            if self._encoding or own.startswith("utf"):
-                near = self._near(block.count(b"\n", 0, error.start))
-                detail = f"The table is not UTF-8, {near}; save it as UTF-8"
-                raise Problem(400, detail, title="Not UTF-8") from None
-            self._encoding = own
-            return self._decode(block)
-        if self._encoding is None and not block.isascii():
-            self._encoding = "utf-8"
-        return text.removeprefix("\ufeff") if self._header is None else text
-
-    def _near(self, lines: int) -> str:
-        """Return where an error is, for messages; `lines` is the number of lines before it in its block."""
-        return f"near row {max(0, self.rows + lines - (self.rows == 0))}"
 
     def write(self, scored: Scored, out: IO[bytes]) -> None:
         """Write a line for each row, and before the first one the header."""

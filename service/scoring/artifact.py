@@ -27,16 +27,6 @@ class Artifact:
     threshold: float
     """Binary: the positive class is predicted above this probability, 0 to 1."""
 
-    @property
-    def version(self) -> str:
-        """MD5 of the ONNX file."""
-        return self.model.version
-
-    @property
-    def name(self) -> str:
-        """Name in the model registry."""
-        return self.release.name
-
 
 def load(settings: Settings, known: Model | None = None) -> Artifact:
     """Read, verify and load the current release.

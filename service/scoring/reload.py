@@ -62,13 +62,13 @@ class Reloader:
         self._serving.swap(new)
         _log.info(
             "release %s (model %s) is in service instead of %s (model %s)",
-            new.folder, new.version, current.folder, current.version,
+            new.folder, new.model.version, current.folder, current.model.version,
         )  # fmt: skip
         self._instruments.count_reload("reloaded")
 
     def _refuse(self, reason: object) -> None:
         current = self._serving.current.artifact
-        _log.error("release %s (model %s) stays in service; %s", current.folder, current.version, reason)
+        _log.error("release %s (model %s) stays in service; %s", current.folder, current.model.version, reason)
         self._instruments.count_reload("refused")
 
 

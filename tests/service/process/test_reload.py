@@ -71,7 +71,7 @@ class Watched:
 
     @property
     def version(self) -> str:
-        return self.serving.current.artifact.version
+        return self.serving.current.artifact.model.version
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ def refusal(root: Root, **changes: int) -> str:
 def test_the_current_release_is_loaded_with_its_record(root: Root) -> None:
     loaded = artifact.load(root.settings())
 
-    assert (loaded.name, loaded.threshold, loaded.release.data_md5) == ("flights", 0.4, "d" * 32)
-    assert (loaded.folder, loaded.version) == (root.current.name, md5_of(onnx_bytes()))
+    assert (loaded.release.name, loaded.threshold, loaded.release.data_md5) == ("flights", 0.4, "d" * 32)
+    assert (loaded.folder, loaded.model.version) == (root.current.name, md5_of(onnx_bytes()))
 
 
 def test_without_a_release_it_says_how_to_make_one(tmp_path: Path) -> None:
