@@ -9,7 +9,7 @@ import base64
 import hmac
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -46,6 +46,8 @@ class Prediction(msgspec.Struct, frozen=True, array_like=True):
     """Binary: probability of the positive class, 0 to 1."""
     positive: bool | None = None
     """Binary: whether the positive class was predicted."""
+    cover: float | list[Label] | None = None
+    """Half the width of the interval, or the classes in the set, at the level that feedback counts."""
 
     @property
     def key(self) -> str:
@@ -70,8 +72,8 @@ class PredictionIds:
         self._lifetime = settings.feedback_days * _DAY_SECONDS
         self._clock = clock
 
-    def make(self, version: str, rows: Sequence[tuple[Label | float, float | None, bool | None]]) -> list[str]:
-        """Return an id for each row. A row is the prediction, its score and whether it is the positive class."""
+    def make(self, version: str, rows: Iterable[tuple[Any, ...]]) -> list[str]:
+        """Return an id for each row. A row has the last fields of a Prediction, from `predicted` on."""
         md5, now, unique = bytes.fromhex(version), int(self._clock()), os.urandom(12)
         return [
             self._sign(Prediction(unique + number.to_bytes(4, "big"), now, md5, *row))
@@ -80,7 +82,8 @@ class PredictionIds:
 
     def make_all(self, served: Any, scored: Any) -> list[str]:
         """Return an id for each row; `served` and `scored` are a Served and a Scored of `service.scoring.serving`."""
-        return self.make(served.version, _rows(served.contract.classes, served.contract.positive, scored))
+        rows = _rows(served.contract.classes, served.contract.positive, scored)
+        return self.make(served.version, ((*row, cover) for row, cover in zip(rows, served.live(scored), strict=True)))
 
     async def make_all_async(self, served: Any, scored: Any) -> list[str]:
         """Return the same ids. For many rows, make them in a thread, because one id takes 3 µs."""

@@ -4,17 +4,22 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
-from service.feedback import Outcome
+from service.feedback import Outcome, Prediction
 from service.instruments.families import Specifications, VersionCounters
 
 SCORE_BOUNDS: Final = tuple(number / 10 for number in range(1, 11))
 OUTCOMES: Final = ("correct", "wrong", "measured")
 """`correct` and `wrong` for classes; `measured` for numbers, whose error is summed."""
+COVERAGE_OUTCOMES: Final = ("inside", "outside")
 COUNTERS: Final[Specifications] = {
     "feedback_rows": ("Predictions with a known outcome.", "outcome"),
     "feedback_absolute_error": ("Sum of the differences between predicted and true values.",),
+    "feedback_coverage_rows": (
+        "Predictions with a known outcome, which is inside or outside the interval or set at model_coverage_level.",
+        "outcome",
+    ),
     "feedback_score_rows": (
         "Predictions with a known outcome, by the upper bound of the positive class's probability.", "bin",
     ),
@@ -23,6 +28,7 @@ COUNTERS: Final[Specifications] = {
 _SERIES: Final = (
     *(("feedback_rows", outcome) for outcome in OUTCOMES),
     ("feedback_absolute_error",),
+    *(("feedback_coverage_rows", outcome) for outcome in COVERAGE_OUTCOMES),
     *product(("feedback_score_rows", "feedback_score_positives"), map(str, SCORE_BOUNDS)),
 )
 
@@ -35,6 +41,8 @@ def tally(outcomes: Iterable[Outcome]) -> Tally:
     found: Tally = {}
     for prediction, actual in outcomes:
         sums = found.setdefault(prediction.version.hex(), defaultdict(float))
+        if prediction.cover is not None:
+            sums["feedback_coverage_rows", "inside" if _covers(prediction, actual) else "outside"] += 1
         if isinstance(prediction.predicted, float):
             sums["feedback_rows", "measured"] += 1
             sums["feedback_absolute_error",] += abs(prediction.predicted - actual)  # type: ignore[operator]  # a number, as was checked
@@ -46,6 +54,14 @@ def tally(outcomes: Iterable[Outcome]) -> Tally:
             sums["feedback_score_rows", bound] += 1
             sums["feedback_score_positives", bound] += right == prediction.positive
     return found
+
+
+def _covers(prediction: Prediction, actual: Any) -> bool:
+    """Return whether the outcome is in the interval or set of a prediction that has one."""
+    predicted: Any = prediction.predicted
+    if isinstance(prediction.cover, float):
+        return bool(abs(predicted - actual) <= prediction.cover)
+    return actual in (prediction.cover or ())
 
 
 class FeedbackInstruments:

@@ -51,6 +51,7 @@ class PredictionInstruments:
         self._contract = contract = model.contract
         self._bins = Bins(contract, layout)
         self._score_bins = _score_bins(model)
+        self._level = model.coverage.levels[0] if model.coverage else None
         self._instances = instances
         names = [feature.name for feature in contract.features]
         begin = counters.begin
@@ -126,7 +127,7 @@ class PredictionInstruments:
         return watched
 
     def references(self) -> Iterator[Metric]:
-        """Return the reference shares that drift compares live rows with."""
+        """Return what live rows are compared with: reference shares for drift, and the level of coverage."""
         version, features, score_bins = self._version, self._contract.features, self._score_bins
         in_bins = [
             ((version, feature.name, name), share)
@@ -134,6 +135,12 @@ class PredictionInstruments:
             for name, share in zip(bins.names, bins.shares, strict=True)
         ]
         labels = ["version", "feature", "bin"]
+        yield gauge(
+            "model_coverage_level",
+            "The probability with which an interval or set contains the truth, as promised, 0 to 1.",
+            ["version"],
+            [((version,), self._level)] if self._level else [],
+        )
         yield gauge("feature_reference_share", "Share of the training rows in each bin, 0 to 1.", labels, in_bins)
         yield gauge(
             "prediction_warnings_reference_share",

@@ -30,6 +30,9 @@ _OBJECTS: Final = 10_000
 """How many objects, arrays and values a request may have besides the rows: tensors, shapes, parameters."""
 _IDS: Final = "prediction_ids"
 """The output that the response has only if the request names it in `outputs` or sets this parameter to true."""
+_COVERAGE: Final = "coverage"
+"""The parameter with the level of the output `intervals`, shape [n, 2], or `sets`, true for the classes in them."""
+_COVER: Final = ("intervals", "sets")
 _MISSING: Final = errors(also={404: "No such model or version", 422: "The path does not fit"})
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
@@ -94,7 +97,10 @@ async def metadata(request: Request, name: str, version: str | None = None) -> d
         "platform": "onnx_onnxruntime",
         "inputs": inputs,
         "outputs": outputs,
-        "parameters": {"classes": served.class_names, "outputs_on_request": [_IDS]},
+        "parameters": {
+            "classes": served.class_names,
+            "outputs_on_request": [_IDS, *([_COVER[bool(served.class_names)]] if served.model.coverage else [])],
+        },
     }
 
 
@@ -173,6 +179,11 @@ def _parse(body: bytes, values: int) -> Inference:
         ) from None
     except UnicodeEncodeError:
         raise Problem(422, "The id isn't valid Unicode: it has an unpaired surrogate (\\ud800 to \\udfff)") from None
+    level = (wanted.parameters or {}).get(_COVERAGE, 0.5)
+    if type(level) is not float or not 0 < level < 1:
+        raise Problem(
+            422, f"The parameter {_COVERAGE} must be a number between 0 and 1", title="Not an inference request"
+        )
     if type((wanted.parameters or {}).get(_IDS, False)) is not bool:
         raise Problem(422, f"The parameter {_IDS} must be true or false", title="Not an inference request")
     return wanted
@@ -198,6 +209,14 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
         outputs["probabilities"] = "FP32", [rows, len(classes)], [value for row in scored.values for value in row]
     if _IDS in named or (wanted.parameters or {}).get(_IDS):
         outputs[_IDS] = "BYTES", [rows], ids.make_all(served, scored)
+    level = (wanted.parameters or {}).get(_COVERAGE)
+    if level is not None:
+        ((name, found),) = served.cover(level)(scored).items()
+        labels = served.contract.classes
+        data = (
+            [label in each for each in found for label in labels] if labels else [end for each in found for end in each]
+        )
+        outputs[name] = "BOOL" if labels else "FP64", [rows, len(labels) or 2], data
     unknown = named - outputs.keys()
     if unknown:
         raise Problem(422, f"There is no output {clip(min(unknown))!r}", title="No such output")
@@ -207,7 +226,7 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
         "outputs": [
             {"name": name, "shape": shape, "datatype": kind, "data": data}
             for name, (kind, shape, data) in outputs.items()
-            if not named or name in {*named, _IDS}
+            if not named or name in {*named, _IDS, *_COVER}
         ],
     }
     if wanted.id is not None:

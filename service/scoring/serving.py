@@ -1,6 +1,7 @@
 """The artifact in service. It is swapped as a whole, so each response comes from one version."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import takewhile
 from threading import Event
@@ -29,6 +30,8 @@ _WARM_UP_ROWS: Final = 256
 _ORDERED_ROWS: Final = 100
 """From this number of rows on, ordering them saves more time than it takes."""
 _GROUPS: Final = 8
+_MOST_SET_BYTES: Final = 1000
+"""Most bytes of all classes' names, so that a set of them fits into a prediction id."""
 BASE_VALUE: Final = "base_value"
 
 Members = dict[str, Any]
@@ -151,6 +154,22 @@ class Served:
         if classes:
             return lambda scored: {"sets": sets(scored.scores, classes, bound)}
         return lambda scored: {"intervals": intervals(scored.scores, bound)}
+
+    @cached_property
+    def _live(self) -> float | None:
+        """The bound of the level that feedback counts; None if there is none, or the sets don't fit into ids."""
+        coverage = self.model.coverage
+        if coverage is None or len(orjson.dumps(self.contract.classes)) > _MOST_SET_BYTES:
+            return None
+        with suppress(LevelError):
+            return coverage.bound(coverage.levels[0])
+        return None
+
+    def live(self, scored: Scored) -> list[Any]:
+        """Return half the width of each row's interval, or its set, at the level that feedback counts, or None."""
+        if self._live is None or not self.contract.classes:
+            return [self._live] * len(scored.labels)
+        return sets(scored.scores, self.contract.classes, self._live)
 
     def answer(self, scored: Scored, more: Members | None = None) -> bytes:
         """Return the response body in JSON, with the members `more`."""

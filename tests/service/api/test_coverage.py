@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service import model
+from service.contract import METADATA_KEY
 from tests.service.artifacts import Root, with_coverage
 
 Start = Callable[..., Any]
@@ -122,6 +123,85 @@ def test_tables_have_the_same_intervals_and_sets(covered: Start, target: str) ->
         assert [[float(each["low"]), float(each["high"])] for each in read] == answer[name]
     else:
         assert [json.loads(each["set"]) for each in read] == answer[name]
+
+
+@pytest.mark.parametrize(("target", "actual"), [("regression", 0.85), ("multiclass", 2), ("binary", "нет")])
+def test_feedback_counts_whether_the_truth_was_inside(covered: Start, target: str, actual: Any) -> None:
+    service = covered(target, levels=(0.7,))
+    rows = varied(service)
+    answer = predict(service, *rows, query="?coverage=0.7&ids=true").json()
+    entries = [{"prediction_id": each, "actual": actual} for each in answer["prediction_ids"]]
+    service.client.post("/feedback", json={"feedback": entries}, headers=service.headers)
+    if target == "regression":
+        inside = sum(low <= actual <= high for low, high in answer["intervals"])
+    else:
+        inside = sum(actual in each for each in answer["sets"])
+    assert 0 < inside < len(rows)
+    assert service.metric("feedback_coverage_rows_total", outcome="inside") == inside
+    assert service.metric("feedback_coverage_rows_total", outcome="outside") == len(rows) - inside
+    assert 'model_coverage_level{version="' in service.client.get("/metrics").text
+
+
+def test_a_model_without_errors_counts_no_coverage(start: Start) -> None:
+    service = start()
+    answer = predict(service, service.example, query="?ids=true").json()
+    entry = {"prediction_id": answer["prediction_ids"][0], "actual": answer["predictions"][0]}
+    assert service.client.post("/feedback", json=entry, headers=service.headers).json() == {"status": "new"}
+    assert service.metric("feedback_coverage_rows_total") == 0
+    assert "model_coverage_level{" not in service.client.get("/metrics").text
+
+
+def test_the_sets_of_very_long_names_are_not_in_ids(start: Start, make_artifact: Any, tmp_path: Path) -> None:
+    plain = make_artifact("multiclass")
+    graph = onnx.load_model_from_string(with_coverage(plain.root.model))
+    names = tuple(f"{number}{'x' * 400}" for number in range(3))
+    contract = plain.contract.model_copy(update={"classes": names}).model_dump_json()
+    next(each for each in graph.metadata_props if each.key == METADATA_KEY).value = contract
+    released = Root(tmp_path / "long")
+    released.write(graph.SerializeToString(), b"{}", name="shop")
+    service = start(artifact=type(plain)(released, model.load(released.model)))
+    answer = predict(service, service.example, query="?ids=true&coverage=0.9")
+    assert answer.is_success
+    assert len(answer.json()["prediction_ids"][0]) < 1000
+
+
+def infer(service: Any, rows: list[dict[str, Any]], **parameters: Any) -> Any:
+    kinds = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "date": "BYTES"}
+    inputs = [
+        {
+            "name": feature.name,
+            "shape": [len(rows)],
+            "datatype": kinds[feature.type],
+            "data": [row.get(feature.name) for row in rows],
+        }
+        for feature in service.artifact.contract.features
+    ]
+    body = json.dumps({"inputs": inputs, "parameters": parameters})
+    return service.client.post("/v2/models/shop/infer", content=body, headers=service.headers)
+
+
+@pytest.mark.parametrize("target", ["regression", "multiclass"])
+def test_the_inference_protocol_has_them_as_a_tensor(covered: Start, target: str) -> None:
+    service = covered(target)
+    rows = varied(service)
+    answer = predict(service, *rows, query="?coverage=0.7").json()
+    output = infer(service, rows, coverage=0.7).json()["outputs"][-1]
+    if target == "regression":
+        expected, about = [end for each in answer["intervals"] for end in each], ("intervals", [len(rows), 2], "FP64")
+    else:
+        classes = service.artifact.contract.classes
+        expected = [label in each for each in answer["sets"] for label in classes]
+        about = "sets", [len(rows), 3], "BOOL"
+    assert (output["name"], output["shape"], output["datatype"]) == about
+    assert output["data"] == expected
+    assert service.client.get("/v2/models/shop").json()["parameters"]["outputs_on_request"][-1] == about[0]
+
+
+@pytest.mark.parametrize("level", [0, 1, 1.5, "0.9", True, None])
+def test_the_inference_protocol_refuses_other_levels(covered: Start, level: Any) -> None:
+    service = covered("binary")
+    answer = infer(service, [service.example], coverage=level)
+    assert (answer.status_code, "between 0 and 1" in answer.json()["detail"]) == (422, True)
 
 
 def test_the_description_has_intervals_or_sets(covered: Start) -> None:
