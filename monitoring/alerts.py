@@ -209,6 +209,21 @@ def _feedback(timing: Timing, limits: Limits) -> Iterator[Alert]:
         " fair sample; then train on newer rows.",
         "model",
     )  # fmt: skip
+    level, rows = "max by (job, version) (model_coverage_level)", "version:feedback_coverage_rows:sum24h"
+    chance = f"{limits.deviations:g} * sqrt({level} * (1 - {level}) / on (job, version) {rows})"
+    yield Alert(
+        "LiveCoverageLow",
+        f"version:feedback_coverage:24h < on (job, version) ({level} - {limits.coverage_margin})"
+        f" and on (job, version) version:feedback_coverage:24h < on (job, version) ({level} - {chance})"
+        f" and on (job, version) {rows} >= {limits.min_feedback}",
+        timing.soon, "warning",
+        f"Prediction intervals or sets contain the truth in only {_PERCENT} of the cases",
+        f"In the last day, the truth was inside the interval or set of {_PERCENT} of the predictions with feedback."
+        f" That is more than {100 * limits.coverage_margin:g} percentage points below what `coverage` promises, and"
+        " more than chance. New rows differ from the training rows. Check whether features drift and whether the"
+        " feedback is a fair sample; then train on newer rows.",
+        "model",
+    )  # fmt: skip
 
 
 def data(timing: Timing, limits: Limits) -> Iterator[Alert]:

@@ -85,6 +85,17 @@ MODEL: Final = Board(
             },
         ),
         Panel(
+            "Coverage, live and promised",
+            "Share of the predictions with feedback in the last day whose outcome was inside the prediction interval or"
+            " set, and the promised share. The model card has the share on the test rows.",
+            {
+                "live {{version}}": f"version:feedback_coverage:24h{{{VERSION}}}",
+                "promised": f"max(model_coverage_level{{{VERSION}}})",
+            },
+            unit="percentunit",
+            no_value="no feedback",
+        ),
+        Panel(
             "Calibration",
             "Predictions with feedback since the service started, by the predicted probability of the positive class"
             " (upper edge of the bin): the share that was positive, which should be about that probability, and the"

@@ -116,6 +116,7 @@ def feedback(window: str) -> list[Rule]:
     """Return the rules for feedback, by the version that predicted."""
     rows, total = "version:feedback_rows:increase24h", "version:feedback_rows:sum24h"
     error = increase("feedback_absolute_error_total", window)
+    covered, covered_total = "version:feedback_coverage_rows:increase24h", "version:feedback_coverage_rows:sum24h"
     return [
         record(rows, f"sum by (job, version, outcome) ({increase('feedback_rows_total', window)})"),
         record(total, f"sum by (job, version) ({rows})"),
@@ -125,6 +126,12 @@ def feedback(window: str) -> list[Rule]:
             f' ({rows}{{outcome=~"correct|wrong"}}) > 0)',
         ),
         record("version:feedback_absolute_error:24h", f"sum by (job, version) ({error}) / ({total} > 0)"),
+        record(covered, f"sum by (job, version, outcome) ({increase('feedback_coverage_rows_total', window)})"),
+        record(covered_total, f"sum by (job, version) ({covered})"),
+        record(
+            "version:feedback_coverage:24h",
+            f'sum by (job, version) ({covered}{{outcome="inside"}}) / ({covered_total} > 0)',
+        ),
     ]
 
 

@@ -76,6 +76,8 @@ class Limits:
     accuracy_margin: float = 0.05
     """How much live accuracy may be below the one on the test rows; a mean absolute error may be five times this
     share above."""
+    coverage_margin: float = 0.03
+    """How much the live coverage of intervals or sets may be below the promised one."""
     min_feedback: int = 100
     """The fewest rows of feedback that raise an alert."""
     refused_logins: int = 50

@@ -99,6 +99,12 @@ def _error(error: float) -> dict[str, float]:
             f'model_accepted_metric{{{VERSION},instance="a",metric="mean_absolute_error"}}': 4}  # fmt: skip
 
 
+def coverage(outside: float, rows: float = 1000) -> dict[str, float]:
+    count = f'feedback_coverage_rows_total{{{VERSION},instance="a",outcome='
+    return {f'{count}"inside"}}': rows - outside, f'{count}"outside"}}': outside,
+            f'model_coverage_level{{{VERSION},instance="a"}}': 0.9}  # fmt: skip
+
+
 def _missing(share: float) -> dict[str, float]:
     # Three standard deviations of a share of 0.2 in 14,400 rows are 0.01.
     return {f'feature:share:1h{{{FEATURE},bin="missing"}}': share, f"feature:psi:1h{{{FEATURE}}}": 0.1,
@@ -131,6 +137,7 @@ def cases() -> Iterator[Case]:
     yield Case("ModelOld", _age, (89.9, 90, 91), of_version, "91")
     yield Case("LiveAccuracyLow", _accuracy, (299, 300, 301), of_version, "69.9%", recovery=24 * 60)
     yield Case("LiveErrorHigh", _error, (4.875, 5, 5.5), of_version, "5.5", recovery=24 * 60)
+    yield Case("LiveCoverageLow", coverage, (129, 130, 131), of_version, "86.9%", recovery=24 * 60)
     yield Case("FeatureDrift", _recorded("feature:psi:1h", FEATURE), (0.19, 0.2, 0.21), of_feature, "0.21")
     yield Case("PredictionDrift", _recorded("score:psi:1h", VERSION), (0.19, 0.2, 0.21), of_version, "0.21")
     yield Case("MissingValues", _missing, (0.309, 0.31, 0.325), of_feature | {"bin": "missing"}, "12.5%")

@@ -11,7 +11,7 @@ import yaml
 
 from monitoring import alerts
 from monitoring.timing import LIMITS, PRODUCTION
-from tests.monitoring.cases import PREDICT, Case, cases, unseen
+from tests.monitoring.cases import PREDICT, Case, cases, coverage, unseen
 from tests.monitoring.programs import succeeds
 
 RULES = Path("monitoring/prometheus/rules")
@@ -141,6 +141,14 @@ def test_unseen_categories_count_above_what_new_rows_have(rows: int, fires: bool
     labels = {"job": "api", "version": "v1", "feature": "size"}
     case = Case("UnseenValues", lambda level: unseen(level, 0.45), (0, 0, 0), labels, f"{rows - 45}%")
     _check(tmp_path, root, _test(case, (case.world(rows), 80), fires=fires))
+
+
+@pytest.mark.parametrize(("outside", "fires"), [(1.4, False), (1.6, False), (1.7, True)])
+def test_the_coverage_of_few_rows_may_be_low_by_chance(outside: float, fires: bool, tmp_path: Path, root: Path) -> None:
+    # In 200 rows, three standard deviations of a share of 0.9 are 0.064.
+    labels = {"job": "api", "version": "v1"}
+    case = Case("LiveCoverageLow", lambda level: coverage(level, 10.0), (0, 0, 0), labels, "83%")
+    _check(tmp_path, root, _test(case, (case.world(outside), 21), fires=fires))
 
 
 def test_a_restart_of_a_service_with_one_worker_counts(tmp_path: Path, root: Path) -> None:
