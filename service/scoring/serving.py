@@ -158,11 +158,9 @@ class Served:
     @cached_property
     def _live(self) -> float | None:
         """The bound of the level that feedback counts; None if there is none, or the sets don't fit into ids."""
-        coverage = self.model.coverage
-        if coverage is None or len(orjson.dumps(self.contract.classes)) > _MOST_SET_BYTES:
-            return None
+        coverage, fits = self.model.coverage, len(orjson.dumps(self.contract.classes)) <= _MOST_SET_BYTES
         with suppress(LevelError):
-            return coverage.bound(coverage.levels[0])
+            return coverage.bound(coverage.levels[0]) if coverage and fits else None
         return None
 
     def live(self, scored: Scored) -> list[Any]:
