@@ -7,6 +7,7 @@ from stages import files
 from stages.entry import run
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.scores.wording import with_interval
 
 
 def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params) -> list[str]:
@@ -17,8 +18,9 @@ def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None,
     """
     name = gate["metric"]
     passed = "passed" if gate["passed"] else "not passed"
+    baseline = with_interval(metrics, f"baseline_{name}")
     rows = {
-        params.model: f"{name} {_value(metrics, name)}, the dummy baseline {_value(metrics, f'baseline_{name}')}",
+        params.model: f"{name} {with_interval(metrics, name)}, the dummy baseline {baseline}",
         "choose by": _cross_validation(metrics, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
@@ -36,17 +38,6 @@ def _cross_validation(metrics: dict[str, Any], name: str) -> str:
         return ""
     value, spread, folds = (metrics[f"cv_{key}"] for key in (name, f"{name}_std", "folds"))
     return f"cv_{name} {value:.4f} ± {spread:.4f}, of {folds:.0f} folds of the training rows"
-
-
-def _value(metrics: dict[str, Any], name: str) -> str:
-    """Return a metric with its interval, such as ``0.6909 (0.6652 to 0.7155 over 121 days)``."""
-    if name not in metrics:
-        return "unknown"
-    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-    if low is None or high is None:
-        return f"{metrics[name]:.4f}"
-    over = f" over {metrics['interval_units']} {metrics['interval_unit']}s" if "interval_unit" in metrics else ""
-    return f"{metrics[name]:.4f} ({low:.4f} to {high:.4f}{over})"
 
 
 def main() -> None:

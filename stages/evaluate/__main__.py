@@ -33,6 +33,7 @@ from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
 from stages.scores.units import Units, units_of
+from stages.scores.wording import with_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ def main() -> None:
 
 def _describe(found: dict[str, float], schema: Schema, params: Params, units: Units, tables: Tables) -> Iterator[str]:
     name = main_metric(schema.contract.task)
-    yield f"{name} {found.get(name)}, baseline {found.get(f'baseline_{name}')}"
+    counted = found | {"interval_unit": units.name, "interval_units": units.count}
+    yield f"{name} {with_interval(counted, name)}, baseline {with_interval(found, f'baseline_{name}')}"
     if f"cv_{name}" in found:
         yield f"cv_{name} {found[f'cv_{name}']:.4f}, compare models by this: it uses only training rows"
     elif params.evaluate.folds:

@@ -5,6 +5,7 @@ experiment, and its output depends only on the model and params.yaml.
 """
 
 import json
+import os
 from typing import Any
 
 import mlflow
@@ -25,6 +26,7 @@ from stages.runs import registry, tracking
 from stages.runs.registry import Registry
 from stages.runs.run_record import RunRecord, record_from_files
 from stages.scores.gate import Gate, check
+from stages.scores.wording import with_interval
 
 
 def register(metrics: dict[str, float], task: str, params: Params) -> Gate:
@@ -94,6 +96,10 @@ def main() -> None:
         run_id = _find_run(experiment, str(record.model_md5), model, params)
         complete_run(run_id, model, record, found, report_of_run(page, record))
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))
+    log(f"{gate.metric} {with_interval(metrics, gate.metric)}; open {files.REPORT} in a browser")
+    if not gate.refusal:
+        experiment_name = os.environ.get("DVC_EXP_NAME")
+        log(f"`make promote{f' REV={experiment_name}' if experiment_name else ''}` releases the model")
     if gate.refusal and params.registration.required:
         raise UserError(f"the model is refused: {gate.refusal} (register.required is true)")
     verdict = {"metric": gate.metric, "value": gate.value, "baseline": gate.baseline, "passed": not gate.refusal}
