@@ -79,7 +79,7 @@ up: ## start everything in containers and wait for the first model
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
 	  echo "the training failed, see above; the API still serves what it served before" >&2; exit 1; }
 	@docker compose up --detach --no-deps --wait api proxy
-	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/docs" 'MLflow http mlflow 5000 /#/models' 'Grafana http grafana 3000 /' \
+	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/" 'MLflow http mlflow 5000 /#/models' 'Grafana http grafana 3000 /' \
 	  'Prometheus http prometheus 9090 /' 'Alertmanager http alertmanager 9093 /'; do \
 	  set -- $$each; printf '%-13s %s://%s%s\n' "$$1" "$$2" "$$(docker compose port $$3 $$4)" "$$5"; done
 	@echo "API: user admin, password: docker compose exec api cat /run/secrets/admin_password"

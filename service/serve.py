@@ -79,7 +79,7 @@ def instructions(settings: Settings, path: Path) -> str:
     whose, password = _password(settings, path)
     return f"""\
 The prediction API answers on {url} from release {folder.name} of {release.load(folder).name}.
-{url}/docs describes it. Ctrl-C stops it.
+Open {url} in a browser to try it; {url}/docs describes the API. Ctrl-C stops it.
 {whose}
 
   TOKEN=$(curl -s {url}/token --data-urlencode {quote(f"username={settings.admin_username or 'NAME'}")} \\

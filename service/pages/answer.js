@@ -116,7 +116,7 @@ function reasonTable(model, row, explained, error, total, shown) {
   const about = model.task === "regression" ? `predicted ${model.target}` : `probability of ${nameOf(model.task === "binary" ? model.positive : "the predicted class")}`;
   const caption = make("caption", {}, make("span", { class: "key up" }), "raises and ", make("span", { class: "key down" }), `lowers the ${about}`,
     isShare ? ", in percentage points" : "", error > 0 ? `; each up to ${fixed.format(error * scale)} off` : "");
-  return { table: make("table", {}, caption, head, body), hidden: others.length };
+  return { table: make("table", {}, caption, make("colgroup", {}, make("col", { class: "name" }), make("col"), make("col", { class: "number" })), head, body), hidden: others.length };
 }
 
 function reasons(model, row, answer) {

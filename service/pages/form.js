@@ -45,7 +45,7 @@ function choiceField(feature, id, values, isOpen) {
   return {
     input,
     more: isOpen ? other : undefined,
-    hint: isOpen ? `${format(values.length)} known values` : `one of ${format(values.length)}`,
+    hint: values.length < 3 ? values.join(" or ") : isOpen ? `${format(values.length)} known values` : `one of ${format(values.length)}`,
     read: () => {
       if (input.value === OTHER) return { value: other.value === "" ? null : other.value };
       return { value: input.value === "" ? null : values[Number(input.value)] };

@@ -28,6 +28,7 @@ async function setSignedIn(signedIn, name = "") {
   find("sign-in").hidden = signedIn;
   find("answer").hidden = !signedIn;
   find("sign-out").hidden = !signedIn;
+  find("stale").hidden = true;
   find("who").textContent = name;
   if (signedIn) await showHistory();
 }
@@ -86,6 +87,7 @@ async function submit(event) {
   const answer = await problemOf(response);
   button.removeAttribute("aria-busy");
   if (!response.ok) { showProblems(answer); return; }
+  find("stale").hidden = true;
   form.warn((answer.warnings ?? []).map((each) => each.field));
   find("status").textContent = showAnswer(find("answer"), model, row, answer, { wanted: Number(find("coverage").value), notes });
   find("answer").scrollIntoView({ block: "nearest" });
@@ -109,10 +111,10 @@ async function start() {
   const update = makeSnippets(find("snippets"), new URL(".", location.href).href);
   const refresh = () => update(form.read().row, queryFor("explain", "coverage"));
   refresh();
-  find("row").addEventListener("input", refresh);
+  find("row").addEventListener("input", () => { refresh(); find("stale").hidden = !document.querySelector(".verdict"); });
   find("row").addEventListener("change", refresh);
   find("row").addEventListener("submit", submit);
-  find("reset").addEventListener("click", () => { form.fill(form.example); refresh(); });
+  find("reset").addEventListener("click", () => { form.fill(form.example); find("row").dispatchEvent(new Event("input")); });
   find("sign-in").addEventListener("submit", signIn);
   find("sign-out").addEventListener("click", signOut);
   document.addEventListener("signed-out", () => {

@@ -74,8 +74,9 @@ function errorLine(error) {
 }
 
 function failure(answer) {
-  const parts = [make("p", { class: "problem" }, answer.detail)];
   const errors = answer.errors ?? [];
+  const text = errors.length ? `Nothing was scored: ${count(answer.error_count)} ${answer.error_count === 1 ? "mistake" : "mistakes"} in the file.` : answer.detail;
+  const parts = [make("p", { class: "problem" }, text)];
   if (errors.length) parts.push(make("ul", { class: "errors" }, ...errors.slice(0, SHOWN_ERRORS).map(errorLine)));
   return parts;
 }

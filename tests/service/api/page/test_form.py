@@ -87,6 +87,9 @@ def test_a_wrong_input_is_explained_at_its_field_and_not_sent(start_page: Any, o
     size.fill("0.5")
     predict(page)
     expect(size).to_have_attribute("aria-invalid", "false")
+    expect(page.locator("#stale")).to_be_hidden()
+    size.fill("0.6")
+    expect(page.locator("#stale")).to_be_visible()
 
 
 def test_what_the_service_refuses_is_explained_at_its_field(start_page: Any, open_page: Any) -> None:
