@@ -103,7 +103,7 @@ function reasonTable(model, row, explained, error, total, shown) {
   const low = Math.min(...ends), span = Math.max(...ends) - low || 1;
   const at = (value) => 0.02 + 0.96 * (value - low) / span;
   const fixed = new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: "min2" });
-  const unit = isShare ? " %" : "";
+  const unit = isShare ? "\u00a0%" : "";
   const signed = (value) => (value < 0 ? "−" : "+") + fixed.format(Math.abs(value));
   const body = make("tbody", {},
     reasonRow("Average row", undefined, fixed.format(base * scale) + unit, [mark(at(base * scale), "whole")], "average"),
