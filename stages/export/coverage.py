@@ -16,6 +16,8 @@ from stages.scores.metrics import Codes, Floats, Predicted
 _POINTS = 500
 """Stored errors: so many at equal distances, and as many that get denser towards the largest."""
 _DIGITS = 7
+_RESOLUTION = 1e-6
+"""The served file's probabilities may be lower by this much, which matters where many rows have the same one."""
 
 
 def describe_coverage(
@@ -52,7 +54,7 @@ def find_errors(predicted: OutOfFold, train: pd.DataFrame, contract: Contract, p
             here = predicted.folds == fold
             about = probabilities[~here], y_true[~here], weights[~here]
             probabilities[here] = fit_calibrator(params.calibration, *about)(probabilities[here])
-    return np.asarray(1 - probabilities[np.arange(len(y_true)), y_true])
+    return np.asarray(1 - probabilities[np.arange(len(y_true)), y_true] + _RESOLUTION)
 
 
 def count_units(rows: pd.DataFrame, split: Split) -> int:
@@ -76,5 +78,5 @@ def choose_ranks(rows: int) -> Codes:
 
 
 def round_up(values: Floats) -> Sequence[float]:
-    """Round to `_DIGITS` significant digits, never down: a probability in float32 may be a little lower."""
+    """Round to `_DIGITS` significant digits, never down: a value in float32 may be a little further off."""
     return [float(f"{value * (1 + 10.0**-_DIGITS):.{_DIGITS}g}") for value in values.tolist()]

@@ -56,8 +56,7 @@ def test_a_set_has_the_classes_whose_probability_is_high_enough(covered: Start, 
     answer = predict(service, *varied(service), query=f"?coverage={level}").json()
     classes = service.artifact.contract.classes
     rows = [list(row.values()) for row in answer["probabilities"]]
-    bound = np.float32(1 - level)
-    expected = [[label for label, p in zip(classes, row, strict=True) if np.float32(p) >= bound] for row in rows]
+    expected = [[each for each, p in zip(classes, row, strict=True) if np.float32(p) >= 1 - level] for row in rows]
     assert answer["sets"] == expected
     assert "intervals" not in answer
 
