@@ -18,6 +18,7 @@ from stages.evaluate.contributions import explain_rows
 from stages.evaluate.coverage import apply_levels, describe_coverage, describe_levels, find_parts
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
+from stages.evaluate.interactions import compute_interactions
 from stages.evaluate.plots import plot_contributions, plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
@@ -70,6 +71,7 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     contract, seed = model.contract, params.random_state
     threshold = DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
     units = units or Units("row", np.arange(len(rows)))
+    costs = cost_matrix(params.evaluate.costs, contract) if params.evaluate.costs else None
     matrix, y_true = contract.encode(rows), rows[contract.target].to_numpy()
     scores = model.scores(matrix)
     _check_finite(scores)
@@ -80,8 +82,7 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
         found["threshold"] = threshold
     if isinstance(scored, Classified):
         found |= calibration_metrics(scored, units)
-        if params.evaluate.costs:
-            costs = cost_matrix(params.evaluate.costs, contract)
+        if costs is not None:
             found |= cost_metrics(scored, costs, train_target, units, seed)
     importance = compute_importance(model, matrix, y_true, seed, parts)
     slices = compute_slices(scored, contract, rows, units)
@@ -92,7 +93,7 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     levels, coverage_parts = apply_levels(model, scores, scored), find_parts(scored, split, rows)
     coverage, covered = describe_coverage(levels, coverage_parts, units, seed)
     return rounded(found | coverage), Tables(
-        slices, importance, groups, plots(scored, importance, covered), correlation
+        slices, importance, groups, plots(scored, importance, covered, costs), correlation
     )
 
 
@@ -161,7 +162,8 @@ def main() -> None:
         found |= rounded(metrics_before(before, units))
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
     contributions = explain_rows(model, rows, found.get("threshold", DEFAULT))
-    tables.plots.update(plot_contributions(contributions))
+    together = compute_interactions(model, rows, contributions.means()["feature"].tolist())
+    tables.plots.update(plot_contributions(contributions, together))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
     facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"])
     _write(found, units, tables, card(facts))

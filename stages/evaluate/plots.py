@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stages.evaluate import coverage
+from stages.evaluate import coverage, decisions, interactions
 from stages.evaluate.contributions import Contributions
 from stages.scores.calibration import reliability
+from stages.scores.costs import PER
 from stages.scores.metrics import Classified, Floats, Outcome, Predicted
 
 COLUMNS = {
@@ -28,6 +29,10 @@ COLUMNS = {
     "contributions": ["feature", "contribution"],
     "dependence": ["share", "contribution", "class", "value"],
     "coverage": coverage.COLUMNS,
+    "thresholds": ["threshold", "share", "class"],
+    "costs": ["threshold", "cost", "class"],
+    "lift": ["share", "lift", "class"],
+    "interactions": interactions.COLUMNS,
 }
 """The columns of metrics/plots/NAME.csv."""
 MOST_POINTS = 1_000
@@ -40,17 +45,28 @@ _OTHERS = "(others)"
 Flags = npt.NDArray[np.bool_]
 
 
-def plots(outcome: Outcome, importance: pd.DataFrame, covered: pd.DataFrame | None = None) -> dict[str, pd.DataFrame]:
-    """Return the tables of `COLUMNS`: at most `MOST_POINTS` rows, numbers rounded to six significant digits."""
+def plots(
+    outcome: Outcome, importance: pd.DataFrame, covered: pd.DataFrame | None = None, costs: Floats | None = None
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of `COLUMNS`: at most `MOST_POINTS` rows, numbers rounded to six significant digits.
+
+    `costs` is a matrix by true and predicted class.
+    """
     drawn = _of_classes(outcome) if isinstance(outcome, Classified) else _of_values(outcome)
     drawn["importance"] = importance.head(_MOST_FEATURES)
     drawn |= {} if covered is None else {"coverage": covered}
+    if isinstance(outcome, Classified) and 0 < np.count_nonzero(outcome.y_true == outcome.positive) < len(
+        outcome.y_true
+    ):
+        drawn |= {"thresholds": decisions.at_thresholds(outcome), "lift": decisions.lift(outcome)}
+        drawn |= {} if costs is None else {"costs": decisions.cost_at_thresholds(outcome, costs, PER)}
     return {name: _tidy(drawn.get(name), columns) for name, columns in COLUMNS.items()}
 
 
-def plot_contributions(contributions: Contributions) -> dict[str, pd.DataFrame]:
-    """Return the tables of contributions by name."""
-    found = {"contributions": contributions.means().head(_MOST_FEATURES), "dependence": contributions.dependence()}
+def plot_contributions(contributions: Contributions, together: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables of contributions and interactions by name."""
+    means = contributions.means().head(_MOST_FEATURES)
+    found = {"contributions": means, "dependence": contributions.dependence(), "interactions": together}
     return {name: _tidy(None if table.empty else table, COLUMNS[name]) for name, table in found.items()}
 
 

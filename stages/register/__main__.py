@@ -34,7 +34,7 @@ def register(metrics: dict[str, float], task: str, params: Params) -> Gate:
     return check(metrics, task, params.registration.min_gain, params.registration.max_difference)
 
 
-def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, report: str) -> None:
+def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, page: Page) -> None:
     """Log the report, the test results, the model's latency, and the files that `promote` needs for a release."""
     numbers = {name: value for name, value in record.metrics.items() if isinstance(value, int | float)}
     with mlflow.start_run(run_id=run_id):
@@ -42,10 +42,10 @@ def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, r
         mlflow.log_artifact(str(files.ONNX), "onnx")
         mlflow.log_artifact(str(files.SCHEMA))
         mlflow.log_artifact(str(files.SLICES))
-        mlflow.log_text(report, files.REPORT.name)
+        mlflow.log_text(report_of_run(page, record), files.REPORT.name)
         mlflow.log_text(record.model_dump_json(indent=2), registry.RECORD_FILE)
         sizes = {"training": record.training_rows or 0, "test": len(found.test)}
-        results.log_results(run_id, found.params, sizes)
+        results.log_results(run_id, found.params, sizes, page.charts)
         mlflow.set_tag(tracking.ONNX_MD5, model.version)
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     experiment = tracking.connect(record.name)
     with tracking.errors_as_line(), tracking.locked("registry"):
         run_id = _find_run(experiment, str(record.model_md5), model, params)
-        complete_run(run_id, model, record, found, report_of_run(page, record))
+        complete_run(run_id, model, record, found, page)
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))
     log(f"{gate.metric} {with_interval(metrics, gate.metric)}; open {files.REPORT} in a browser")
     if not gate.refusal:

@@ -1,23 +1,13 @@
-"""The charts of metrics/plots: what each shows, and how it is drawn."""
+"""The charts of metrics/plots: which there are, and what each shows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-from stages.report.svg import INK, MUTED, SERIES, draw
-
-_MOST_BARS = 20
-_LONGEST = 28
-_GROUPED, _EXPONENT = 1e3, 1e15
-_MOST_CELLS = 12
-"""Classes up to which each cell of the confusion matrix has its number."""
-
-_UPRIGHT = 3
-"""Classes up to which their names stand side by side."""
+from stages.report import drawing
+from stages.report.svg import COLOURS, INK, draw
 
 Tables = dict[str, pd.DataFrame]
 
@@ -27,10 +17,13 @@ class Chart:
     """A chart of the page."""
 
     name: str
-    """Of the table in metrics/plots."""
     title: str
     caption: str
     svg: str
+
+    def standalone(self) -> str:
+        """Return the picture as a file of its own, in the light colours."""
+        return self.svg.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" style="{COLOURS}" ', 1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,123 +32,57 @@ class _Kind:
     caption: str
     draw: Callable[[Axes, pd.DataFrame], None]
     size: Callable[[pd.DataFrame], tuple[float, float]] = lambda _: (4.2, 3.1)
+    table: str = ""
+    """Of metrics/plots, if it isn't the chart's name."""
 
 
-def draw_charts(tables: Tables) -> dict[str, Chart]:
-    """Return the charts whose tables have rows, by the table's name; call it in `svg.style`."""
-    return {
-        name: Chart(name, kind.title, kind.caption, _draw(kind, tables[name]))
-        for name, kind in _KINDS.items()
-        if name in tables and not tables[name].empty
-    }
+def draw_charts(tables: Tables, threshold: float | None = None) -> dict[str, Chart]:
+    """Return the charts whose tables have rows, by name; call it in `svg.style`.
+
+    `threshold` is the one of the decisions, which is marked.
+    """
+    found = {}
+    for name, kind in _KINDS.items():
+        table = tables.get(kind.table or name, pd.DataFrame())
+        if kind.table == "coverage" and len(table):
+            table = table[(table["by"] == "time") == (name == "coverage_over_time")]
+        if len(table):
+            mark = threshold if name in ("thresholds", "costs") else None
+            found[name] = Chart(name, kind.title, kind.caption, _draw(kind, table, mark))
+    dependence = tables.get("dependence", pd.DataFrame(columns=["class"]))
+    for number, (feature, curve) in enumerate(dependence.groupby("class", sort=False), 1):
+        title = f"Dependence on {drawing.shorten(feature)}"
+        picture = draw(title, lambda axes, curve=curve: drawing.dependence(axes, curve), 4.2, 2.6)  # type: ignore[misc]
+        found[f"dependence_{number}"] = Chart(f"dependence_{number}", title, "", picture)
+    return found
 
 
-def _draw(kind: _Kind, table: pd.DataFrame) -> str:
-    return draw(kind.title, lambda axes: kind.draw(axes, table), *kind.size(table))
+def draw_drift(indices: dict[str, float], limit: float) -> Chart | None:
+    """Draw the population stability index of the features that drift most; None if there is no feature."""
+    most = sorted(indices.items(), key=lambda each: -each[1])[: drawing.MOST_BARS]
+    if not most:
+        return None
+    table = pd.DataFrame(most, columns=["feature", "index"])
+    bars = drawing.bars("index", "feature", "population stability index")
+
+    def axes_of(axes: Axes) -> None:
+        bars(axes, table)
+        axes.axvline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+
+    title = "Drift from training to test rows"
+    caption = f"Right of the dashed line, at {limit:g}, the service would raise an alert."
+    return Chart("drift", title, caption, draw(title, axes_of, *drawing.as_tall_as_bars(table)))
 
 
-def shorten(name: object, longest: int = _LONGEST) -> str:
-    """Cut a long name for a label of an axis."""
-    text = str(name)
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+def _draw(kind: _Kind, table: pd.DataFrame, mark: float | None) -> str:
+    def axes_of(axes: Axes) -> None:
+        if mark is not None:
+            axes.axvline(
+                mark, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), label=f"threshold {drawing.figures(mark)}"
+            )
+        kind.draw(axes, table)
 
-
-def figures(value: float) -> str:
-    """Return a number with four significant digits and separators of thousands."""
-    if not np.isfinite(value):
-        return ""
-    if abs(value) >= _GROUPED:
-        return f"{value:,.0f}" if abs(value) < _EXPONENT else f"{value:.3e}"
-    return f"{value:.4g}"
-
-
-def _curves(x: str, y: str, labels: tuple[str, str], *, diagonal: bool = False) -> Callable[[Axes, pd.DataFrame], None]:
-    def lines(axes: Axes, table: pd.DataFrame) -> None:
-        if diagonal:
-            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        for name, curve in table.groupby("class", sort=False):
-            axes.plot(curve[x], curve[y], label=shorten(name))
-        axes.set(xlabel=labels[0], ylabel=labels[1])
-        _legend(axes)
-
-    return lines
-
-
-def _legend(axes: Axes) -> None:
-    lines, names = axes.get_legend_handles_labels()
-    if len(names) > 1:
-        axes.legend(lines, names, fontsize=8)
-
-
-def _calibration(axes: Axes, table: pd.DataFrame) -> None:
-    ends = [float(table[["predicted", "actual"]].min().min()), float(table[["predicted", "actual"]].max().max())]
-    axes.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    for name, curve in table.groupby("class", sort=False):
-        axes.plot(curve["predicted"], curve["actual"], marker="o", markersize=3.5, label=shorten(name))
-    axes.set(xlabel="mean prediction", ylabel="what happened, on average")
-    _legend(axes)
-
-
-def _histogram(axes: Axes, table: pd.DataFrame) -> None:
-    for number, (name, part) in enumerate(table.groupby("class", sort=False)):
-        shares = part["rows"] / max(part["rows"].sum(), 1)
-        axes.fill_between(part["score"], shares, step="mid", alpha=0.25, color=SERIES[number], linewidth=0)
-        axes.step(part["score"], shares, where="mid", label=shorten(name), color=SERIES[number], linewidth=1.2)
-    axes.set(xlabel="prediction", ylabel="share of the rows")
-    axes.set_ylim(bottom=0)
-    _legend(axes)
-
-
-def _points(x: str, y: str, labels: tuple[str, str], *, diagonal: bool) -> Callable[[Axes, pd.DataFrame], None]:
-    def scatter(axes: Axes, table: pd.DataFrame) -> None:
-        axes.plot(table[x], table[y], linestyle="", marker=".", markersize=2.5, alpha=0.5)
-        ends = [float(table[x].min()), float(table[x].max())]
-        axes.plot(ends, ends if diagonal else [0, 0], color=INK, linewidth=0.8)
-        axes.set(xlabel=labels[0], ylabel=labels[1])
-
-    return scatter
-
-
-def _bars(x: str, y: str, label: str) -> Callable[[Axes, pd.DataFrame], None]:
-    def bars(axes: Axes, table: pd.DataFrame) -> None:
-        shown = table.head(_MOST_BARS)[::-1]
-        places = np.arange(len(shown))
-        axes.barh(places, shown[x], height=0.7)
-        axes.set_yticks(places, [shorten(name) for name in shown[y]])
-        axes.set(xlabel=label)
-        axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-
-    return bars
-
-
-def _as_tall_as_bars(table: pd.DataFrame) -> tuple[float, float]:
-    return 4.6, 0.6 + 0.2 * min(len(table), _MOST_BARS)
-
-
-def _confusion(axes: Axes, table: pd.DataFrame) -> None:
-    square = table.pivot_table(index="actual", columns="predicted", values="rows", sort=False)
-    shares = square.div(square.sum(axis=1).clip(lower=1), axis=0).to_numpy()
-    names = [shorten(name, 16) for name in square.columns]
-    for (row, column), share in np.ndenumerate(shares):
-        axes.axhspan(row - 0.5, row + 0.5, *_span(column, len(names)), color=SERIES[0], alpha=float(share), linewidth=0)
-        if len(names) <= _MOST_CELLS:
-            count = f"{square.to_numpy()[row, column]:,.0f}\n{100 * share:.0f} %"
-            axes.text(column, row, count, ha="center", va="center", fontsize=max(5, 9 - len(names) // 3))
-    places = range(len(names))
-    axes.set_xticks(places, names, rotation=90 if len(names) > _UPRIGHT else 0)
-    axes.set_yticks(places, [shorten(name, 16) for name in square.index])
-    axes.set(xlabel="predicted", ylabel="actual", xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
-    axes.grid(visible=False)
-
-
-def _span(column: int, columns: int) -> tuple[float, float]:
-    return column / columns, (column + 1) / columns
-
-
-def _square(table: pd.DataFrame) -> tuple[float, float]:
-    side = min(3.4 + 0.12 * table["actual"].nunique(), 6.5)
-    return side + 0.6, side
+    return draw(kind.title, axes_of, *kind.size(table))
 
 
 _KINDS = {
@@ -163,45 +90,84 @@ _KINDS = {
         "ROC curve",
         "Share of positive rows found against the share of other rows that are called positive too, for every "
         "threshold. The dashed line is chance.",
-        _curves("fpr", "tpr", ("false positive rate", "true positive rate"), diagonal=True),
+        drawing.curves("fpr", "tpr", ("false positive rate", "true positive rate"), diagonal=True),
     ),
     "precision_recall": _Kind(
         "Precision and recall",
         "How many of the rows that are called positive are right, against how many of the positive rows are found.",
-        _curves("recall", "precision", ("recall", "precision")),
+        drawing.curves("recall", "precision", ("recall", "precision")),
     ),
     "calibration": _Kind(
         "Calibration",
         "What happened, against what was predicted, in ten groups of about equal size. On the dashed line, both agree.",
-        _calibration,
+        drawing.calibration,
     ),
-    "scores": _Kind("Predictions", "How the predictions of the test rows are distributed.", _histogram),
+    "scores": _Kind("Predictions", "How the predictions of the test rows are distributed.", drawing.histogram),
     "predicted_actual": _Kind(
         "Predicted and actual values",
         "Up to 1,000 test rows. On the line, the prediction is right.",
-        _points("predicted", "actual", ("predicted", "actual"), diagonal=True),
+        drawing.points("predicted", "actual", ("predicted", "actual"), diagonal=True),
     ),
     "residuals": _Kind(
         "Residuals",
         "Actual minus predicted value of up to 1,000 test rows.",
-        _points("predicted", "residual", ("predicted", "residual"), diagonal=False),
+        drawing.points("predicted", "residual", ("predicted", "residual"), diagonal=False),
+    ),
+    "residual_histogram": _Kind(
+        "Distribution of the residuals", "Of the same rows.", drawing.residual_histogram, table="residuals"
     ),
     "confusion": _Kind(
         "Confusion matrix",
         "Test rows by actual and predicted class, with the share of the actual class.",
-        _confusion,
-        _square,
+        drawing.confusion,
+        drawing.square,
+    ),
+    "thresholds": _Kind(
+        "Thresholds",
+        "What other thresholds would give: how many of the positive rows are found, how many of those called positive "
+        "are right, and how many are called positive.",
+        drawing.curves("threshold", "share", ("threshold", "share")),
+    ),
+    "costs": _Kind(
+        "Cost by threshold",
+        "What 1,000 test rows would cost with other thresholds.",
+        drawing.curves("threshold", "cost", ("threshold", "cost of 1,000 rows")),
+    ),
+    "lift": _Kind(
+        "Lift",
+        "How many times more positive rows there are among the rows with the highest predictions than among all.",
+        drawing.lift,
     ),
     "importance": _Kind(
         "Permutation importance",
         "How much worse the predictions get when the column is shuffled.",
-        _bars("importance", "feature", "rise of the loss"),
-        _as_tall_as_bars,
+        drawing.bars("importance", "feature", "rise of the loss"),
+        drawing.as_tall_as_bars,
     ),
     "contributions": _Kind(
         "Contributions",
         "How far a column moves the prediction of a row, up or down, on average (mean absolute SHAP value).",
-        _bars("contribution", "feature", "mean contribution"),
-        _as_tall_as_bars,
+        drawing.bars("contribution", "feature", "mean contribution"),
+        drawing.as_tall_as_bars,
+    ),
+    "interactions": _Kind(
+        "Interactions",
+        "What two columns add together to the sum of their single effects (Friedman's H, not divided by its whole).",
+        drawing.bars("interaction", "pair", "root mean square of the prediction"),
+        drawing.as_tall_as_bars,
+    ),
+    "coverage": _Kind(
+        "Coverage",
+        "How many of the test rows have their truth inside the service's interval or set, with 95 % intervals; "
+        "the dashed line is what was wanted.",
+        drawing.coverage,
+        lambda table: (4.6, 0.9 + 0.25 * table["part"].nunique()),
+        table="coverage",
+    ),
+    "coverage_over_time": _Kind(
+        "Coverage over time",
+        "The dashed lines are what was wanted. Coverage that falls says that the rows change.",
+        drawing.coverage_over_time,
+        table="coverage",
     ),
 }

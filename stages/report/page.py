@@ -4,14 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from stages.report import charts, profile, svg
-from stages.report.charts import figures
+from stages.report import charts, drawing, profile, svg
+from stages.report.drawing import figures
+from stages.report.drift import MAJOR, drift
 from stages.report.results import Results
 from stages.scores.gate import Gate, main_metric
 
@@ -25,10 +26,17 @@ _SMALL = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A horizontal axis for intervals, in percent of its width."""
+    """A horizontal axis, in percent of its width."""
 
     low: float
     high: float
+
+    @classmethod
+    def around(cls, values: Sequence[float]) -> Self:
+        """Return an axis with all `values` and a margin."""
+        low, high = min(values, default=0.0), max(values, default=1.0)
+        margin = 0.08 * (high - low)
+        return cls(low - margin, high + margin)
 
     def place(self, value: float) -> float:
         """Return the place of a value, 0 to 100."""
@@ -37,10 +45,33 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its interval, beside a reference, drawn on an axis."""
+
+    value: float
+    low: float | None
+    high: float | None
+    reference: float | None
+    scale: Scale
+
+    @classmethod
+    def alone(cls, value: float, low: float | None, high: float | None, reference: float | None) -> Self:
+        """Return an interval on an axis of its own."""
+        known = [each for each in (value, low, high, reference) if each is not None]
+        return cls(value, low, high, reference, Scale.around(known))
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A report, ready to be written."""
 
     content: dict[str, Any]
+
+    @property
+    def charts(self) -> Mapping[str, charts.Chart]:
+        """The charts by name."""
+        found: Mapping[str, charts.Chart] = self.content["charts"]
+        return found
 
     def html(self, run: Mapping[str, Any] | None = None) -> str:
         """Return the page; equal results give equal text.
@@ -53,8 +84,11 @@ class Page:
 def compose(results: Results, gate: Gate) -> Page:
     """Draw the charts and collect what the page says."""
     contract = results.schema.contract
+    indices = drift(contract, results.test)
     with svg.style():
-        drawn = charts.draw_charts(results.plots)
+        drawn = charts.draw_charts(results.plots, results.metrics.get("threshold"))
+        drifted = charts.draw_drift(indices, MAJOR)
+    drawn |= {"drift": drifted} if drifted else {}
     target = profile.profile(contract.target, results.train[contract.target], results.test[contract.target])
     content = {
         "results": results,
@@ -67,7 +101,10 @@ def compose(results: Results, gate: Gate) -> Page:
         "charts": drawn,
         "target": target,
         "profiles": list(profile.profile_columns(results.train, results.test, _columns(results))),
-        "slices": _slices(results.slices),
+        "indices": indices,
+        "major": [name for name, index in indices.items() if index > MAJOR],
+        "slices": _slices(results.slices, results.metrics),
+        "groups": _groups(results.groups),
         "metric_rows": _metric_rows(results.metrics),
         "expectations": _expectations(results.validation),
         "settings": _settings(results),
@@ -100,7 +137,7 @@ def percent(share: float) -> str:
 def shorten(name: object, longest: int = _LONGEST) -> str:
     """Cut a long name, and replace characters that can't be printed."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(name))
-    return charts.shorten(text, longest) or "(empty)"
+    return drawing.shorten(text, longest) or "(empty)"
 
 
 def _columns(results: Results) -> list[str]:
@@ -113,37 +150,50 @@ def _columns(results: Results) -> list[str]:
 
 
 def _metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a line for each metric that has a baseline: its values, and places on an axis of its own."""
-    lines = []
-    for name in metrics:
-        if f"baseline_{name}" not in metrics:
-            continue
-        value, baseline = metrics[name], metrics[f"baseline_{name}"]
-        low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-        known = [each for each in (value, baseline, low, high) if each is not None]
-        margin = 0.08 * (max(known) - min(known))
-        scale = Scale(min(known) - margin, max(known) + margin)
-        lines.append({"name": name, "value": value, "baseline": baseline, "low": low, "high": high, "scale": scale})
-    return lines
+    """Return a line for each metric that has a baseline, each with an axis of its own."""
+    return [
+        {
+            "name": name,
+            "shape": Interval.alone(
+                metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"), metrics[f"baseline_{name}"]
+            ),
+        }
+        for name in metrics
+        if f"baseline_{name}" in metrics
+    ]
 
 
-def _slices(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the worst slices, significantly worse ones first, with an axis for their intervals."""
+def _slices(table: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the slices that are significantly worse, the worst first, with one axis for all."""
     metric = str(table.columns[3])
-    falling = metric.endswith("error")
-    worst = table.dropna(subset=[metric]).sort_values(["worse", metric], ascending=[False, not falling], kind="stable")
-    shown = worst[worst["worse"].astype(bool)].head(_MOST_SLICES)
-    bounds = shown[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(float)
-    return {
-        "metric": metric,
-        "rows": [
-            row | {"metric": row[metric], "low": row[f"{metric}_low"], "high": row[f"{metric}_high"]}
-            for row in shown.to_dict("records")
-        ],
-        "count": len(table),
-        "worse": int(table["worse"].sum()),
-        "bounds": bounds,
-    }
+    found = table[table["worse"].astype(bool)].sort_values(
+        metric, ascending=not metric.endswith("error"), kind="stable"
+    )
+    shown = found.head(_MOST_SLICES)
+    shapes = shapes_on_one_axis(shown, metric, metrics.get(metric))
+    lines = [row | {"shape": shape} for row, shape in zip(shown.to_dict("records"), shapes, strict=True)]
+    return {"metric": metric, "lines": lines, "count": len(table), "worse": len(found)}
+
+
+def shapes_on_one_axis(table: pd.DataFrame, metric: str, reference: float | None) -> list[Interval]:
+    """Return the intervals of a table's rows beside the value of all rows."""
+    columns = [metric, f"{metric}_low", f"{metric}_high"] if f"{metric}_low" in table else [metric, "low", "high"]
+    rows = [[None if pd.isna(each) else float(each) for each in row] for row in table[columns].to_numpy()]
+    known = [each for row in [*rows, [reference]] for each in row if each is not None]
+    scale = Scale.around(known)
+    return [Interval(row[0] or 0.0, row[1], row[2], reference, scale) for row in rows]
+
+
+def _groups(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the figures of each column of groups by metric, each with an axis of its own."""
+    found = []
+    for (column, label, metric), part in table.dropna(subset=["value"]).groupby(
+        ["column", "class", "metric"], sort=False
+    ):
+        shapes = shapes_on_one_axis(part, "value", None)
+        lines = [row | {"shape": shape} for row, shape in zip(part.to_dict("records"), shapes, strict=True)]
+        found.append({"column": column, "class": label, "metric": metric, "lines": lines[:_MOST_SLICES]})
+    return found[:_MOST_LINES]
 
 
 def _expectations(validation: Mapping[str, Any]) -> dict[str, Any]:

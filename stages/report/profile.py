@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
-from stages.report.charts import figures
+from stages.report.drawing import figures
 
 _BARS = 30
 _MOST_VALUES = 10

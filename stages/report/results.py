@@ -16,7 +16,7 @@ _TEXT = {
     "groups": ("column", "group", "class", "metric", "note"),
     "confusion": ("actual", "predicted"),
 }
-_OF_PLOTS = ("class", "feature", "value")
+_OF_PLOTS = ("class", "feature", "value", "pair", "part", "by")
 HASHED = (files.TRAIN, files.TEST, files.SCHEMA, files.MODEL, files.ONNX, files.METRICS)
 
 

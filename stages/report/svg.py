@@ -18,6 +18,8 @@ SERIES = ("#0b62c4", "#b4530a", "#1a7a3c", "#8b3fb0", "#a61b4b", "#00707a", "#6b
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)
 }
+COLOURS = "; ".join(f"{name}: {colour}" for colour, name in _VARIABLES.items())
+"""The variables of CSS that a drawing uses, in the light colours."""
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: small, found by a search, read aloud
     "svg.hashsalt": "report",

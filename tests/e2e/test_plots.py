@@ -19,9 +19,13 @@ from stages.train import __main__ as train
 from tests.e2e import plots_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("plots")]
-OF_CLASSES = {"confusion", "roc", "precision_recall", "calibration", "scores", "importance", "contributions"}
-OF_VALUES = {"calibration", "scores", "residuals", "predicted_actual", "importance", "contributions"}
-TASKS = {"binary": OF_CLASSES | {"dependence"}, "multiclass": OF_CLASSES, "regression": OF_VALUES | {"dependence"}}
+OF_ALL = {"calibration", "scores", "importance", "contributions", "interactions", "coverage"}
+OF_CLASSES = OF_ALL | {"confusion", "roc", "precision_recall"}
+TASKS = {
+    "binary": OF_CLASSES | {"dependence", "thresholds", "lift"},
+    "multiclass": OF_CLASSES,
+    "regression": OF_ALL | {"residuals", "predicted_actual", "dependence"},
+}
 
 
 def small(task: str, rows: int = 120) -> pd.DataFrame:
@@ -45,6 +49,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     test.to_parquet(files.TEST)
     files.write_text(files.SCHEMA, schema.model_dump_json())
     joblib.dump(pipeline, files.MODEL)
+    train.predict_out_of_fold(rows, schema, params).write(files.OUT_OF_FOLD)
     export.main()
     evaluate.main()
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.bins import feature_bins
 from service.cells import Reading, parse_number, parse_numbers
 from service.contract import DateFeature, NumberFeature
 from service.inputs.layout import Layout
 from service.inputs.readers import Reader
-from service.instruments.bins import feature_bins
 from tests.service.artifacts import contract
 
 if TYPE_CHECKING:

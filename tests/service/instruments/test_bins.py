@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.bins import MOST_CATEGORIES, feature_bins
 from service.contract import CategoryFeature, Contract, Feature
 from service.inputs.layout import Layout
-from service.instruments.bins import MOST_CATEGORIES, Bins, feature_bins
+from service.instruments.bins import Bins
 from stages.prepare.columns import find_features
 
 

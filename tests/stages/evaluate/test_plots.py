@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from sklearn.metrics import auc, confusion_matrix, roc_auc_score
+from sklearn.metrics import auc, confusion_matrix, precision_score, recall_score, roc_auc_score
 
 from service.contract import Label
 from stages.evaluate import plots
@@ -56,6 +56,8 @@ def test_every_file_is_there_with_its_columns_and_the_tasks_own_have_rows(case: 
     drawn = plots.plots(outcome, IMPORTANCE)
     assert {name: list(table.columns) for name, table in drawn.items()} == plots.COLUMNS
     expected = OF_VALUES if isinstance(outcome, Predicted) else OF_CLASSES
+    if case in ("binary", "six rows", "perfect", "unknown class"):
+        expected = expected | {"thresholds", "lift"}
     if case == "one class":  # one class alone has no curves
         expected = expected - {"roc", "precision_recall", "calibration"}
     assert {name for name, table in drawn.items() if len(table)} == expected
@@ -135,3 +137,31 @@ def test_no_name_can_end_the_script_that_dvc_writes_it_into(name: str) -> None:
     drawn = plots.plots(classes(2, 20, labels=(f"</script>{name}", "b")), hostile)
     text = "".join(table.to_csv() for table in drawn.values())
     assert not set(text) & {"<", ">", "\x00", "\x1b", "\u2028"}
+
+
+def test_thresholds_have_scikit_learns_recall_and_precision() -> None:
+    outcome = classes(2, 2_000)
+    table = plots.plots(outcome, IMPORTANCE)["thresholds"].pivot_table(
+        index="threshold", columns="class", values="share"
+    )
+    for threshold, row in table.dropna().iloc[::10].iterrows():
+        called = outcome.probabilities[:, 0] > float(str(threshold))
+        assert row["recall"] == pytest.approx(recall_score(outcome.y_true == 0, called), abs=1e-6)
+        assert row["precision"] == pytest.approx(precision_score(outcome.y_true == 0, called), abs=1e-6)
+        assert row["called positive"] == pytest.approx(called.mean(), abs=1e-6)
+
+
+def test_costs_of_a_threshold_are_those_of_its_decisions() -> None:
+    outcome, matrix = classes(2, 2_000), np.array([[0.5, 7.0], [2.0, 0.0]])
+    table = plots.plots(outcome, IMPORTANCE, costs=matrix)["costs"].set_index("threshold")["cost"]
+    for threshold in (0.0, 0.3, 1.0):
+        predicted = np.where(outcome.probabilities[:, 0] > threshold, 0, 1)
+        assert table[threshold] == pytest.approx(1000 * matrix[outcome.y_true, predicted].mean(), rel=1e-5)
+
+
+def test_the_lift_is_how_much_more_frequent_positive_rows_are_among_the_highest_scores() -> None:
+    outcome = classes(2, 1_000)
+    table = plots.plots(outcome, IMPORTANCE)["lift"].set_index("share")["lift"]
+    highest = np.argsort(-outcome.probabilities[:, 0], kind="stable")[:100]
+    assert table[0.1] == pytest.approx((outcome.y_true[highest] == 0).mean() / (outcome.y_true == 0).mean(), rel=1e-5)
+    assert table[1.0] == 1

@@ -24,7 +24,6 @@ from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.register import __main__ as register
-from stages.register import results
 from stages.runs import registry
 from stages.runs.run_record import RunRecord
 from stages.scores.gate import check
@@ -185,7 +184,9 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
         each.path for each in client.list_artifacts(run.info.run_id)
     }
     # A plot that the task does not have is left out.
-    assert {each.path for each in client.list_artifacts(run.info.run_id, "test")} == {"test/tables", "test/roc.svg"}
+    assert {each.path for each in client.list_artifacts(run.info.run_id, "test")} == {
+        *("test/tables", "test/roc.svg", "test/drift.svg")
+    }
     assert run.data.tags["mlflow.note.content"] == "# Model card\n"
     inputs = run.inputs.dataset_inputs  # type: ignore[union-attr]
     found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
@@ -233,14 +234,3 @@ def test_a_refusal_fails_the_stage_only_if_a_model_is_required(run_stage: Run, r
             "model_md5": files.md5(files.MODEL),
             "gate": {"metric": "roc_auc", "value": 0.9, "baseline": 0.5, "passed": False},
         }
-
-
-def test_a_plot_has_every_name_as_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = ["$a_{b$", "x^2", "#", "город", "東京"]
-    figure = results.draw("importance", pd.DataFrame({"feature": names, "importance": [0.5, 0.4, 0.3, 0.2, 0.1]}))
-    assert figure
-    monkeypatch.setattr(mlflow, "log_figure", lambda drawn, path: drawn.savefig(tmp_path / path))
-
-    results.log_figure(figure, "importance.svg")
-
-    assert all(f">{name}<" in (tmp_path / "importance.svg").read_text(encoding="utf-8") for name in names)

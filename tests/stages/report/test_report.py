@@ -108,4 +108,5 @@ def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
     assert [each for each in page.addresses if not each.startswith("#")] == []
     assert re.findall(r"url\((?!#)|@import", text) == []
     assert len(text.encode()) < LARGEST
+    assert ">旗</text>" in text
     assert re.findall(r">\s*-?(?:nan|inf|None)\b", text) == []
