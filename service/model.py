@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 # Without this variable, set before the import, ONNX Runtime 1.29 and newer sends telemetry to its maker and keeps a
 # database in the home directory.
@@ -67,22 +68,25 @@ class Model:
         # (np.clip does the same, but takes 1.5 µs longer for one row.)
         return np.minimum(np.maximum(scores, 0.0), 1.0) if self.contract.classes else scores.reshape(-1)
 
+    def places(self, probabilities: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[Any]:
+        """Return the place of each row's class in the contract, shape (rows,); `labels` says which one it is."""
+        places: npt.NDArray[Any]
+        if self.contract.task == "binary":
+            positive = self.contract.classes.index(self.contract.positive)
+            places = ((probabilities[:, positive] > threshold) == bool(positive)).view(np.int8)
+        elif self.costs is None:
+            places = probabilities.argmax(axis=1)
+        else:  # einsum adds in the same order for any number of rows, unlike a matrix product
+            places = np.einsum("ij,jk->ik", probabilities, self.costs).argmin(axis=1)
+        return places
+
     def labels(self, probabilities: npt.NDArray[np.float32], threshold: float) -> list[Label]:
         """Return the class of each row.
 
         Binary: the positive class if its probability is above `threshold`. Multiclass: the class with the
         least expected cost if there are costs, otherwise the most probable one; of equal ones the first.
         """
-        classes = self.contract.classes
-        if self.contract.task == "binary":
-            positive = classes.index(self.contract.positive)
-            above = probabilities[:, positive] > threshold
-            return [classes[positive] if each else classes[1 - positive] for each in above.tolist()]
-        if self.costs is None:
-            places = probabilities.argmax(axis=1)
-        else:  # einsum adds in the same order for any number of rows, unlike a matrix product
-            places = np.einsum("ij,jk->ik", probabilities, self.costs).argmin(axis=1)
-        return [classes[place] for place in places.tolist()]
+        return [self.contract.classes[place] for place in self.places(probabilities, threshold).tolist()]
 
 
 def load(path: Path) -> Model:

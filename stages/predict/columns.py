@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from service.cells import LARGEST, Reading
 from service.contract import DateFeature, Feature
-from service.encoding import DatePart, Matrix, encode_dates
+from service.encoding import DatePart, Matrix
 from service.inputs.layout import training_range
 from service.inputs.readers import InvalidValueError, Reader
+from stages.predict.moments import Moments
 
 _FIRST_SECOND: Final = -62_135_596_800
 _END_SECOND: Final = 253_402_300_800
@@ -30,8 +31,8 @@ class Encoded(NamedTuple):
 
     numbers: Matrix
     """Shape (rows, the feature's columns of the matrix)."""
-    watched: npt.NDArray[np.float32]
-    """The value that is compared with the range in training, shape (rows,)."""
+    outside: Mask | None = None
+    """The rows whose value training didn't have; None if there are none."""
     wrong: Mask | None = None
     """The rows whose value the model doesn't accept; None if there are none."""
 
@@ -42,66 +43,72 @@ class ColumnEncoder:
     def __init__(self, feature: Feature, reading: Reading) -> None:
         self.feature = feature
         self.reader = Reader(feature, reading)
-        self.low, self.high = map(np.float32, training_range(feature))
+        self._low, self._high = map(np.float32, training_range(feature))
         self._missing = pa.array(sorted(reading.missing_texts(feature.name)), pa.string())
         self._plain = reading.decimal == "."
         self._iso = feature.name not in reading.dates
-        self._parts: tuple[DatePart, ...] = (*feature.parts, "days") if isinstance(feature, DateFeature) else ()
         self._width = len(feature.columns)
+        # The last part is compared with the range in training, unless every date is inside.
+        watched: tuple[DatePart, ...] = () if self._high == np.float32(LARGEST) else ("days",)
+        self._moments = Moments((*feature.parts, *watched) if isinstance(feature, DateFeature) else ())
+        self._texts = _Texts(pa.array([], pa.string()), np.empty((0, 0), np.float32), np.empty(0, np.bool_))
 
     def encode(self, column: pa.Array) -> Encoded:
         """Encode a column of any type; a value that the feature doesn't accept is marked as wrong."""
         kind, wanted = column.type, self.feature.type
         if wanted == "number" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            return self._numbers(column)
+            return self._encode_numbers(column)
         if wanted == "date" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            return self._moments(column)
+            return self._encode_moments(column)
         if wanted == "boolean" and pa.types.is_boolean(kind):
-            return self._numbers(column.cast(pa.float64()))
+            return self._encode_numbers(column.cast(pa.float64()))
         if pa.types.is_null(kind):
-            return self._cells(pa.array([""] * len(column)))
-        return self._cells(column) if pa.types.is_dictionary(kind) else self._text(column.cast(pa.string()))
+            return self._encode_texts(pa.array([""] * len(column)))
+        if pa.types.is_dictionary(kind):
+            return self._encode_texts(column)
+        texts = column.cast(pa.string())
+        return self._encode_cells(texts) or self._encode_texts(texts)
 
-    def outside(self, encoded: Encoded) -> Mask:
-        """Return which rows have a value that training didn't have."""
-        return (encoded.watched < self.low) | (encoded.watched > self.high)
-
-    def _numbers(self, column: pa.Array) -> Encoded:
+    def _encode_numbers(self, column: pa.Array) -> Encoded:
         values = column.to_numpy(zero_copy_only=False)  # NaN where a value is missing
         if values.dtype != np.float64:
             values = values.astype(np.float64)
         with np.errstate(over="ignore"):
             numbers = values.astype(np.float32)
-        wrong = np.abs(values) > LARGEST
-        if not self.feature.nullable:
-            wrong |= np.isnan(values)
-        return Encoded(numbers.reshape(-1, 1), numbers, wrong if wrong.any() else None)
+        wrong = None if self.feature.nullable else _if_any(np.isnan(values))
+        outside = self._find_outside(numbers)
+        if outside is not None:
+            too_large = _if_any(np.abs(values) > LARGEST)
+            wrong = too_large if wrong is None else wrong if too_large is None else wrong | too_large
+        return Encoded(numbers.reshape(-1, 1), outside, wrong)
 
-    def _moments(self, column: pa.Array) -> Encoded:
+    def _encode_moments(self, column: pa.Array) -> Encoded:
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp(column.type.unit))  # in UTC, without a zone
             first, last = pc.min_max(column.cast(pa.int64())).values()
             one = _PER_SECOND[column.type.unit]
             if first.is_valid and not (first.as_py() >= _FIRST_SECOND * one and last.as_py() < _END_SECOND * one):
-                return self._cells(column.cast(pa.string()))
-        moments = column.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
-        encoded = encode_dates(moments.astype("datetime64[us]", copy=False), self._parts)
-        missing = np.isnat(moments)
-        return Encoded(encoded[:, :-1], encoded[:, -1], None if self.feature.nullable or not missing.any() else missing)
+                return self._encode_texts(column.cast(pa.string()))
+        moments = column.cast(pa.timestamp("us"), safe=False)
+        encoded = self._moments.encode(moments)
+        wrong = None
+        if moments.null_count and not self.feature.nullable:
+            wrong = moments.is_null().to_numpy(zero_copy_only=False)
+        outside = self._find_outside(encoded[:, -1]) if encoded.shape[1] > self._width else None
+        return Encoded(encoded[:, : self._width], outside, wrong)
 
-    def _text(self, column: pa.Array) -> Encoded:
-        """Encode text: whole arrays of numbers and ISO dates at once, other text once for each different one."""
-        wanted = self.feature.type
-        if wanted == "number" and self._plain:
+    def _encode_cells(self, column: pa.Array) -> Encoded | None:
+        """Encode text with numbers or ISO dates; return None if it has other cells."""
+        if self.feature.type == "number" and self._plain:
             numbers = self._cast(column, pa.float64())
             if numbers is not None and pc.all(pc.is_finite(numbers), min_count=0).as_py() is not False:
-                return self._numbers(numbers)
-        if wanted == "date" and self._iso:
+                return self._encode_numbers(numbers)
+        if self.feature.type == "date" and self._iso:
             for zone in (None, "UTC"):
                 moments = self._cast(column, pa.timestamp("us", zone))
                 if moments is not None:
-                    return self._moments(moments)
-        return self._cells(column)
+                    return self._encode_moments(moments)
+        return None
 
     def _cast(self, column: pa.Array, kind: pa.DataType) -> pa.Array | None:
         """Return text as `kind`, null where it means a missing value; None if a cell is other text."""
@@ -112,23 +119,45 @@ class ColumnEncoder:
         except pa.ArrowInvalid:
             return None
 
-    def _cells(self, column: pa.Array) -> Encoded:
+    def _encode_texts(self, column: pa.Array) -> Encoded:
         """Encode text through the service's reader, once for each different text."""
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        texts = [text or "" for text in column.dictionary.cast(pa.string()).to_pylist()]
-        values, refused = [], []
-        for text in [*texts, ""]:  # the last one is for null
+        if not column.dictionary.equals(self._texts.texts):
+            self._texts = self._read(column.dictionary)
+        indices = column.indices.fill_null(len(column.dictionary)) if column.null_count else column.indices
+        places = indices.to_numpy(zero_copy_only=False)
+        encoded = self._texts.encoded[places]
+        wrong = _if_any(self._texts.refused[places]) if self._texts.refused.any() else None
+        return Encoded(encoded[:, : self._width], self._find_outside(encoded[:, -1]), wrong)
+
+    def _read(self, texts: pa.Array) -> "_Texts":
+        values: list[Any] = []
+        refused = []
+        for text in [*texts.cast(pa.string()).to_pylist(), ""]:  # the last one is for null
             try:
-                values.append(self.reader.cell(text))
+                values.append(self.reader.cell(text or ""))
                 refused.append(False)
             except InvalidValueError:
                 values.append(None)
                 refused.append(True)
-        places = column.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-        encoded = self.reader.encode(values)[places]
-        wrong = np.array(refused)[places] if any(refused) else None
-        return Encoded(encoded[:, : self._width], encoded[:, -1], wrong if wrong is not None and wrong.any() else None)
+        return _Texts(texts, self.reader.encode(values), np.array(refused))
+
+    def _find_outside(self, watched: npt.NDArray[np.float32]) -> Mask | None:
+        return _if_any((watched < self._low) | (watched > self._high))
+
+
+class _Texts(NamedTuple):
+    """Different texts of a column, encoded."""
+
+    texts: pa.Array
+    encoded: Matrix
+    """A row for each text, and one for a missing value."""
+    refused: Mask
+
+
+def _if_any(mask: Mask) -> Mask | None:
+    return mask if mask.any() else None
 
 
 def show(column: pa.Array, row: int) -> Any:

@@ -19,7 +19,7 @@ from service.contract import Contract
 from service.inputs.columns import find_end, find_header
 from stages.errors import UserError
 
-BLOCK: Final = 1 << 20
+BLOCK: Final = 1 << 22
 _LONGEST: Final = 1 << 25
 """The most bytes of a row."""
 GZIP: Final = b"\x1f\x8b"

@@ -3,6 +3,7 @@
 import csv
 import io
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -71,8 +72,8 @@ class _Parquet(Writer):
         self._rows = 0
 
     def write(self, columns: Mapping[str, pa.Array]) -> None:
-        batch = pa.RecordBatch.from_pydict({name: _plain(column) for name, column in columns.items()})
-        self._writer = self._writer or pyarrow.parquet.ParquetWriter(self._out, batch.schema)
+        batch = pa.RecordBatch.from_pydict(dict(columns))
+        self._writer = self._writer or _open_parquet(self._out, batch.schema)
         self._waiting.append(batch)
         self._rows += batch.num_rows
         if self._rows >= GROUP_ROWS:
@@ -101,7 +102,7 @@ class _Arrow(Writer):
         self._out = pa.PythonFile(out, "w")
 
     def write(self, columns: Mapping[str, pa.Array]) -> None:
-        batch = pa.RecordBatch.from_pydict({name: _plain(column) for name, column in columns.items()})
+        batch = pa.RecordBatch.from_pydict(dict(columns))
         self._writer = self._writer or pa.ipc.new_stream(self._out, batch.schema)
         self._writer.write_batch(batch)
 
@@ -110,9 +111,27 @@ class _Arrow(Writer):
             self._writer.close()
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    """Return the column without a dictionary."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+def _open_parquet(out: pa.PythonFile, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
+    """Return a writer. Categories are written quickly, but read as what they are, such as text."""
+    plain = pa.schema([pa.field(each.name, plain_type(each.type)) for each in schema])
+    # A dictionary of numbers that hardly recur takes five times as long.
+    recurring = [
+        each.name for each, kind in zip(schema, plain.types, strict=True) if each.type != kind or is_text(kind)
+    ]
+    metadata = {"ARROW:schema": b64encode(plain.serialize())}
+    return pyarrow.parquet.ParquetWriter(
+        out, schema.with_metadata(metadata), use_dictionary=recurring, store_schema=False
+    )
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values, if they have a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def csv_header(names: Sequence[str]) -> bytes:
@@ -136,7 +155,7 @@ def _to_text(column: pa.Array) -> pa.Array:
     if pa.types.is_list(column.type):
         column = pa.array([orjson.dumps(each).decode() for each in column.to_pylist()], pa.string())
     texts = column.cast(pa.string()).fill_null("")
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if is_text(column.type):
         special = pc.match_substring_regex(texts, _SPECIAL)
         if pc.any(special).as_py():
             quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")

@@ -1,12 +1,13 @@
 """Read Parquet in batches of rows; the memory doesn't grow with the file."""
 
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, Final
+from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from stages.errors import UserError
+from stages.partitions import storage
 
 MAGIC: Final = b"PAR1"
 _BUFFER: Final = 1 << 20
@@ -19,16 +20,27 @@ Group = tuple[int, int, tuple[int, int]]
 class Groups:
     """The rows of a Parquet file by their row groups. Raises UserError for a damaged file."""
 
-    def __init__(self, file: IO[bytes], path: str) -> None:
+    def __init__(self, path: str, texts: Sequence[str] = ()) -> None:
+        """Open the file; the columns `texts` are read as dictionaries, which is quicker if values recur."""
         self.path = path
         try:
             # Microseconds allow dates up to the year 9999; in nanoseconds, INT96 would turn 9999-12-31 into 1816.
             self._file = pyarrow.parquet.ParquetFile(
-                file, coerce_int96_timestamp_unit="us", buffer_size=_BUFFER, pre_buffer=False
+                storage.open_file(path) if storage.is_url(path) else pa.OSFile(path),
+                read_dictionary=list(texts),
+                coerce_int96_timestamp_unit="us",
+                buffer_size=_BUFFER,
+                pre_buffer=False,
             )
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from None
         self.names = self._file.schema_arrow.names
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close(force=True)
 
     def sizes(self) -> list[tuple[int, tuple[int, int]]]:
         """Return the number of rows of each row group, and its bytes."""

@@ -18,8 +18,11 @@ from service.model import Model
 from service.shapley import Explainer
 from stages.predict.columns import ColumnEncoder, Encoded, Mask, show
 
-ROWS: Final = 8192
-"""Most rows that are encoded and scored at once: 600 kB of the demo, which a core's cache holds."""
+_ROWS: Final = 1 << 16
+_CELLS: Final = 2_000_000
+"""Most rows and cells that are encoded at once; with fewer rows, calls of small functions take a third of the time."""
+_AT_ONCE: Final = 2048
+"""Most rows that are scored at once."""
 
 SUM: Final = ""
 """The name under which `Scored.counts` has the sum of the values."""
@@ -76,6 +79,10 @@ class Scorer:
         self._encoders = [ColumnEncoder(feature, reading) for feature in model.contract.features]
         self._no_scores = model.scores(np.zeros((1, len(model.contract.columns)), np.float32))[:0]
 
+    def rows_at_once(self, columns: int) -> int:
+        """Return how many rows to score at once, if there are so many columns."""
+        return min(_ROWS, max(256, _CELLS // columns))
+
     def score(self, columns: Mapping[str, pa.Array], rows: int, *, are_cells: bool) -> Scored:
         """Score rows; a feature that `columns` doesn't have is missing in each row.
 
@@ -84,22 +91,21 @@ class Scorer:
         empty = pa.nulls(rows)
         arrays = [columns.get(encoder.feature.name, empty) for encoder in self._encoders]
         encoded = [encoder.encode(array) for encoder, array in zip(self._encoders, arrays, strict=True)]
-        outside = [encoder.outside(each) for encoder, each in zip(self._encoders, encoded, strict=True)]
+        outside = [each.outside for each in encoded]
         errors = self._wrong(encoded, arrays, are_cells=are_cells) + self._too_far(outside, arrays)
         good = np.ones(rows, np.bool_)
         good[[error.row for error in errors]] = False
-        matrix = self._join(encoded, rows)
-        matrix = matrix[good] if errors else matrix
-        scores = self._model.scores(matrix) if len(matrix) else self._no_scores
+        numbers = [each.numbers[good] if errors else each.numbers for each in encoded]
+        matrix, scores = self._run(numbers, int(good.sum()))
         explained = self._explain(matrix, scores)
         endless = _endless(scores) | _endless(explained[:, :-1])
         if endless.any():
-            numbers = np.flatnonzero(good)[endless].tolist()
-            errors += [RowError(row, None, *_NOT_FINITE) for row in numbers]
-            good[numbers] = False
+            endless_rows = np.flatnonzero(good)[endless].tolist()
+            errors += [RowError(row, None, *_NOT_FINITE) for row in endless_rows]
+            good[endless_rows] = False
             scores, explained = scores[~endless], explained[~endless]
         if errors:
-            outside = [each[good] for each in outside]
+            outside = [None if each is None else each[good] for each in outside]
         answers, counts = self._answers(scores)
         answers |= self._explanations(explained) | {"warnings": self._warnings(outside, len(scores))}
         answers |= {} if self._bound is None else self._cover(scores, self._bound)
@@ -108,7 +114,7 @@ class Scorer:
     def _explain(self, matrix: Matrix, scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the base value, each feature's contribution and the error, shape (rows, features + 2)."""
         if self._explainer is None:
-            return np.empty((len(matrix), 0))
+            return np.empty((len(scores), 0))
         labels = self._model.labels(scores, self._threshold) if self._contract.classes else [None] * len(scores)
         each_row = zip(matrix, scores.reshape(len(scores), -1), labels, strict=True)
         found = [self._explainer.explain(*each) for each in each_row]
@@ -129,14 +135,23 @@ class Scorer:
         found = sets(scores, self._contract.classes, bound)
         return {"set": pa.array(found, pa.list_(pa.infer_type(self._contract.classes)))}
 
-    def _join(self, encoded: Sequence[Encoded], rows: int) -> Matrix:
-        matrix: Matrix = np.empty((rows, len(self._contract.columns)), np.float32)
-        start = 0
-        for each in encoded:
-            end = start + each.numbers.shape[1]
-            matrix[:, start:end] = each.numbers
-            start = end
-        return matrix
+    def _run(self, columns: Sequence[Matrix], rows: int) -> tuple[Matrix, npt.NDArray[Any]]:
+        """Return the rows for the model if they are to be explained, and their scores.
+
+        A few rows at a time are put together and scored, because a core's cache holds them.
+        """
+        at_once = rows if self._explainer else min(rows, _AT_ONCE)
+        matrix: Matrix = np.empty((at_once, len(self._contract.columns)), np.float32)
+        ends = np.cumsum([column.shape[1] for column in columns]).tolist()
+        places = [slice(end - column.shape[1], end) for end, column in zip(ends, columns, strict=True)]
+        scores = [self._no_scores]
+        for first in range(0, rows, _AT_ONCE):
+            count = min(_AT_ONCE, rows - first)
+            part = matrix[first : first + count] if self._explainer else matrix[:count]
+            for place, column in zip(places, columns, strict=True):
+                part[:, place] = column[first : first + count]
+            scores.append(self._model.scores(part))
+        return matrix, np.concatenate(scores)
 
     def _wrong(self, encoded: Sequence[Encoded], arrays: Sequence[pa.Array], *, are_cells: bool) -> list[RowError]:
         """Describe the values that the features don't accept."""
@@ -150,14 +165,14 @@ class Scorer:
             errors += [RowError(row, feature.name, expected, explain.show(show(array, row))) for row in rows]
         return errors
 
-    def _too_far(self, outside: Sequence[Mask], arrays: Sequence[pa.Array]) -> list[RowError]:
+    def _too_far(self, outside: Sequence[Mask | None], arrays: Sequence[pa.Array]) -> list[RowError]:
         """Describe values outside training's range of features for which the service refuses them."""
         return [
             RowError(
                 row, encoder.feature.name, explain.expected_strictly(encoder.feature), explain.show(show(array, row))
             )
             for encoder, mask, array in zip(self._encoders, outside, arrays, strict=True)
-            if encoder.feature.strict
+            if encoder.feature.strict and mask is not None
             for row in np.flatnonzero(mask).tolist()
         ]
 
@@ -166,19 +181,23 @@ class Scorer:
         classes = self._contract.classes
         if not classes:
             return {"prediction": pa.array(scores)}, {SUM: float(scores.sum(dtype=np.float64))}
-        labels = self._model.labels(scores, self._threshold)
+        places = self._model.places(scores, self._threshold)
         names = [class_name(label) for label in classes]
-        columns = {"prediction": pa.array(labels, pa.infer_type(classes))}
+        columns = {"prediction": pa.DictionaryArray.from_arrays(places.astype(np.int32), pa.array(classes))}
         columns |= {f"probability_{name}": pa.array(scores[:, place]) for place, name in enumerate(names)}
-        return columns, {name: float(labels.count(label)) for name, label in zip(names, classes, strict=True)}
+        return columns, dict(zip(names, np.bincount(places, minlength=len(names)).astype(float).tolist(), strict=True))
 
-    def _warnings(self, outside: Sequence[Mask], rows: int) -> pa.Array:
+    def _warnings(self, outside: Sequence[Mask | None], rows: int) -> pa.Array:
         """Return text about each row's values that training didn't have, null for most rows."""
-        found = [(encoder.feature, mask) for encoder, mask in zip(self._encoders, outside, strict=True) if mask.any()]
+        pairs = zip(self._encoders, outside, strict=True)
+        found = [(encoder.feature, mask) for encoder, mask in pairs if mask is not None]
         if not found:
             return pa.nulls(rows, pa.string())
         masks = np.stack([mask for _, mask in found], axis=1)
-        patterns, places = np.unique(np.packbits(masks, axis=1), axis=0, return_inverse=True)
+        rare = np.flatnonzero(masks.any(axis=1))
+        patterns, inverse = np.unique(np.packbits(masks[rare], axis=1), axis=0, return_inverse=True)
+        places = np.full(rows, len(patterns))
+        places[rare] = inverse.reshape(-1)
         texts = []
         for bits in np.unpackbits(patterns, axis=1, count=len(found)).astype(bool):
             named = [
@@ -186,8 +205,8 @@ class Scorer:
                 for (feature, _), each in zip(found, bits, strict=True)
                 if each
             ]
-            texts.append("; ".join(named) or None)
-        return pa.array(texts, pa.string()).take(pa.array(places.reshape(-1)))
+            texts.append("; ".join(named))
+        return pa.array([*texts, None], pa.string()).take(pa.array(places))
 
 
 def _endless(numbers: npt.NDArray[Any]) -> Mask:

@@ -106,13 +106,11 @@ def _cut(  # noqa: PLR0913
         head = file.read(len(MAGIC))
         file.seek(0)
         if head == MAGIC:
-            groups = Groups(file, path)
-            kept = choose_columns(path, groups.names, hive, contract, keep, hive_kept=hive_kept)
+            with Groups(path) as groups:
+                kept = choose_columns(path, groups.names, hive, contract, keep, hive_kept=hive_kept)
+                cuts = list(group_rows(groups, max(1, ROWS // shrink)))
             source = Source(path, name, kept, hive, None, packed=False)
-            return [
-                Partition(source, number, start, rows, span, span[1])
-                for number, (start, rows, span) in enumerate(group_rows(groups, max(1, ROWS // shrink)))
-            ]
+            return [Partition(source, number, *cut, cut[2][1]) for number, cut in enumerate(cuts)]
         if re.search(r"\.(?:parquet|pq)$", name, re.IGNORECASE):
             raise UserError(f"{path}: is named .parquet but is no Parquet file; write it again or rename it")
         dialect = read_dialect(opened(file, contract.reading), path, contract)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import IO, Final
+from typing import Final, Self
 
 import pyarrow as pa
 
@@ -18,9 +18,9 @@ from stages.partitions import storage
 from stages.partitions.parts import About, make_part
 from stages.partitions.storage import HashedFile
 from stages.predict.csv_input import Bytes, Ragged, opened, read_blocks
-from stages.predict.output import Form, open_writer
+from stages.predict.output import Form, open_writer, plain_type
 from stages.predict.parquet_input import Groups
-from stages.predict.scoring import ROWS, RowError, Scorer
+from stages.predict.scoring import RowError, Scorer
 from stages.predict.sources import Partition, Source
 
 ERRORS: Final = "_errors"
@@ -115,42 +115,45 @@ def _score(job: Job, task: Task, out: HashedFile) -> About:
     explainer = _explainer(job.model, job.md5) if job.explain else None
     bound = model.coverage.bound(job.coverage) if model.coverage and job.coverage else None
     scorer = Scorer(model, job.threshold, reading, explainer, bound)
-    found, rows, totals = _Errors(source.path, collect=job.errors), 0, Counter[str]()
+    rows, totals = 0, Counter[str]()
     writer = open_writer(task.form, out, with_header=task.with_header)
     wanted = [*(feature.name for feature in model.contract.features), *source.kept]
-    with storage.open_file(source.path) as file:
-        for batch in _read(file, task.partition, wanted):
+    texts = [feature.name for feature in model.contract.features if feature.type == "category"]
+    with _Errors(source.path, collect=job.errors) as found:
+        for batch in _read(task.partition, wanted, texts, scorer.rows_at_once(len(wanted))):
             scored = scorer.score(batch.columns, batch.rows, are_cells=source.dialect is not None)
             found.add(batch, scored.errors)
             kept = {name: batch.columns[name] for name in source.kept}
+            kept = {name: column.cast(plain_type(column.type)) for name, column in kept.items()}
             if scored.good is not None:
                 kept = {name: column.filter(pa.array(scored.good)) for name, column in kept.items()}
             writer.write(kept | scored.columns)
             rows += len(scored.columns["prediction"])
             totals.update(scored.counts)
-    writer.close()
-    found.write(storage.join(job.folder, errors_name(task.name)))
+        writer.close()
+        found.write(storage.join(job.folder, errors_name(task.name)))
     return {"rows": rows, "left_out": found.rows, "counts": dict(totals)}
 
 
-def _read(file: IO[bytes], partition: Partition, wanted: Sequence[str]) -> Iterator[_Rows]:
+def _read(partition: Partition, wanted: Sequence[str], texts: Sequence[str], at_once: int) -> Iterator[_Rows]:
+    """Yield the rows of a partition; `texts` are the columns with categories."""
     source, start, length = partition.source, partition.start, partition.length
     if source.dialect is None:
-        groups = Groups(file, source.path)
-        for first, batch in groups.read(start, length or 0, wanted, ROWS):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            numbers = partial(range, first + 1, first + batch.num_rows + 1)
-            yield _Rows(columns | _constants(source, batch.num_rows), batch.num_rows, [], numbers)
+        with Groups(source.path, texts) as groups:
+            for first, batch in groups.read(start, length or 0, wanted, at_once):
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | _constants(source, batch.num_rows)
+                numbers = partial(range, first + 1, first + batch.num_rows + 1)
+                yield _Rows(columns, batch.num_rows, [], numbers)
         return
-    text: Bytes = file
-    if source.packed:
-        text = opened(file, source.dialect.reading)
-        text.read(start)
-    else:
-        file.seek(start)
-    for block in read_blocks(text, source.path, source.dialect, length, wanted):
-        columns = block.columns | _constants(source, block.rows)
-        yield _Rows(columns, block.rows, block.ragged, block.lines)
+    with storage.open_file(source.path) as file:
+        text: Bytes = file
+        if source.packed:
+            text = opened(file, source.dialect.reading)
+            text.read(start)
+        else:
+            file.seek(start)
+        for block in read_blocks(text, source.path, source.dialect, length, wanted):
+            yield _Rows(block.columns | _constants(source, block.rows), block.rows, block.ragged, block.lines)
 
 
 def _constants(source: Source, rows: int) -> dict[str, pa.Array]:
@@ -171,6 +174,12 @@ class _Errors:
         self._lines = csv.writer(self._file, lineterminator="\n")
         self.rows = 0
         """The number of rows with errors."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, batch: _Rows, errors: Sequence[RowError]) -> None:
         """Add errors. Raises UserError if they aren't collected."""
@@ -197,4 +206,3 @@ class _Errors:
         if self.rows:
             self._file.seek(0)
             storage.write(path, self._file.read().encode())
-        self._file.close()
