@@ -1,6 +1,8 @@
 """Write the rules for Prometheus and the dashboards for Grafana.
 
 The files are committed, so that Prometheus and Grafana need no Python. A test compares them.
+
+Example: python -m monitoring.generate
 """
 
 import argparse
@@ -49,7 +51,9 @@ def dashboard_files() -> dict[str, str]:
 
 def main() -> None:
     """Write all files."""
-    parser = argparse.ArgumentParser(prog="python -m monitoring.generate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m monitoring.generate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runbook", default=alerts.RUNBOOK, help="URL of the runbook, for links in alerts")
     parser.add_argument("--grafana", default=alerts.GRAFANA, help="URL of Grafana, for links in alerts")
     options = parser.parse_args()

@@ -3,6 +3,8 @@
 The id contains the model's MD5. The releases of that model have its parameters and metrics, the MD5s of model and
 data, the Git commit, the registered version and its run. The validation report comes from the commit, if this clone
 has it. The actual outcome comes from the users database, if feedback was sent.
+
+Example: python -m service.lineage ID
 """
 
 import argparse
@@ -35,7 +37,7 @@ class LineageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the lineage as JSON; after a user's mistake print one line on stderr and return 1."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.lineage", description="Print the release, commit, data and outcome behind a prediction."
+        prog="python -m service.lineage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("id", help="an id from POST /predict?ids=true")
     text = parser.parse_args(arguments).id

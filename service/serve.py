@@ -1,4 +1,7 @@
-"""``make serve``: write .env if there is none, serve, and print commands to try the service."""
+"""``make serve``: write .env if there is none, serve, and print commands to try the service.
+
+Example: make serve PORT=8001
+"""
 
 import argparse
 import json
@@ -22,7 +25,9 @@ SECRET_BYTES: Final = 32
 
 def main() -> int:
     """Write .env if there is none, serve until a signal, and return the exit status."""
-    argparse.ArgumentParser(prog="python -m service.serve", description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        prog="python -m service.serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     path = env_file()
     try:
         if not path.exists():

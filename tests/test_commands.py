@@ -35,7 +35,9 @@ def test_help_is_printed_and_nothing_else_happens(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], elsewhere: Path
 ) -> None:
     assert start(command, monkeypatch, "--help") == 0
-    assert capsys.readouterr().out.startswith(f"usage: python -m {command}")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: python -m {command}")
+    assert "\nExample: " in shown
     assert not list(elsewhere.iterdir())
 
 

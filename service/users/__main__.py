@@ -2,6 +2,8 @@
 
 You can run it while the service runs; its workers notice a change within 5 seconds. It uses the same database as the
 service: DATABASE_URL in the environment or .env.
+
+Example: python -m service.users add anna --scope predict
 """
 
 import argparse
@@ -44,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service.users", description="Manage the service's users and keys.")
+    parser = argparse.ArgumentParser(
+        prog="python -m service.users", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(group: Any, name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:

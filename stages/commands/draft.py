@@ -1,4 +1,7 @@
-"""Draft a suite from the current table, for a person to review: ``python -m stages.commands.draft``."""
+"""Draft a suite from the current table, for a person to review: ``python -m stages.commands.draft``.
+
+Example: make suite
+"""
 
 import math
 from collections.abc import Iterator

@@ -2,6 +2,8 @@
 
 The columns are the metrics to choose by, the test metric with its interval, and the parameters that differ.
 Test metrics don't count for the order: if you choose by the test rows, none are left to test on.
+
+Example: make experiments
 """
 
 import json

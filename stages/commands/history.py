@@ -1,6 +1,8 @@
 """List the releases (when, by whom, why) and the moves of the registry's aliases.
 
 With a date or a time (ISO 8601, UTC unless it has an offset), print as JSON what was in service then.
+
+Example: python -m stages.commands.history 2026-03-01
 """
 
 import argparse

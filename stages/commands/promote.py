@@ -5,6 +5,8 @@ in one line: `gate` (not better than the dummy baseline), `contract` (running ca
 and `champion` (worse than the model in service, or not comparable with it). An override needs a
 reason, and the history keeps both. The exit status is 3 if a check refuses the model, and 0 if
 there is nothing to do.
+
+Example: make promote REV=my-experiment REASON='fewer false alarms'
 """
 
 import argparse

@@ -3,6 +3,8 @@
 DVC reports "everything is up to date" even if the remote lacks a file that this machine lacks too, and
 retries for minutes if an S3 server does not answer. So this command first sends an S3 server one request,
 and afterwards compares the remote with dvc.lock.
+
+Example: make push
 """
 
 import argparse

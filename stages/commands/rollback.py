@@ -1,6 +1,8 @@
 """Put an earlier release back into service: the previous one, or the one that --to names.
 
 A rollback is a release too, so the history keeps who went back, when and why.
+
+Example: make rollback REASON='callers complain'
 """
 
 import argparse

@@ -4,6 +4,8 @@ Optuna chooses what to try: `search` in params.yaml, or else the default for the
 the others stops after some folds. Ctrl-C or a kill loses nothing: the same command goes on. The best five trials
 become DVC experiments. Only the best is run to the end, and only if it beats the settings of params.yaml, so the
 test rows are scored once.
+
+Example: make search TRIALS=50 JOBS=2
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Print the result of `make repro`: the metrics, what `promote` decided, and what to type next."""
+"""Print the result of `make repro`: the metrics, what `promote` decided, and what to type next.
+
+Example: python -m stages.commands.summary
+"""
 
 import json
 from typing import Any

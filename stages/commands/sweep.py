@@ -2,6 +2,8 @@
 
 Unlike `dvc exp run --queue` and `dvc queue start` this uses no background workers, so it cannot
 stop half way unnoticed. Each experiment runs in a temporary copy; params.yaml stays as it is.
+
+Example: make sweep SET='n_estimators=50,100 max_depth=8,12'
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""Score the exported ONNX file with the service's own code."""
+"""Score the exported ONNX file with the service's own code.
+
+Example: dvc repro evaluate
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

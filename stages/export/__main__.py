@@ -1,4 +1,7 @@
-"""Convert the fitted pipeline to the ONNX file that production runs, and compare both on every test row."""
+"""Convert the fitted pipeline to the ONNX file that production runs, and compare both on every test row.
+
+Example: dvc repro export
+"""
 
 import json
 from collections.abc import Callable

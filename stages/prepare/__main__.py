@@ -1,4 +1,7 @@
-"""Split the table into training and test rows, and write the schema of its columns."""
+"""Split the table into training and test rows, and write the schema of its columns.
+
+Example: dvc repro prepare
+"""
 
 import numpy as np
 import pandas as pd

@@ -2,6 +2,8 @@
 
 `stages.commands.promote` decides about production, not this stage. So it can run in any
 experiment, and its output depends only on the model and params.yaml.
+
+Example: dvc repro register
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Fit the pipeline on the training rows, and log the fit to MLflow."""
+"""Fit the pipeline on the training rows, and log the fit to MLflow.
+
+Example: dvc repro train
+"""
 
 import pickle
 from typing import TYPE_CHECKING

@@ -1,4 +1,7 @@
-"""Check the raw table with Great Expectations, before a model is trained on it."""
+"""Check the raw table with Great Expectations, before a model is trained on it.
+
+Example: dvc repro validate
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
