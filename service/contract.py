@@ -6,7 +6,7 @@ service encode rows with this module, so they encode them in the same way.
 
 import operator
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -23,13 +23,6 @@ BACKGROUND_KEY = "background"
 """The metadata with the background rows that explanations compare with (docs/how-to/explanations.md)."""
 COVERAGE_KEY = "coverage"
 """The metadata with the errors from which prediction intervals and sets are computed (docs/how-to/coverage.md)."""
-
-
-class Columns(Protocol):
-    """A mapping of arrays or lists of equal length by column name, or a DataFrame."""
-
-    def __getitem__(self, name: str, /) -> Any:
-        """Return the values of the column `name`."""
 
 
 Label = StrictBool | StrictInt | StrictStr
@@ -91,10 +84,10 @@ class CategoryFeature(_Feature):
     unseen_share: float = 0.0
     """Share of the training rows whose category is not among `categories`."""
     unseen_share_in_new_rows: float = 0.0
-    """The same share in new rows without drift, estimated from the training rows; never lower."""
+    """The share to expect in new rows even without drift, estimated from the training rows; at least `unseen_share`."""
     rare_share: float = 0.0
-    """Categories with at most this share of the training rows count as unseen for drift, because too many of them
-    are missing from new rows without drift."""
+    """For drift, categories with at most this share of the training rows count as unseen: which of them occur in new
+    rows is chance."""
 
     @cached_property
     def codes(self) -> dict[Any, float]:
@@ -182,8 +175,8 @@ class Contract(_Frozen):
         """Names of the matrix's columns."""
         return tuple(column for feature in self.features for column in feature.columns)
 
-    def encode(self, table: Columns) -> Matrix:
-        """Encode columns of equal length as the model's matrix.
+    def encode(self, table: Any) -> Matrix:
+        """Encode a DataFrame, or a mapping from each column's name to a list or array, as the model's matrix.
 
         Raises KeyError for a missing column and ValueError for values that aren't numbers
         or dates.

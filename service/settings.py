@@ -35,11 +35,6 @@ def env_file() -> Path:
     return Path(os.environ.get("ENV_FILE") or ROOT / ".env")
 
 
-def file_error(error: OSError) -> str:
-    """Return the file's name, if the error has one, and what is wrong with it."""
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-
-
 def _from_root(value: Any) -> Any:
     return ROOT / value if isinstance(value, str | Path) else value
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.exchange import SECURITY_HEADERS, ClientGone
 from service.http.logs import AccessRecord, format_time
-from service.http.problems import Problem, problem_of
+from service.http.problems import problem_of
 from service.http.tracing import Tracing, current_trace
 
 CLIENT_GONE: Final = 499
@@ -102,7 +102,11 @@ class RequestMiddleware:
         This isn't part of `__call__`: there, `problem` and the frame in its traceback would refer to each other and
         keep the request body in memory.
         """
-        problem = self._problem(scope, error)
+        problem = problem_of(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = ", ".join(self._allowed_methods(scope))
+        if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol read the member `error`
+            problem.members.setdefault("error", problem.detail)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("request %s failed", scope["state"]["request_id"].decode(), exc_info=error)
         if scope["state"][
@@ -129,14 +133,6 @@ class RequestMiddleware:
                 state.get("instances", 0), *(trace or ()),
             )
         )  # fmt: skip
-
-    def _problem(self, scope: Scope, error: Exception) -> Problem:
-        problem = problem_of(error)
-        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.headers["Allow"] = ", ".join(self._allowed_methods(scope))
-        if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol read the member `error`
-            problem.members.setdefault("error", problem.detail)
-        return problem
 
     def _allowed_methods(self, scope: Scope) -> list[str]:
         """Return the methods of all routes with this path; Starlette names only those of the first one."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.cells import Reading
-from service.contract import Contract, Feature
+from service.contract import Contract
 from service.encoding import Matrix
 from service.http.problems import FieldError, Problem
 from service.inputs.explain import Checker, Findings, expected, unknown_field
@@ -113,8 +113,11 @@ class CsvReader:
         """
         columns = list(zip(*rows, strict=True))
         self._check_nameless(columns, first)
+        columns.append(("",) * len(rows))  # for each feature that has no column
         try:
-            encoded = [reader.encode_cells(self._column(columns, reader.feature)) for reader in self._readers]
+            encoded = [
+                reader.encode_cells(columns[self._places.get(reader.feature.name, -1)]) for reader in self._readers
+            ]
         except InvalidValueError:
             self._checker.check(self.to_instances(rows), findings, first)
             return None
@@ -130,11 +133,6 @@ class CsvReader:
             if row is not None:
                 detail = f"Row {first + row} has a cell in a column without a name; give each column a name"
                 raise Problem(422, detail, title="Column without a name")
-
-    def _column(self, columns: Sequence[Sequence[str]], feature: Feature) -> Sequence[str]:
-        """Return the feature's cells; a column that isn't in the table has empty ones."""
-        place = self._places.get(feature.name)
-        return ("",) * len(columns[0]) if place is None else columns[place]
 
 
 def _check_separator(contract: Contract, header: Header) -> None:

@@ -1,9 +1,8 @@
 """The columns of each feature in the matrix of encoded rows, and the range of its values in training.
 
-The service compares one column of each feature with its range, and counts it for drift: the
-number, 1 or 0, the code of the category, or a date's days since 1970. This is the watched
-column. It belongs to the model's matrix, except that days of dates are in additional
-columns behind it.
+Each feature has one watched column, which the service compares with its range and counts for
+drift: the number, 1 or 0, the category's code, or a date's days since 1970. The days of dates
+are in additional columns behind the model's matrix; the other watched columns are in the matrix.
 """
 
 from collections.abc import Sequence

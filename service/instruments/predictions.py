@@ -144,7 +144,7 @@ class PredictionInstruments:
         yield gauge("feature_reference_share", "Share of the training rows in each bin, 0 to 1.", labels, in_bins)
         yield gauge(
             "prediction_warnings_reference_share",
-            "Share of new rows of the training rows' kind that would be warned about, 0 to 1.",
+            "Share of new rows without drift that have a warning about the feature, 0 to 1.",
             ["version", "feature"],
             [((version, feature.name), _expected_warnings(feature)) for feature in features],
         )

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from threading import Lock
 from time import monotonic
 from typing import Final
 
@@ -40,7 +39,6 @@ class Instruments:
         disable_created_metrics()
         self._files = WorkerFiles(settings.metrics_dir) if settings.metrics_dir else None
         self._releases = settings.releases
-        self._changing = Lock()
         self.registry = registry = CollectorRegistry()
         """Where instruments are registered."""
         self.requests = RequestInstruments(registry)
@@ -90,17 +88,16 @@ class Instruments:
 
     def begin(self, model: Model, layout: Layout) -> PredictionInstruments:
         """Return the instruments of a version, whose series begin at zero. The oldest versions' are removed."""
-        with self._changing:
-            kept = {*find_last_versions(self._releases, model.version)}
-            for version in self.feedback.shown - kept:
-                self._of_version.pop(version, None)
-                self._counters.forget(version)
-            if self._files:
-                self._files.keep_versions(kept)
-            self.feedback.show(kept)
-            if model.version not in self._of_version:
-                self._of_version[model.version] = PredictionInstruments(self._counters, self._instances, model, layout)
-            return self._of_version[model.version]
+        kept = {*find_last_versions(self._releases, model.version)}
+        for version in self.feedback.shown - kept:
+            self._of_version.pop(version, None)
+            self._counters.forget(version)
+        if self._files:
+            self._files.keep_versions(kept)
+        self.feedback.show(kept)
+        if model.version not in self._of_version:
+            self._of_version[model.version] = PredictionInstruments(self._counters, self._instances, model, layout)
+        return self._of_version[model.version]
 
     def scrape_registry(self, current: Callable[[], InService]) -> CollectorRegistry:
         """Return the registry that GET /metrics renders: all workers' instruments and the releases."""

@@ -6,6 +6,7 @@ import faulthandler
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -18,7 +19,7 @@ from service.model import ArtifactError
 from service.process import BACKLOG, StartError
 from service.release import ReleaseError
 from service.scoring import memory
-from service.settings import Settings, SettingsError, file_error
+from service.settings import Settings, SettingsError
 from service.users.database import DatabaseUrlError
 from service.users.rules import AccountError
 
@@ -136,7 +137,7 @@ class Server(uvicorn.Server):
         except OSError as error:
             if self.started:
                 raise
-            raise StartError(file_error(error)) from error
+            raise StartError(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin the application's lifespan, then listen."""
@@ -162,14 +163,12 @@ class Server(uvicorn.Server):
 
     async def _accept_waiting(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        protocol = partial(OneWriteProtocol, self.config, self.server_state, self.lifespan.state)
         with contextlib.suppress(OSError):  # no connection waits, or the limit of open files is reached
             for _ in range(BACKLOG):
                 accepted, _ = listener.accept()
                 accepted.setblocking(False)  # noqa: FBT003  # the socket module's own signature
-                await loop.connect_accepted_socket(self._make_connection, accepted)
-
-    def _make_connection(self) -> OneWriteProtocol:
-        return OneWriteProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+                await loop.connect_accepted_socket(protocol, accepted)
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop. uvicorn calls this ten times a second."""

@@ -56,7 +56,7 @@ def run(settings: Settings, ready: Callable[[Settings], None] = lambda _: None) 
             return
         folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="service-metrics-"))
         running = running.model_copy(update={"metrics_dir": Path(folder)})
-        listener.close()  # it showed that no other program has the address; the workers' sockets share it
+        listener.close()  # now it is known that no other program has the address, and the workers can share it
         with bind(listener.family, address) as reserved:
             Supervisor(running, reserved, lambda: ready(running)).run()
 

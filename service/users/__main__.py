@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lifetime(text: str) -> timedelta | None:
-    found = re.fullmatch(r"([1-9]\d{0,5})([hdw])", text, re.ASCII)
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text, re.ASCII)
     if found:
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
     if text != "never":

@@ -104,7 +104,6 @@ def test_an_expired_key_is_listed_as_such_and_a_revoked_one_no_more(
         ("remove anna", "", "last admin"),
         ("disable anna", "", "--force"),
         ("key add nightly", "", "exists already"),
-        ("key add weekly --expires 999999w", "", "earlier expiry"),
         ("key revoke weekly", "", "no key 'weekly'"),
     ],
 )
@@ -131,7 +130,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert read_snapshot(database, since=-1) == before
 
 
-@pytest.mark.parametrize("expires", ["90", "0d", "-1d", "1y", "soon", "٣d"])
+@pytest.mark.parametrize("expires", ["90", "0d", "-1d", "1y", "100000w", "soon", "٣d"])
 def test_a_time_that_is_none_is_refused(sqlite_url: str, capsys: pytest.CaptureFixture[str], expires: str) -> None:
     with pytest.raises(SystemExit):
         command_line(sqlite_url, "key", "add", "nightly", f"--expires={expires}")
