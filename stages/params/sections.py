@@ -153,7 +153,9 @@ class EvaluateParams(Section):
     threshold: Share | Literal["auto"]
     costs: Costs | None = None
     groups: list[ColumnName] = []
-    coverage: _Level | list[_Level] | None = expect("a number between 0 and 1, a list of such numbers, or null", 0.9)
+    coverage: _Level | Annotated[list[_Level], Field(min_length=1)] | None = expect(
+        "a number between 0 and 1, a list of such numbers, or null", 0.9
+    )
     folds: Annotated[Literal[0], _NOT_BOOLEAN] | Annotated[int, Field(ge=2, le=20)] | None = expect(
         "0 (off) or 2 to 20", 5
     )

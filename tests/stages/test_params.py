@@ -73,6 +73,10 @@ WRONG = [
     ("folds: 5", "folds: false", "evaluate.folds: got false; expected 0 (off) or 2 to 20"),
     ("folds: 5", "folds: 1", "evaluate.folds: got 1; expected 0 (off) or 2 to 20"),
     ("folds: 5", "folds: 21", "evaluate.folds: got 21; expected 0 (off) or 2 to 20"),
+    ("coverage: 0.9", "coverage: 1.0", "evaluate.coverage: got 1.0; expected a number between 0 and 1, a list"),
+    ("coverage: 0.9", "coverage: high", "evaluate.coverage: got 'high'; expected a number between 0 and 1, a list"),
+    ("coverage: 0.9", "coverage: [0.9, 0]", "evaluate.coverage"),
+    ("coverage: 0.9", "coverage: []", "evaluate.coverage"),
     ("costs: null", "costs: 5", "evaluate.costs: got 5; expected the keys false_positive, false_negative"),
     ("costs: null", "costs: {false_positive: 1}", "evaluate.costs: got false_positive; expected both false_positive"),
     (
