@@ -142,7 +142,7 @@ def _api(client: TestClient) -> Iterator[str]:
     yield "(RFC 9457): JSON with `title`, `status`, `detail` and, for each wrong field, an entry in `errors`."
     yield ""
     operations = [(path, method, each) for path, found in document["paths"].items() for method, each in found.items()]
-    for tag in dict.fromkeys(each["tags"][0] for _, _, each in operations):
+    for tag in (each["name"] for each in document["tags"]):
         yield f"## {_sentence(tag)}"
         yield ""
         for path, method, each in operations:
@@ -153,7 +153,7 @@ def _api(client: TestClient) -> Iterator[str]:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"### {method} {path}"
     yield ""
-    yield _outside_html(operation.get("description") or operation.get("summary") or "")
+    yield _outside_html(f"{operation['summary']}. {operation['description']}".strip())
     yield ""
     rows = [
         (f"`{each['name']}`", each["in"], _outside_html(each.get("description") or each["schema"].get("title", "")))

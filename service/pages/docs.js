@@ -29,17 +29,18 @@ function objectIn(schema) {
 // Text with `code` in backticks.
 const prose = (text) => (text ?? "").split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 
-function table(heads, rows) {
-  const head = make("thead", {}, make("tr", {}, ...heads.map((name) => make("th", { scope: "col" }, name))));
-  const lines = rows.map(([first, ...rest]) => make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((each) => make("td", {}, ...prose(each)))));
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heads[0] }, make("table", {}, head, make("tbody", {}, ...lines)));
+// Rows of name, type and meaning.
+function table(head, rows) {
+  const heads = make("thead", {}, make("tr", {}, make("th", { scope: "col" }, head), make("th", { scope: "col" }, "Meaning")));
+  const lines = rows.map(([name, type, about]) => make("tr", {}, make("th", { scope: "row" }, name, make("span", { class: "type" }, type)), make("td", {}, ...prose(about))));
+  return make("table", {}, heads, make("tbody", {}, ...lines));
 }
 
 function fields(schema, depth = 0) {
   const made = make("div", {});
   const entries = Object.entries(schema.properties ?? {});
   if (!entries.length) return made;
-  made.append(table(["Field", "Type", "Meaning"], entries.map(([name, each]) => {
+  made.append(table("Field", entries.map(([name, each]) => {
     const about = [(schema.required ?? []).includes(name) ? "" : "optional", each.description ?? resolve(each).description ?? ""];
     return [name, typeOf(each), about.filter(Boolean).join("; ")];
   })));
@@ -129,7 +130,7 @@ function show(path, method, operation, id) {
   details.addEventListener("toggle", () => {
     if (!details.open || details.querySelector(".body")) return;
     const parts = [make("p", {}, ...prose(operation.description)), make("p", { class: "tag" }, security(operation))];
-    if (operation.parameters) parts.push(make("h4", {}, "Parameters"), table(["Parameter", "Type", "Meaning"], operation.parameters.map((each) => [each.name, typeOf(each.schema), each.description ?? `part of the ${each.in}`])));
+    if (operation.parameters) parts.push(make("h4", {}, "Parameters"), table("Parameter", operation.parameters.map((each) => [each.name, typeOf(each.schema), each.description ?? `part of the ${each.in}`])));
     const [body] = contentOf(operation.requestBody);
     const form = body && objectIn(body[1].schema);
     if (form) parts.push(make("h4", {}, "Request body"), fields(form));

@@ -94,10 +94,23 @@ class Field {
   }
 }
 
+const MANY = 24;
+
+// A field that shows only the columns whose name has this text, for forms that are long.
+function searchOf(fields) {
+  const input = make("input", { type: "search", "aria-label": "Find a column", placeholder: `Find one of ${fields.length} columns` });
+  input.addEventListener("input", (event) => {
+    event.stopPropagation();
+    for (const { feature, element } of fields) element.hidden = !feature.name.toLowerCase().includes(input.value.toLowerCase());
+  });
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  return make("div", { class: "search" }, input);
+}
+
 export class RowForm {
   constructor(container, features, example) {
     this.fields = features.map((feature, number) => new Field(feature, number, example[feature.name]));
-    container.replaceChildren(...this.fields.map((field) => field.element));
+    container.replaceChildren(...(features.length > MANY ? [searchOf(this.fields)] : []), ...this.fields.map((field) => field.element));
     this.example = example;
     this.fill(example);
   }
@@ -113,7 +126,7 @@ export class RowForm {
 
   // Return the row, and what is wrong with it by feature. A value that is missing is left out.
   read() {
-    const row = {}, problems = {};
+    const row = Object.create(null), problems = Object.create(null);  // a column may be called __proto__
     for (const { feature, read } of this.fields) {
       const { value, problem } = read();
       if (problem) problems[feature.name] = problem;
@@ -130,7 +143,7 @@ export class RowForm {
     for (const field of this.fields) {
       const text = problems[field.feature.name] ?? "";
       field.show(text);
-      if (text) first ??= field;
+      if (text) { first ??= field; field.element.hidden = false; }
       delete left[field.feature.name];
     }
     first?.input.focus();

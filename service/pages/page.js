@@ -88,6 +88,7 @@ async function submit(event) {
   button.removeAttribute("aria-busy");
   if (!response.ok) { showProblems(answer); return; }
   find("stale").hidden = true;
+  if (answer.model.version !== model.version) notes.push("Another model is in service now; reload the page to see its columns and quality.");
   form.warn((answer.warnings ?? []).map((each) => each.field));
   find("status").textContent = showAnswer(find("answer"), model, row, answer, { wanted: Number(find("coverage").value), notes });
   find("answer").scrollIntoView({ block: "nearest" });

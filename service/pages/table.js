@@ -141,6 +141,7 @@ export function setUpTable(model, example, mayPredict) {
     const { response } = await predict(["coverage"], "text/csv", body);
     const parts = response.ok ? success(model, file, table, others, await response.text()) : failure(await problemOf(response));
     result.replaceChildren(...parts);
+    find("status").textContent = parts[0].textContent;
   };
   input.addEventListener("change", async () => { await score(input.files[0]); input.value = ""; });
   // A file that misses the zone would replace the page.

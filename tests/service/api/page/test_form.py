@@ -3,13 +3,17 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from service import model
+from tests.service.api.conftest import Artifact
 from tests.service.api.page.conftest import predict, sign_in, token_for
+from tests.service.artifacts import Root, contract, graph, stump, with_contract
 
 
 def ask(url: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -150,3 +154,25 @@ def test_the_code_gives_the_answer_of_the_form(start_page: Any, open_page: Any, 
     number = page.locator(".shares .right").first.inner_text().rstrip("\u00a0%")
     assert page.locator(".verdict").inner_text() in done.stdout
     assert any(f"{100 * float(found):.4g}" == number for found in re.findall(r"0\.\d+", done.stdout))
+
+
+def test_a_long_form_can_be_searched_and_any_name_of_a_column_is_sent(
+    serve: Any, open_page: Any, tmp_path: Path
+) -> None:
+    first, *others = contract(30).features
+    features = (first.model_copy(update={"name": "__proto__"}), *others)
+    root = Root(tmp_path)
+    root.write(with_contract(graph([stump()], columns=30), contract(features=features).model_dump_json()))
+    with serve(Artifact(root, model.load(root.model)), tmp_path) as (address, _):
+        page = open_page(f"http://{address}/")
+        sign_in(page)
+        page.get_by_label("Find a column").fill("PROTO")
+        expect(page.locator(".field:visible")).to_have_count(1)
+        page.get_by_label("__proto__").fill("0.75")
+        with page.expect_request("**/predict?*") as sent:
+            predict(page)
+
+    assert sent.value.post_data_json["instances"][0].items() >= {"__proto__": 0.75, "x29": 0}.items()
+    expect(page.locator(".verdict")).to_have_text("yes")
+    expect(page.locator("#answer")).to_contain_text("no background rows")
+    expect(page.locator(".reasons")).to_have_count(0)
