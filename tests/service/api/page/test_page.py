@@ -39,7 +39,7 @@ def test_a_table_comes_back_with_its_own_columns_and_predictions(
 
     width = len(HEAD.split(","))
     assert [row[:width] for row in rows] == list(csv.reader(io.StringIO(TABLE, newline="")))
-    assert rows[0][width:] == ["prediction", "probability_да", "probability_нет", "warnings"]
+    assert rows[0][width:] == ["prediction", "probability_да", "probability_нет", "warnings", "set"]
     assert {row[width] for row in rows[1:]} == {"да", "нет"}
     expect(page.locator("#scored")).to_contain_text("2 rows scored")
     expect(page.locator("#scored")).to_contain_text("doesn't use the columns id, y")
