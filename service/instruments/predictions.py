@@ -142,22 +142,16 @@ class PredictionInstruments:
             [((version,), self._level)] if self._level else [],
         )
         yield gauge("feature_reference_share", "Share of the training rows in each bin, 0 to 1.", labels, in_bins)
-        yield gauge(
-            "prediction_warnings_reference_share",
-            "Share of new rows without drift that have a warning about the feature, 0 to 1.",
-            ["version", "feature"],
-            [((version, feature.name), _expected_warnings(feature)) for feature in features],
-        )
-        yield gauge(
-            "score_reference_share",
-            "Share of the test or training rows in each score bin, 0 to 1.",
-            ["version", "rows", "bin"],
-            [
-                ((version, rows, str(number)), share)
-                for rows, shares in (("test", score_bins.shares), ("training", score_bins.training_shares))
-                for number, share in enumerate(shares)
-            ],
-        )
+        text = "Share of new rows without drift that have a warning about the feature, 0 to 1."
+        warned = [((version, feature.name), _expected_warnings(feature)) for feature in features]
+        yield gauge("prediction_warnings_reference_share", text, ["version", "feature"], warned)
+        text = "Share of the test or training rows in each score bin, 0 to 1."
+        in_score_bins = [
+            ((version, rows, str(number)), share)
+            for rows, shares in (("test", score_bins.shares), ("training", score_bins.training_shares))
+            for number, share in enumerate(shares)
+        ]
+        yield gauge("score_reference_share", text, ["version", "rows", "bin"], in_score_bins)
 
 
 def _expected_warnings(feature: Feature) -> float:

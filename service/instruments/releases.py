@@ -79,13 +79,9 @@ class ReleaseCollector(Collector):
         same = [each for each in history.values() if each.onnx_md5 == version]
         registered = [each.registry.registered_at for each in same if each.registry]
         made = min(registered or [each.at for each in same]).timestamp()
-        yield gauge(
-            "model_timestamp_seconds",
-            "When the model in service was first registered (source registry) or, if the registry does not know it,"
-            " first released (source release); seconds since 1970.",
-            ["version", "source"],
-            [((version, "registry" if registered else "release"), made)],
-        )
+        text = "When the model in service was first registered, or first released if it isn't; seconds since 1970."
+        source = version, "registry" if registered else "release"
+        yield gauge("model_timestamp_seconds", text, ["version", "source"], [(source, made)])
         accepted = [((version, name), value) for name, value in _numbers(served)]
         yield gauge("model_accepted_metric", _METRIC_HELP, ["version", "metric"], accepted)
         yield from _describe(history, current.folder)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings.load(secret_key=secrets.token_hex(32))  # any value: these commands sign nothing
         with contextlib.closing(Database(settings.database_url.get_secret_value())) as database:
             accounts = Accounts(database, Passwords(settings))
-            accounts.migrate()
+            accounts.prepare()
             lines = _run_key(asked, ApiKeys(database)) if asked.command == "key" else _run(asked, accounts)
         sys.stdout.writelines(f"{line}\n" for line in lines)
     except LastAdminError as error:

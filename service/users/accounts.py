@@ -37,7 +37,7 @@ class Accounts:
         self._database = database
         self._passwords = passwords
 
-    def prepare(self, username: str | None, password: str | None) -> bool:
+    def prepare(self, username: str | None = None, password: str | None = None) -> bool:
         """Migrate the tables; if there is no user and a name is given, add the first admin. Return whether it did.
 
         Several processes may call this at the same time; only one of them makes the changes.
@@ -56,11 +56,6 @@ class Accounts:
                 raise AccountError(f"ADMIN_USERNAME or ADMIN_PASSWORD: {error}") from None
         _log.info("the first admin %s was added", username)
         return True
-
-    def migrate(self) -> None:
-        """Migrate the tables."""
-        with self._database.migrating():
-            pass
 
     def check(self, username: str, password: str) -> Account | None:
         """Return the account if the password is right and the user isn't disabled.

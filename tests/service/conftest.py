@@ -198,5 +198,5 @@ def access(make_settings: MakeSettings, counted: Counter[str]) -> Access:
 
 def _without_users(database: Database, settings: Settings) -> Accounts:
     made = Accounts(database, Passwords(settings))
-    made.migrate()
+    made.prepare()
     return made

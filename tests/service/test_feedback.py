@@ -35,7 +35,7 @@ def store_at_once(database_url: str, connect: Callable[[str], Database], *outcom
 def test_an_outcome_sent_to_two_workers_at_once_is_new_once(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
-    accounts.migrate()
+    accounts.prepare()
     for _ in range(5):
         assert sorted(map(str, store_at_once(database_url, connect, "late", "late"))) == ["False", "True"]
 
@@ -43,7 +43,7 @@ def test_an_outcome_sent_to_two_workers_at_once_is_new_once(
 def test_of_two_outcomes_sent_at_once_one_stays(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
-    accounts.migrate()
+    accounts.prepare()
     kept, refused = sorted(map(str, store_at_once(database_url, connect, "late", "on time")), key=len)
     assert kept == "True"
     assert refused in {'"late" stays', '"on time" stays'}
@@ -52,7 +52,7 @@ def test_of_two_outcomes_sent_at_once_one_stays(
 def test_batches_of_the_same_predictions_in_different_orders_do_not_wait_for_each_other_for_ever(
     accounts: Accounts, database_url: str, connect: Callable[[str], Database]
 ) -> None:
-    accounts.migrate()
+    accounts.prepare()
     outcomes = [Outcome(predicted(), "late") for _ in range(1000)]
     start = threading.Barrier(4)
 

@@ -156,7 +156,7 @@ def test_only_what_ends_tokens_moves_the_revision(accounts: Accounts, revisions:
 def test_a_new_database_repeats_no_revision_of_the_old_one(sqlite_accounts: Accounts, tmp_path: Path) -> None:
     before = sqlite_accounts.add("anna", PASSWORD).revision
     (tmp_path / "users.db").unlink()
-    sqlite_accounts.migrate()
+    sqlite_accounts.prepare()
 
     assert sqlite_accounts.add("anna", PASSWORD).revision > before
 
@@ -166,7 +166,7 @@ def test_only_a_right_password_renews_a_hash_with_old_parameters(
 ) -> None:
     database = connect(database_url)
     before, after = (Accounts(database, Passwords(make_settings(argon2_time_cost=cost))) for cost in (1, 2))
-    before.migrate()
+    before.prepare()
     revision = before.add("anna", PASSWORD).revision
 
     def stored() -> str:

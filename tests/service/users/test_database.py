@@ -114,7 +114,7 @@ def test_a_database_of_a_newer_version_is_refused_by_name(
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(DatabaseDownError, match="newer version of this service"):
-        accounts.migrate()
+        accounts.prepare()
 
 
 @pytest.mark.parametrize(
