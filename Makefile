@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench sweep experiments search suite mlflow push pull lock docs up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench sweep experiments compare search suite mlflow push pull lock docs up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,10 @@ sweep: $(PIPELINE) ## run experiments one after another: SET='n_estimators=50,10
 
 experiments: $(VENV)/.pipeline ## list the experiments in few columns, the best first
 	@python -m stages.commands.experiments
+
+compare: $(VENV)/.pipeline ## compare two commits or experiments on the same rows: A=HEAD~1 B=HEAD
+	@[ -n '$(A)' ] || { echo "name a commit or an experiment: make compare A=HEAD~1 B=HEAD" >&2; exit 2; }
+	@python -m stages.commands.compare '$(A)' $(if $(B),'$(B)')
 
 search: $(VENV)/.pipeline ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
 	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')

@@ -24,6 +24,7 @@ SLICES = Path("metrics/slices.csv")
 GROUPS = Path("metrics/groups.csv")
 CARD = Path("metrics/model_card.md")
 REPORT = Path("metrics/report.html")
+COMPARISON = Path("build/compare.html")
 SUITES = Path("data/suites")
 """Folder of suites; a change of its files reruns `validate`."""
 SUITE_DRAFT = Path("build/expectations-draft.json")

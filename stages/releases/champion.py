@@ -12,8 +12,8 @@ from stages.prepare.split import unseen_rows
 from stages.schema import Split
 from stages.scores import intervals
 from stages.scores.gate import DIGITS, main_metric
-from stages.scores.metrics import Scores, main_score, outcome
-from stages.scores.units import units_of
+from stages.scores.metrics import Outcome, Scores, main_score, outcome
+from stages.scores.units import Units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,51 @@ def compare(candidate: Model, split: Split | None, champion: Earlier, rows: pd.D
     `split` is the rule that made the candidate's test rows. Raises NotComparableError if a model's
     split is unknown, if the champion has another target or task, or if it cannot score the rows.
     """
+    both = score_both(candidate, split, champion, rows)
+    points = main_score(both.ours), main_score(both.theirs)
+    if points[0] is None or points[1] is None:
+        raise NotComparableError(f"these rows give no {main_metric(candidate.contract.task)}")
+    low, high = intervals.paired_interval(both.ours, both.theirs, both.units, seed)
+    return Comparison(points[0], points[1], low, high, len(both.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Two models' outcomes on the same rows."""
+
+    ours: Outcome
+    theirs: Outcome
+    rows: pd.DataFrame
+    units: Units
+
+
+def score_both(
+    candidate: Model,
+    split: Split | None,
+    champion: Earlier,
+    rows: pd.DataFrame,
+    thresholds: tuple[float, float] = (0.5, 0.5),
+) -> Both:
+    """Score both models on those of the candidate's test rows that the champion was not trained on.
+
+    `thresholds` are the candidate's and the champion's. Raises NotComparableError as `compare`.
+    """
     contract = candidate.contract
     _check(contract, champion.model.contract, rows)
     if split is None or champion.split is None:
         raise NotComparableError("it is unknown which rows it was trained on")
     unseen = rows[unseen_rows(split, champion.split, rows)]
-    scores = candidate.scores(contract.encode(unseen)), _scores(champion.model, unseen, contract)
-    ours, theirs = (outcome(contract, unseen[contract.target].to_numpy(), each) for each in scores)
-    points = main_score(ours), main_score(theirs)
-    if points[0] is None or points[1] is None:
-        raise NotComparableError(f"these rows give no {main_metric(contract.task)}")
-    low, high = intervals.paired_interval(ours, theirs, units_of(split, unseen), seed)
-    return Comparison(points[0], points[1], low, high, len(unseen))
+    truth = unseen[contract.target].to_numpy()
+    scores = candidate.scores(contract.encode(unseen))
+    theirs = _scores(champion.model, unseen)
+    labels = [
+        model.labels(each, threshold) if contract.classes else ()
+        for model, each, threshold in zip((candidate, champion.model), (scores, theirs), thresholds, strict=True)
+    ]
+    if contract.classes:
+        theirs = theirs[:, [champion.model.contract.classes.index(label) for label in contract.classes]]
+    ours, earlier = (outcome(contract, truth, *each) for each in zip((scores, theirs), labels, strict=True))
+    return Both(ours, earlier, unseen, units_of(split, unseen))
 
 
 def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
@@ -86,12 +119,9 @@ def _check(ours: Contract, theirs: Contract, rows: pd.DataFrame) -> None:
         raise NotComparableError(f"the test rows have no column {missing[0]!r}, which it needs")
 
 
-def _scores(champion: Model, rows: pd.DataFrame, contract: Contract) -> Scores:
-    """Return the champion's scores, with its classes in the candidate's order."""
+def _scores(champion: Model, rows: pd.DataFrame) -> Scores:
     try:
         scores: Scores = champion.scores(champion.contract.encode(rows))
     except (ValueError, TypeError) as error:
         raise NotComparableError(f"it cannot read the test rows: {error}") from None
-    if not contract.classes:
-        return scores
-    return scores[:, [champion.contract.classes.index(label) for label in contract.classes]]
+    return scores

@@ -53,9 +53,11 @@ def curves(x: str, y: str, labels: tuple[str, str], *, diagonal: bool = False) -
 def lift(axes: Axes, table: pd.DataFrame) -> None:
     """Draw the lift beside that of chance."""
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.plot(table["share"], table["lift"])
+    for name, curve in table.groupby("class", sort=False):
+        axes.plot(curve["share"], curve["lift"], label=shorten(name))
     axes.set(xlabel="share of the rows, highest predictions first", ylabel="lift")
     axes.set_ylim(bottom=0)
+    _legend(axes)
 
 
 def _legend(axes: Axes) -> None:

@@ -78,7 +78,7 @@ class Page:
 
         `run` is what only the copy in MLflow shows: `revision`, and the `champion`'s metrics.
         """
-        return _environment().get_template("report.html.j2").render(self.content, run=run or {})
+        return environment().get_template("report.html.j2").render(self.content, run=run or {})
 
 
 def compose(results: Results, gate: Gate) -> Page:
@@ -108,14 +108,14 @@ def compose(results: Results, gate: Gate) -> Page:
         "metric_rows": _metric_rows(results.metrics),
         "expectations": _expectations(results.validation),
         "settings": _settings(results),
-        "style": Markup((Path(__file__).parent / "style.css").read_text("utf-8")),  # noqa: S704  # a file of this package
     }
     return Page(content)
 
 
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Return the templates of this package and of other folders, with the page's filters."""
     pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -123,7 +123,8 @@ def _environment() -> Environment:
     )
     pages.filters |= {"figure": figures, "percent": percent, "count": "{:,}".format, "shorten": shorten}
     pages.filters["picture"] = lambda chart: Markup(chart.svg)  # noqa: S704  # matplotlib escapes names
-    pages.globals |= {"width": profile.WIDTH, "height": profile.HEIGHT}
+    css = Markup((Path(__file__).parent / "style.css").read_text("utf-8"))  # noqa: S704  # a file of this package
+    pages.globals |= {"width": profile.WIDTH, "height": profile.HEIGHT, "style": css}
     return pages
 
 

@@ -1,0 +1,1 @@
+"""Compare the models of two revisions on the same rows."""
