@@ -184,7 +184,7 @@ def _summary(chosen: Choice, abouts: Sequence[About], progress: Progress, output
         if SUM in counts
         else ", ".join(f"{name} {count / max(rows, 1):.1%}" for name, count in counts.items())
     )
-    lines = [f"model: {chosen.about}, MD5 {chosen.md5}"]
+    lines = [f"model: {chosen.about}, MD5 {chosen.md5}{chosen.hint}"]
     if errors:
         lines.append(f"rows with errors: {left_out:,}, listed in {errors}")
     lines.append(f"{rows:,} rows scored in {progress.seconds:.1f} s ({progress.rate:,.0f} rows/s): {shares}")

@@ -21,6 +21,9 @@ class Choice:
     md5: str
     threshold: float
     about: str
+    """Which release or file it is."""
+    hint: str = ""
+    """What else the user may want to know."""
 
 
 def choose() -> Choice:
@@ -40,7 +43,7 @@ def choose() -> Choice:
         raise UserError(f"{path}: its MD5 is {md5}, release.json names {found.onnx_md5}; {release.DAMAGED}")
     other = files.ONNX.is_file() and files.md5(files.ONNX) != md5
     hint = f"; {files.ONNX} is another model, which `make promote` releases" if other else ""
-    return Choice(content, md5, _threshold(found.metrics), f"release {current.name} of {found.name}{hint}")
+    return Choice(content, md5, _threshold(found.metrics), f"release {current.name} of {found.name}", hint)
 
 
 def _from_workspace() -> Choice:

@@ -51,7 +51,7 @@ class ColumnEncoder:
         # The last part is compared with the range in training, unless every date is inside.
         watched: tuple[DatePart, ...] = () if self._high == np.float32(LARGEST) else ("days",)
         self._moments = Moments((*feature.parts, *watched) if isinstance(feature, DateFeature) else ())
-        self._texts = _Texts(pa.array([], pa.string()), np.empty((0, 0), np.float32), np.empty(0, np.bool_))
+        self._texts: _Texts | None = None
 
     def encode(self, column: pa.Array) -> Encoded:
         """Encode a column of any type; a value that the feature doesn't accept is marked as wrong."""
@@ -123,12 +123,13 @@ class ColumnEncoder:
         """Encode text through the service's reader, once for each different text."""
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        if not column.dictionary.equals(self._texts.texts):
-            self._texts = self._read(column.dictionary)
+        known = self._texts
+        if known is None or not column.dictionary.equals(known.texts):
+            self._texts = known = self._read(column.dictionary)
         indices = column.indices.fill_null(len(column.dictionary)) if column.null_count else column.indices
         places = indices.to_numpy(zero_copy_only=False)
-        encoded = self._texts.encoded[places]
-        wrong = _if_any(self._texts.refused[places]) if self._texts.refused.any() else None
+        encoded = known.encoded[places]
+        wrong = _if_any(known.refused[places]) if known.refused.any() else None
         return Encoded(encoded[:, : self._width], self._find_outside(encoded[:, -1]), wrong)
 
     def _read(self, texts: pa.Array) -> "_Texts":

@@ -73,7 +73,7 @@ class _Parquet(Writer):
 
     def write(self, columns: Mapping[str, pa.Array]) -> None:
         batch = pa.RecordBatch.from_pydict(dict(columns))
-        self._writer = self._writer or _open_parquet(self._out, batch.schema)
+        self._writer = self._writer or self._open(batch.schema)
         self._waiting.append(batch)
         self._rows += batch.num_rows
         if self._rows >= GROUP_ROWS:
@@ -90,7 +90,16 @@ class _Parquet(Writer):
     def close(self) -> None:
         self._write()
         if self._writer:
+            self._writer.add_key_value_metadata({"ARROW:schema": b64encode(self._schema.serialize())})
             self._writer.close()
+
+    def _open(self, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
+        """Return a writer. Categories are written quickly, but their type is that of the values, such as text."""
+        self._schema = pa.schema([pa.field(each.name, plain_type(each.type)) for each in schema])
+        # A dictionary of numbers that hardly recur takes five times as long.
+        pairs = zip(schema, self._schema.types, strict=True)
+        recurring = [each.name for each, kind in pairs if each.type != kind or is_text(kind)]
+        return pyarrow.parquet.ParquetWriter(self._out, schema, use_dictionary=recurring, store_schema=False)
 
 
 class _Arrow(Writer):
@@ -109,19 +118,6 @@ class _Arrow(Writer):
     def close(self) -> None:
         if self._writer:
             self._writer.close()
-
-
-def _open_parquet(out: pa.PythonFile, schema: pa.Schema) -> pyarrow.parquet.ParquetWriter:
-    """Return a writer. Categories are written quickly, but read as what they are, such as text."""
-    plain = pa.schema([pa.field(each.name, plain_type(each.type)) for each in schema])
-    # A dictionary of numbers that hardly recur takes five times as long.
-    recurring = [
-        each.name for each, kind in zip(schema, plain.types, strict=True) if each.type != kind or is_text(kind)
-    ]
-    metadata = {"ARROW:schema": b64encode(plain.serialize())}
-    return pyarrow.parquet.ParquetWriter(
-        out, schema.with_metadata(metadata), use_dictionary=recurring, store_schema=False
-    )
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

@@ -211,5 +211,5 @@ class Scorer:
 
 def _endless(numbers: npt.NDArray[Any]) -> Mask:
     """Return which rows have a number that isn't finite."""
-    finite: Mask = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
-    return ~finite
+    endless: Mask = np.logical_not(np.isfinite(numbers))
+    return np.logical_or.reduce(endless, axis=1) if endless.ndim > 1 else endless

@@ -18,12 +18,17 @@ from stages.predict.csv_input import GZIP, Dialect, find_encoding, is_wide, open
 from stages.predict.parquet_input import MAGIC, Groups, group_rows
 
 _SUFFIXES: Final = re.compile(r"\.(?:parquet|pq|(?:csv|tsv|txt)(?:\.gz)?)", re.IGNORECASE)
+_ANSWERS: Final = re.compile(
+    "prediction|probability_.*|contribution_.*|base_value|explanation_error|warnings|low|high|set"
+)
+"""The columns of the answers."""
 _AT_ONCE: Final = 16
 """How many files are opened at the same time to look at their headers."""
 CSV_BYTES: Final = 32 << 20
 ROWS: Final = 1 << 20
 """The size of a partition: about so many bytes of CSV, or so many rows of Parquet."""
 _SHOWN_NAMES: Final = 20
+LEAST_BYTES: Final = 1 << 16
 NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -40,6 +45,8 @@ class Source:
     """The columns in the names of its folders, such as ``year=2013``."""
     dialect: Dialect | None
     """How to read a CSV file; None for Parquet."""
+    texts: tuple[str, ...]
+    """The columns of a Parquet file that have categories."""
     packed: bool
     """Whether the rows can only be read from the first on: gzip, UTF-16."""
 
@@ -109,17 +116,19 @@ def _cut(  # noqa: PLR0913
             with Groups(path) as groups:
                 kept = choose_columns(path, groups.names, hive, contract, keep, hive_kept=hive_kept)
                 cuts = list(group_rows(groups, max(1, ROWS // shrink)))
-            source = Source(path, name, kept, hive, None, packed=False)
+                categories = {feature.name for feature in contract.features if feature.type == "category"}
+                texts = tuple(column for column in groups.names if column in categories)
+            source = Source(path, name, kept, hive, None, texts, packed=False)
             return [Partition(source, number, *cut, cut[2][1]) for number, cut in enumerate(cuts)]
         if re.search(r"\.(?:parquet|pq)$", name, re.IGNORECASE):
             raise UserError(f"{path}: is named .parquet but is no Parquet file; write it again or rename it")
         dialect = read_dialect(opened(file, contract.reading), path, contract)
         kept = choose_columns(path, dialect.names, hive, contract, keep, hive_kept=hive_kept)
         packed = head.startswith(GZIP) or is_wide(head, contract.reading)
-        source, size = Source(path, name, kept, hive, dialect, packed), storage.size(path)
+        source, size = Source(path, name, kept, hive, dialect, (), packed), storage.size(path)
         if packed or storage.is_url(path):
             return [Partition(source, 0, dialect.start, None, (0, None), size)]
-        return list(_cut_csv(file, source, dialect, max(1 << 16, CSV_BYTES // shrink), contract.reading.encoding))
+        return list(_cut_csv(file, source, dialect, max(LEAST_BYTES, CSV_BYTES // shrink), contract.reading.encoding))
 
 
 def _cut_csv(file: IO[bytes], source: Source, dialect: Dialect, bound: int, own_encoding: str) -> Iterator[Partition]:
@@ -170,26 +179,27 @@ def choose_columns(  # noqa: PLR0913
     if needed:
         first = needed[0]
         raise UserError(
-            f"{path}: has no column {first.name!r}, a feature of the model: {expected(first)}; {_list(names)}"
+            f"{path}: has no column {first.name!r}, a feature of the model: {expected(first)}; it has {_join(names)}"
         )
-    unknown = [name for name in names if name not in {*features, contract.target, *contract.left_out, *(keep or ())}]
+    known = {*features, contract.target, *contract.left_out, *(keep or ())}
+    unknown = [name for name in names if name not in known]
     if absent and unknown:
         raise UserError(
-            f"{path}: has no column {absent[0].name!r}, a feature of the model, but {unknown[0]!r}, which the "
-            "model doesn't know; rename it, or add it to --keep if it is another column"
+            f"{path}: has no column {absent[0].name!r}, a feature of the model, but columns that the model "
+            f"doesn't know: {_join(unknown)}; rename one, or name those to copy with --keep"
         )
     if keep is None:
-        return tuple(
-            name
-            for name in [*names, *(key for key, _ in hive if hive_kept)]
-            if name not in {*features, contract.target}
-        )
+        columns = [*names, *(key for key, _ in hive if hive_kept)]
+        keep = [name for name in columns if name not in {*features, contract.target}]
+    clash = next(filter(_ANSWERS.fullmatch, keep), None)
+    if clash:
+        raise UserError(f"{path}: {clash!r} is a column of the answers; rename it, or leave it out with --keep")
     lacking = [name for name in keep if name not in present]
     if lacking:
-        raise UserError(f"{path}: has no column {lacking[0]!r}, which --keep names; {_list(names)}")
+        raise UserError(f"{path}: has no column {lacking[0]!r}, which --keep names; it has {_join(names)}")
     return tuple(keep)
 
 
-def _list(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return f"it has {', '.join(f'{name!r:.60}' for name in names[:_SHOWN_NAMES])}{more}"
+    return f"{', '.join(f'{name!r:.60}' for name in names[:_SHOWN_NAMES])}{more}"

@@ -118,9 +118,8 @@ def _score(job: Job, task: Task, out: HashedFile) -> About:
     rows, totals = 0, Counter[str]()
     writer = open_writer(task.form, out, with_header=task.with_header)
     wanted = [*(feature.name for feature in model.contract.features), *source.kept]
-    texts = [feature.name for feature in model.contract.features if feature.type == "category"]
-    with _Errors(source.path, collect=job.errors) as found:
-        for batch in _read(task.partition, wanted, texts, scorer.rows_at_once(len(wanted))):
+    with _Errors(source, collect=job.errors) as found:
+        for batch in _read(task.partition, wanted, scorer.rows_at_once(len(wanted))):
             scored = scorer.score(batch.columns, batch.rows, are_cells=source.dialect is not None)
             found.add(batch, scored.errors)
             kept = {name: batch.columns[name] for name in source.kept}
@@ -135,11 +134,11 @@ def _score(job: Job, task: Task, out: HashedFile) -> About:
     return {"rows": rows, "left_out": found.rows, "counts": dict(totals)}
 
 
-def _read(partition: Partition, wanted: Sequence[str], texts: Sequence[str], at_once: int) -> Iterator[_Rows]:
-    """Yield the rows of a partition; `texts` are the columns with categories."""
+def _read(partition: Partition, wanted: Sequence[str], at_once: int) -> Iterator[_Rows]:
+    """Yield the rows of a partition."""
     source, start, length = partition.source, partition.start, partition.length
     if source.dialect is None:
-        with Groups(source.path, texts) as groups:
+        with Groups(source.path, source.texts) as groups:
             for first, batch in groups.read(start, length or 0, wanted, at_once):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | _constants(source, batch.num_rows)
                 numbers = partial(range, first + 1, first + batch.num_rows + 1)
@@ -167,8 +166,9 @@ def _constants(source: Source, rows: int) -> dict[str, pa.Array]:
 class _Errors:
     """The errors of a partition's rows, as lines of CSV: file, line, column, expected, got."""
 
-    def __init__(self, path: str, *, collect: bool) -> None:
-        self._path = path
+    def __init__(self, source: Source, *, collect: bool) -> None:
+        self._path = source.path
+        self._unit = "line" if source.dialect else "row"
         self._collect = collect
         self._file = tempfile.SpooledTemporaryFile(1 << 20, "w+", encoding="utf-8", newline="")  # noqa: SIM115
         self._lines = csv.writer(self._file, lineterminator="\n")
@@ -196,7 +196,7 @@ class _Errors:
 
     def _describe(self, lines: Sequence[tuple[int, str | None, str, str]]) -> Iterator[str]:
         for line, column, expected, got in lines[:SHOWN]:
-            where = f"line {line}" + (f", column {column!r}" if column else "")
+            where = f"{self._unit} {line}" + (f", column {column!r}" if column else "")
             yield f"{self._path}: {where}: expected {expected}, got {got}"
         more = f"and {len(lines) - SHOWN:,} more nearby; " if len(lines) > SHOWN else ""
         yield f"{self._path}: {more}correct these rows, or leave them out with --errors FILE, which lists them"

@@ -1,6 +1,6 @@
 """Tables to score, and the service that answers for the same model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from service import model
 from stages.predict.__main__ import main
-from tests.service.api.conftest import live, make_artifact, serve
+from tests.service.api.conftest import make_artifact, serve
+from tests.service.artifacts import Root, with_coverage
 
-__all__ = ["live", "make_artifact", "serve"]
+__all__ = ["make_artifact", "serve"]
+
+
+@pytest.fixture(scope="session")
+def live(make_artifact: Any, serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return the address of a service whose model has explanations and coverage, a token, and its release."""
+    plain, folder = make_artifact(), tmp_path_factory.mktemp("live")
+    released = Root(folder)
+    released.write(with_coverage(plain.root.model), b'{"threshold": 0.5}', name="shop")
+    artifact = type(plain)(released, model.load(released.model))
+    with serve(artifact, folder) as (address, app):
+        access = app.state.access
+        yield address, access.tokens.issue("anna", ["predict"], access.watch.known.revision + 1)[0], artifact
 
 
 @pytest.fixture
