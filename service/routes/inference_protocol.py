@@ -4,7 +4,7 @@ https://kserve.github.io/website/latest/modelserving/data_plane/v2_protocol/
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -30,8 +30,6 @@ _OBJECTS: Final = 10_000
 """How many objects, arrays and values a request may have besides the rows: tensors, shapes, parameters."""
 _IDS: Final = "prediction_ids"
 """The output that the response has only if the request names it in `outputs` or sets this parameter to true."""
-_COVERAGE: Final = "coverage"
-"""The parameter with the level of the output `intervals`, shape [n, 2], or `sets`, true for the classes in them."""
 _COVER: Final = ("intervals", "sets")
 _MISSING: Final = errors(also={404: "No such model or version", 422: "The path does not fit"})
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
@@ -52,13 +50,21 @@ class Output(msgspec.Struct):
     name: str
 
 
+class Parameters(msgspec.Struct):
+    """What a request asks for beside predictions; other parameters are ignored."""
+
+    coverage: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    """The level of the output `intervals`, shape [n, 2], or `sets`, true for the classes in them."""
+    prediction_ids: bool = False
+
+
 class Inference(msgspec.Struct):
     """A request for predictions. Clients may send null for optional members."""
 
     inputs: list[Tensor]
     id: str | None = None
     outputs: list[Output] | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Parameters | None = None
 
 
 @router.get("", responses=errors())
@@ -179,13 +185,6 @@ def _parse(body: bytes, values: int) -> Inference:
         ) from None
     except UnicodeEncodeError:
         raise Problem(422, "The id isn't valid Unicode: it has an unpaired surrogate (\\ud800 to \\udfff)") from None
-    level = (wanted.parameters or {}).get(_COVERAGE, 0.5)
-    if type(level) is not float or not 0 < level < 1:
-        raise Problem(
-            422, f"The parameter {_COVERAGE} must be a number between 0 and 1", title="Not an inference request"
-        )
-    if type((wanted.parameters or {}).get(_IDS, False)) is not bool:
-        raise Problem(422, f"The parameter {_IDS} must be true or false", title="Not an inference request")
     return wanted
 
 
@@ -207,11 +206,11 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
     }
     if classes:
         outputs["probabilities"] = "FP32", [rows, len(classes)], [value for row in scored.values for value in row]
-    if _IDS in named or (wanted.parameters or {}).get(_IDS):
+    parameters = wanted.parameters or Parameters()
+    if _IDS in named or parameters.prediction_ids:
         outputs[_IDS] = "BYTES", [rows], ids.make_all(served, scored)
-    level = (wanted.parameters or {}).get(_COVERAGE)
-    if level is not None:
-        ((name, found),) = served.cover(level)(scored).items()
+    if parameters.coverage is not None:
+        ((name, found),) = served.cover(parameters.coverage)(scored).items()
         labels = served.contract.classes
         data = (
             [label in each for each in found for label in labels] if labels else [end for each in found for end in each]

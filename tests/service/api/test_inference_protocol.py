@@ -116,7 +116,8 @@ def test_values_beyond_those_of_training_are_named_in_a_parameter(service: Any) 
 
 def test_a_parameter_that_is_neither_true_nor_false_is_refused(service: Any) -> None:
     answer = infer(service, {"inputs": tensors(service, [service.example]), "parameters": {"prediction_ids": "false"}})
-    assert (answer.status_code, answer.json()["detail"]) == (422, "The parameter prediction_ids must be true or false")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("Expected `bool`, got `str` - at `$.parameters.prediction_ids`")
 
 
 @pytest.mark.parametrize(
