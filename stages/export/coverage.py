@@ -16,6 +16,9 @@ from stages.scores.metrics import Codes, Floats, Predicted
 _POINTS = 500
 """Stored errors: so many at equal distances, and as many that get denser towards the largest."""
 _DIGITS = 7
+_SAME = 1e-9
+_FEWEST_TIES, _TIED_SHARE = 4, 0.02
+"""So many equal errors in a fold are ties."""
 _RESOLUTION = 1e-6
 """The served file's probabilities may be lower by this much, which matters where many rows have the same one."""
 
@@ -27,7 +30,7 @@ def describe_coverage(
     levels = params.evaluate.coverage_levels
     if not levels or not len(predicted.places):
         return None
-    errors = np.sort(find_errors(predicted, train, contract, params))
+    errors = find_errors(predicted, train, contract, params)
     if not np.isfinite(errors).all():
         return None
     ranks = choose_ranks(len(errors))
@@ -36,8 +39,49 @@ def describe_coverage(
         rows=len(errors),
         units=count_units(train.iloc[predicted.places], split),
         ranks=tuple(ranks.tolist()),
-        errors=tuple(round_up(errors[ranks - 1])),
+        errors=tuple(round_up(pick(errors, predicted.folds, ranks))),
     )
+
+
+def pick(errors: Floats, folds: Codes, ranks: Codes) -> Floats:
+    """Return the errors of these ranks, from 1 for the smallest; shape (ranks,), ascending.
+
+    If many rows of a fold have the same error, as with a model that knows few different rows, these ties are a little
+    apart in other folds, and the full model's lie between them. An error amid them would leave out all of the full
+    model's rows. So it is raised to the largest of those at the same place in each fold, plus the distance to the
+    smallest, because two kinds of rows may change places.
+    """
+    order = np.argsort(errors, kind="stable")
+    chosen = order[ranks - 1]
+    by_fold = {fold: np.sort(errors[folds == fold]) for fold in np.unique(folds).tolist()}
+    found = [
+        max(_level(errors[row], by_fold[fold], by_fold), errors[row])
+        for row, fold in zip(chosen, folds[chosen].tolist(), strict=True)
+    ]
+    return np.maximum.accumulate(np.array(found))
+
+
+def _level(error: float, own: Floats, by_fold: dict[int, Floats]) -> float:
+    """Return what `error`, one of `own`, is raised to; 0 if it is no tie."""
+    first, last = _ties(error, own)
+    if not _are_many(first, last, own):
+        return 0.0
+    middle = (first + last) / 2 / len(own)
+    others = [(float(each[int(middle * len(each))]), each) for each in by_fold.values()]
+    tied = [value for value, each in others if _are_many(*_ties(value, each), each)]
+    return 2 * max(tied) - min(tied)
+
+
+def _ties(error: float, ascending: Floats) -> tuple[int, int]:
+    """Return the places of the first error that equals `error`, and behind the last one."""
+    return (
+        int(np.searchsorted(ascending, error * (1 - _SAME), side="left")),
+        int(np.searchsorted(ascending, error * (1 + _SAME), side="right")),
+    )
+
+
+def _are_many(first: int, last: int, errors: Floats) -> bool:
+    return last - first >= max(_FEWEST_TIES, _TIED_SHARE * len(errors))
 
 
 def find_errors(predicted: OutOfFold, train: pd.DataFrame, contract: Contract, params: Params) -> Floats:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,10 @@ Make = Callable[..., Params]
 LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99]
 
 
-def from_errors(errors: np.ndarray, units: int | None = None) -> Coverage:
+def from_errors(errors: np.ndarray, folds: int = 5) -> Coverage:
     ranks = coverage.choose_ranks(len(errors))
-    stored = tuple(coverage.round_up(np.sort(errors)[ranks - 1]))
-    return Coverage(
-        levels=(0.9,), rows=len(errors), units=units or len(errors), ranks=tuple(ranks.tolist()), errors=stored
-    )
+    stored = tuple(coverage.round_up(coverage.pick(errors, np.arange(len(errors)) * folds // len(errors), ranks)))
+    return Coverage(levels=(0.9,), rows=len(errors), units=len(errors), ranks=tuple(ranks.tolist()), errors=stored)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -84,6 +83,31 @@ def test_an_error_is_the_distance_or_what_the_true_class_lacks(params: Make) -> 
             assert found == pytest.approx(1 - predicted.scores[np.arange(len(y)), (y == "yes").astype(int)], abs=2e-6)
 
 
+@pytest.mark.parametrize(("share", "level", "expected"), [(0.87, 0.8, 0.87), (0.87, 0.9, 1.0), (0.6, 0.65, 1.0)])
+def test_a_model_that_knows_one_row_keeps_the_promise_in_every_table(
+    share: float, level: float, expected: float
+) -> None:
+    for seed in range(20):
+        positive = np.random.default_rng(seed).random(500) < share
+        folds = np.arange(500) % 5
+        shares = np.array([positive[folds != fold].mean() for fold in range(5)])[folds]
+        errors = 1 - np.where(positive, shares, 1 - shares)
+        order = np.argsort(folds, kind="stable")
+        known = positive.mean()
+        (found,) = sets(np.array([[1 - known, known]]), (0, 1), from_errors(errors[order]).bound(level))
+        assert sum(abs(1 - share - label) for label in found) == pytest.approx(expected)
+
+
+def test_the_mean_of_counts_keeps_the_promise_in_every_table() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y, folds = rng.poisson(2.5, 600), np.arange(600) * 5 // 600
+        errors = np.abs(y - np.array([y[folds != fold].mean() for fold in range(5)])[folds])
+        about = from_errors(errors)
+        for level in (0.5, 0.8, 0.9):
+            assert (np.abs(y - y.mean()) <= about.bound(level)).mean() >= level
+
+
 def draw(rng: np.random.Generator, rows: int, target: str) -> pd.DataFrame:
     X = rng.normal(size=(rows, 3))
     table = pd.DataFrame(X, columns=[*"abc"])
@@ -137,6 +161,29 @@ def test_nine_of_ten_new_rows_are_in_their_interval_or_set(
 def test_rows_of_a_group_or_key_count_as_one(method: str, units: int) -> None:
     rows = pd.DataFrame({"g": np.arange(200) % 12})
     assert coverage.count_units(rows, Split(method=method, column="g")) == units
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": "sigmoid", "model": "random_forest"},
+        {"class_weight": "balanced", "model": "lightgbm", "early_stopping": 3},
+        {"data": {"weight": "w"}, "model": "logistic_regression"},
+        {"evaluate": {"threshold": "auto", "costs": {"false_positive": 1.0, "false_negative": 9.0}}},
+        {"model": "sklearn.naive_bayes:GaussianNB"},
+        {"model": "dummy"},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_each_setting_of_a_classifier_has_sets(params: Make, changes: dict[str, Any]) -> None:
+    wanted = params(**{"evaluate": {"threshold": 0.5}} | changes)
+    table = draw(np.random.default_rng(0), 300, "a rare class").assign(w=np.arange(300) % 3 + 1.0)
+    rows, _, schema = prepare.prepare(table, wanted)
+    predicted = train.predict_out_of_fold(rows, schema, wanted)
+    about = coverage.describe_coverage(predicted, rows, schema.contract, schema.split, wanted)
+    assert about
+    assert about.rows == about.units == len(rows)
+    assert 0 < about.bound(0.5) <= about.bound(0.95) <= 1.00001
 
 
 def test_null_and_no_folds_leave_the_file_without(params: Make, table: pd.DataFrame) -> None:
