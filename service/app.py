@@ -92,7 +92,7 @@ def _add_routes(app: Api, first: Route) -> list[Route]:
     Routers aren't included as such: FastAPI would match each request against all routes twice.
     """
     app.router.routes.insert(0, first)
-    routers = [module.router for module in (sign_in, admin, info, pages, feedback, inference_protocol)]
+    routers = [module.router for module in (sign_in, admin, info, feedback, inference_protocol, pages)]
     for route in [route for router in routers for route in router.routes if isinstance(route, Route)]:
         # FastAPI's own stack, which `Api` replaces, has this middleware once around all routes.
         if not isinstance(route.app, AsyncExitStackMiddleware):

@@ -5,13 +5,12 @@ work behind a path prefix.
 """
 
 import csv
-from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, HTTPException, Request, Response, Security
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
@@ -20,6 +19,7 @@ from service.auth.access import authenticate
 from service.routes.openapi import errors
 
 _FOLDER: Final = Path(__file__).parent.parent / "pages"
+_FILES: Final = frozenset(path.name for path in _FOLDER.iterdir())
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -95,11 +95,25 @@ def _read_worst(path: Path) -> list[Slice]:
     return sorted(found, key=attrgetter("score"), reverse=metric == _ERROR)[:_SHOWN_SLICES]
 
 
-def _file(name: str) -> Callable[[], Response]:
-    return lambda: FileResponse(_FOLDER / name, headers=_HEADERS)
+@router.get("/", include_in_schema=False)
+def page() -> Response:
+    """Return the page for people who don't write code."""
+    return _file("index.html")
 
 
-for _path, _name in {"/": "index.html", "/docs": "docs.html"}.items():
-    router.add_api_route(_path, _file(_name), include_in_schema=False)
-for _name in sorted(each.name for each in _FOLDER.iterdir() if each.suffix != ".html"):
-    router.add_api_route(f"/page/{_name}", _file(_name), include_in_schema=False)
+@router.get("/docs", include_in_schema=False)
+def docs() -> Response:
+    """Return the page that describes the API."""
+    return _file("docs.html")
+
+
+@router.get("/page/{name}", include_in_schema=False)
+def page_file(name: str) -> Response:
+    """Return a script, a style sheet or an icon of the pages."""
+    if name not in _FILES:
+        raise HTTPException(404)
+    return _file(name)
+
+
+def _file(name: str) -> Response:
+    return FileResponse(_FOLDER / name, headers=_HEADERS)

@@ -54,3 +54,8 @@ def test_the_description_names_each_way_to_authenticate(start: Any, issuer: str 
     assert schemes.keys() == {"token", "api_key"}
     offered = document["paths"]["/predict"]["post"]["security"]
     assert [next(iter(each)) for each in offered] == ["token", "api_key", *(["single_sign_on"] if issuer else [])]
+
+
+@pytest.mark.parametrize("name", ["none.js", "..%2fapp.py", "%2e%2e/app.py", "__init__.py", "."])
+def test_no_other_files_are_served(service: Any, name: str) -> None:
+    assert service.client.get(f"/page/{name}").status_code == 404
