@@ -34,11 +34,8 @@ compare: $(VENV)/.pipeline ## compare two commits or experiments on the same row
 search: $(VENV)/.pipeline ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
 	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')
 
-mlflow: $(VENV)/.pipeline ## open MLflow on http://127.0.0.1:5000
-	@case "$${MLFLOW_TRACKING_URI:-}" in \
-	  http*) echo "MLFLOW_TRACKING_URI is a server; open it there: $$MLFLOW_TRACKING_URI" ;; \
-	  *) exec mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" \
-	       --host 127.0.0.1 --port 5000 --workers 1 ;; esac
+mlflow: $(VENV)/.pipeline ## show runs and models in MLflow on http://127.0.0.1:5000: MLFLOW_PORT=5001
+	@python -m stages.commands.browse $(if $(MLFLOW_PORT),--port '$(MLFLOW_PORT)')
 
 suite: $(VENV)/.pipeline ## draft a suite of expectations from the current table
 	@python -m stages.commands.draft
@@ -83,10 +80,15 @@ up: ## start everything in containers and wait for the first model
 	@[ "$$(docker wait $$(docker compose ps --all --quiet trainer))" = 0 ] || { \
 	  echo "the training failed, see above; the API still serves what it served before" >&2; exit 1; }
 	@docker compose up --detach --no-deps --wait api proxy
-	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/" 'MLflow http mlflow 5000 /#/models' 'Grafana http grafana 3000 /' \
+	@for each in "API https proxy 8443 $$(docker compose exec -T proxy printenv PATH_PREFIX)/" "MLflow http mlflow 5000 $$($(newest_runs))" 'Grafana http grafana 3000 /' \
 	  'Prometheus http prometheus 9090 /' 'Alertmanager http alertmanager 9093 /'; do \
 	  set -- $$each; printf '%-13s %s://%s%s\n' "$$1" "$$2" "$$(docker compose port $$3 $$4)" "$$5"; done
 	@echo "API: user admin, password: docker compose exec api cat /run/secrets/admin_password"
+
+# The page of the newest experiment's runs; MLflow's home is about language models.
+newest_runs = docker compose exec -T mlflow python -c "from mlflow import MlflowClient; \
+  print('/\#/experiments/%s/runs?workflowType=machine_learning&viewStateShareKey=pipeline' % MlflowClient( \
+  'http://127.0.0.1:5000').search_experiments(order_by=['creation_time DESC'], max_results=1)[0].experiment_id)"
 
 down: ## stop the containers; the volumes keep all data
 	@docker compose --profile '*' down

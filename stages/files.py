@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-DEMO = Path("data/raw/flights.parquet")
+DEMO = Path("data/raw/flights.parquet")  # the demo table
 TYPED = Path("data/typed.parquet")
 """The raw table as `validate` read it, with the types of its columns."""
 TRAIN = Path("data/prepared/train.parquet")

@@ -4,11 +4,9 @@ import hashlib
 import re
 from pathlib import PurePosixPath
 
-from stages import files
+from stages import files  # for the demo
 
 _LONGEST_NAME = 90
-_NAMES = {(str(files.DEMO), "arrival"): "flights"}
-"""Names by table and target that `model_name` would not give: the one of the demo."""
 
 
 def model_name(path: str, target: str) -> str:
@@ -18,8 +16,8 @@ def model_name(path: str, target: str) -> str:
     registry's names, it is replaced and six digits of a hash are added, so that two tables never
     share a name by accident.
     """
-    if (path, target) in _NAMES:
-        return _NAMES[path, target]
+    if (path, target) == (str(files.DEMO), "arrival"):  # the demo, as existing registries name it
+        return "flights"  # the demo
     parts = list(PurePosixPath(path).parts)
     while len(parts) > 1 and parts[0] in ("/", ".", "data", "raw"):
         parts.pop(0)

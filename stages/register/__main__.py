@@ -24,7 +24,7 @@ from stages.params.params import Params
 from stages.register import latency, results
 from stages.report.page import Page, compose
 from stages.report.results import Results, read_results
-from stages.runs import registry, tracking
+from stages.runs import pages, registry, tracking
 from stages.runs.registry import Registry
 from stages.runs.run_record import RunRecord, record_from_files
 from stages.scores.gate import Gate, check
@@ -74,12 +74,14 @@ def report_of_run(page: Page, record: RunRecord) -> str:
 
 
 def publish(registered: Registry, record: RunRecord, run_id: str, gate: Gate) -> str:
-    """Create a version unless this model has one, and tag it with the verdict; return a line for the log."""
+    """Create a version unless this model has one, tag and describe it with the verdict; return a line for the log."""
     version = registered.register(str(record.model_md5), record.onnx_md5, run_id)
     decision = "refused" if gate.refusal else "candidate"
     reason = gate.refusal or f"{gate.metric} {gate.value:.4f} beats the baseline {gate.baseline:.4f}"
     tags = {"decision": decision, "reason": reason, registry.TRAINING_ROWS: str(record.training_rows)}
     registered.set_tags(version, tags)
+    registered.describe_version(version, pages.describe_version(record, reason))
+    registered.describe(pages.describe_model(record))
     return f"{registered.name} version {version.version}: {decision}: {reason}"
 
 
@@ -96,6 +98,7 @@ def main() -> None:
     experiment = tracking.connect(record.name)
     with tracking.errors_as_line(), tracking.locked("registry"):
         run_id = _find_run(experiment, str(record.model_md5), model, params)
+        pages.describe_experiment(experiment, record, model.contract.task)
         complete_run(run_id, model, record, found, page)
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))
     log(f"{gate.metric} {with_interval(metrics, gate.metric)}; open {files.REPORT} in a browser")

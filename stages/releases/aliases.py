@@ -16,7 +16,7 @@ from stages import files
 from stages.entry import log
 from stages.errors import UserError
 from stages.releases import folder
-from stages.runs import tracking
+from stages.runs import pages, tracking
 from stages.runs.registry import Registry, describe, last_holder
 
 _BY_HAND = "moved by hand or by another program; the time is when this was noticed"
@@ -86,6 +86,8 @@ def align(releases: Path) -> None:
             _align(registry, "champion", served)
             if before:
                 _align(registry, "previous", before[-1])
+            if registry.moves():
+                registry.describe(pages.describe_model(served))
 
 
 def _align(registry: Registry, alias: str, release: Release) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.release import Registry as RegistryEntry
 from stages.errors import UserError
-from stages.runs import tracking
+from stages.runs import pages, tracking
 
 ONNX_FILE = "onnx/model.onnx"
 """Artifact of a run: the file that production runs."""
@@ -123,6 +123,18 @@ class Registry:
         move = Move(when=datetime.now(UTC), alias=alias, before=before, after=after, why=why[:_LONGEST_REASON])
         key = f"{_MOVE_TAG}{move.when:%Y-%m-%dT%H.%M.%S.%f}.{alias}"
         self.client.set_registered_model_tag(self.name, key, move.model_dump_json())
+
+    def describe(self, text: str) -> None:
+        """Set the model's description, unless it has one, and write the history of `champion` below it."""
+        before = self.client.get_registered_model(self.name).description or ""
+        after = pages.with_history(before or text, (move for move in self.moves() if move.alias == "champion"))
+        if after != before:
+            self.client.update_registered_model(self.name, after)
+
+    def describe_version(self, version: ModelVersion, text: str) -> None:
+        """Set a version's description, unless it has one."""
+        if not version.description:
+            self.client.update_model_version(self.name, version.version, text)
 
     def moves(self) -> list[Move]:
         """Return the history of the aliases, oldest first; tags that can't be parsed are ignored."""

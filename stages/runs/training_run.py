@@ -10,13 +10,14 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 from mlflow import ActiveRun
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME
 from sklearn.pipeline import Pipeline
 
 from service.contract import Contract
 from stages import files
 from stages.entry import log, without
 from stages.params.params import Params
-from stages.runs import mlflow_model, tracking
+from stages.runs import git, mlflow_model, tracking
 
 AUTOLOG_ROWS = 5_000
 """The most rows for autologging, which predicts them five times."""
@@ -31,10 +32,13 @@ def start_run(experiment_id: str, params: Params) -> Iterator[ActiveRun]:
     Raises UserError if MLflow fails or does not answer.
     """
     name = tracking.experiment_name()
-    run_name = params.model if name == tracking.NONE else name
+    commit = git.head()
+    at_commit = f"{params.model} at {commit[:7]}" if commit else params.model
+    run_name = at_commit if name == tracking.NONE else name
+    tags = tracking.lineage() | {MLFLOW_SOURCE_NAME: "stages.train"}  # MLflow would say __main__.py
     with (
         tracking.errors_as_line(),
-        mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tracking.lineage()) as active,
+        mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags) as active,
     ):
         mlflow.log_params(_flat(params))
         yield active

@@ -79,6 +79,19 @@ def test_champion_and_previous_follow_each_release(two: Workspace, registry: Mlf
     assert aliases(registry) == {"champion": "1", "previous": "2"}
 
 
+def test_the_models_description_tells_the_releases_in_words(two: Workspace, registry: MlflowClient) -> None:
+    two.rollback(reason="callers complain")
+
+    history = registry.get_registered_model("mine").description.partition("## History\n\n")[2].splitlines()
+
+    assert [line.partition("UTC: ")[2].partition(":")[0] for line in history] == [
+        "version 1 in service instead of version 2",
+        "version 2 in service instead of version 1",
+        "version 1 in service",
+    ]
+    assert "callers complain" in history[0]
+
+
 def test_the_registered_version_is_tagged_with_the_outcome(two: Workspace, registry: MlflowClient) -> None:
     register(registry, two.write(5))
     with pytest.raises(RefusedError):
