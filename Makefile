@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench sweep experiments compare search suite mlflow push pull lock docs up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench new sweep experiments compare search suite mlflow push pull lock docs up down logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -103,6 +103,9 @@ push: $(VENV)/.pipeline ## upload what dvc.lock names to the DVC remote, and che
 
 pull: $(VENV)/.pipeline ## download what dvc.lock names from the DVC remote
 	@python -m stages.commands.remote pull
+
+new: $(VENV)/.pipeline ## make a project of your own: NAME=prices DIR=../prices TABLE=homes.csv TARGET=price
+	@python -m stages.commands.new '$(NAME)' '$(DIR)' $(if $(TABLE),--table '$(TABLE)') $(if $(TARGET),--target '$(TARGET)')
 
 ##@ Develop
 

@@ -1,6 +1,7 @@
 """The site made of docs/ builds without a warning, needs no other server, and lists what users can set and call."""
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -87,3 +88,11 @@ def test_without_a_release_an_error_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "make repro" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_notebook_shows_the_outputs_of_one_run_from_the_start() -> None:
+    book = json.loads((ROOT / "docs/examples/from_table_to_feedback.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])

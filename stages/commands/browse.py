@@ -2,6 +2,8 @@
 
 Starts MLflow's server on the store in the repository, and prints the addresses as soon as it answers. If
 MLFLOW_TRACKING_URI is a server, prints the addresses there.
+
+Example: python -m stages.commands.browse --port 5001
 """
 
 import argparse

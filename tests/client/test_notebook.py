@@ -39,11 +39,3 @@ def test_the_notebook_goes_from_a_table_to_feedback(
     assert "Stored(new=300, known=0)" in outputs[-3]
     assert "Stored(new=0, known=300)" in outputs[-2]
     assert "row 7" in next(text for text in outputs if "422: " in text)
-
-
-def test_the_notebook_shows_the_outputs_of_one_run_from_the_start(root: Path) -> None:
-    book = nbformat.read(root / NOTEBOOK, as_version=4)
-    cells = [cell for cell in book.cells if cell.cell_type == "code"]
-
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)

@@ -198,22 +198,23 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
 def test_experiment_model_and_version_are_described_unless_people_have_described_them(
     run_stage: Run, trained: Path
 ) -> None:
-    client, version = MlflowClient(), run_stage()
+    version = run_stage()
+    client = MlflowClient()
     rows = pq.read_metadata(files.TRAIN).num_rows
     experiment = client.get_experiment(client.get_run(str(version.run_id)).info.experiment_id)
 
     assert "predicts `y` of `t.csv`" in experiment.tags["mlflow.note.content"]
-    assert client.get_registered_model("t-y").description.startswith("Predicts `y` of `t.csv`.")
-    found = client.get_model_version("t-y", version.version).description or ""
+    assert client.get_registered_model(version.name).description.startswith("Predicts `y` of `t.csv`.")
+    found = client.get_model_version(version.name, version.version).description or ""
     assert found.startswith(f"hist_gradient_boosting trained on {rows} rows of t.csv")
     assert found.endswith("Test rows: roc_auc 0.9000 beats the baseline 0.5000.")
 
-    client.update_registered_model("t-y", "Ours.")
-    client.update_model_version("t-y", version.version, "Mine.")
+    client.update_registered_model(version.name, "Ours.")
+    client.update_model_version(version.name, version.version, "Mine.")
     run_stage()
 
-    assert client.get_registered_model("t-y").description.startswith("Ours.")
-    assert client.get_model_version("t-y", version.version).description == "Mine."
+    assert client.get_registered_model(version.name).description.startswith("Ours.")
+    assert client.get_model_version(version.name, version.version).description == "Mine."
 
 
 def test_only_the_runs_copy_of_the_report_names_the_commit_and_the_champion(

@@ -14,7 +14,7 @@ from stages import files
 from stages.errors import UserError
 from stages.params.params import Params
 from stages.validate import __main__ as stage
-from stages.validate.suite import Entry, Suite, read
+from stages.validate.suite import Entry, Suite
 
 Make = Callable[..., Params]
 ABSENT: Entry = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "seats"}}
@@ -100,13 +100,6 @@ def test_only_a_suite_reviewed_for_a_table_of_another_kind_is_passed_over(
 
     assert stage.is_for_another_table(suite, table, chosen) is expected
     assert ("s.json was reviewed for other.csv" in stage.describe_suite(suite, table, chosen)) is expected
-
-
-def test_the_reviewed_suite_of_the_demo_table_is_one_that_great_expectations_knows(root: Path) -> None:
-    suite = read(root / "data/suites/flights.json")
-
-    assert suite.table == str(files.DEMO)
-    assert len([each for each in suite.entries if "row_condition" in each["kwargs"]]) == 8
 
 
 def test_a_failing_gate_leaves_the_report_the_same_in_every_folder(
