@@ -165,6 +165,11 @@ def load_exported(content: bytes) -> Model:
         raise UserError(str(error)) from error
 
 
+def has_learnt_nothing(scores: Scores) -> bool:
+    """Return whether all rows have the same scores, as from LightGBM with fewer than two times 20 rows."""
+    return bool((scores == scores[0]).all())
+
+
 def main() -> None:
     """Read the pipeline; write the ONNX file if both agree on every test row."""
     params, schema, pipeline = load_params(), read_schema(), joblib.load(files.MODEL)
@@ -184,6 +189,8 @@ def main() -> None:
         beside.write_bytes(export(pipeline, contract, **about))
     tied = f"; {ties:,} have two equally probable classes" if ties else ""
     log(f"agrees with scikit-learn on {len(rows):,} test rows, largest relative difference {worst:.1e}{tied}")
+    if params.model != "dummy" and has_learnt_nothing(scores):
+        log("check this: the model gives every test row the same answer; with few rows, lower min_samples_leaf")
 
 
 if __name__ == "__main__":

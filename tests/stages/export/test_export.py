@@ -90,6 +90,15 @@ def test_a_single_leaf_is_a_tree(table: pd.DataFrame, fitted: Callable[..., Fitt
         assert worst(pipeline, served, test) < 1e-6
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(40, True), (200, False)])
+def test_a_model_of_too_few_rows_has_learnt_nothing(
+    table: pd.DataFrame, fitted: Callable[..., Fitted], rows: int, expected: bool
+) -> None:
+    _, served, test = fitted(table.head(rows), model="lightgbm")
+
+    assert export.has_learnt_nothing(export.score(served, test)) == expected
+
+
 def test_an_export_is_the_same_bytes_twice(table: pd.DataFrame, params: Make) -> None:
     rows, _, schema = prepare.prepare(table, params())
     pipeline = train.train(rows, schema.contract, params())
