@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from reproducible_ml_client import Client
 
+from service import model
 from tests.service.api.conftest import PASSWORD, Artifact, _serve, make_artifact, make_table
+from tests.service.artifacts import Root, with_coverage
 
 __all__ = ["make_artifact"]
 
@@ -47,10 +49,14 @@ def ports(make_artifact: Any, tmp_path: Path) -> Iterator[Callable[..., int]]:
     """Return a function that starts a service for one test, and returns its port."""
     with contextlib.ExitStack() as running:
 
-        def start(target: str = "binary", threshold: float = 0.5, **changes: Any) -> int:
-            artifact: Artifact = make_artifact(target, (), threshold)
+        def start(target: str = "binary", *, covered: bool = False, **changes: Any) -> int:
+            artifact: Artifact = make_artifact(target)
             folder = tmp_path / str(len(list(tmp_path.iterdir())))
             folder.mkdir()
+            if covered:
+                released = Root(folder)
+                released.write(with_coverage(artifact.root.model), b'{"threshold": 0.5}', name="shop")
+                artifact = Artifact(released, model.load(released.model))
             address, _ = running.enter_context(_serve(artifact, folder, **changes))
             return int(address.rpartition(":")[2])
 

@@ -239,6 +239,30 @@ def test_values_that_training_did_not_have_are_warned_of_in_their_row(client: Cl
     assert {*found["warnings"].iloc[1:-1]} <= {"", "a b out_of_range"}
 
 
+def test_intervals_and_sets_come_with_their_rows(connect: Connect, table: pd.DataFrame) -> None:
+    numbers, _ = connect("regression", covered=True)
+    classes, _ = connect("multiclass", covered=True)
+    row = {str(name): value for name, value in table.iloc[0].items()}
+
+    intervals, sets = numbers.predict(table, coverage=0.9), classes.predict(table, coverage=0.9)
+
+    np.testing.assert_allclose(intervals["high"] - intervals["low"], 1.8, atol=1e-5)
+    assert ((intervals["low"] <= intervals["prediction"]) & (intervals["prediction"] <= intervals["high"])).all()
+    assert numbers.predict_one(row, coverage=0.9).interval == (intervals["low"].iloc[0], intervals["high"].iloc[0])
+    assert {label for labels in sets["set"] for label in labels} <= {1, 2, 3}
+    assert list(classes.predict_one(row, coverage=0.9).prediction_set or ()) == sets["set"].iloc[0]
+    assert 0.9 < (numbers.model_info().highest_coverage or 0) < 1
+
+
+def test_a_coverage_that_cannot_be_promised_is_refused(connect: Connect, table: pd.DataFrame) -> None:
+    client, _ = connect("regression", covered=True)
+
+    with pytest.raises(InvalidError) as refused:
+        client.predict(table, coverage=0.999)
+
+    assert refused.value.errors[0].field == "coverage"
+
+
 def test_contributions_add_up_to_the_probability(client: Client, table: pd.DataFrame) -> None:
     rows = table.head(25)
 

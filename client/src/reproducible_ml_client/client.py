@@ -76,7 +76,8 @@ class Client:
         ids
             Add the column ``prediction_id``, for `feedback`.
         coverage
-            Add what holds the truth with this probability: ``low`` and ``high`` in a regression, else ``labels``.
+            Add what holds the truth with this probability: ``low`` and ``high`` in a regression, else ``set``, a
+            list of classes; at most `ModelInfo.highest_coverage`.
 
         Returns
         -------
@@ -107,7 +108,7 @@ class Client:
             warnings=tuple(map(Warned.read, answer.get("warnings", ()))),
             prediction_id=answer["prediction_ids"][0] if ids else None,
             interval=tuple(answer["intervals"][0]) if "intervals" in answer else None,
-            labels=tuple(answer["sets"][0]) if "sets" in answer else None,
+            prediction_set=tuple(answer["sets"][0]) if "sets" in answer else None,
         )
 
     def explain(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -260,7 +261,7 @@ def _columns(answers: Sequence[Answer], info: ModelInfo, query: Mapping[str, str
     if "ids" in query:
         columns["prediction_id"] = join("prediction_ids")
     if "coverage" in query and info.classes:
-        columns["labels"] = [tuple(each) for each in join("sets")]
+        columns["set"] = join("sets")
     elif "coverage" in query:
         intervals = join("intervals")
         columns |= {"low": [low for low, _ in intervals], "high": [high for _, high in intervals]}

@@ -46,7 +46,7 @@ class Prediction:
     """With ``ids=True``: what `Client.feedback` needs."""
     interval: tuple[float, float] | None = None
     """With `coverage`, in a regression: lowest and highest value."""
-    labels: tuple[Label, ...] | None = None
+    prediction_set: tuple[Label, ...] | None = None
     """With `coverage`, in a classification: the classes that hold the truth with this probability."""
 
 
@@ -83,6 +83,8 @@ class ModelInfo(_Answer):
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data_md5: str = ""
+    highest_coverage: float | None = None
+    """The highest `coverage` that `Client.predict` can ask for; None if the model has none."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
