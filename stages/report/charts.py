@@ -152,8 +152,9 @@ _KINDS = {
     ),
     "interactions": _Kind(
         "Interactions",
-        "What two columns add together to the sum of their single effects (Friedman's H, not divided by its whole).",
-        drawing.bars("interaction", "pair", "root mean square of the prediction"),
+        "What two columns do together beyond the sum of their single effects, in the unit of the prediction "
+        "(Friedman and Popescu's H statistic before it is divided).",
+        drawing.bars("interaction", "pair", "effect on the prediction"),
         drawing.as_tall_as_bars,
     ),
     "coverage": _Kind(

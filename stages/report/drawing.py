@@ -11,7 +11,7 @@ from stages.report.svg import INK, MUTED, SERIES
 
 MOST_BARS = 20
 _LONGEST = 28
-_GROUPED, _EXPONENT = 1e3, 1e15
+_GROUPED, _EXPONENT = 1e4, 1e15
 _MOST_CELLS = 12
 """Classes up to which each cell of the confusion matrix has its number."""
 _MOST_TICKS = 8

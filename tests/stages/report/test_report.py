@@ -1,5 +1,6 @@
 """The report of a run: one file with all results of any task, the same for the same results, safe for any name."""
 
+import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,6 +11,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
 from ruamel.yaml import YAML
 
 from stages import files
@@ -24,6 +27,8 @@ from stages.train import __main__ as train
 
 HOSTILE = "<script>alert(1)</script> $x_{'\"&"
 LARGEST = 3_000_000
+COSTS = {"false_positive": 1, "false_negative": 5}
+NO_FOLDS: dict[str, Any] = {"threshold": 0.5, "costs": None, "groups": [], "folds": 0}
 
 
 def small(task: str, rows: int = 200) -> pd.DataFrame:
@@ -110,3 +115,70 @@ def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
     assert len(text.encode()) < LARGEST
     assert ">旗</text>" in text
     assert re.findall(r">\s*-?(?:nan|inf|None)\b", text) == []
+
+
+def test_a_report_is_readable_on_a_phone_in_the_dark_and_by_a_screen_reader(
+    report: Callable[..., str], chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text(
+        report(small("binary"), evaluate={"groups": ["旗"], "threshold": "auto", "costs": COSTS, "folds": 2}), "utf-8"
+    )
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        context = chromium.new_context(offline=True, color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto((tmp_path / "report.html").as_uri())
+        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+
+        assert [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.get_by_role("img", name="Cost by threshold").is_visible()
+        context.close()
+
+
+def test_a_printed_report_shows_what_is_folded(report: Callable[..., str], chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(report(small("regression")), "utf-8")
+    page = chromium.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    expectation, navigation = page.get_by_text("is there"), page.get_by_role("navigation")
+    assert (expectation.is_visible(), navigation.is_visible()) == (False, True)
+
+    page.emulate_media(media="print")
+
+    assert (expectation.is_visible(), navigation.is_visible()) == (True, False)
+    page.close()
+
+
+@pytest.mark.parametrize("rows", [12, 30])
+def test_a_tiny_table_has_a_report(report: Callable[..., str], rows: int) -> None:
+    table = pd.DataFrame({"a": np.arange(rows) % 5, "y": ["no", "yes"] * (rows // 2)})
+
+    assert "Report: y" in report(table, data={"rare_classes": "drop"}, evaluate=NO_FOLDS)
+
+
+def test_a_wide_table_has_a_small_report(report: Callable[..., str]) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 500)), columns=[f"column {place} {HOSTILE}" for place in range(500)])
+    text = report(table.assign(y=np.where(table.iloc[:, 0] > 0, "yes", "no")), evaluate=NO_FOLDS)
+
+    assert len(text.encode()) < LARGEST
+    assert "350 more columns contribute less" in text
+
+
+def test_equal_results_give_equal_bytes(report: Callable[..., str]) -> None:
+    table = small("multiclass")
+
+    assert report(table) == report(table)
+
+
+DEMO = Path(__file__).parents[3] / "metrics/report.html"
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason="there is no report; `make pull` or `dvc repro`")
+def test_the_report_of_the_demo_fits_its_page(chromium: Browser, root: Path, tmp_path: Path) -> None:
+    """With PICTURES=1 the test also writes the picture of the docs."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1500})
+    page.goto(DEMO.as_uri())
+    page.screenshot(path=(root / "docs/images" if os.environ.get("PICTURES") else tmp_path) / "report.png")
+
+    assert page.evaluate("document.documentElement.scrollWidth") == 1280
+    page.close()

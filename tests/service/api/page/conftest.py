@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from service.release import SLICES_FILE
 from tests.service.api.conftest import PASSWORD, Artifact
 from tests.service.artifacts import Root, with_coverage
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 METRICS = {
     "binary": {"roc_auc": 0.8123, "roc_auc_low": 0.78, "roc_auc_high": 0.84, "baseline_roc_auc": 0.5, "threshold": 0.5}
     | {"recall": 0.44, "recall_low": 0.37, "recall_high": 0.51, "precision": 0.4, "interval_unit": "day"}
@@ -28,21 +26,6 @@ SLICES = """column,value,rows,roc_auc,roc_auc_low,roc_auc_high,actual,predicted,
 shop,<script>,120,0.61,0.52,0.7,0.2,0.3,True,40
 kind,one,300,0.8,0.7,0.9,0.2,0.3,False,60
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Return a browser. Not for the session: while it runs, no other test of the process can start an event loop."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip(
-            "CHROMIUM IS NOT INSTALLED: the page was not tested; on Debian and Ubuntu: apt-get install chromium"
-        )
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as browser,
-    ):
-        yield browser
 
 
 Open = Callable[..., Page]
