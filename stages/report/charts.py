@@ -46,6 +46,7 @@ def draw_charts(tables: Tables, threshold: float | None = None) -> dict[str, Cha
         table = tables.get(kind.table or name, pd.DataFrame())
         if kind.table == "coverage" and len(table):
             table = table[(table["by"] == "time") == (name == "coverage_over_time")]
+            table = table.groupby("level").head(drawing.MOST_BARS + 4)
         if len(table):
             mark = threshold if name in ("thresholds", "costs") else None
             found[name] = Chart(name, kind.title, kind.caption, _draw(kind, table, mark))

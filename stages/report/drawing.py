@@ -10,6 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from stages.report.svg import INK, MUTED, SERIES
 
 MOST_BARS = 20
+BETWEEN = " × "
+"""Between the names of a pair of features."""
 _LONGEST = 28
 _GROUPED, _EXPONENT = 1e4, 1e15
 _MOST_CELLS = 12
@@ -106,12 +108,18 @@ def bars(x: str, y: str, label: str) -> Draw:
         shown = table.head(MOST_BARS)[::-1]
         places = np.arange(len(shown))
         axes.barh(places, shown[x], height=0.7)
-        axes.set_yticks(places, [shorten(name) for name in shown[y]])
+        axes.set_yticks(places, [_pair(name) for name in shown[y]])
         axes.set(xlabel=label)
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
 
     return bars
+
+
+def _pair(name: object) -> str:
+    """Shorten a name, or both names of a pair."""
+    names = str(name).split(BETWEEN)
+    return shorten(name) if len(names) == 1 else BETWEEN.join(shorten(each, _LONGEST // 2) for each in names)
 
 
 def dependence(axes: Axes, curve: pd.DataFrame) -> None:
@@ -157,6 +165,7 @@ def coverage_over_time(axes: Axes, table: pd.DataFrame) -> None:
 def residual_histogram(axes: Axes, table: pd.DataFrame) -> None:
     """Draw how the residuals are distributed."""
     axes.hist(table["residual"], bins=40, color=SERIES[0], alpha=0.8)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set(xlabel="residual", ylabel="rows")
 
 

@@ -131,8 +131,8 @@ def environment(*folders: Path) -> Environment:
 def percent(share: float) -> str:
     """Return a share as a percentage."""
     if 0 < share < _SMALL:
-        return "under 0.1 %"
-    return f"{100 * share:.1f} %"
+        return "under 0.1\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def shorten(name: object, longest: int = _LONGEST) -> str:

@@ -108,7 +108,8 @@ def share_interval(flags: npt.NDArray[np.bool_], units: Units, seed: int) -> tup
         return (extreme, 1.0) if share else (0.0, 1 - extreme)
     blocks = _blocks(units, len(flags), seed)
     left = (flags.sum() - np.bincount(blocks, flags)) / (len(flags) - np.bincount(blocks))
-    return jackknife(share, left, _SCALES["accuracy"])
+    low, high = jackknife(share, left, _SCALES["accuracy"])
+    return max(low, 0.0), min(high, 1.0)
 
 
 def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, float]:

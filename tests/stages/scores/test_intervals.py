@@ -166,3 +166,11 @@ def test_a_difference_that_the_rows_or_units_do_not_allow_has_no_interval(period
     outcome = binary(np.linspace(0, 1, 40), np.arange(40) % period == 0)
 
     assert np.isnan(_intervals.paired_interval(outcome, outcome, Units("group", np.arange(40) % units), seed=0)).all()
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 26, 27])
+def test_the_interval_of_a_share_is_a_share(wrong: int) -> None:
+    # Without the only wrong row the share is 1, whose logit is infinite.
+    low, high = _intervals.share_interval(np.arange(27) >= wrong, Units("row", np.arange(27)), seed=0)
+
+    assert 0 <= low <= 1 - wrong / 27 <= high <= 1
