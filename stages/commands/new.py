@@ -100,7 +100,10 @@ def _ask(what: str, option: str) -> str:
     """Return the answer of a person. Raises UserError if nobody is there to answer."""
     if not sys.stdin.isatty():
         raise UserError(f"name {what} by {option}")
-    return input(f"{what[0].upper()}{what[1:]}: ").strip()
+    try:
+        return input(f"{what[0].upper()}{what[1:]}: ").strip()
+    except EOFError:
+        raise UserError(f"no answer; name {what} by {option}") from None
 
 
 def read_columns(path: Path) -> list[str]:

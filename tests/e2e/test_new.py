@@ -1,5 +1,7 @@
 """A project of one's own, made from this repository."""
 
+import os
+import pty
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +86,19 @@ def test_the_first_run_of_the_pipeline_gives_a_release(made: Project) -> None:
 def test_its_own_tests_know_its_pipeline(made: Project) -> None:
     made.ok("ruff", "check", "--quiet")
     made.ok("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", "tests/stages/test_files.py")
+
+
+def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, environment: dict[str, str]) -> None:
+    terminal, stdin = pty.openpty()
+    os.write(terminal, f"{folder}/homes.csv\nsold\n".encode())
+    command = ["python", "-m", "stages.commands.new", "asked", str(folder / "asked")]
+    done = subprocess.run(command, cwd=root, env=environment, stdin=stdin, capture_output=True, text=True, check=False)
+    os.close(stdin)
+    os.close(terminal)
+
+    assert done.returncode == 0, done.stderr
+    assert "The table (CSV or Parquet): The column to predict, of a, b, c, sold: " in done.stdout
+    assert (folder / "asked/data/homes.csv.dvc").is_file()
 
 
 @pytest.mark.parametrize(
