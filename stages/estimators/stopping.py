@@ -14,7 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from service.contract import Contract
 from stages.estimators import fitting
-from stages.estimators.splitting import folds
+from stages.estimators.splitting import Fold, folds
 from stages.params.params import Params
 from stages.schema import Split
 
@@ -44,18 +44,30 @@ def limit_rounds(
     fits that many rounds on all rows. Unchanged if `early_stopping` is null, the model has no rounds, or the rows
     are too few to be split.
     """
-    find = _FINDERS.get(params.model)
     # By time the rows are cut into one part more than there are folds.
     wanted = _PARTS - 1 if split.method == "time" else _PARTS
-    parts = list(folds(rows, contract, split, wanted, params.random_state)) if find and params.early_stopping else []
-    if not parts or find is None or params.early_stopping is None:
+    if not (params.early_stopping and params.model in _FINDERS):
         return params
-    fitted, held_out = (rows.iloc[places] for places in parts[-1])
+    parts = list(folds(rows, contract, split, wanted, params.random_state))
+    rounds = find_rounds(rows, parts[-1], contract, params, size or len(rows)) if parts else None
+    return params.model_copy(update={"n_estimators": rounds}) if rounds else params
+
+
+def find_rounds(rows: pd.DataFrame, fold: Fold, contract: Contract, params: Params, size: int) -> int | None:
+    """Return the number of rounds with the least loss on the fold's held-out rows, at most `n_estimators`.
+
+    None if the model has no rounds or `early_stopping` is null, or if the rows of the fold's two sides have no
+    two classes in common. `size` as in `fitting.fit`.
+    """
+    find = _FINDERS.get(params.model)
+    if find is None or params.early_stopping is None:
+        return None
+    fitted, held_out = (rows.iloc[places] for places in fold)
     if contract.classes:
         held_out = held_out[held_out[contract.target].isin(fitted[contract.target].unique())]
         if len(fitted[contract.target].unique()) == 1 or held_out.empty:
-            return params
-    given = fitting.prepare(fitted, contract, params, size or len(rows))
+            return None
+    given = fitting.prepare(fitted, contract, params, size)
     estimator = given.pipeline["estimator"]
     with fitting.controlled():
         given_rows = _Rows(
@@ -69,8 +81,7 @@ def limit_rounds(
         if isinstance(estimator, TransformedTargetRegressor):
             given_rows = _scaled(estimator.transformer, given_rows)
             estimator = estimator.regressor
-        rounds = find(estimator, given_rows, params.early_stopping)
-    return params.model_copy(update={"n_estimators": max(1, rounds)})
+        return max(1, find(estimator, given_rows, params.early_stopping))
 
 
 def _weights(rows: pd.DataFrame, contract: Contract, params: Params) -> npt.NDArray[np.float64] | None:
