@@ -19,6 +19,8 @@ OUT_OF_FOLD = Path("models/out_of_fold.parquet")
 """Predictions of training rows by models that were not fitted on them."""
 ONNX = Path("models/model.onnx")
 METRICS = Path("metrics/metrics.json")
+CANDIDATES = Path("metrics/candidates.json")
+"""What `model: auto` tried, and what it chose; an empty list for another model."""
 PLOTS = Path("metrics/plots")
 SLICES = Path("metrics/slices.csv")
 GROUPS = Path("metrics/groups.csv")

@@ -8,22 +8,26 @@ from typing import Any
 
 from stages import files
 from stages.entry import run
+from stages.params.choice import describe_choice, read_candidates
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.scores.wording import with_interval
 
 
-def summary(metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params) -> list[str]:
+def summary(
+    metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params, chosen: str = ""
+) -> list[str]:
     """Return the lines of the summary.
 
     `metrics` is the content of metrics.json, `gate` the value of `gate` in registration.json, and
-    `decision` the last line of `promote`, or None if it has not run here.
+    `decision` the last line of `promote`, or None if it has not run here, and `chosen` what `model: auto` chose.
     """
     name = gate["metric"]
     passed = "passed" if gate["passed"] else "not passed"
     baseline = with_interval(metrics, f"baseline_{name}")
     rows = {
         params.model: f"{name} {with_interval(metrics, name)}, the dummy baseline {baseline}",
+        "chosen": chosen and f"{chosen} ({files.CANDIDATES})",
         "choose by": _cross_validation(metrics, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
@@ -47,7 +51,11 @@ def main() -> None:
     """Print the summary."""
     metrics, registration = (json.loads(path.read_text("utf-8")) for path in (files.METRICS, files.REGISTRATION))
     decision = files.DECISION.read_text("utf-8").strip() if files.DECISION.exists() else None
-    print("", *summary(metrics, registration["gate"], decision, load_params()), sep="\n")
+    print(
+        "",
+        *summary(metrics, registration["gate"], decision, load_params(), describe_choice(read_candidates())),
+        sep="\n",
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from service.contract import Contract
 from stages.errors import UserError
 from stages.estimators import boosters, factories, kinds
+from stages.params.choice import AveragedParams
 from stages.params.params import Params
 
 FAR_FROM_ZERO = 100.0
@@ -49,13 +50,21 @@ class Prepared:
 
 def prepare(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None = None) -> Prepared:
     """Return the unfitted pipeline and its arguments; `size` as in `fit`."""
-    pipeline = kinds.build(contract, params, size or len(rows))
     X, y = rows[[feature.name for feature in contract.features]], rows[contract.target]
-    if params.model == "hist_gradient_boosting" and not contract.derived:  # else the step `derive` does it
-        X = _fill_empty_columns(X)
+    several = [each for each, _ in params.members] if isinstance(params, AveragedParams) else [params]
+    pipelines = [kinds.build(contract, each, size or len(rows)) for each in several]
+    each_options = [
+        boosters.fit_options(contract, each) | _weight(pipeline, rows, contract, each)
+        for pipeline, each in zip(pipelines, several, strict=True)
+    ]
+    if "hist_gradient_boosting" in [each.model for each in several] and not contract.derived:
+        X = _fill_empty_columns(X)  # with derived features, the step `derive` does it
+    pipeline, options = pipelines[0], each_options[0]
+    if isinstance(params, AveragedParams):
+        pipeline = kinds.average(pipelines, [weight for _, weight in params.members], contract)
+        options = {"options": each_options}
     if not contract.classes:
         _standardise_target(pipeline, y)
-    options = boosters.fit_options(contract, params) | _weight(pipeline, rows, contract, params)
     return Prepared(pipeline, X, y, options)
 
 
@@ -142,4 +151,6 @@ def _fill_empty_columns(X: pd.DataFrame) -> pd.DataFrame:
 def has_not_converged(pipeline: Pipeline) -> bool:
     """Return whether logistic regression used up its iterations."""
     estimator: Any = pipeline["estimator"]
-    return isinstance(estimator, LogisticRegression) and bool(max(estimator.n_iter_) >= kinds.MAX_ITERATIONS)
+    estimators = [each["estimator"] for each in getattr(estimator, "members_", [pipeline])]
+    linear = [each for each in estimators if isinstance(each, LogisticRegression)]
+    return any(bool(max(each.n_iter_) >= kinds.MAX_ITERATIONS) for each in linear)

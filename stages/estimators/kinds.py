@@ -28,6 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from service.contract import Contract
 from stages.errors import UserError
 from stages.estimators import boosters, factories
+from stages.estimators.averages import AveragedClassifier, AveragedRegressor
 from stages.estimators.constraints import monotone
 from stages.estimators.derive import DeriveFeatures
 from stages.estimators.steps import ContractEncoder, FillBelow
@@ -89,6 +90,14 @@ def build(contract: Contract, params: Params, rows: int) -> Pipeline:
     wanted = _hyperparameters(params, contract, rows) | {"monotonic_cst": constraints}
     estimator = estimator_class(**{name: value for name, value in wanted.items() if name in accepted})
     return Pipeline([*inputs, *_preprocessing(params.model, contract), ("estimator", estimator)])
+
+
+def average(pipelines: list[Pipeline], weights: list[float], contract: Contract) -> Pipeline:
+    """Return the unfitted pipeline of the weighted average of pipelines that `build` returned."""
+    inputs = _inputs(contract)
+    members = [Pipeline(pipeline.steps[len(inputs) :]) for pipeline in pipelines]
+    kind = AveragedClassifier if contract.classes else AveragedRegressor
+    return Pipeline([*inputs, ("estimator", kind(members, weights))])
 
 
 def _inputs(contract: Contract) -> list[tuple[str, Any]]:

@@ -75,7 +75,7 @@ def find_rounds(rows: pd.DataFrame, fold: Fold, contract: Contract, params: Para
             given.y.to_numpy(),
             given.pipeline[:-1].transform(held_out[list(given.X)]),
             held_out[contract.target].to_numpy(),
-            _weights(held_out, contract, params),
+            held_out_weights(held_out, contract, params),
             given.options,
         )
         if isinstance(estimator, TransformedTargetRegressor):
@@ -84,7 +84,8 @@ def find_rounds(rows: pd.DataFrame, fold: Fold, contract: Contract, params: Para
         return max(1, find(estimator, given_rows, params.early_stopping))
 
 
-def _weights(rows: pd.DataFrame, contract: Contract, params: Params) -> npt.NDArray[np.float64] | None:
+def held_out_weights(rows: pd.DataFrame, contract: Contract, params: Params) -> npt.NDArray[np.float64] | None:
+    """Return how much each row counts in a loss, by `data.weight` and `class_weight`; None if all count the same."""
     if not (params.data.weight or params.class_weight):
         return None
     by_class = compute_sample_weight("balanced", rows[contract.target]) if params.class_weight else 1.0

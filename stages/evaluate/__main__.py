@@ -22,11 +22,12 @@ from stages.evaluate.coverage import apply_levels, describe_coverage, describe_l
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
 from stages.evaluate.interactions import compute_interactions
-from stages.evaluate.plots import plot_contributions, plots, uncalibrated_curves
+from stages.evaluate.plots import plot_candidates, plot_contributions, plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
 from stages.features.parts import Parts, cut
+from stages.params.choice import read_candidates
 from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
@@ -154,6 +155,7 @@ def main() -> None:
     train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
     units = units_of(schema.split, rows)
     calibration = read_calibration(files.ONNX.read_bytes())
+    candidates = read_candidates()
     scores, decided = cross_validate(train, schema, params, out_of_fold.read(files.OUT_OF_FOLD), calibration)
     target = train[schema.contract.target]
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
@@ -166,9 +168,9 @@ def main() -> None:
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
     contributions = explain_rows(model, rows, found.get("threshold", DEFAULT))
     together = compute_interactions(model, rows, contributions.means()["feature"].tolist())
-    tables.plots.update(plot_contributions(contributions, together))
+    tables.plots.update(plot_contributions(contributions, together) | plot_candidates(candidates))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
-    facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"])
+    facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"], candidates)
     _write(found, units, tables, card(facts))
     for line in [
         *_describe(found, schema, params, units, tables),

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from stages.evaluate.groups import BETWEEN
 from stages.evaluate.slices import worst
+from stages.params.choice import Candidate, describe_choice
 from stages.params.params import Params
 from stages.schema import Schema
 from stages.scores.gate import main_metric
@@ -49,6 +50,8 @@ class Facts:
     contributions: pd.DataFrame | None = None
     coverage: pd.DataFrame | None = None
     """Of prediction intervals or sets, by part of the test rows."""
+    candidates: Sequence[Candidate] = ()
+    """What `model: auto` tried, the best first."""
 
 
 def card(facts: Facts) -> str:
@@ -84,6 +87,7 @@ def card(facts: Facts) -> str:
         left_out=[f"{escaped(column.name)} ({escaped(column.reason)})" for column in facts.schema.left_out],
         parameters=_hyperparameters(facts.params),
         most=_MOST_LINES,
+        chosen=describe_choice(list(facts.candidates)),
     )
 
 

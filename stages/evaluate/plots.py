@@ -13,6 +13,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stages.evaluate import coverage, decisions, interactions
 from stages.evaluate.contributions import Contributions
+from stages.params.choice import Candidate
 from stages.scores.calibration import reliability
 from stages.scores.costs import PER
 from stages.scores.metrics import Classified, Floats, Outcome, Predicted
@@ -27,6 +28,7 @@ COLUMNS = {
     "predicted_actual": ["predicted", "actual"],
     "importance": ["feature", "importance"],
     "contributions": ["feature", "contribution"],
+    "candidates": ["candidate", "score", "deviation", "weight"],
     "dependence": ["share", "contribution", "class", "value"],
     "coverage": coverage.COLUMNS,
     "thresholds": ["threshold", "share", "class"],
@@ -68,6 +70,13 @@ def plot_contributions(contributions: Contributions, together: pd.DataFrame) -> 
     means = contributions.means().head(_MOST_FEATURES)
     found = {"contributions": means, "dependence": contributions.dependence(), "interactions": together}
     return {name: _tidy(None if table.empty else table, COLUMNS[name]) for name, table in found.items()}
+
+
+def plot_candidates(candidates: Sequence[Candidate]) -> dict[str, pd.DataFrame]:
+    """Return the table of what `model: auto` tried, by name."""
+    rows = [(each.name, each.score, each.deviation, each.weight) for each in candidates]
+    columns = COLUMNS["candidates"]
+    return {"candidates": _tidy(pd.DataFrame(rows, columns=columns) if rows else None, columns)}
 
 
 def uncalibrated_curves(before: Classified) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
 from service.contract import Contract
+from stages.estimators.averages import AveragedClassifier, AveragedRegressor
 from stages.estimators.calibrators import UNCALIBRATED, CalibratedClassifier
 from stages.estimators.steps import UNKNOWN_CODES, FillBelow
 from stages.export import boosters, calibration, converted, ensembles, trees
@@ -69,11 +70,16 @@ def convert(pipeline: Pipeline, contract: Contract) -> onnx.ModelProto:
     return helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="stages.export")
 
 
-def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
-    """Return probabilities or values, doubles of shape (rows, classes) or (rows, 1)."""
+def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract, *, by_target: bool = False) -> str:
+    """Return probabilities or values, doubles of shape (rows, classes) or (rows, 1).
+
+    With `by_target`, trees with several targets become one for each.
+    """
     if "double" in pipeline.named_steps:
         return converted.convert(graph, estimator, len(estimator_columns(contract)))
     match estimator:
+        case AveragedClassifier() | AveragedRegressor():
+            return _average(graph, estimator, contract)
         case DummyClassifier():
             return _constant_rows(graph, np.asarray(estimator.class_prior_))
         case DummyRegressor():
@@ -82,7 +88,17 @@ def _scores(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract
             raw = _linear(graph, pipeline["expand"], estimator, contract)
             return activated(graph, raw, len(contract.classes))
         case _:
-            return _ensemble(graph, estimator, pipeline, contract)
+            return _ensemble(graph, estimator, pipeline, contract, by_target=by_target)
+
+
+def _average(graph: Graph, estimator: Any, contract: Contract) -> str:
+    """Return the sum of the members' scores times their weights."""
+    total = ""
+    for member, weight in zip(estimator.members_, estimator.weights, strict=True):
+        scores = _scores(graph, member["estimator"], member, contract, by_target=True)
+        term = graph.add("Mul", scores, graph.constant(np.array([weight])))
+        total = graph.add("Add", total, term) if total else term
+    return total
 
 
 def _constant_rows(graph: Graph, row: Double) -> str:
@@ -92,7 +108,7 @@ def _constant_rows(graph: Graph, row: Double) -> str:
     return graph.add("Where", graph.add("IsNaN", first), answer, answer)
 
 
-def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract) -> str:
+def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contract, *, by_target: bool) -> str:
     features = graph.matrix
     fill = pipeline.named_steps.get("fill")
     is_filled = isinstance(fill, FillBelow)
@@ -100,6 +116,8 @@ def _ensemble(graph: Graph, estimator: Any, pipeline: Pipeline, contract: Contra
         features = graph.add("Where", graph.add("IsNaN", features), graph.constant(fill.fill_), features)
     columns = len(estimator_columns(contract))
     ensemble = boosters.extract(estimator) or trees.extract(estimator, columns)
+    if by_target:  # a file has one version of ai.onnx.ml, and the operator of such trees is not in the latest
+        ensemble = trees.split_targets(ensemble)
     ensemble = order_branches(ensemble, columns, with_missing=not is_filled)
     features = graph.add("Concat", features, graph.add("Neg", features), axis=1)
     if not ensemble.single:

@@ -1,6 +1,6 @@
 """The arrays of fitted trees, the same for every scikit-learn model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,16 @@ def extract(estimator: Any, columns: int, *, with_missing: bool = False) -> Ense
             grown = getattr(estimator, "estimators_", [estimator])  # a forest, or a single tree
             trees = [_tree(each.tree_, 1 / len(grown), 0, with_missing=with_missing) for each in grown]
             return Ensemble(trees, np.zeros(trees[0].values.shape[1]), raw=False)
+
+
+def split_targets(ensemble: Ensemble) -> Ensemble:
+    """Return the ensemble with a tree for each target in place of one for several."""
+    split = [
+        replace(tree, values=tree.values[:, [target]], first_target=tree.first_target + target)
+        for tree in ensemble.trees
+        for target in range(tree.values.shape[1])
+    ]
+    return replace(ensemble, trees=split)
 
 
 def _tree(tree: Any, factor: float, target: int, *, with_missing: bool = False) -> Tree:

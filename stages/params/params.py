@@ -36,6 +36,7 @@ ModelName = Literal[
     "logistic_regression",
     "ridge",
     "dummy",
+    "auto",
 ]
 Factory = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\z")]
 """A function that returns the estimator, as package.module:function."""

@@ -139,6 +139,12 @@ _KINDS = {
         "How many times more positive rows there are among the rows with the highest predictions than among all.",
         drawing.lift,
     ),
+    "candidates": _Kind(
+        "Candidates of model: auto",
+        "The score of each on folds of the training rows.",
+        drawing.bars("score", "candidate", "cross-validated score"),
+        drawing.as_tall_as_bars,
+    ),
     "importance": _Kind(
         "Permutation importance",
         "How much worse the predictions get when the column is shuffled.",

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from service.contract import Contract
 from stages import files
 from stages.entry import log, without
+from stages.params.choice import Candidate, describe_choice, read_candidates
 from stages.params.params import Params
 from stages.runs import git, mlflow_model, tracking
 
@@ -100,8 +101,13 @@ def _positions(rows: int) -> Any:
     return np.linspace(0, rows - 1, min(rows, AUTOLOG_ROWS)).astype(int)
 
 
-def finish(pipeline: Pipeline, contract: Contract) -> None:
-    """Log the model into the active run, and mark the run as complete by the MD5 of the model's file."""
+def finish(pipeline: Pipeline, contract: Contract, candidates: list[Candidate]) -> None:
+    """Log the model and the candidates into the active run, and mark it as complete by the MD5 of the model's file."""
+    if candidates:
+        mlflow.set_tag("auto.chosen", describe_choice(candidates))
+        columns = ("name", "score", "deviation", "loss", "weight")
+        table = {column: [getattr(each, column) for each in candidates] for column in columns}
+        mlflow.log_table(table | {"settings": [each.describe() for each in candidates]}, "candidates.json")
     mlflow_model.log_model(pipeline, contract)
     mlflow.set_tag(tracking.MODEL_MD5, files.md5(files.MODEL))
 
@@ -109,6 +115,6 @@ def finish(pipeline: Pipeline, contract: Contract) -> None:
 def log_restored(experiment_id: str, pipeline: Pipeline, contract: Contract, params: Params) -> str:
     """Log a model that was not fitted here, such as one from DVC's cache, as a run; return the run's id."""
     with start_run(experiment_id, params) as active:
-        finish(pipeline, contract)
+        finish(pipeline, contract, read_candidates())
     log(f"MLflow run {active.info.run_id}")
     return str(active.info.run_id)

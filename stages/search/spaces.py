@@ -71,6 +71,8 @@ def space_of(params: Params, rows: int) -> Space:
 
     Raises UserError if there is neither, or if the model does not use or allow what is in `search`.
     """
+    if params.model == "auto":
+        raise UserError("params.yaml: model: auto chooses by itself; to search, name a model")
     default = DEFAULTS.get(params.model, {})
     used = set(default) | _ALSO.get(params.model, set())
     for name, entry in (params.search or default).items():

@@ -12,10 +12,11 @@ import pandas as pd
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
-from stages.estimators import factories, fitting, folds, kinds, out_of_fold
+from stages.estimators import auto, factories, fitting, folds, kinds, out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.estimators.out_of_fold import OutOfFold
 from stages.estimators.stopping import limit_rounds
+from stages.params.choice import Candidate, apply_choice, describe_choice, write_candidates
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.task import check_task
@@ -52,8 +53,18 @@ def save(pipeline: "Pipeline", model: str) -> None:
             raise factories.explain_error(model, "can't be saved; name each function by `def`", error) from error
 
 
+def _choose(rows: pd.DataFrame, schema: Schema, params: Params) -> list[Candidate]:
+    """Return what `model: auto` tried, with weights; nothing if params.yaml names a model."""
+    if params.model != "auto":
+        return []
+    with timed("cross-validating the candidates of model: auto"):
+        candidates = auto.choose(rows, schema.contract, schema.split, params)
+    log(f"chosen: {describe_choice(candidates)}")
+    return candidates
+
+
 def main() -> None:
-    """Read the training rows; write the fitted pipeline."""
+    """Read the training rows; write the fitted pipeline, and what `model: auto` tried."""
     params, schema, rows = load_params(), read_schema(), pd.read_parquet(files.TRAIN)
     contract = schema.contract
     check_task(params, contract)  # `prepare` doesn't run again if only these settings change
@@ -62,20 +73,22 @@ def main() -> None:
     )  # before the fit, so that the stage fails at once if MLflow is down
     fit = timed(f"fitting {params.model} on {len(rows):,} rows")
     with training_run.start_run(experiment, params) as active:
-        stopped = params
-        if params.early_stopping:
+        candidates = _choose(rows, schema, params)
+        chosen = stopped = apply_choice(params, candidates)
+        if chosen.early_stopping:
             with timed("finding the number of rounds on a held-out part of the training rows"):
-                stopped = limit_rounds(rows, contract, schema.split, params)
-            log(f"{stopped.n_estimators} of at most {params.n_estimators} rounds")
+                stopped = limit_rounds(rows, contract, schema.split, chosen)
+            log(f"{stopped.n_estimators} of at most {chosen.n_estimators} rounds")
         with fit, training_run.autologging(rows) as logged:
             pipeline = train(logged, contract, stopped)
         not_converged = fitting.has_not_converged(pipeline)
-        predicted = predict_out_of_fold(rows, schema, params)
-        pipeline = calibrate(pipeline, rows, contract, predicted, params)
+        predicted = predict_out_of_fold(rows, schema, chosen)
+        pipeline = calibrate(pipeline, rows, contract, predicted, chosen)
         save(pipeline, params.model)
         predicted.write(files.OUT_OF_FOLD)
+        write_candidates(candidates)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
-            training_run.finish(pipeline, contract)
+            training_run.finish(pipeline, contract, candidates)
     if params.calibration == "isotonic" and len(rows) < _FEW_ROWS:
         log(f"calibration: isotonic has only {len(rows):,} rows; sigmoid or temperature is safer below {_FEW_ROWS:,}")
     if not_converged:

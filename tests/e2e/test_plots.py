@@ -50,6 +50,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     files.write_text(files.SCHEMA, schema.model_dump_json())
     joblib.dump(pipeline, files.MODEL)
     train.predict_out_of_fold(rows, schema, params).write(files.OUT_OF_FOLD)
+    files.write_json(files.CANDIDATES, [])
     export.main()
     evaluate.main()
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")

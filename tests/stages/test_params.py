@@ -29,7 +29,7 @@ WRONG = [
     ("learning_rate: 0.1", "learning_rate: .nan", "learning_rate: got nan; expected a number above 0 to 1"),
     ("l2_penalty: 1.0", "l2_penalty: .inf", "l2_penalty: got inf; expected a number from 1e-09 to 1000000000"),
     ("class_weight: null", "class_weight: auto", "class_weight: got 'auto'; expected balanced or null"),
-    ("model: hist_gradient_boosting", "model: a.b:c-d", "dummy or package.module:function"),
+    ("model: hist_gradient_boosting", "model: a.b:c-d", "dummy, auto or package.module:function"),
     ("num_leaves: 31", "num_leaves: 1", "lightgbm.num_leaves: got 1; expected a whole number from 2 to 131072"),
     ("num_leaves: 31", "leaves: 31", "lightgbm.leaves: unknown key; allowed under lightgbm: num_leaves, reg_alpha"),
     ("calibration: null", "calibration: platt", "calibration: got 'platt'; expected sigmoid, isotonic, temperature or"),

@@ -67,6 +67,7 @@ def report(tmp_path: Path, params: Callable[..., Params], monkeypatch: pytest.Mo
         pipeline = train.train(rows, schema.contract, made)
         joblib.dump(pipeline, files.MODEL)
         train.predict_out_of_fold(rows, schema, made).write(files.OUT_OF_FOLD)
+        files.write_json(files.CANDIDATES, [])
         export.main()
         evaluate.main()
         expected = [{"success": True, "expectation_config": {"description": f"{HOSTILE} is there"}}]

@@ -76,7 +76,7 @@ def log(folder: Path, table: pd.DataFrame, params: Callable[..., Params]) -> Log
             with training_run.autologging(rows) as logged:
                 pipeline = train.train(logged, schema.contract, wanted)
             joblib.dump(pipeline, files.MODEL)
-            training_run.finish(pipeline, schema.contract)
+            training_run.finish(pipeline, schema.contract, [])
         return MlflowClient().get_run(active.info.run_id)
 
     return fit_and_log
