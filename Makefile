@@ -127,6 +127,7 @@ verify: $(PIPELINE) ## reproduce the commit in a second clone and compare dvc.lo
 bench: $(VENV)/.dev ## measure the speed of pipeline and service, into build/
 	@python tests/bench/pipeline.py
 	@python tests/bench/bench_service.py
+	@python tests/bench/bench_predict.py
 
 docs: $(VENV)/.dev models/model.onnx ## build the documentation's site without the internet, into build/site
 	@[ -e $(RELEASED) ] || $(promote)

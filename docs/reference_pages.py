@@ -26,7 +26,10 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
 COMMANDS: Final = {
     "Pipeline": [f"stages.{name}" for name in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]],
-    "Commands": [f"stages.commands.{path.stem}" for path in sorted((ROOT / "stages/commands").glob("[a-z]*.py"))],
+    "Commands": [
+        "stages.predict",
+        *(f"stages.commands.{path.stem}" for path in sorted((ROOT / "stages/commands").glob("[a-z]*.py"))),
+    ],
     "Service": ["service.serve", "service.users", "service.users key", "service.lineage"],
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Open what runs the work: this process, several processes, or the workers of a Dask cluster."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -102,6 +103,7 @@ def _cluster(address: str) -> Iterator[Pool]:
         from distributed import Client, KilledWorker  # noqa: PLC0415  # a package that only clusters need
     except ModuleNotFoundError:
         raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it logs tracebacks of lost connections
     try:
         client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -7,12 +7,17 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
 import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stages.errors import UserError
 
 _PIECE: Final = 1 << 20
+_S3_CONFIG: Final = {"connect_timeout": 5, "read_timeout": 20, "retries": {"total_max_attempts": 2}}
 UNFINISHED: Final = ".tmp"
 
 
@@ -69,25 +74,44 @@ def join(folder: str, name: str) -> str:
     return f"{folder}/{name}"
 
 
+@cache
+def filesystem(scheme: str) -> Any:
+    """Return the client of a store; that of S3 gives up within seconds if the store doesn't answer."""
+    options = {"config_kwargs": _S3_CONFIG} if scheme == "s3" else {}
+    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **options)
+
+
 def _split(url: str) -> tuple[Any, str]:
-    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
-    return filesystem, path
+    scheme, _, path = url.partition("://")
+    return filesystem(scheme), path
+
+
+@contextlib.contextmanager
+def errors_as_line(path: str) -> Iterator[None]:
+    """Convert a store's errors to UserError."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, ConnectionError, PermissionError, TimeoutError) as error:
+        if not is_url(path):
+            raise
+        remedy = "check the URL, and AWS_ENDPOINT_URL and the credentials in the environment"
+        raise UserError(f"{path}: {error or type(error).__name__}; {remedy}") from None
 
 
 def is_folder(path: str) -> bool:
     """Return whether `path` is a folder; a prefix of objects counts as one."""
     if not is_url(path):
         return Path(path).is_dir()
-    filesystem, name = _split(path)
-    return bool(filesystem.isdir(name))
+    store, name = _split(path)
+    return bool(store.isdir(name))
 
 
 def is_file(path: str) -> bool:
     """Return whether `path` is a file."""
     if not is_url(path):
         return Path(path).is_file()
-    filesystem, name = _split(path)
-    return bool(filesystem.isfile(name))
+    store, name = _split(path)
+    return bool(store.isfile(name))
 
 
 def find(folder: str) -> list[Found]:
@@ -100,8 +124,8 @@ def find(folder: str) -> list[Found]:
             if each.is_file()
         ]
         return sorted(found, key=lambda each: each.name)
-    filesystem, name = _split(folder)
-    listed = filesystem.find(name, detail=True)
+    store, name = _split(folder)
+    listed = store.find(name, detail=True)
     scheme = folder.partition("://")[0]
     made = [Found(f"{scheme}://{path}", path.removeprefix(f"{name}/"), about["size"]) for path, about in listed.items()]
     return sorted((each for each in made if not each.path.endswith("/")), key=lambda each: each.name)
@@ -111,16 +135,16 @@ def size(path: str) -> int:
     """Return the file's size in bytes."""
     if not is_url(path):
         return Path(path).stat().st_size
-    filesystem, name = _split(path)
-    return int(filesystem.size(name))
+    store, name = _split(path)
+    return int(store.size(name))
 
 
 def open_file(path: str) -> IO[bytes]:
     """Open a file for reading; it can seek."""
     if not is_url(path):
         return Path(path).open("rb")
-    filesystem, name = _split(path)
-    opened: IO[bytes] = filesystem.open(name, "rb", block_size=4 * _PIECE, cache_type="readahead")
+    store, name = _split(path)
+    opened: IO[bytes] = store.open(name, "rb", block_size=4 * _PIECE, cache_type="readahead")
     return opened
 
 
@@ -138,8 +162,8 @@ def writing(path: str) -> Iterator[HashedFile]:
         with _writing_here(Path(path)) as file:
             yield file
         return
-    filesystem, name = _split(path)
-    target = filesystem.open(name, "wb", block_size=8 * _PIECE)
+    store, name = _split(path)
+    target = store.open(name, "wb", block_size=8 * _PIECE)
     try:
         yield HashedFile(target)
     except BaseException:
@@ -178,9 +202,9 @@ def remove(path: str) -> None:
     if not is_url(path):
         Path(path).unlink(missing_ok=True)
         return
-    filesystem, name = _split(path)
+    store, name = _split(path)
     with contextlib.suppress(FileNotFoundError):
-        filesystem.rm_file(name)
+        store.rm_file(name)
 
 
 def remove_folder(folder: str) -> None:
@@ -208,6 +232,6 @@ def fingerprint(path: str, start: int, length: int | None) -> str:
     """Return what changes if a part of a file does: its MD5, or the object's own checksum in a store."""
     if not is_url(path):
         return md5(path, start, length) or ""
-    filesystem, name = _split(path)
-    about = filesystem.info(name)
+    store, name = _split(path)
+    about = store.info(name)
     return f"{about.get('ETag') or about.get('LastModified')}:{about['size']}:{start}:{length}"

@@ -93,19 +93,21 @@ def main(  # noqa: PLR0913  # the arguments of the command
     errors: str | None,
 ) -> None:
     """Score the tables, and write all answers or nothing."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     chosen, output = choose(), storage.absolute(output)
     contract = _contract(chosen, coverage)
     form, folder = results.file_form(output), results.parts_folder(output)
     if form is None:
         results.check_folder(output)
     shrink = _EXPLAINED if explain else 1
-    partitions = plan(storage.absolute(input), contract, keep, shrink=shrink, hive_kept=form is not None)
+    with storage.errors_as_line(input):
+        partitions = plan(storage.absolute(input), contract, keep, shrink=shrink, hive_kept=form is not None)
     if not partitions:
         raise UserError(f"{input}: has no rows")
     tasks = _name(partitions, form)
     progress = Progress(sum(each.size for each in partitions))
-    with results.locked(folder), results.resumable(folder, progress):
+    with storage.errors_as_line(output), results.locked(folder), results.resumable(folder, progress):
         storage.remove(storage.join(folder, MANIFEST))  # until the end, what is there isn't complete
         model = storage.join(folder, f"_model-{chosen.md5}.onnx")
         storage.write(model, chosen.content)

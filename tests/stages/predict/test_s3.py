@@ -1,0 +1,63 @@
+"""Tables in an S3 store, scored into it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stages.errors import UserError
+from stages.partitions import storage
+from tests.e2e.test_storage import BUCKET, Server, server
+
+__all__ = ["server"]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
+
+
+@pytest.fixture
+def bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a bucket, whose server and key are in the environment."""
+    for name, value in server.variables.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}"
+
+
+def test_a_prefix_becomes_a_prefix_with_the_bytes_of_a_local_run(
+    bucket: str, csv: Path, rows: pd.DataFrame, predict: Callable[..., None], tmp_path: Path
+) -> None:
+    rows.to_parquet(tmp_path / "b.parquet", row_group_size=100)
+    (tmp_path / "in").mkdir()
+    for path in (csv, tmp_path / "b.parquet"):
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+        storage.write(f"{bucket}/in/day=1/{path.name}", path.read_bytes())
+
+    predict(tmp_path / "in", tmp_path / "out")
+    for workers in (1, 2):
+        predict(f"{bucket}/in", f"{bucket}/out", workers=workers)
+        found = {each.name: storage.read(each.path) for each in storage.find(f"{bucket}/out")}
+        assert sorted(found) == ["_manifest.json", "day=1/b.parquet", "day=1/rows.csv"]
+        assert found["day=1/rows.csv"] == (tmp_path / "out/rows.csv").read_bytes()
+        assert found["day=1/b.parquet"] == (tmp_path / "out/b.parquet").read_bytes()
+
+
+def test_an_object_becomes_an_object(bucket: str, csv: Path, predict: Callable[..., None], tmp_path: Path) -> None:
+    storage.write(f"{bucket}/one/rows.csv", csv.read_bytes())
+
+    predict(f"{bucket}/one/rows.csv", f"{bucket}/scored/out.csv")
+    predict(csv, tmp_path / "out.csv")
+
+    assert [each.name for each in storage.find(f"{bucket}/scored")] == ["out.csv"]
+    assert storage.read(f"{bucket}/scored/out.csv") == (tmp_path / "out.csv").read_bytes()
+
+
+@pytest.mark.parametrize("change", [{"AWS_SECRET_ACCESS_KEY": "wrong"}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}])
+def test_a_store_that_refuses_or_is_gone_is_one_line(
+    bucket: str, predict: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    monkeypatch.setenv(*next(iter(change.items())))
+    storage.filesystem.cache_clear()
+
+    with pytest.raises(UserError, match=f"{bucket}/in: .*credentials"):
+        predict(f"{bucket}/in", tmp_path / "out.csv")
+    storage.filesystem.cache_clear()
