@@ -19,6 +19,8 @@ _DIGITS = 7
 _SAME = 1e-9
 _FEWEST_TIES, _TIED_SHARE = 4, 0.02
 """So many equal errors in a fold are ties."""
+_APART = 0.05
+"""Ties of different folds belong together if they are this near, as a share of the mean error."""
 _RESOLUTION = 1e-6
 """The served file's probabilities may be lower by this much, which matters where many rows have the same one."""
 
@@ -51,25 +53,26 @@ def pick(errors: Floats, folds: Codes, ranks: Codes) -> Floats:
     model's rows. So it is raised to the largest of those at the same place in each fold, plus the distance to the
     smallest, because two kinds of rows may change places.
     """
-    order = np.argsort(errors, kind="stable")
+    order, most = np.argsort(errors, kind="stable"), _APART * float(errors.mean())
     chosen = order[ranks - 1]
     by_fold = {fold: np.sort(errors[folds == fold]) for fold in np.unique(folds).tolist()}
     found = [
-        max(_level(errors[row], by_fold[fold], by_fold), errors[row])
+        max(_level(errors[row], by_fold[fold], by_fold, most), errors[row])
         for row, fold in zip(chosen, folds[chosen].tolist(), strict=True)
     ]
     return np.maximum.accumulate(np.array(found))
 
 
-def _level(error: float, own: Floats, by_fold: dict[int, Floats]) -> float:
-    """Return what `error`, one of `own`, is raised to; 0 if it is no tie."""
+def _level(error: float, own: Floats, by_fold: dict[int, Floats], most: float) -> float:
+    """Return what `error`, one of `own`, is raised to; 0 if it is no tie, or ties are more than `most` apart."""
     first, last = _ties(error, own)
     if not _are_many(first, last, own):
         return 0.0
     middle = (first + last) / 2 / len(own)
     others = [(float(each[int(middle * len(each))]), each) for each in by_fold.values()]
     tied = [value for value, each in others if _are_many(*_ties(value, each), each)]
-    return 2 * max(tied) - min(tied)
+    apart = max(tied) - min(tied)
+    return max(tied) + apart if apart <= most else 0.0
 
 
 def _ties(error: float, ascending: Floats) -> tuple[int, int]:
