@@ -112,6 +112,15 @@ def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **pa
     return made
 
 
+def set_up_make(project: Project) -> None:
+    """Let `make` find the environment that runs the tests, instead of installing one."""
+    (project.path / ".venv").mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (project.path / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    for name in (".service", ".pipeline"):
+        (project.path / ".venv" / name).touch()
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Callable[..., Project]:
     """Return a function that makes a project, as `make_project`."""

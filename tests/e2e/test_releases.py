@@ -1,7 +1,6 @@
 """README's section on releases, typed as written; and a clone that has only pulled."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from service import release
 from service.release import Release
-from tests.e2e.conftest import Project
+from tests.e2e.conftest import Project, set_up_make
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("releases")]
 SECTION = "## Release"
@@ -23,15 +22,6 @@ def commands(root: Path) -> list[str]:
 
 def history(project: Project) -> list[Release]:
     return list(release.read_history(project.path / release.DEFAULT_FOLDER).values())
-
-
-def set_up_make(project: Project) -> None:
-    """Let `make` find the environment that runs the tests, instead of installing one."""
-    (project.path / ".venv").mkdir()
-    for name in ("bin", "lib", "pyvenv.cfg"):
-        (project.path / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    for name in (".service", ".pipeline"):
-        (project.path / ".venv" / name).touch()
 
 
 def check_out(project: Project, commit: str) -> None:
