@@ -85,7 +85,7 @@ def test_the_first_run_of_the_pipeline_gives_a_release(made: Project) -> None:
 
 def test_its_own_tests_know_its_pipeline(made: Project) -> None:
     made.ok("ruff", "check", "--quiet")
-    made.ok("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", "tests/stages/test_files.py")
+    made.ok("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", "tests/containers/test_files.py")
 
 
 def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, environment: dict[str, str]) -> None:
