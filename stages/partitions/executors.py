@@ -103,7 +103,9 @@ def _cluster(address: str) -> Iterator[Pool]:
         from distributed import Client, KilledWorker  # noqa: PLC0415  # a package that only clusters need
     except ModuleNotFoundError:
         raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it logs tracebacks of lost connections
+    for name in list(logging.root.manager.loggerDict):  # these packages log tracebacks of lost connections
+        if name.partition(".")[0] in {"distributed", "asyncio", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
