@@ -27,7 +27,7 @@ from stages.evaluate.slices import compute_slices, describe_worst, neighbours_co
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
 from stages.features.parts import Parts, cut
-from stages.params.choice import read_candidates
+from stages.params.choice import apply_choice, read_candidates
 from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
@@ -156,7 +156,8 @@ def main() -> None:
     units = units_of(schema.split, rows)
     calibration = read_calibration(files.ONNX.read_bytes())
     candidates = read_candidates()
-    scores, decided = cross_validate(train, schema, params, out_of_fold.read(files.OUT_OF_FOLD), calibration)
+    predicted = out_of_fold.read(files.OUT_OF_FOLD)
+    scores, decided = cross_validate(train, schema, apply_choice(params, candidates), predicted, calibration)
     target = train[schema.contract.target]
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
