@@ -72,7 +72,7 @@ def apply_choice(params: Params, candidates: list[Candidate]) -> Params:
 def describe_choice(candidates: list[Candidate]) -> str:
     """Return the chosen candidates with their weights, the largest first."""
     chosen = sorted((each for each in candidates if each.weight), key=lambda each: -each.weight)
-    return " + ".join(f"{each.weight:g} {each.name}" if each.weight < 1 else each.name for each in chosen)
+    return " + ".join(f"{each.weight:.2g} {each.name}" if each.weight < 1 else each.name for each in chosen)
 
 
 def write_candidates(candidates: list[Candidate]) -> None:
