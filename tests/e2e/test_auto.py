@@ -9,7 +9,11 @@ import pytest
 
 from tests.e2e.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("auto")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("auto"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 
 
 @pytest.fixture(scope="module")
