@@ -56,4 +56,4 @@ def test_the_rollback_works_as_written(sections: dict[str, str], root: Path, tmp
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert artifact.load(released.settings()).version == first != second
+    assert artifact.load(released.settings()).model.version == first != second

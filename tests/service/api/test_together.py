@@ -117,7 +117,7 @@ def test_a_swap_while_requests_wait_leaves_them_to_the_model_that_read_them(
         run(self)
 
     monkeypatch.setattr(Batches, "_run", swapping)
-    for version in (before.version, other.version):
+    for version in (before.model.version, other.model.version):
         answers = at_once(service, [[service.example] * 2] * 6)
         assert {answer.json()["model"]["version"] for answer in answers} == {version}
         assert service.metric("predictions_total", version=version) == 12
@@ -154,9 +154,9 @@ def test_a_swap_changes_predictions_and_model_info(start: Start, make_artifact: 
     before = service.predict(service.example).json()["model"]["version"]
     service.app.state.serving.swap(other)
     answer = service.predict(service.example).json()
-    assert answer["model"] == {"name": "other", "version": other.version}
+    assert answer["model"] == {"name": "other", "version": other.model.version}
     assert answer["predictions"][0] in {1, 2, 3}
-    assert service.client.get("/model-info").json()["version"] == other.version
+    assert service.client.get("/model-info").json()["version"] == other.model.version
     assert list(service.client.get("/openapi.json").json()["info"]["title"].split())[-1] == "other"
     assert service.metric("predictions_total", version=before) == 1
     assert service.metric("model_info", version=before) == 0
