@@ -26,6 +26,7 @@ from service.app import Api, create_app
 from service.contract import Contract
 from service.settings import Settings
 from service.shapley import to_text
+from service.users.rules import SCOPES
 from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
@@ -231,8 +232,9 @@ def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
         client = Client(app, portal)
         while client.get("/health/ready").status_code == 503:  # on a busy machine the start doesn't wait for it
             time.sleep(0.1)
-        form = {"username": "anna", "password": PASSWORD}
-        yield Service(app, client, artifact, client.post("/token", data=form).json()["access_token"])
+        access = app.state.access  # not POST /token: on a busy machine its thread may answer too late
+        token, _ = access.tokens.issue("anna", SCOPES, access.watch.known.users["anna"])
+        yield Service(app, client, artifact, token)
 
 
 @pytest.fixture(scope="session")
