@@ -213,7 +213,9 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
         ((name, found),) = served.cover(parameters.coverage)(scored).items()
         labels = served.contract.classes
         data = (
-            [label in each for each in found for label in labels] if labels else [end for each in found for end in each]
+            [label in each for each in map(set, found) for label in labels]
+            if labels
+            else [end for each in found for end in each]
         )
         outputs[name] = "BOOL" if labels else "FP64", [rows, len(labels) or 2], data
     unknown = named - outputs.keys()
@@ -237,7 +239,7 @@ def _answer(served: Served, ids: PredictionIds, wanted: Inference, scored: Score
 
 
 def _to_instances(contract: Contract, request: Inference, limit: int) -> list[dict[str, Any]]:
-    """Convert one tensor per feature to instances, whose values aren't checked yet.
+    """Convert one tensor per feature to instances, whose values aren't checked yet; skip those of ignored columns.
 
     Raises Problem: 413 for more than `limit` rows, 422 for tensors that aren't in the contract or whose shape isn't
     [n] or [n, 1].
@@ -245,6 +247,8 @@ def _to_instances(contract: Contract, request: Inference, limit: int) -> list[di
     known = {feature.name: feature for feature in contract.features}
     columns: dict[str, list[Any]] = {}
     for tensor in request.inputs:
+        if tensor.name in contract.ignored:
+            continue
         if tensor.name not in known or tensor.name in columns:
             wanted = COMPUTED if tensor.name in contract.derived else "each feature of the model once"
             raise _refusal(tensor, wanted, tensor.name)

@@ -78,10 +78,16 @@ def test_a_column_may_be_nested_and_its_missing_values_nan_or_left_out(service: 
     assert infer(service, {"inputs": nested}).json() == usual
 
 
+def test_a_tensor_of_the_target_is_ignored(service: Any) -> None:
+    inputs = tensors(service, [service.example])
+    target = {"name": "y", "shape": [3], "datatype": "INT8", "data": "no array"}
+    assert infer(service, {"inputs": [target, *inputs]}).json() == infer(service, {"inputs": inputs}).json()
+
+
 @pytest.mark.parametrize(
     ("place", "change", "expected"),
     [
-        (0, {"name": "y"}, "each feature of the model once"),
+        (0, {"name": "other"}, "each feature of the model once"),
         (0, {"datatype": "BYTES"}, "the datatype one of FP16"),
         (3, {"datatype": "FP32"}, "the datatype BYTES"),
         (0, {"shape": [1, 2]}, "a shape of [n] or [n, 1]"),
