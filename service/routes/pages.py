@@ -5,6 +5,8 @@ work behind a path prefix.
 """
 
 import csv
+import logging
+from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
@@ -30,6 +32,7 @@ _SHOWN_SLICES: Final = 10
 _ERROR: Final = "mean_absolute_error"
 
 router = APIRouter()
+_log = logging.getLogger(__name__)
 
 
 class Slice(BaseModel):
@@ -68,8 +71,16 @@ class Released(BaseModel):
 )
 def releases(request: Request) -> list[Released]:
     """List the releases, the one in service first: who released which model when and why."""
-    folders = release.find_released(request.app.state.settings.releases)[-_SHOWN_RELEASES:]
-    return [_describe(folder) for folder in reversed(folders)]
+    return [*_read_all(request.app.state.settings.releases)]
+
+
+def _read_all(releases: Path) -> Iterator[Released]:
+    """Return the newest releases, the newest first; log those that can't be read."""
+    for folder in reversed(release.find_released(releases)[-_SHOWN_RELEASES:]):
+        try:
+            yield _describe(folder)
+        except release.ReleaseError as error:
+            _log.warning("GET /releases leaves out %s", error)
 
 
 def _describe(folder: Path) -> Released:

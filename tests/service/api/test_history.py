@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.release import SLICES_FILE
+from service.release import RELEASE_FILE, SLICES_FILE
 from tests.service.artifacts import Root
 
 HEAD = "column,value,rows,{0},{0}_low,{0}_high,actual,predicted,worse,units\n"
@@ -45,3 +45,14 @@ def test_the_releases_are_listed_newest_first_with_their_worst_slices(
 
 def test_only_callers_with_a_credential_see_who_released_what(service: Any) -> None:
     assert service.client.get("/releases").status_code == 401
+
+
+def test_a_release_that_cannot_be_read_is_left_out(start: Any, releases: Root) -> None:
+    (releases.releases / "0-00000000").mkdir()
+    oldest = releases.releases / f"1-{releases.current.name.partition('-')[2]}"
+    (oldest / RELEASE_FILE).write_text("damaged")
+    service = start(releases=releases.releases)
+
+    (shown,) = service.client.get("/releases", headers=service.headers).json()
+
+    assert shown["release"] == releases.current.name
