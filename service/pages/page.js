@@ -4,7 +4,7 @@ import { makeSnippets } from "./code.js";
 import { call, find, format, make, problemOf, setToken } from "./dom.js";
 import { RowForm } from "./form.js";
 import { offerCoverage, predict, queryFor } from "./predict.js";
-import { showQuality, showReleases } from "./quality.js";
+import { hideReleases, showQuality, showReleases } from "./quality.js";
 import { setUpTable } from "./table.js";
 
 let model, form, isSignedIn = false;
@@ -30,7 +30,7 @@ async function setSignedIn(signedIn, name = "") {
   find("sign-out").hidden = !signedIn;
   find("stale").hidden = true;
   find("who").textContent = name;
-  if (signedIn) await showHistory();
+  if (signedIn) await showHistory(); else hideReleases();
 }
 
 async function showHistory() {

@@ -130,6 +130,14 @@ function released(each, isCurrent, main, axis) {
   return line({ ...found, head, note, text: between(found.low, found.high), more: why }, axis);
 }
 
+const ASKED = ["slices-lead", "history-lead"].map((id) => [id, find(id).textContent]);
+
+// Remove what only those who are signed in may read.
+export function hideReleases() {
+  for (const id of ["slices", "history"]) find(id).replaceChildren();
+  for (const [id, text] of ASKED) find(id).textContent = text;
+}
+
 // Show what only those who are signed in may read.
 export function showReleases(releases, model) {
   const current = releases.find((each) => each.release === model.release);

@@ -80,6 +80,10 @@ def test_quality_is_for_everyone_and_the_history_for_callers(start_page: Any, op
     expect(history.first).to_contain_text("better than <b>the first one</b>")
     expect(page.locator("#slices li")).to_have_count(1)
     expect(page.locator("#slices li")).to_contain_text("shop <script>")
+    page.get_by_role("button", name="Sign out").click()
+
+    expect(page.locator("#history li, #slices li")).to_have_count(0)
+    expect(page.locator("#history-lead")).to_contain_text("Sign in to see")
 
 
 def test_who_is_not_signed_in_is_asked_to(start_page: Any, open_page: Any) -> None:
