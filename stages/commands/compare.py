@@ -25,7 +25,7 @@ def summary(first: Candidate, second: Candidate, compared: Compared) -> Iterator
     """Yield the lines of the summary."""
     yield f"A: {first.source}"
     yield f"B: {second.source}"
-    yield f"on the same {compared.rows:,} test rows of B:"
+    yield f"on the same {compared.rows:,} test rows of B; A, B, and the difference with its 95 % interval:"
     width = max(len(each.name) for each in compared.metrics)
     for each in compared.metrics:
         interval = "" if each.low is None else f"  ({each.low:+.4g} to {each.high:+.4g})"

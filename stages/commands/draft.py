@@ -1,4 +1,4 @@
-"""Draft a suite from the current table, for a person to review: ``python -m stages.commands.draft``.
+"""Draft a suite of expectations from the current table, for you to review.
 
 Example: make suite
 """

@@ -1,4 +1,4 @@
-"""List the experiments in few columns, the best by cross-validation first: ``make experiments``.
+"""List the experiments in few columns, the best by cross-validation first.
 
 The columns are the metrics to choose by, the test metric with its interval, and the parameters that differ.
 Test metrics don't count for the order: if you choose by the test rows, none are left to test on.

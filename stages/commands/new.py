@@ -1,8 +1,8 @@
 """Make a project of your own from this repository.
 
-Copies the files that Git tracks without the demo (its stage, suite, settings and results), puts your table into
-data/, writes params.yaml for it and a README, and commits everything to a new Git repository. It asks for the table and
-the target unless you name them. If anything is wrong, it leaves nothing behind.
+Copies the files that Git tracks, except the demo (its stage, suite, settings and results), puts your table into data/,
+writes params.yaml for it and a README, and commits everything to a new Git repository. It asks for the table and the
+target if you don't name them. After an error, it leaves nothing behind.
 
 Example: python -m stages.commands.new rents ../rents --table ~/homes.csv --target rent
 """
@@ -63,7 +63,9 @@ class Project:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("name", help="name of the project and of its model: letters, digits, - and _")
-    parser.add_argument("folder", type=Path, help="where to make it: a new or empty folder outside this repository")
+    parser.add_argument(
+        "folder", type=Path, help="where to make the project: a new or empty folder outside this repository"
+    )
     parser.add_argument("--table", metavar="FILE", help="CSV or Parquet; asked for if missing")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict; asked for if missing")
 
@@ -73,7 +75,7 @@ def main(name: str, folder: Path, table: str | None, target: str | None) -> None
     _check(name, folder)
     path = Path(table or _ask("the table (CSV or Parquet)", "--table")).expanduser()
     columns = read_columns(path)
-    target = target or _ask(f"the column to predict, of {', '.join(columns)}", "--target")
+    target = target or _ask(f"the column to predict ({', '.join(columns)})", "--target")
     if target not in columns:
         raise UserError(f"{path}: has no column {target!r}; it has {', '.join(columns)}")
     project = Project(name, path, target)
@@ -99,11 +101,11 @@ def _check(name: str, folder: Path) -> None:
 def _ask(what: str, option: str) -> str:
     """Return the answer of a person. Raises UserError if nobody is there to answer."""
     if not sys.stdin.isatty():
-        raise UserError(f"name {what} by {option}")
+        raise UserError(f"name {what} with {option}")
     try:
         return input(f"{what[0].upper()}{what[1:]}: ").strip()
     except EOFError:
-        raise UserError(f"no answer; name {what} by {option}") from None
+        raise UserError(f"no answer; name {what} with {option}") from None
 
 
 def read_columns(path: Path) -> list[str]:

@@ -1,10 +1,9 @@
 """Release a model: the workspace's, a registered version, or a commit's or experiment's.
 
-Nothing else puts a model into service. Before anything changes, three checks can refuse it, each
-in one line: `gate` (not better than the dummy baseline), `contract` (running callers would break)
-and `champion` (worse than the model in service, or not comparable with it). An override needs a
-reason, and the history keeps both. The exit status is 3 if a check refuses the model, and 0 if
-there is nothing to do.
+Only this command and `rollback` change what the service serves. Before anything changes, three checks can refuse it,
+each in one line: `gate` (not better than the dummy baseline), `contract` (running callers would break) and `champion`
+(worse than the model in service, or not comparable with it). An override needs a reason, and the history keeps both.
+The exit status is 3 if a check refuses the model, and 0 if there is nothing to do.
 
 Example: make promote REV=my-experiment REASON='fewer false alarms'
 """

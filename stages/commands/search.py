@@ -40,9 +40,13 @@ _FOLDER = Path("build/search")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    parser.add_argument("--trials", type=_positive, default=30, help="trials in all, those of earlier runs too (30)")
-    parser.add_argument("--seconds", type=_positive, help="start nothing after this time (no limit)")
-    parser.add_argument("--jobs", type=_positive, default=1, help="processes; with 1, a search can be repeated (1)")
+    parser.add_argument(
+        "--trials", type=_positive, default=30, help="number of trials, with those of earlier runs (default: 30)"
+    )
+    parser.add_argument("--seconds", type=_positive, help="start no trial after this many seconds (default: no limit)")
+    parser.add_argument(
+        "--jobs", type=_positive, default=1, help="processes; only with 1, a search finds the same again (default: 1)"
+    )
 
 
 def _positive(text: str) -> int:

@@ -33,7 +33,7 @@ def summary(
         "release": decision or "`make promote` releases the model",
         "model": f"{files.ONNX} for production, {files.MODEL} for Python",
         "reports": f"{files.REPORT} (open it in a browser), {files.CARD}, {files.VALIDATION_REPORT}",
-        "share": "`make push` replaces `dvc push`; set a remote first (README, Share)",
+        "share": "`make push` replaces `dvc push`; set a remote first (docs/how-to/storage.md)",
         "next": "`make serve` answers requests, `make mlflow` shows runs, `dvc exp run -S n_estimators=200` tries more",
     }
     width = max(map(len, rows))

@@ -1,4 +1,4 @@
-"""Score tables without a server: the answers of POST /predict, to the last digit.
+"""Score tables without a server; the answers equal those of POST /predict, to the last digit.
 
 INPUT is a CSV or Parquet file, a folder of them, or a URL such as s3://bucket/folder. OUTPUT is a file that ends in
 .csv or .parquet, or a folder, which gets a file for each part of the input. The model is the release in service, or
@@ -44,25 +44,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output", metavar="OUTPUT", help="a file that ends in .csv or .parquet, a folder, or an s3:// URL"
     )
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes (1)")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="number of processes (default: 1)")
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
-        help="a Dask scheduler, such as tcp://host:8786, whose workers do it (DASK_SCHEDULER_ADDRESS)",
+        help="a Dask scheduler, such as tcp://host:8786, whose workers score (default: DASK_SCHEDULER_ADDRESS)",
     )
     parser.add_argument("--explain", action="store_true", help="add what each feature contributes to the score")
     parser.add_argument(
         "--coverage",
         type=_level,
         metavar="LEVEL",
-        help="add intervals (low, high) or sets of classes that hold the truth with this probability, such as 0.9",
+        help="add intervals (low, high) or sets of classes that contain the truth with this probability, such as 0.9",
     )
     parser.add_argument(
         "--keep",
         metavar="COLUMNS",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
-        help="columns to copy, separated by commas (those that the model doesn't use, without the target)",
+        help="columns to copy, separated by commas (default: those that the model doesn't use, except the target)",
     )
     parser.add_argument("--errors", metavar="FILE", help="leave rows with errors out, and list them in this CSV file")
 

@@ -97,7 +97,7 @@ def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, en
     os.close(terminal)
 
     assert done.returncode == 0, done.stderr
-    assert "The table (CSV or Parquet): The column to predict, of a, b, c, sold: " in done.stdout
+    assert "The table (CSV or Parquet): The column to predict (a, b, c, sold): " in done.stdout
     assert (folder / "asked/data/homes.csv.dvc").is_file()
 
 
@@ -109,10 +109,10 @@ def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, en
         (["x", "{here}"], "exists and is not an empty folder"),
         (["x", "{root}/inside"], "is inside this repository"),
         (["x", "{here}/a/b"], "there is no folder"),
-        (["x", "{new}"], "name the table (CSV or Parquet) by --table"),
+        (["x", "{new}"], "name the table (CSV or Parquet) with --table"),
         (["x", "{new}", "--table", "{here}/none.csv"], "there is no such file"),
         (["x", "{new}", "--table", "{here}/broken.parquet"], "is a damaged Parquet file"),
-        (["x", "{new}", "--table", "{here}/homes.csv"], "name the column to predict, of a, b, c, sold by --target"),
+        (["x", "{new}", "--table", "{here}/homes.csv"], "name the column to predict (a, b, c, sold) with --target"),
         (["x", "{new}", "--table", "{here}/homes.csv", "--target", "y"], "has no column 'y'; it has a, b, c, sold"),
     ],
 )
