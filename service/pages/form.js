@@ -3,6 +3,9 @@ import { format, make } from "./dom.js";
 
 const OTHER = "other";
 
+// A column may be called constructor, which every object has from its prototype.
+const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
+
 function range(feature, show) {
   const text = `${show(feature.minimum)} to ${show(feature.maximum)}`;
   return feature.strict ? `only ${text}` : text;
@@ -109,14 +112,14 @@ function searchOf(fields) {
 
 export class RowForm {
   constructor(container, features, example) {
-    this.fields = features.map((feature, number) => new Field(feature, number, example[feature.name]));
+    this.fields = features.map((feature, number) => new Field(feature, number, own(example, feature.name)));
     container.replaceChildren(...(features.length > MANY ? [searchOf(this.fields)] : []), ...this.fields.map((field) => field.element));
     this.example = example;
     this.fill(example);
   }
 
   fill(row) {
-    for (const field of this.fields) field.fill(row[field.feature.name]);
+    for (const field of this.fields) field.fill(own(row, field.feature.name));
     this.clear();
   }
 
@@ -141,7 +144,7 @@ export class RowForm {
     const left = { ...problems };
     let first;
     for (const field of this.fields) {
-      const text = problems[field.feature.name] ?? "";
+      const text = own(problems, field.feature.name) ?? "";
       field.show(text);
       if (text) { first ??= field; field.element.hidden = false; }
       delete left[field.feature.name];

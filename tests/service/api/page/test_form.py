@@ -159,8 +159,9 @@ def test_the_code_gives_the_answer_of_the_form(start_page: Any, open_page: Any, 
 def test_a_long_form_can_be_searched_and_any_name_of_a_column_is_sent(
     serve: Any, open_page: Any, tmp_path: Path
 ) -> None:
-    first, *others = contract(30).features
-    features = (first.model_copy(update={"name": "__proto__"}), *others)
+    first, second, *others = contract(30).features
+    second = second.model_copy(update={"name": "constructor", "nullable": True})
+    features = (first.model_copy(update={"name": "__proto__"}), second, *others)
     root = Root(tmp_path)
     root.write(with_contract(graph([stump()], columns=30), contract(features=features).model_dump_json()))
     with serve(Artifact(root, model.load(root.model)), tmp_path) as (address, _):
@@ -168,6 +169,9 @@ def test_a_long_form_can_be_searched_and_any_name_of_a_column_is_sent(
         sign_in(page)
         page.get_by_label("Find a column").fill("PROTO")
         expect(page.locator(".field:visible")).to_have_count(1)
+        page.get_by_label("__proto__").fill("1e300")
+        page.get_by_role("button", name="Predict", exact=True).click()
+        expect(page.locator(".field .problem:not(:empty)")).to_have_text(["Expected a finite number, got 1e+300"])
         page.get_by_label("__proto__").fill("0.75")
         with page.expect_request("**/predict?*") as sent:
             predict(page)
