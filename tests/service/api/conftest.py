@@ -297,4 +297,6 @@ def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     artifact = make_artifact()
     with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
         access = app.state.access
+        while access.watch.failure:  # on a busy machine the start doesn't wait for the database
+            time.sleep(0.1)
         yield address, access.tokens.issue("anna", ["predict"], access.watch.known.revision + 1)[0], artifact
