@@ -23,6 +23,8 @@ _REMEDIES = {
     errno.EACCES: "permission denied; change the file's or folder's permissions",
     errno.EPERM: "permission denied; change the file's or folder's permissions",
     errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
 GROUPS = ("catboost", "skl2onnx", "xgboost")

@@ -76,9 +76,10 @@ def join(folder: str, name: str) -> str:
 
 @cache
 def filesystem(scheme: str) -> Any:
-    """Return the client of a store; that of S3 gives up within seconds if the store doesn't answer."""
-    options = {"config_kwargs": _S3_CONFIG} if scheme == "s3" else {}
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **options)
+    """Return the client of a store, which gives up within seconds if the store doesn't answer."""
+    if scheme != "s3":
+        raise UserError(f"{scheme}:// is no place for tables; name a path or a URL such as s3://bucket/folder")
+    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, config_kwargs=_S3_CONFIG)
 
 
 def _split(url: str) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ Example: make predict INPUT=flights.csv OUTPUT=scored.csv
 """
 
 import argparse
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -29,6 +30,7 @@ from stages.partitions.parts import MANIFEST, About
 from stages.partitions.run import run_partitions
 from stages.predict import results
 from stages.predict.choice import Choice, choose
+from stages.predict.places import check_places, file_form
 from stages.predict.progress import Progress
 from stages.predict.scoring import SUM
 from stages.predict.sources import Partition, plan
@@ -68,17 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
 
 
 def _level(text: str) -> float:
-    level = float(text)
-    if not 0 < level < 1:
-        raise ValueError(text)
-    return level
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
 
 
 def main(  # noqa: PLR0913  # the arguments of the command
@@ -95,14 +96,18 @@ def main(  # noqa: PLR0913  # the arguments of the command
     """Score the tables, and write all answers or nothing."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    chosen, output = choose(), storage.absolute(output)
+    if not (input and output):
+        raise UserError("name a table and where to write: make predict INPUT=new.csv OUTPUT=scores.csv")
+    source, output = storage.absolute(input), storage.absolute(output)
+    errors = storage.absolute(errors) if errors else None
+    with storage.errors_as_line(output):
+        check_places(source, output, errors)
+    chosen = choose()
     contract = _contract(chosen, coverage)
-    form, folder = results.file_form(output), results.parts_folder(output)
-    if form is None:
-        results.check_folder(output)
+    form, folder = file_form(output), results.parts_folder(output)
     shrink = _EXPLAINED if explain else 1
     with storage.errors_as_line(input):
-        partitions = plan(storage.absolute(input), contract, keep, shrink=shrink, hive_kept=form is not None)
+        partitions = plan(source, contract, keep, shrink=shrink, form=form)
     if not partitions:
         raise UserError(f"{input}: has no rows")
     tasks = _name(partitions, form)
@@ -120,7 +125,7 @@ def main(  # noqa: PLR0913  # the arguments of the command
             lambda place, about: progress.add(partitions[place].size, about["rows"]),
         )
         if errors:
-            results.write_errors(storage.absolute(errors), folder, tasks, abouts)
+            results.write_errors(errors, folder, tasks, abouts)
         if form:
             md5 = results.write_file(output, folder, tasks)
             storage.remove_folder(folder)

@@ -16,6 +16,7 @@ from service.contract import DateFeature, Feature
 from service.encoding import DatePart, Matrix
 from service.inputs.layout import training_range
 from service.inputs.readers import InvalidValueError, Reader
+from stages.errors import UserError
 from stages.predict.moments import Moments
 
 _FIRST_SECOND: Final = -62_135_596_800
@@ -66,7 +67,7 @@ class ColumnEncoder:
             return self._encode_texts(pa.array([""] * len(column)))
         if pa.types.is_dictionary(kind):
             return self._encode_texts(column)
-        texts = column.cast(pa.string())
+        texts = self._to_text(column)
         return self._encode_cells(texts) or self._encode_texts(texts)
 
     def _encode_numbers(self, column: pa.Array) -> Encoded:
@@ -135,7 +136,7 @@ class ColumnEncoder:
     def _read(self, texts: pa.Array) -> "_Texts":
         values: list[Any] = []
         refused = []
-        for text in [*texts.cast(pa.string()).to_pylist(), ""]:  # the last one is for null
+        for text in [*self._to_text(texts).to_pylist(), ""]:  # the last one is for null
             try:
                 values.append(self.reader.cell(text or ""))
                 refused.append(False)
@@ -143,6 +144,14 @@ class ColumnEncoder:
                 values.append(None)
                 refused.append(True)
         return _Texts(texts, self.reader.encode(values), np.array(refused))
+
+    def _to_text(self, column: pa.Array) -> pa.Array:
+        """Return the column as text. Raises UserError if it holds lists or the like, or bytes that are no text."""
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowException:
+            name = self.feature.name
+            raise UserError(f"the column {name!r} has the type {column.type}, which can't be read as text") from None
 
     def _find_outside(self, watched: npt.NDArray[np.float32]) -> Mask | None:
         return _if_any((watched < self._low) | (watched > self._high))

@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -92,9 +93,13 @@ def read_dialect(file: Bytes, name: str, contract: Contract) -> Dialect:
     try:
         header = find_header(contract, text.removeprefix("\ufeff"))
     except csv.Error as error:
-        raise UserError(f"{name}: is not CSV: line 1: {error}") from None
+        wanted = contract.reading.delimiter
+        raise UserError(f"{name}: is not CSV with {wanted!r} between the cells: line 1: {error}") from None
     if header is None:
         raise UserError(f"{name}: is empty; it needs a header and rows")
+    other = next((each for each in ",;\t|" if [each in name for name in header.names] == [True]), None)
+    if other and other != header.delimiter and header.names[0] not in {each.name for each in contract.features}:
+        raise UserError(f"{name}: the cells must be separated by {header.delimiter!r}, but the header has {other!r}")
     reading = header.reading(contract)
     names, first = header.columns(reading)
     skipped = text[: header.skipped + text.startswith("\ufeff")]
@@ -120,12 +125,22 @@ def find_encoding(content: bytes, name: str, own: str) -> str | None:
     return "utf-8"
 
 
-def opened(file: IO[bytes], reading: Reading) -> Bytes:
+class _Unpacked(gzip.GzipFile):
+    """Reads a file in gzip. Raises UserError if it is damaged."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        try:
+            return super().read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{self.name}: is a damaged gzip file ({error}); write it again") from None
+
+
+def opened(file: IO[bytes] | gzip.GzipFile, name: str, reading: Reading) -> Bytes:
     """Return the file's text: unpacked if it is gzip, in UTF-8 if it is UTF-16 or UTF-32 like the training table."""
     head = file.read(4)
     file.seek(0)
     if head.startswith(GZIP):
-        return opened(io.BufferedReader(gzip.GzipFile(fileobj=file)), reading)
+        return opened(_Unpacked(name, "rb", fileobj=file), name, reading)
     if is_wide(head, reading):
         return _Recoded(file, reading.encoding)
     return file
@@ -139,7 +154,7 @@ def is_wide(head: bytes, reading: Reading) -> bool:
 class _Recoded:
     """Reads a file in UTF-16 or UTF-32 as UTF-8."""
 
-    def __init__(self, file: IO[bytes], encoding: str) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, encoding: str) -> None:
         self._text = codecs.getreader(encoding)(file)
 
     def read(self, size: int) -> bytes:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from stages.errors import UserError
 from stages.partitions.storage import HashedFile
 
 Form = Literal["csv", "parquet", "arrow"]
@@ -53,7 +54,8 @@ class _Csv(Writer):
             self._out.write(csv_header(list(columns)))
         rows = len(columns["prediction"])
         if rows:
-            joined = pc.binary_join_element_wise(*map(_to_text, columns.values()), ",")
+            texts = [_to_text(name, column) for name, column in columns.items()]
+            joined = pc.binary_join_element_wise(*texts, ",")
             ends = pa.array(["\n"]).take(pa.nulls(rows, pa.int8()).fill_null(0))
             self._out.write(_content(pc.binary_join_element_wise(joined, ends, "")))
 
@@ -143,15 +145,26 @@ def _content(texts: pa.StringArray) -> memoryview:
     return memoryview(texts.buffers()[2])[offsets[0] : offsets[-1]]
 
 
-def _to_text(column: pa.Array) -> pa.Array:
+def _to_text(name: str, column: pa.Array) -> pa.Array:
+    try:
+        return _cells(column)
+    except (pa.ArrowException, TypeError):  # bytes that are no text, durations, bytes in lists
+        kind = column.type
+        raise UserError(
+            f"the column {name!r} has the type {kind}, which CSV can't hold; write .parquet or name others with --keep"
+        ) from None
+
+
+def _cells(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         return _from_floats(column)
     if pa.types.is_dictionary(column.type):
-        return _to_text(column.dictionary).take(column.indices)
-    if pa.types.is_list(column.type):
-        column = pa.array([orjson.dumps(each).decode() for each in column.to_pylist()], pa.string())
+        return _cells(column.dictionary).take(column.indices).fill_null("")
+    if pa.types.is_nested(column.type):
+        values = [each if each is None else orjson.dumps(each).decode() for each in column.to_pylist()]
+        column = pa.array(values, pa.string())
     texts = column.cast(pa.string()).fill_null("")
-    if is_text(column.type):
+    if not pa.types.is_primitive(column.type):
         special = pc.match_substring_regex(texts, _SPECIAL)
         if pc.any(special).as_py():
             quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")

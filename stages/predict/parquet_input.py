@@ -42,6 +42,12 @@ class Groups:
     def __exit__(self, *_: object) -> None:
         self._file.close(force=True)
 
+    def kinds(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns' types; others, in the names of folders, are text."""
+        schema = self._file.schema_arrow
+        types = [schema.field(name).type if name in self.names else pa.string() for name in names]
+        return tuple(str(each.value_type if pa.types.is_dictionary(each) else each) for each in types)
+
     def sizes(self) -> list[tuple[int, tuple[int, int]]]:
         """Return the number of rows of each row group, and its bytes."""
         return [self._size(place) for place in range(self._file.metadata.num_row_groups)]

@@ -5,10 +5,9 @@ import csv
 import fcntl
 import io
 import json
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -16,19 +15,13 @@ from stages.entry import log
 from stages.errors import UserError
 from stages.files import md5_of
 from stages.partitions import storage
-from stages.partitions.parts import MANIFEST, MARKERS, About
+from stages.partitions.parts import MANIFEST, About
 from stages.predict.output import open_writer
+from stages.predict.places import file_form
 from stages.predict.progress import Progress
 from stages.predict.work import Task, errors_name
 
-_FILE: Final = re.compile(r"\.(?:(csv)|parquet|pq)", re.IGNORECASE)
 _COPIED: Final = 1 << 20
-
-
-def file_form(output: str) -> Literal["csv", "parquet"] | None:
-    """Return the format of a file by its name; None for a folder."""
-    found = _FILE.fullmatch(PurePath(output).suffix)
-    return ("csv" if found.group(1) else "parquet") if found else None
 
 
 def parts_folder(output: str) -> str:
@@ -75,17 +68,6 @@ def resumable(folder: str, progress: Progress) -> Iterator[None]:
         raise
     finally:
         progress.end()
-
-
-def check_folder(output: str) -> None:
-    """Raise UserError if the output is a folder with files that aren't from this command."""
-    if not storage.is_folder(output):
-        if storage.is_file(output):
-            raise UserError(f"{output}: is a file; name a folder, or a file that ends in .csv or .parquet")
-        return
-    names = [each.name for each in storage.find(output)]
-    if names and not any(name == MANIFEST or name.startswith(f"{MARKERS}/") for name in names):
-        raise UserError(f"{output}: is a folder with other files; name a new or an empty folder")
 
 
 def write_file(output: str, folder: str, tasks: Sequence[Task]) -> str:

@@ -41,6 +41,8 @@ class Source:
     """Its path in the input folder."""
     kept: tuple[str, ...]
     """The columns to copy."""
+    kinds: tuple[str, ...]
+    """Their types."""
     hive: tuple[tuple[str, str], ...]
     """The columns in the names of its folders, such as ``year=2013``."""
     dialect: Dialect | None
@@ -90,19 +92,49 @@ def find_sources(path: str) -> list[tuple[str, str]]:
     return tables
 
 
-def plan(path: str, contract: Contract, keep: Sequence[str] | None, *, shrink: int, hive_kept: bool) -> list[Partition]:
+def plan(
+    path: str, contract: Contract, keep: Sequence[str] | None, *, shrink: int, form: str | None
+) -> list[Partition]:
     """Return the partitions of all files, in order; `shrink` divides their size.
 
-    `hive_kept` says whether columns in the names of folders are copied to the output. Raises UserError if a file can't
-    be read, or its columns don't fit the model.
+    `form` is the output's format if it is one file; then columns in the names of folders are copied, and all files must
+    have the same columns to copy. Raises UserError if a file can't be read, or its columns don't fit.
     """
     tables = find_sources(path)
 
     def cut(table: tuple[str, str]) -> list[Partition]:
-        return _cut(*table, contract, keep, shrink=shrink, hive_kept=hive_kept)
+        return _cut(*table, contract, keep, shrink=shrink, hive_kept=form is not None)
 
     with ThreadPoolExecutor(_AT_ONCE if storage.is_url(path) else 1) as pool:
-        return [partition for partitions in pool.map(cut, tables) for partition in partitions]
+        partitions = [partition for partitions in pool.map(cut, tables) for partition in partitions]
+    return _align(partitions, typed=form == "parquet") if form else partitions
+
+
+def _align(partitions: Sequence[Partition], *, typed: bool) -> list[Partition]:
+    """Return the partitions with the columns to copy in the first one's order, if all have the same columns.
+
+    `typed` says whether their types must be the same too.
+    """
+    aligned = []
+    for each in partitions:
+        first, source = partitions[0].source, each.source
+        differ = sorted(set(first.kept) ^ set(source.kept))
+        if differ:
+            raise UserError(
+                f"{source.path}: differs from {first.path} in the columns to copy, {_join(differ)}; name those that "
+                f"all files have with --keep, or name a folder as OUTPUT"
+            )
+        one, other = (dict(zip(table.kept, table.kinds, strict=True)) for table in (first, source))
+        changed = [name for name in first.kept if typed and one[name] != other[name]]
+        if changed:
+            name = changed[0]
+            raise UserError(
+                f"{source.path}: the column {name!r} is {other[name]}, but {one[name]} in {first.path}; name a "
+                f"file that ends in .csv or a folder as OUTPUT, or leave the column out with --keep"
+            )
+        kinds = tuple(map(other.__getitem__, first.kept))
+        aligned.append(replace(each, source=replace(source, kept=first.kept, kinds=kinds)))
+    return aligned
 
 
 def _cut(  # noqa: PLR0913
@@ -118,14 +150,14 @@ def _cut(  # noqa: PLR0913
                 cuts = list(group_rows(groups, max(1, ROWS // shrink)))
                 categories = {feature.name for feature in contract.features if feature.type == "category"}
                 texts = tuple(column for column in groups.names if column in categories)
-            source = Source(path, name, kept, hive, None, texts, packed=False)
+            source = Source(path, name, kept, groups.kinds(kept), hive, None, texts, packed=False)
             return [Partition(source, number, *cut, cut[2][1]) for number, cut in enumerate(cuts)]
         if re.search(r"\.(?:parquet|pq)$", name, re.IGNORECASE):
             raise UserError(f"{path}: is named .parquet but is no Parquet file; write it again or rename it")
-        dialect = read_dialect(opened(file, contract.reading), path, contract)
+        dialect = read_dialect(opened(file, path, contract.reading), path, contract)
         kept = choose_columns(path, dialect.names, hive, contract, keep, hive_kept=hive_kept)
         packed = head.startswith(GZIP) or is_wide(head, contract.reading)
-        source, size = Source(path, name, kept, hive, dialect, (), packed), storage.size(path)
+        source, size = Source(path, name, kept, ("string",) * len(kept), hive, dialect, (), packed), storage.size(path)
         if packed or storage.is_url(path):
             return [Partition(source, 0, dialect.start, None, (0, None), size)]
         return list(_cut_csv(file, source, dialect, max(LEAST_BYTES, CSV_BYTES // shrink), contract.reading.encoding))

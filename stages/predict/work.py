@@ -147,7 +147,7 @@ def _read(partition: Partition, wanted: Sequence[str], at_once: int) -> Iterator
     with storage.open_file(source.path) as file:
         text: Bytes = file
         if source.packed:
-            text = opened(file, source.dialect.reading)
+            text = opened(file, source.path, source.dialect.reading)
             text.read(start)
         else:
             file.seek(start)
