@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import md5
@@ -11,9 +12,11 @@ from unittest.mock import patch
 
 import numpy as np
 import onnx
+from fastapi import FastAPI
 from onnx import TensorProto, helper
 
 from service import release
+from service.auth.access import Access
 from service.contract import COVERAGE_KEY, Contract, NumberFeature
 from service.coverage import Coverage
 from service.release import CURRENT, MODEL_FILE, RELEASE_FILE, Release
@@ -193,3 +196,11 @@ def load_settings(variables: dict[str, str]) -> Settings:
     """Load settings from these variables alone."""
     with patch.dict(os.environ, {"ENV_FILE": os.devnull, **variables}, clear=True):
         return Settings.load()
+
+
+def when_ready(app: FastAPI) -> Access:
+    """Wait until the users database has answered, which the start doesn't do on a busy machine; return its access."""
+    while app.state.access.watch.failure:
+        time.sleep(0.1)
+    access: Access = app.state.access
+    return access

@@ -32,7 +32,7 @@ from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.table import reader
 from stages.train import __main__ as train
-from tests.service.artifacts import Root
+from tests.service.artifacts import Root, when_ready
 
 SECRET = "a-secret-for-tests-of-32-bytes-or-more"
 PASSWORD = "correct horse"
@@ -230,9 +230,7 @@ def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
     app = create_app(settings)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         client = Client(app, portal)
-        while client.get("/health/ready").status_code == 503:  # on a busy machine the start doesn't wait for it
-            time.sleep(0.1)
-        access = app.state.access  # not POST /token: on a busy machine its thread may answer too late
+        access = when_ready(app)  # not POST /token: on a busy machine its thread may answer too late
         token, _ = access.tokens.issue("anna", SCOPES, access.watch.known.users["anna"])
         yield Service(app, client, artifact, token)
 
@@ -296,7 +294,5 @@ def live(make_artifact: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Return the address of a server, and a token for it."""
     artifact = make_artifact()
     with _serve(artifact, tmp_path_factory.mktemp("live")) as (address, app):
-        access = app.state.access
-        while access.watch.failure:  # on a busy machine the start doesn't wait for the database
-            time.sleep(0.1)
+        access = when_ready(app)
         yield address, access.tokens.issue("anna", ["predict"], access.watch.known.revision + 1)[0], artifact
