@@ -37,7 +37,7 @@ _DEMO = (
     "CHANGELOG.md", "CITATION.cff", "README.fr.md", "docs/how-to/new-project.md", ".github/workflows/bench.yml",
     "dvc.lock", "data/prepared/schema.json", "data/raw/", "data/suites/", "metrics/",
     "stages/ingest/", "stages/commands/new.py", "stages/commands/readme.md.j2",
-    "tests/bench/", "tests/e2e/", "tests/fuzz/", "tests/test_docs.py", "tests/stages/ingest/",
+    "tests/bench/", "tests/e2e/", "tests/fuzz/", "tests/test_docs.py", "tests/test_readme.py", "tests/stages/ingest/",
     "tests/stages/test_params.py", "tests/service/api/page/test_pictures.py",
 )  # fmt: skip
 """What stays here: the demo, its results, and the tests of both and of the whole from outside."""

@@ -43,6 +43,13 @@ def made(folder: Path, make: Make, environment: dict[str, str]) -> Project:
     return Project(folder / "sales", environment)
 
 
+@pytest.fixture(scope="module")
+def reproduced(made: Project) -> Project:
+    """Return the project after its first run of the pipeline."""
+    made.ok("dvc", "repro")
+    return made
+
+
 def test_the_new_project_is_one_clean_commit_with_a_table_that_dvc_keeps(made: Project) -> None:
     tracked = made.ok("git", "ls-files").splitlines()
 
@@ -72,20 +79,21 @@ def test_the_settings_are_the_tables_and_keep_their_explanations(made: Project, 
     assert text.count("  # ") > 0.9 * before.count("  # ")
 
 
-def test_the_first_run_of_the_pipeline_gives_a_release(made: Project) -> None:
-    made.ok("dvc", "repro")
-    made.ok("python", "-m", "stages.commands.promote")
+def test_the_first_run_of_the_pipeline_gives_a_release(reproduced: Project) -> None:
+    reproduced.ok("python", "-m", "stages.commands.promote")
 
-    assert (made.path / "models/releases/current/model.onnx").is_file()
-    assert "home-sales" in (made.path / "models/releases/current/release.json").read_text(encoding="utf-8")
-    made.ok("git", "add", "--all")
-    made.ok("git", "commit", "--quiet", "--message", "Train the first model")
-    assert "Data and pipelines are up to date" in made.ok("dvc", "status")
+    assert (reproduced.path / "models/releases/current/model.onnx").is_file()
+    assert "home-sales" in (reproduced.path / "models/releases/current/release.json").read_text(encoding="utf-8")
+    reproduced.ok("git", "add", "--all")
+    reproduced.ok("git", "commit", "--quiet", "--message", "Train the first model")
+    assert "Data and pipelines are up to date" in reproduced.ok("dvc", "status")
 
 
-def test_its_own_tests_know_its_pipeline(made: Project) -> None:
-    made.ok("ruff", "check", "--quiet")
-    made.ok("pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", "tests/containers/test_files.py")
+def test_its_own_tests_know_its_pipeline(reproduced: Project) -> None:
+    reproduced.ok("ruff", "check", "--quiet")
+    reproduced.ok(
+        "pytest", "-q", "-p", "no:cacheprovider", "tests/test_architecture.py", "tests/containers/test_files.py"
+    )
 
 
 def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, environment: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 from tests.monitoring.programs import program
-from tests.service.artifacts import Root
+from tests.service.artifacts import Root, with_coverage
 from tests.service.processes import ADMIN, free_port, wait_for
 
 ROWS = 2000
@@ -81,8 +81,11 @@ def make_model(
     made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")
     bins = export.score_bins(schema.contract, export.score(made, tested), export.score(made, rows))
     content = export.export(pipeline, schema.contract, score_bins=bins.model_dump_json())
+    (folder / "plain.onnx").write_bytes(content)
     root = Root(folder)
-    root.write(content, json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode())
+    root.write(
+        with_coverage(folder / "plain.onnx"), json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode()
+    )
     return root, schema.contract, rows
 
 

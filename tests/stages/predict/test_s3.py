@@ -9,7 +9,7 @@ import pytest
 
 from stages.errors import UserError
 from stages.partitions import storage
-from tests.e2e.test_storage import BUCKET, Server, server
+from tests.s3_server import BUCKET, Server, server
 
 __all__ = ["server"]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
