@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ _FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run the tests with an empty home directory and without the user's settings."""
+    # A shell's background job ignores Ctrl-C, and its processes inherit that; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(_FOREIGN):
