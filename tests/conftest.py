@@ -2,8 +2,8 @@
 
 import os
 import random
-import signal
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
