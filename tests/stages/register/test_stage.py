@@ -67,6 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
         files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
         joblib.dump(pipeline, files.MODEL)
         files.ONNX.write_bytes(export.export(pipeline, schema.contract))
+        files.write_json(files.CANDIDATES, [])
         files.write_text(files.CARD, "# Model card\n")
         files.write_text(files.SLICES, "column,value,rows,roc_auc,roc_auc_low,roc_auc_high,actual,predicted,worse\n")
         files.write_text(files.GROUPS, "column,group,class,metric,value,low,high,rows,units,note\n")
