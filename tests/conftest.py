@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _seeds() -> None:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002  # libraries draw from the legacy generator
+
+
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back what MLflow puts onto the path with a model: its copy of our code, which new processes would import."""
+    monkeypatch.setattr("sys.path", [*sys.path])
 
 
 @pytest.fixture(scope="session")
