@@ -44,14 +44,14 @@ def root() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, suffix: str = "tmp") -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed to `path` if the block succeeds.
 
-    DVC runs one stage at a time, so a file that a killed process left is overwritten. An OSError in
-    the block names `path`.
+    DVC runs one stage at a time, so a file that a killed process left is overwritten; processes that may write the
+    same file at once need each its own `suffix`. An OSError in the block names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
+    beside = path.with_name(f".{path.name}.{suffix}")
     try:
         yield beside
         beside.replace(path)

@@ -126,9 +126,5 @@ def test_make_explains_each_target_in_one_line_of_a_group() -> None:
     assert all(0 < len(text) <= 90 for group in targets[1:] for _, text in group)
 
 
-def test_the_readme_has_at_most_120_lines() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
-
-
 def test_no_python_file_is_longer_than_300_lines() -> None:
     assert [path for path in tracked("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300] == []

@@ -17,6 +17,7 @@ from typing import Any
 from stages import files
 from stages.entry import log, run
 from stages.errors import UserError
+from stages.params.dotted import dotted
 from stages.scores.gate import main_metric
 
 MOST_COLUMNS = 12
@@ -47,7 +48,7 @@ def changed(shown: list[dict[str, Any]]) -> list[str]:
     found: dict[str, set[str]] = {}
     for state in _states(shown):
         params = ((state.get("data") or {}).get("params") or {}).get(str(files.PARAMS)) or {}
-        for name, value in _flat(params.get("data") or {}):
+        for name, value in dotted(params.get("data") or {}):
             found.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
     return [name for name, values in found.items() if len(values) > 1]
 
@@ -62,14 +63,6 @@ def _states(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _are_waiting(shown: list[dict[str, Any]]) -> bool:
     """Return whether an experiment is queued, runs or failed."""
     return any(experiment.get("executor") for each in shown for experiment in each.get("experiments") or [])
-
-
-def _flat(params: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from stages.evaluate.contributions import explain_rows
 from stages.evaluate.plots import plots
 from stages.evaluate.slices import compute_slices
 from stages.evaluate.threshold import DEFAULT
+from stages.params.dotted import dotted
 from stages.releases.candidates import Candidate
 from stages.releases.champion import Both, Earlier, score_both
 from stages.scores.gate import main_metric
@@ -153,15 +154,7 @@ def _slices(both: Both, second: Candidate) -> pd.DataFrame:
 
 def changed_params(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the parameters that differ with both values, with dotted names for those in sections."""
-    flat = [dict(_flat(each)) for each in (first, second)]
+    flat = [{name: value for name, value in dotted(each) if value != {}} for each in (first, second)]
     names = list(dict.fromkeys([*flat[0], *flat[1]]))
     texts = [{name: json.dumps(each.get(name), ensure_ascii=False) for name in names} for each in flat]
     return [(name, texts[0][name], texts[1][name]) for name in names if texts[0][name] != texts[1][name]]
-
-
-def _flat(params: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in params.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value

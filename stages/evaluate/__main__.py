@@ -5,6 +5,7 @@ Example: dvc repro evaluate
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -172,18 +173,18 @@ def main() -> None:
     tables.plots.update(plot_contributions(contributions, together) | plot_candidates(candidates))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
     facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"], candidates)
-    _write(found, units, tables, card(facts))
+    counted = found | {"interval_unit": units.name, "interval_units": units.count}
+    _write(counted, tables, card(facts))
     for line in [
-        *_describe(found, schema, params, units, tables),
+        *_describe(counted, schema, params, units, tables),
         *describe_levels(found, model, params, schema.split),
     ]:
         log(line)
 
 
-def _describe(found: dict[str, float], schema: Schema, params: Params, units: Units, tables: Tables) -> Iterator[str]:
+def _describe(found: dict[str, Any], schema: Schema, params: Params, units: Units, tables: Tables) -> Iterator[str]:
     name = main_metric(schema.contract.task)
-    counted = found | {"interval_unit": units.name, "interval_units": units.count}
-    yield f"{name} {with_interval(counted, name)}, baseline {with_interval(found, f'baseline_{name}')}"
+    yield f"{name} {with_interval(found, name)}, baseline {with_interval(found, f'baseline_{name}')}"
     if f"cv_{name}" in found:
         yield f"cv_{name} {found[f'cv_{name}']:.4f}, compare models by this: it uses only training rows"
     elif params.evaluate.folds:
@@ -193,9 +194,8 @@ def _describe(found: dict[str, float], schema: Schema, params: Params, units: Un
     yield from describe_worst(tables.slices)
 
 
-def _write(found: dict[str, float], units: Units, tables: Tables, text: str) -> None:
-    counted = {"interval_unit": units.name, "interval_units": units.count}
-    files.write_json(files.METRICS, dict(sorted((found | counted).items())))
+def _write(found: dict[str, Any], tables: Tables, text: str) -> None:
+    files.write_json(files.METRICS, dict(sorted(found.items())))
     write_csv(files.SLICES, tables.slices)
     write_csv(files.GROUPS, tables.groups)
     for name, table in tables.plots.items():

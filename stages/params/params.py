@@ -101,6 +101,13 @@ class Params(Section):
                 found[name] = _adapter(field)
         return found
 
+    def flat(self, mode: Literal["json", "python"] = "python") -> dict[str, Any]:
+        """Return all parameters, with dotted names for those in sections; `mode` as in `model_dump`."""
+        flat: dict[str, Any] = {}
+        for key, value in self.model_dump(mode=mode, by_alias=True).items():
+            flat |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+        return flat
+
     def settings(self, names: Iterable[str]) -> dict[str, Any]:
         """Return the values of some `hyperparameters`, by name."""
         return {name: attrgetter(name)(self) for name in names}

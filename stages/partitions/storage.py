@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from stages import files
 from stages.errors import UserError
 
 _PIECE: Final = 1 << 20
@@ -175,21 +176,12 @@ def writing(path: str) -> Iterator[HashedFile]:
 
 @contextlib.contextmanager
 def _writing_here(path: Path) -> Iterator[HashedFile]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Another worker may write the same part, if this one was thought dead.
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{UNFINISHED}")
-    try:
-        with beside.open("wb") as file:
-            yield HashedFile(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        if error.filename in (None, str(beside)):
-            error.filename = str(path)
-        raise
-    finally:
-        beside.unlink(missing_ok=True)
+    own = f"{socket.gethostname()}-{os.getpid()}{UNFINISHED}"
+    with files.replacing(path, own) as beside, beside.open("wb") as file:
+        yield HashedFile(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write(path: str, content: bytes) -> None:

@@ -103,7 +103,7 @@ def main() -> None:
         log(publish(Registry(MlflowClient(), record.name), record, run_id, gate))
     log(f"{gate.metric} {with_interval(metrics, gate.metric)}; open {files.REPORT} in a browser")
     if not gate.refusal:
-        experiment_name = os.environ.get("DVC_EXP_NAME")
+        experiment_name = os.environ.get(tracking.EXPERIMENT)
         log(f"`make promote{f' REV={experiment_name}' if experiment_name else ''}` releases the model")
     if gate.refusal and params.registration.required:
         raise UserError(f"the model is refused: {gate.refusal} (register.required is true)")

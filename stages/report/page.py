@@ -205,8 +205,4 @@ def _expectations(validation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(results: Results) -> list[tuple[str, str]]:
     """Return all parameters with dotted names, values as in YAML's flow style."""
-    flat: list[tuple[str, str]] = []
-    for key, value in results.params.model_dump(mode="json", by_alias=True).items():
-        inner = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-        flat += [(name, json.dumps(each, ensure_ascii=False)) for name, each in inner.items()]
-    return flat
+    return [(name, json.dumps(each, ensure_ascii=False)) for name, each in results.params.flat("json").items()]

@@ -41,16 +41,8 @@ def start_run(experiment_id: str, params: Params) -> Iterator[ActiveRun]:
         tracking.errors_as_line(),
         mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags) as active,
     ):
-        mlflow.log_params(_flat(params))
+        mlflow.log_params(params.flat())
         yield active
-
-
-def _flat(params: Params) -> dict[str, object]:
-    """Return all parameters, with dotted names for those in sections."""
-    flat: dict[str, object] = {}
-    for key, value in params.model_dump(by_alias=True).items():
-        flat |= {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 @contextlib.contextmanager
