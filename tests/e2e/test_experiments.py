@@ -43,7 +43,8 @@ def start_queue(project: Project) -> None:
     """Start two workers and wait until two experiments are done.
 
     A worker takes an experiment from the queue some seconds before DVC calls it running, so "nothing is
-    queued or running" doesn't mean that all are done.
+    queued or running" doesn't mean that all are done. DVC writes an experiment's state in place, so a status
+    asked at that moment fails on half a file: the next question decides.
     """
     # Workers outlive this command and would hold its pipes open.
     command = ["dvc", "queue", "start", "-j", "2"]
@@ -56,8 +57,8 @@ def start_queue(project: Project) -> None:
         check=True,
     )
     deadline = time.monotonic() + PATIENCE
-    while len(re.findall("Success|Failed", project.ok("dvc", "queue", "status"))) < 2:
-        assert time.monotonic() < deadline, project.ok("dvc", "queue", "status")
+    while len(re.findall("Success|Failed", (status := project.run("dvc", "queue", "status")).stdout)) < 2:
+        assert time.monotonic() < deadline, f"{status.stdout}\n{status.stderr}"
         time.sleep(3)  # the question takes a second of the processor
 
 

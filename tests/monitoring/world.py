@@ -81,8 +81,8 @@ def make_model(
     made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")
     bins = export.score_bins(schema.contract, export.score(made, tested), export.score(made, rows))
     content = export.export(pipeline, schema.contract, score_bins=bins.model_dump_json())
-    (folder / "plain.onnx").write_bytes(content)
     root = Root(folder)
+    (folder / "plain.onnx").write_bytes(content)
     root.write(
         with_coverage(folder / "plain.onnx"), json.dumps({"accuracy": 0.9, "roc_auc": 0.95, "threshold": 0.5}).encode()
     )
