@@ -1,0 +1,131 @@
+"""A table in a Parquet file that may be larger than memory: read by columns or by batches, written by row groups."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, overload
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages import files
+
+ROW_GROUP = 1 << 20
+"""The rows of a row group, as Arrow's default."""
+BATCH = 1 << 18
+"""The rows of a batch: its numbers fit into a processor's cache, or nearly."""
+
+
+class Table(Protocol):
+    """What a DataFrame and a `StoredTable` have in common: columns that are read one at a time."""
+
+    @property
+    def columns(self) -> Any:
+        """The names."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    @overload
+    def __getitem__(self, name: str, /) -> pd.Series: ...
+
+    @overload
+    def __getitem__(self, names: list[str], /) -> pd.DataFrame: ...
+
+
+class StoredTable:
+    """The table in a Parquet file; `table[name]` and `table[[name, …]]` read these columns, as pandas would."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = pq.ParquetFile(path)
+        self.columns: list[str] = list(self._file.schema_arrow.names)
+        self.metadata: dict[bytes, bytes] = self._file.schema_arrow.metadata or {}
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def __contains__(self, name: object, /) -> bool:
+        return name in self.columns
+
+    @overload
+    def __getitem__(self, name: str, /) -> pd.Series: ...
+
+    @overload
+    def __getitem__(self, names: list[str], /) -> pd.DataFrame: ...
+
+    def __getitem__(self, names: str | list[str], /) -> pd.Series | pd.DataFrame:
+        # On one thread, because a thread that lacks the memory to start ends the process.
+        wanted = [names] if isinstance(names, str) else names
+        frame: pd.DataFrame = self._file.read(wanted, use_threads=False).select(wanted).to_pandas(split_blocks=True)
+        return frame[names]
+
+    def batches(self, names: Sequence[str] | None = None, rows: int = BATCH) -> Iterator[pd.DataFrame]:
+        """Yield these columns (all: None) as frames of up to `rows` rows, in the file's order; each counts from 0."""
+        wanted = self.columns if names is None else list(names)
+        for batch in self._file.iter_batches(rows, columns=wanted, use_threads=False):
+            yield pa.Table.from_batches([batch]).select(wanted).to_pandas(split_blocks=True)
+
+
+def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a table, whether it is in memory or not, as frames of up to `rows` rows."""
+    if isinstance(table, StoredTable):
+        yield from table.batches(rows=rows)
+    else:
+        for start in range(0, len(table), rows):
+            yield table.iloc[start : start + rows]  # type: ignore[attr-defined]
+
+
+class Writer:
+    """Writes frames as row groups; the bytes are those of `DataFrame.to_parquet` for all rows at once."""
+
+    def __init__(self, path: Path, metadata: dict[bytes, bytes]) -> None:
+        self._path = path
+        self._metadata = metadata
+        self._file: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Add the next rows, which have the columns and types of the first."""
+        self.add_arrow(pa.Table.from_pandas(rows, preserve_index=False, nthreads=1))
+
+    def add_arrow(self, rows: pa.Table) -> None:
+        """Add the next rows."""
+        if self._file is None:
+            schema = rows.schema.with_metadata({**(rows.schema.metadata or {}), **self._metadata})
+            self._file = pq.ParquetWriter(self._path, schema)
+        self._waiting.append(rows)
+        while sum(map(len, self._waiting)) >= ROW_GROUP:
+            whole = pa.concat_tables(self._waiting)
+            self._write(whole.slice(0, ROW_GROUP))
+            self._waiting = [whole.slice(ROW_GROUP)]
+
+    def _write(self, rows: pa.Table) -> None:
+        if self._file is not None and len(rows):
+            # Pages end where chunks end, so each column is one chunk.
+            self._file.write_table(rows.combine_chunks().cast(self._file.schema), ROW_GROUP)
+
+    def close(self) -> None:
+        """Write the rows that are left, and the end of the file."""
+        if self._waiting:
+            self._write(pa.concat_tables(self._waiting))
+        if self._file is not None:
+            self._file.close()
+
+
+@contextlib.contextmanager
+def writing(path: Path, metadata: dict[bytes, bytes] | None = None) -> Iterator[Writer]:
+    """Yield a writer of a Parquet file, which replaces `path` if the block succeeds."""
+    with files.replacing(path) as beside:
+        writer = Writer(beside, metadata or {})
+        yield writer
+        writer.close()
+
+
+def write(path: Path, frames: Iterable[pd.DataFrame]) -> None:
+    """Write the rows of all frames, completely or not at all."""
+    with writing(path) as writer:
+        for rows in frames:
+            writer.add(rows)

@@ -1,0 +1,60 @@
+"""A table in a Parquet file reads and writes as pandas does with the whole table in memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from stages.stored import ROW_GROUP, StoredTable, batches, write, writing
+
+
+@pytest.fixture(scope="module")
+def large() -> pd.DataFrame:
+    """Return a table of three row groups, with each type and missing values."""
+    rows = 2 * ROW_GROUP + 1000
+    numbers = np.random.default_rng(0).normal(size=rows).round(3)
+    flags = pd.Series(numbers > 0)
+    return pd.DataFrame(
+        {
+            "number": np.where(numbers > 2, np.nan, numbers),
+            "text": pd.Series(np.array(["a", "bc", "é"])[np.arange(rows) % 3], dtype="str").mask(flags),
+            "flag": flags,
+            "maybe": flags.astype("boolean").mask(numbers > 1),
+            "when": pd.Series(pd.date_range("2020-01-01", periods=rows, freq="s", unit="us")).mask(flags),
+            "hash": np.arange(rows, dtype=np.uint64) << np.uint64(40),
+        }
+    )
+
+
+def test_batches_of_any_size_give_the_bytes_of_the_whole_table(large: pd.DataFrame, tmp_path: Path) -> None:
+    large.to_parquet(tmp_path / "whole.parquet", index=False)
+
+    write(tmp_path / "batches.parquet", batches(large, 300_007))
+
+    assert (tmp_path / "batches.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_columns_and_batches_read_as_pandas_reads_them(large: pd.DataFrame, tmp_path: Path) -> None:
+    large.to_parquet(tmp_path / "t.parquet", index=False)
+
+    table = StoredTable(tmp_path / "t.parquet")
+
+    assert len(table) == len(large)
+    assert table.columns == list(large)
+    pd.testing.assert_frame_equal(table[["when", "text"]], large[["when", "text"]])
+    pd.testing.assert_series_equal(table["maybe"], large["maybe"])
+    pd.testing.assert_frame_equal(pd.concat(table.batches(), ignore_index=True), large)
+
+
+def test_metadata_comes_back_and_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    frame, path = pd.DataFrame({"a": [1, 2]}), tmp_path / "t.parquet"
+    with writing(path, {b"reading": b"{}"}) as writer:
+        writer.add(frame)
+
+    with pytest.raises(pa.ArrowInvalid):
+        write(path, [frame, frame.rename(columns={"a": "b"})])
+
+    assert StoredTable(path).metadata[b"reading"] == b"{}"
+    assert [each.name for each in tmp_path.iterdir()] == ["t.parquet"]
