@@ -98,8 +98,9 @@ def _ends(sides: Sequence[npt.NDArray[np.datetime64]]) -> tuple[tuple[str, str, 
 
 
 def _moment(moment: np.datetime64) -> str:
+    """Return date and time, without the parts at the end that are zero."""
     text = str(moment.astype("datetime64[s]"))
-    return text.removesuffix("T00:00:00").replace("T", " ")
+    return text.removesuffix("T00:00:00").removesuffix(":00").replace("T", " ")
 
 
 def _histogram(train: npt.NDArray[np.generic], test: npt.NDArray[np.generic]) -> Histogram | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from ruamel.yaml import YAML
 
 from stages import files
@@ -39,6 +39,7 @@ def small(task: str, rows: int = 200) -> pd.DataFrame:
             "город": rng.choice(["Москва", "</style><b>", "=1+1"], rows),
             "when": pd.date_range("2020-01-01", periods=rows, freq="37h"),
             "旗": rng.random(rows) > 0.5,
+            "built": np.arange(rows) % 3 + 2011,
         }
     )
     table.loc[::7, HOSTILE] = np.nan
@@ -78,7 +79,7 @@ def report(tmp_path: Path, params: Callable[..., Params], monkeypatch: pytest.Mo
     return make
 
 
-class Page(HTMLParser):
+class Elements(HTMLParser):
     """The elements of a page, and whether each that begins ends."""
 
     def __init__(self, text: str) -> None:
@@ -107,7 +108,7 @@ def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
     report: Callable[..., str], task: str
 ) -> None:
     text = report(small(task, 600 if task == "30 classes" else 200), data={"rare_classes": "drop"})
-    page = Page(text)
+    page = Elements(text)
 
     assert page.open == []
     assert not {"script", "img", "link", "iframe", "b"} & set(page.elements)
@@ -118,7 +119,7 @@ def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
     assert re.findall(r">\s*-?(?:nan|inf|None)\b", text) == []
 
 
-def test_a_report_is_readable_on_a_phone_in_the_dark_and_by_a_screen_reader(
+def test_a_report_is_readable_on_a_phone_in_the_dark_printed_and_by_a_screen_reader(
     report: Callable[..., str], chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "report.html").write_text(
@@ -133,20 +134,21 @@ def test_a_report_is_readable_on_a_phone_in_the_dark_and_by_a_screen_reader(
         assert [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]] == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.get_by_role("img", name="Cost by threshold").is_visible()
+        assert page.get_by_role("rowheader", name="2013", exact=True).is_visible()
+        dates = page.get_by_role("row", name="last 2020-").locator("xpath=ancestor::table").get_by_role("row").all()
+        head, first, last = (row.bounding_box() for row in dates)
+        assert head
+        assert all(row and row["height"] < 1.5 * head["height"] for row in (first, last))  # of one line each
+        check_print(page)
         context.close()
 
 
-def test_a_printed_report_shows_what_is_folded(report: Callable[..., str], chromium: Browser, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(report(small("regression")), "utf-8")
-    page = chromium.new_page()
-    page.goto((tmp_path / "report.html").as_uri())
+def check_print(page: Page) -> None:
+    """Check that what is folded on the screen is printed, and that the navigation isn't."""
     expectation, navigation = page.get_by_text("is there"), page.get_by_role("navigation")
     assert (expectation.is_visible(), navigation.is_visible()) == (False, True)
-
     page.emulate_media(media="print")
-
     assert (expectation.is_visible(), navigation.is_visible()) == (True, False)
-    page.close()
 
 
 @pytest.mark.parametrize("rows", [12, 30])
