@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,8 @@ def main(name: str, folder: Path, table: str | None, target: str | None) -> None
     with _replacing(folder) as beside:
         copy(project, beside)
         _commit(project, beside)
-    log(f"{folder}: ready; next: `cd {folder} && make repro`, then `make serve`; its README says what to look at first")
+    enter = f"cd {shlex.quote(str(folder))}"
+    log(f"{folder}: ready; next: `{enter} && make repro`, then `make serve`; its README says what to look at first")
 
 
 def _check(name: str, folder: Path) -> None:

@@ -96,17 +96,20 @@ def test_its_own_tests_know_its_pipeline(reproduced: Project) -> None:
     )
 
 
-def test_on_a_terminal_it_asks_for_table_and_target(folder: Path, root: Path, environment: dict[str, str]) -> None:
+def test_on_a_terminal_it_asks_for_table_and_target_and_names_a_command_that_works(
+    folder: Path, root: Path, environment: dict[str, str]
+) -> None:
     terminal, stdin = pty.openpty()
     os.write(terminal, f"{folder}/homes.csv\nsold\n".encode())
-    command = ["python", "-m", "stages.commands.new", "asked", str(folder / "asked")]
+    command = ["python", "-m", "stages.commands.new", "asked", str(folder / "as asked")]
     done = subprocess.run(command, cwd=root, env=environment, stdin=stdin, capture_output=True, text=True, check=False)
     os.close(stdin)
     os.close(terminal)
 
     assert done.returncode == 0, done.stderr
     assert "The table (CSV or Parquet): The column to predict (a, b, c, sold): " in done.stdout
-    assert (folder / "asked/data/homes.csv.dvc").is_file()
+    enter = done.stderr.partition("next: `")[2].partition(" && make repro`")[0]
+    assert subprocess.check_output(["sh", "-c", f"{enter} && cat data/*.dvc"], text=True).endswith("path: homes.csv\n")
 
 
 @pytest.mark.parametrize(
