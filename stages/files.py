@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def replacing(path: Path, suffix: str = "tmp") -> Iterator[Path]:
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` for what doesn't fit into memory; it is removed after the block.
+
+    The folder of a killed process is emptied, as in `replacing`. An OSError in the block names the folder.
+    """
+    folder = path.with_name(f".{path.name}.scratch.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -117,15 +117,14 @@ class Writer:
 
 @contextlib.contextmanager
 def writing(path: Path, metadata: dict[bytes, bytes] | None = None) -> Iterator[Writer]:
-    """Yield a writer of a Parquet file, which replaces `path` if the block succeeds."""
-    with files.replacing(path) as beside:
-        writer = Writer(beside, metadata or {})
-        yield writer
-        writer.close()
+    """Yield a writer of a Parquet file, which is complete after the block; `files.replacing` gives a path for it."""
+    writer = Writer(path, metadata or {})
+    yield writer
+    writer.close()
 
 
 def write(path: Path, frames: Iterable[pd.DataFrame]) -> None:
     """Write the rows of all frames, completely or not at all."""
-    with writing(path) as writer:
+    with files.replacing(path) as beside, writing(beside) as writer:
         for rows in frames:
             writer.add(rows)

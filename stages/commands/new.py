@@ -117,7 +117,8 @@ def read_columns(path: Path) -> list[str]:
     if is_parquet(path):
         return list(open_parquet(path).names)
     data = DataParams.model_validate({"path": str(path), "target": "any"})
-    return [name.strip() for name in read_csv(data, Findings(str(path), "any")).names]
+    with tempfile.TemporaryDirectory() as scratch:
+        return [name.strip() for name in read_csv(data, Findings(str(path), "any"), Path(scratch)).names]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,11 @@
 Example: dvc repro prepare
 """
 
-import numpy as np
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
 import pandas as pd
 
 from service.cells import Reading
@@ -14,77 +18,103 @@ from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.task import check_task
-from stages.prepare import row_hash, weights
 from stages.prepare import target as _target
+from stages.prepare import weights
 from stages.prepare.columns import find_features
-from stages.prepare.derived import add_inputs, check_names, inspect
+from stages.prepare.derived import add_inputs, check_names
 from stages.prepare.example import build_example
+from stages.prepare.parts import Pairs, Part, typed_batches
 from stages.prepare.rare import Resolved, resolve
 from stages.prepare.review import review
 from stages.prepare.split import describe, split_rows
+from stages.prepare.subset import Subset
+from stages.prepare.survey import survey
 from stages.prepare.weights import check_weights
 from stages.schema import ClassRows, LeftOut, Rows, Schema
-from stages.table.typed import read_typed
+from stages.stored import StoredTable, Table, writing
+from stages.table.typed import open_typed
 
 _SHOWN_CLASSES = 10
+
+Stored = TypeVar("Stored", bound=Table)
 
 
 def prepare(
     table: pd.DataFrame, params: Params, reading: Reading | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Split `table` into prepared training and test rows, and describe them.
+    """Split `table` into prepared training and test rows, and describe them, all in memory; see `split_table`."""
+    return split_table(table, params, reading or Reading(), _join)
 
-    `reading` are the rules that its cells were read by.
+
+def _join(pairs: Pairs) -> tuple[pd.DataFrame, pd.DataFrame]:
+    train, test = zip(*pairs, strict=True)
+    return pd.concat(train, ignore_index=True), pd.concat(test, ignore_index=True)
+
+
+def split_table(
+    table: Table, params: Params, reading: Reading, store: Callable[[Pairs], tuple[Stored, Stored]]
+) -> tuple[Stored, Stored, Schema]:
+    """Split `table` into prepared training and test rows, and describe them; a column or a batch is in memory.
+
+    `reading` are the rules that the table's cells were read by. `store` gets the training and test rows of each batch
+    and returns those of all batches.
 
     `validate` has checked that the target has two values in enough rows, and that the split's column exists.
     Raises UserError where the target cannot be learnt or the rows cannot be split.
     """
-    whole, name = table, params.data.target
-    table = whole[whole[name].notna()]
-    check_weights(table, params.data)
-    classification = _target.is_classification(table[name], params.data.task)
-    labels = _target.labels(table[name], params) if classification else table[name].astype("float64")
+    name = params.data.target
+    known = Subset(table, table[name].notna().to_numpy())
+    check_weights(known, params.data)
+    classification = _target.is_classification(known[name], params.data.task)
+    labels = _target.labels(known[name], params) if classification else known[name].astype("float64")
     # Ignored columns are here only for `features` and `evaluate.groups`; neither they nor a weight move a row.
-    read = table.drop(columns=[*params.data.ignore, params.data.weight], errors="ignore")
-    content = row_hash.rows(read.drop(columns=name))
-    test_rows = split_rows(table, content, params.split)
-    split = describe(read, name, test_rows, params.data, params.split)
+    read = known.without(*params.data.ignore, params.data.weight)
+    found = survey(read.without(name))
+    test_rows = split_rows(known, found.hashes, params.split)
+    split = describe(read, found.kinds, test_rows, params.data, params.split)
     resolved = resolve(labels, test_rows, params.data) if classification else Resolved(labels, test_rows | True, None)
-    train, test = table[~test_rows & resolved.kept], table[test_rows & resolved.kept]
-    if test.empty:
+    is_train, is_test = ~test_rows & resolved.kept, test_rows & resolved.kept
+    if not is_test.any():
         raise UserError(f"{params.data.path}: no test row is left, as all have rare classes; change split.test_size")
-    target = resolved.target
-    contract, left_out = _decide(train, test, target[train.index], params, classification=classification)
+    train, test = known.only(is_train), known.only(is_test)
+    train_target, test_target = resolved.target[is_train], resolved.target[is_test]
+    contract, left_out = _decide(train, test, train_target, params, classification=classification)
     check_task(params, contract)
-    contract = _complete(contract, whole, left_out, params, reading or Reading())
+    contract = _complete(contract, found.incomplete, left_out, params, reading)
     # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]
     kept = [column for column in others if column in (params.split.column, params.split.key, params.data.weight)]
-    known = {*others, *(feature.name for feature in contract.features)}
-    groups = [column for column in _existing(params.evaluate.groups, table) if column not in known]
-    train, test = _typed(train, target, contract, kept), _typed(test, target, contract, [*others, *groups])
-    notes, features, train_seen, test_seen = inspect(contract, train, test)
+    seen = {*others, *(feature.name for feature in contract.features)}
+    groups = [column for column in _existing(params.evaluate.groups, table) if column not in seen]
+    more = {name: test_target.array, str(split.hash_column): found.hashes[is_test]}
+    stored = store(
+        typed_batches(
+            contract,
+            Part(train, kept, {name: train_target.array}),
+            Part(test, [*others, *groups], more),
+        )
+    )
     schema = Schema(
         rows=Rows(
-            read=len(whole),
-            without_target=len(whole) - len(table),
+            read=len(table),
+            without_target=len(table) - len(known),
             train=len(train),
             test=len(test),
             classes=tuple(
-                ClassRows(label=label, train=int((train[name] == label).sum()), test=int((test[name] == label).sum()))
+                ClassRows(label=label, train=int((train_target == label).sum()), test=int((test_target == label).sum()))
                 for label in contract.classes
             ),
         ),
         split=split,
         rare_classes=resolved.about,
-        findings=(*notes, *review(labels if classification else None, train_seen, test_seen, features, split)),
+        findings=review(labels if classification else None, *stored, contract, split),
         contract=contract,
         left_out=left_out,
     )
-    return train, test.join(pd.Series(content[test_rows & resolved.kept], name=split.hash_column)), schema
+    return *stored, schema
 
 
-def _existing(groups: list[str], table: pd.DataFrame) -> list[str]:
+def _existing(groups: list[str], table: Table) -> list[str]:
     """Return the columns of `evaluate.groups`. Raises UserError if the table lacks one."""
     for column in groups:
         if column not in table:
@@ -93,7 +123,7 @@ def _existing(groups: list[str], table: pd.DataFrame) -> list[str]:
 
 
 def _decide(
-    train: pd.DataFrame, test: pd.DataFrame, target: pd.Series, params: Params, *, classification: bool
+    train: Subset, test: Subset, target: pd.Series, params: Params, *, classification: bool
 ) -> tuple[Contract, tuple[LeftOut, ...]]:
     split = params.split
     excluded = {split.key: "identifies the row (split.key)"} if split.key else {}
@@ -102,7 +132,7 @@ def _decide(
     if params.data.weight:
         excluded[params.data.weight] = weights.REASON
     later = test if split.method == "time" else None
-    columns = train.drop(columns=[params.data.target, *params.data.ignore], errors="ignore")
+    columns = train.without(params.data.target, *params.data.ignore)
     features, left_out = find_features(columns, excluded, None if classification else target, later)
     check_names(params, train.columns)
     features, inputs_only = add_inputs(features, train, excluded, params)
@@ -128,12 +158,12 @@ def _decide(
 
 
 def _complete(
-    contract: Contract, whole: pd.DataFrame, left_out: tuple[LeftOut, ...], params: Params, reading: Reading
+    contract: Contract, incomplete: frozenset[str], left_out: tuple[LeftOut, ...], params: Params, reading: Reading
 ) -> Contract:
     """Add what does not depend on the split: how cells are read, and which columns are nullable, strict or left out."""
-    missing, strict = whole.isna().any(), params.data.strict
+    strict = params.data.strict
     features = tuple(
-        feature.model_copy(update={"nullable": bool(missing[feature.name]), "strict": feature.name in strict})
+        feature.model_copy(update={"nullable": feature.name in incomplete, "strict": feature.name in strict})
         for feature in contract.features
     )
     known = {feature.name for feature in features}
@@ -142,30 +172,22 @@ def _complete(
     return contract.model_copy(update={"features": features, "left_out": left, "reading": reading})
 
 
-def _typed(rows: pd.DataFrame, target: pd.Series, contract: Contract, keep: list[str]) -> pd.DataFrame:
-    """Return the features as float32, text and datetime64, the columns `keep` and the target."""
-    columns = {}
-    for feature in contract.features:
-        values = rows[feature.name]
-        if feature.type in ("number", "boolean"):
-            columns[feature.name] = pd.Series(values.to_numpy(np.float32, na_value=np.nan), index=rows.index)
-        else:
-            columns[feature.name] = values.astype("str" if feature.type == "category" else "datetime64[us]")
-    columns |= {name: rows[name] for name in keep}
-    columns[contract.target] = target.loc[rows.index]
-    return pd.DataFrame(columns).reset_index(drop=True)
-
-
 def main() -> None:
     """Read the typed table; write the prepared rows and the schema."""
     params = load_params()
-    table, reading = read_typed(files.TYPED)
-    train, test, schema = prepare(table, params, reading)
-    for path, rows in ((files.TRAIN, train), (files.TEST, test)):
-        with files.replacing(path) as beside:
-            rows.to_parquet(beside, index=False)
+    table, reading = open_typed(files.TYPED)
+    with files.replacing(files.TRAIN) as train, files.replacing(files.TEST) as test:
+        *_, schema = split_table(table, params, reading, partial(_store, train, test))
     files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
     _report(schema)
+
+
+def _store(train: Path, test: Path, pairs: Pairs) -> tuple[StoredTable, StoredTable]:
+    with writing(train) as train_rows, writing(test) as test_rows:
+        for ours, theirs in pairs:
+            train_rows.add(ours)
+            test_rows.add(theirs)
+    return StoredTable(train), StoredTable(test)
 
 
 def _report(schema: Schema) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,11 @@ import pandas as pd
 from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
+from service.encoding import DatePart, encode_dates
 from stages.bins import BINS, find_edges, shares
 from stages.prepare import tail as _tail
 from stages.schema import LeftOut
-
-if TYPE_CHECKING:
-    from service.encoding import DatePart
+from stages.stored import BATCH, Table
 
 MAX_CATEGORIES = 1000
 """The most frequent categories of a column that are kept; the rest count as unseen."""
@@ -37,13 +36,14 @@ _MOST_NEW = 0.25
 """A part of a date is left out if more than this share of its later values never occurred in training."""
 
 Floats = npt.NDArray[np.float32]
+Moments = npt.NDArray[np.datetime64]
 
 
 def find_features(
-    train: pd.DataFrame,
+    train: Table,
     excluded: Mapping[str, str],
     numbers: pd.Series | None = None,
-    later: pd.DataFrame | None = None,
+    later: Table | None = None,
 ) -> tuple[list[Feature], list[LeftOut]]:
     """Return features and columns left out, in the order of `train`, which has no target column.
 
@@ -175,8 +175,9 @@ def _category(column: pd.Series) -> CategoryFeature:
 
 def _order_categories(feature: CategoryFeature, column: pd.Series, numbers: pd.Series) -> CategoryFeature:
     """Order the categories by the mean of `numbers`, then by name; those with few rows get the overall mean."""
-    known = column.notna().to_numpy()
-    about = numbers[known].groupby(column[known].astype("str").to_numpy()).agg(["mean", "count"])
+    places, names = column.factorize()
+    about = pd.Series(numbers.to_numpy()).groupby(places).agg(["mean", "count"]).drop(index=-1, errors="ignore")
+    about.index = pd.Index([str(names[place]) for place in about.index])
     means = about["mean"].where(about["count"] >= _ROWS_OF_A_CATEGORY, numbers.mean())
     shares = dict(zip(feature.categories, feature.bin_shares, strict=False))
     categories = sorted(feature.categories, key=lambda name: (means[name], name))
@@ -203,24 +204,33 @@ def _date(column: pd.Series, later: pd.Series | None) -> DateFeature | str:
     feature = _any_date(column)
     moments = column.to_numpy("datetime64[us]")
     known = moments[~np.isnat(moments)]
-    before = feature.encode(known)
-    after = before if later is None else feature.encode(later.dropna().to_numpy("datetime64[us]"))
-    columns = zip(feature.parts, before.T, after.T, strict=True)
-    parts = tuple(part for part, old, new in columns if np.ptp(old) > 0 and _recurs(part, old, new))
+    after = None if later is None else later.dropna().to_numpy("datetime64[us]")
+    parts = tuple(part for part in feature.parts if _recurs(part, known, after))
     if not parts:
         return "no part of the date that varies recurs in later rows"
     feature = feature.model_copy(update={"parts": parts})
     if "days" not in parts:
         return feature
-    edges, bin_shares = _bins(feature.encode(moments)[:, 0])
+    edges, bin_shares = _bins(_encode(moments, "days"))
     return feature.model_copy(update={"bin_edges": edges, "bin_shares": bin_shares})
 
 
-def _recurs(part: "DatePart", old: Floats, new: Floats) -> bool:
-    """Return whether the later values of this part are in the training range (days), or occur in training."""
+def _encode(moments: Moments, part: DatePart) -> Floats:
+    """Return a part of each date, in pieces, because several integers for each date take much memory."""
+    pieces = range(0, max(len(moments), 1), BATCH)
+    return np.concatenate([encode_dates(moments[start : start + BATCH], (part,))[:, 0] for start in pieces])
+
+
+def _recurs(part: DatePart, known: Moments, later: Moments | None) -> bool:
+    """Return whether this part varies, and its later values are in the training range (days) or occur in training."""
+    old = _encode(known, part)
+    low, high = old.min(), old.max()
+    if later is None or low == high:
+        return bool(low < high)
+    new = _encode(later, part)
     if part == "days":
-        return _mean((new < old.min()) | (new > old.max())) <= _MOST_BEYOND
-    return _mean(~np.isin(new, old)) <= _MOST_NEW
+        return _mean((new < low) | (new > high)) <= _MOST_BEYOND
+    return _mean(~np.isin(new, np.unique(old))) <= _MOST_NEW
 
 
 def _bins(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

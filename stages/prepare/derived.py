@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from service.contract import Contract, DateFeature, Feature
+from service.contract import Contract, DateFeature, Feature, NumberFeature
 from service.encoding import DatePart
 from service.model import open_session
 from stages import files
@@ -14,7 +14,8 @@ from stages.features import graph
 from stages.features.inputs import MATRIX
 from stages.params.expressions import Expression, names, parse
 from stages.params.params import Params
-from stages.prepare.columns import describe_input, describe_number
+from stages.prepare.columns import describe_input
+from stages.stored import Table
 
 _PARTS: tuple[DatePart, ...] = ("hour", "weekday", "month", "day", "dayofyear", "date", "second", "microsecond")
 """The parts of dates that expressions can use."""
@@ -29,7 +30,7 @@ def check_names(params: Params, columns: Iterable[str]) -> None:
 
 
 def add_inputs(
-    features: Sequence[Feature], train: pd.DataFrame, excluded: Mapping[str, str], params: Params
+    features: Sequence[Feature], train: Table, excluded: Mapping[str, str], params: Params
 ) -> tuple[list[Feature], tuple[str, ...]]:
     """Add what the expressions use: columns that are no features, and parts of dates.
 
@@ -91,32 +92,47 @@ def _build(contract: Contract) -> graph.Derived:
         raise UserError(f"{files.PARAMS}: {error}") from None
 
 
-def inspect(
-    contract: Contract, train: pd.DataFrame, test: pd.DataFrame
-) -> tuple[list[str], Contract, pd.DataFrame, pd.DataFrame]:
-    """Return notes about derived features, and a contract and rows in which they are columns, for the review.
+class Derivation:
+    """Computes the derived features of prepared rows batch by batch, and their ranges in the training rows."""
 
-    Raises UserError if one has no value in any training row.
-    """
-    if not contract.derived:
-        return [], contract, train, test
-    built = _build(contract)
-    session = open_session(graph.to_bytes(built.model))
-    tables = []
-    for rows in (train, test):
-        matrix = session.run(None, {MATRIX: contract.encode(rows)})[0][:, -len(contract.derived) :]
-        derived = pd.DataFrame(matrix, columns=list(contract.derived), index=rows.index)
-        tables.append(pd.concat([rows, derived], axis=1))
-    notes = [*dict.fromkeys(built.notes), *_describe(contract, tables[0])]
-    numbers = tuple(describe_number(tables[0][name]) for name in contract.derived)
-    return notes, contract.model_copy(update={"features": contract.features + numbers}), tables[0], tables[1]
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._names = list(contract.derived)
+        built = _build(contract) if contract.derived else None
+        self._session = open_session(graph.to_bytes(built.model)) if built else None
+        self._notes = dict.fromkeys(built.notes) if built else {}
+        self._ranges = pd.DataFrame({"min": np.inf, "max": -np.inf, "missing": 0}, index=self._names)
 
+    def add_to(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return prepared rows with the derived features as columns."""
+        if self._session is None or rows.empty:
+            return rows
+        matrix = self._session.run(None, {MATRIX: self._contract.encode(rows)})[0][:, -len(self._names) :]
+        return pd.concat([rows, pd.DataFrame(matrix, columns=self._names, index=rows.index)], axis=1)
 
-def _describe(contract: Contract, train: pd.DataFrame) -> Iterable[str]:
-    for name in contract.derived:
-        values = train[name].to_numpy(np.float32)
-        known = values[~np.isnan(values)]
-        if not len(known):
-            raise UserError(f"{files.PARAMS}: features.{name}: no training row has a value; correct the expression")
-        if len(known) == len(values) and known.min() == known.max():
-            yield f"features.{name}: it is {known[0]:g} in every training row, so the model learns nothing from it"
+    def learn(self, train: pd.DataFrame) -> None:
+        """Widen the ranges to those of these training rows, which have the derived features."""
+        derived, known = train[self._names], self._ranges
+        least, greatest = np.fmin(known["min"], derived.min()), np.fmax(known["max"], derived.max())
+        self._ranges = pd.DataFrame({"min": least, "max": greatest, "missing": known["missing"] + derived.isna().sum()})
+
+    def features(self) -> tuple[NumberFeature, ...]:
+        """Return the derived features without bins. Raises UserError if one has no value in any training row."""
+        for name, (least, greatest, _) in self._ranges.T.items():
+            if least > greatest:
+                raise UserError(f"{files.PARAMS}: features.{name}: no training row has a value; correct the expression")
+        return tuple(
+            NumberFeature(
+                name=str(name), nullable=missing > 0, minimum=least, maximum=greatest, bin_edges=(), bin_shares=()
+            )
+            for name, (least, greatest, missing) in self._ranges.T.items()
+        )
+
+    def notes(self) -> list[str]:
+        """Return what a person should check, one sentence each."""
+        constant = (
+            f"features.{each.name}: it is {each.minimum:g} in every training row, so the model learns nothing from it"
+            for each in self.features()
+            if each.minimum == each.maximum and not each.nullable
+        )
+        return [*self._notes, *constant]

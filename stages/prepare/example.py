@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature
+from stages.stored import Table
 
 Example = dict[str, bool | int | float | str]
 _ORDER = {"category": 0, "boolean": 0, "number": 1, "date": 2}
@@ -24,7 +25,7 @@ _WHOLE = 2**24
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
+def build_example(rows: Table, features: Sequence[Feature]) -> Example:
     """Return a value for each feature, typical of the training rows that match the values chosen so far.
 
     First come the most frequent categories, each among the rows with those chosen before; then the
@@ -33,13 +34,11 @@ def build_example(rows: pd.DataFrame, features: Sequence[Feature]) -> Example:
     between two values. If 1 to `FEWEST` - 1 rows equal the whole result, another quantile is tried.
     """
     ordered = sorted(features, key=lambda each: _ORDER[each.type])
-    columns = {feature.name: _as_floats(rows[feature.name], feature) for feature in ordered}
     for share in _SHARES:
-        values = _choose(columns, ordered, share)
-        same = np.logical_and.reduce([columns[name] == value for name, value in values.items()]).sum()
+        values, same = _choose(rows, ordered, share)
         if same == 0 or same >= FEWEST:
             break
-    return {each.name: _plain(values[each.name], columns[each.name], each) for each in features}
+    return {each.name: values[each.name] for each in features}
 
 
 def _as_floats(column: pd.Series, feature: Feature) -> Floats:
@@ -53,22 +52,26 @@ def _as_floats(column: pd.Series, feature: Feature) -> Floats:
     return feature.encode(column)[:, 0]
 
 
-def _choose(columns: dict[str, Floats], ordered: Sequence[Feature], share: float) -> dict[str, Any]:
-    values = {}
-    matching = np.arange(len(next(iter(columns.values()))))
+def _choose(rows: Table, ordered: Sequence[Feature], share: float) -> tuple[Example, int]:
+    """Return a value for each feature, and how many rows have all of them; a column is in memory at a time."""
+    values: Example = {}
+    matching = np.arange(len(rows))
+    same = np.ones(len(rows), dtype=bool)
     for feature in ordered:
-        column = columns[feature.name]
+        column = _as_floats(rows[feature.name], feature)
         known = matching[~np.isnan(column[matching])]
         is_named = isinstance(feature, CategoryFeature | BooleanFeature)
         about = column[known] if len(known) else column[~np.isnan(column)]
-        values[feature.name] = value = _mode(about) if is_named else _quantile(about, share, column)
+        value = _mode(about) if is_named else _quantile(about, share, column)
+        values[feature.name] = _plain(value, column, feature)
+        same &= column == value
         away = np.abs(np.subtract(column[known], value, dtype=np.float64))
         nearest = known[away == 0]
         if not is_named and len(nearest) < _MANY * len(known):
             nearest = known[np.argsort(away, kind="stable")[: len(known) // 2]]
         if len(nearest) >= FEWEST:
             matching = np.sort(nearest)
-    return values
+    return values, int(same.sum())
 
 
 def _mode(known: Floats) -> Any:

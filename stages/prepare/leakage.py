@@ -1,6 +1,6 @@
 """Find target leakage: a feature that predicts the target almost perfectly by itself may contain the outcome."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,26 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
 
-def find(train: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, float]]:
+def choose(rows: int) -> Codes:
+    """Return the places of at most 10,000 rows, in a random order; `find` takes so many, in this order."""
+    return np.random.default_rng(0).permutation(rows)[:_MOST_ROWS]
+
+
+def find(rows: pd.DataFrame, names: Iterable[str], contract: Contract) -> Iterator[tuple[str, float]]:
     """Yield the features that have an area under the curve, or r², above `TOO_GOOD` by themselves, and that score.
 
-    At most 10,000 training rows are used. The score of classes is the average of each against the rest; a
-    numeric target is also scored by its ranks. A category or a bin of numbers predicts its mean outcome in
-    one half of the rows, and is scored on the other half; for classes, the order of numbers is scored too.
+    `names` are the features, and `rows` the training rows that `choose` chose. The score of classes is the average
+    of each against the rest; a numeric target is also scored by its ranks. A category or a bin of numbers predicts its
+    mean outcome in one half of the rows, and is scored on the other half; for classes, the order of numbers is too.
     """
-    rows = train.iloc[np.random.default_rng(0).permutation(len(train))[:_MOST_ROWS]]
     target = rows[contract.target]
     outcomes = _indicators(target) if contract.classes else [target.to_numpy(np.float64), target.rank().to_numpy()]
-    for feature in contract.features:
-        codes = _codes(rows[feature.name])
+    for name in names:
+        codes = _codes(rows[name])
         scores = [_score(codes, outcome, is_class=bool(contract.classes)) for outcome in outcomes]
         value = float(np.mean(scores) if contract.classes else max(scores)) if scores else 0.0
         if value > TOO_GOOD:
-            yield feature.name, value
+            yield name, value
 
 
 def _indicators(target: pd.Series) -> list[Floats]:

@@ -46,7 +46,7 @@ def resolve(target: pd.Series, test: Mask, data: DataParams) -> Resolved:
         raise UserError(_explain(about, rare, target, data))
     is_rare = target.isin(rare.index).to_numpy()
     if data.rare_classes == "join" and (is_rare & ~test).any():
-        taken = set(target.astype("str"))
+        taken = set(map(str, target.unique()))
         name = next(name for name in chain(["other"], (f"other_{n}" for n in count(2))) if name not in taken)
         joined = target.astype("str").mask(is_rare, name)
         return Resolved(joined, everything, about.model_copy(update={"joined": int(is_rare.sum()), "into": name}))

@@ -1,6 +1,8 @@
 """Findings that a person should check before trusting the metrics, for the log, schema.json and the card."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -8,8 +10,11 @@ import pandas as pd
 
 from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
 from stages.prepare import leakage, row_hash
+from stages.prepare.derived import Derivation
 from stages.prepare.rare import group_spellings
+from stages.prepare.row_hash import Hashes
 from stages.schema import Split
+from stages.stored import Table, batches
 
 _SHIFTED = 0.05
 """A feature is reported if at least this share of its test values is outside the training range or categories."""
@@ -21,20 +26,68 @@ _FAR = 0.25
 _MOST = 15
 
 
-def review(
-    labels: pd.Series | None, train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split
-) -> tuple[str, ...]:
+def review(labels: pd.Series | None, train: Table, test: Table, contract: Contract, split: Split) -> tuple[str, ...]:
     """Return the findings, one sentence each.
 
     `labels` are the classes in the table, None for a regression; `train` and `test` are the prepared rows.
+    Raises UserError if a derived feature has no value in any training row.
     """
+    derivation = Derivation(contract)
+    names = [*(feature.name for feature in contract.features), *contract.derived]
+    sample, seen = _read_train(train, derivation, names, contract.target)
+    features = (*contract.features, *derivation.features())
+    beyond, new = _read_test(test, derivation, features, contract.target)
     return (
+        *derivation.notes(),
         *(() if labels is None else _spellings(labels)),
         *_share(split),
-        *_duplicates(train, test, contract, split),
-        *_first(_leaks(train, contract), "features that predict the target almost perfectly"),
-        *_first(_beyond(test, contract), "features with test values outside the training range or categories"),
+        *_duplicates(new, seen, split),
+        *_first(_leaks(sample, names, contract), "features that predict the target almost perfectly"),
+        *_first(_beyond(beyond, len(test)), "features with test values outside the training range or categories"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Hashes of prepared rows, by which equal rows are found."""
+
+    features: Hashes
+    whole: Hashes
+    """With the target."""
+
+    @classmethod
+    def of(cls, hashed: list[tuple[Hashes, Hashes]]) -> "_Seen":
+        """Join the hashes of features and target of all batches."""
+        features, targets = map(np.concatenate, zip(*hashed, strict=True))
+        targets += features
+        return cls(features, targets)
+
+
+def _read_train(train: Table, derivation: Derivation, names: list[str], target: str) -> tuple[pd.DataFrame, _Seen]:
+    """Return the rows in which leakage is sought, and the hashes of all rows."""
+    chosen = leakage.choose(len(train))
+    ordered, start = np.sort(chosen), 0
+    sample, hashed = [], []
+    for batch in batches(train):
+        rows = derivation.add_to(batch)
+        derivation.learn(rows)
+        hashed.append((row_hash.rows(rows[names]), row_hash.cells(rows[target])))
+        first, last = np.searchsorted(ordered, (start, start + len(rows)))
+        sample.append(rows.iloc[ordered[first:last] - start])
+        start += len(rows)
+    return pd.concat(sample, ignore_index=True).iloc[np.searchsorted(ordered, chosen)], _Seen.of(hashed)
+
+
+def _read_test(
+    test: Table, derivation: Derivation, features: Sequence[Feature], target: str
+) -> tuple[dict[str, int], _Seen]:
+    """Return how many values of each feature are beyond those of training, and the hashes of all rows."""
+    beyond, hashed = Counter[str](), []
+    for batch in batches(test):
+        rows = derivation.add_to(batch)
+        hashed.append((row_hash.rows(rows[[each.name for each in features]]), row_hash.cells(rows[target])))
+        beyond.update({each.name: _count_beyond(each, rows[each.name]) for each in features})
+    return beyond, _Seen.of(hashed)
 
 
 def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
@@ -62,12 +115,11 @@ def _share(split: Split) -> Iterator[str]:
         yield f"{reached:.1%} of the rows are test rows, but split.test_size is {asked:.1%}: {by[split.method]}"
 
 
-def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, split: Split) -> Iterator[str]:
-    names = [feature.name for feature in contract.features]
-    ours, theirs = (row_hash.rows(part[names]) for part in (test, train))
-    same = np.isin(ours, theirs)
-    if not same.any():
-        different, rows = len(np.unique(np.concatenate([ours, theirs]))), len(ours) + len(theirs)
+def _duplicates(test: _Seen, train: _Seen, split: Split) -> Iterator[str]:
+    same = _count_common(test.features, train.features)
+    rows = len(test.features) + len(train.features)
+    if not same:
+        different = len(np.unique(test.features)) + len(np.unique(train.features))
         if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
             yield (
                 f"{rows:,} rows have only {different:,} combinations of features, and equal rows stay together, so "
@@ -75,18 +127,24 @@ def _duplicates(train: pd.DataFrame, test: pd.DataFrame, contract: Contract, spl
                 "column that identifies them in split.key"
             )
         return
-    targets = (row_hash.cells(part[contract.target]) for part in (test, train))
-    whole = np.isin(ours + next(targets), theirs + next(targets))
     yield (
-        f"{same.sum():,} test rows ({same.mean():.1%}) have the features of a training row, and "
-        f"{whole.sum():,} of them its target too; if they are copies, the metrics are too good: remove them, "
-        "or name a column that they share in split.key or split.group_column"
+        f"{same:,} test rows ({same / len(test.features):.1%}) have the features of a training row, and "
+        f"{_count_common(test.whole, train.whole):,} of them its target too; if they are copies, the metrics are too "
+        "good: remove them, or name a column that they share in split.key or split.group_column"
     )
 
 
-def _leaks(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
+def _count_common(ours: Hashes, theirs: Hashes) -> int:
+    """Return how many of our hashes are among theirs; both are sorted in place, which takes no memory."""
+    ours.sort()
+    theirs.sort()
+    places = np.minimum(np.searchsorted(theirs, ours), len(theirs) - 1)
+    return int(np.count_nonzero(theirs[places] == ours))
+
+
+def _leaks(sample: pd.DataFrame, names: list[str], contract: Contract) -> Iterator[str]:
     what = "area under the curve" if contract.classes else "r²"
-    for name, value in leakage.find(train, contract):
+    for name, value in leakage.find(sample, names, contract):
         remedy = "take it out of features" if name in contract.derived else "add it to data.ignore"
         yield (
             f"{str(name)!r:.60} predicts the target almost perfectly ({what} {value:.4f} on training rows); if it is "
@@ -94,14 +152,13 @@ def _leaks(train: pd.DataFrame, contract: Contract) -> Iterator[str]:
         )
 
 
-def _beyond(test: pd.DataFrame, contract: Contract) -> Iterator[str]:
-    for feature in contract.features:
-        share = _share_beyond(feature, test[feature.name])
-        if share >= _SHIFTED and share * len(test) >= _FEWEST_BEYOND:
-            yield f"{feature.name!r:.60}: {share:.1%} of the test rows are outside the training range or categories"
+def _beyond(counts: dict[str, int], rows: int) -> Iterator[str]:
+    for name, count in counts.items():
+        if count / rows >= _SHIFTED and count >= _FEWEST_BEYOND:
+            yield f"{name!r:.60}: {count / rows:.1%} of the test rows are outside the training range or categories"
 
 
-def _share_beyond(feature: Feature, values: pd.Series) -> float:
+def _count_beyond(feature: Feature, values: pd.Series) -> int:
     match feature:
         case NumberFeature():
             numbers = values.to_numpy(np.float32)
@@ -112,5 +169,5 @@ def _share_beyond(feature: Feature, values: pd.Series) -> float:
         case CategoryFeature():
             outside = (values.notna() & ~values.isin(feature.categories)).to_numpy()
         case _:
-            return 0.0
-    return float(outside.mean())
+            return 0
+    return int(np.count_nonzero(outside))

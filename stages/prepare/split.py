@@ -12,7 +12,8 @@ from stages.errors import NotComparableError, UserError
 from stages.params.sections import DataParams, SplitParams
 from stages.prepare import row_hash
 from stages.prepare.row_hash import Hashes
-from stages.schema import Split
+from stages.schema import Kind, Split
+from stages.stored import Table
 
 Mask = npt.NDArray[np.bool_]
 SMALLEST_SHARE = 0.05
@@ -22,7 +23,7 @@ _READING = ("missing", "delimiter", "encoding", "decimal", "dates")
 _EXACT_IN_FLOAT32 = 2.0**24
 
 
-def split_rows(table: pd.DataFrame, content: Hashes, params: SplitParams) -> Mask:
+def split_rows(table: Table, content: Hashes, params: SplitParams) -> Mask:
     """Mark the test rows, boolean of shape (rows,).
 
     random: the rows whose hash, from 0 to 1, is below `test_size`; it is the hash of `split.key`,
@@ -48,17 +49,19 @@ def reading_of(data: DataParams) -> dict[str, Any]:
     return data.model_dump(mode="json", include=set(_READING), exclude_defaults=True)
 
 
-def describe(table: pd.DataFrame, target: str, test: Mask, data: DataParams, params: SplitParams) -> Split:
-    """Return the rule of the split, from which the side of any row follows."""
+def describe(table: Table, content: dict[str, Kind], test: Mask, data: DataParams, params: SplitParams) -> Split:
+    """Return the rule of the split, from which the side of any row follows.
+
+    `content` are the columns in the hash of a row's content.
+    """
     column = params.column
     ends = _ends(table[column], test) if params.method == "time" and column else {}
-    features = table.drop(columns=target)
     return Split(
         method=params.method,
         column=column,
         test_size=params.test_size,
         share=round(float(test.mean()), 6),
-        content={str(name): row_hash.kind(features[name]) for name in features if features[name].notna().any()},
+        content=content,
         reading=reading_of(data),
         hash_column=next(name for n in count() if (name := "split_hash" + "_" * n) not in table.columns),
         **ends,
@@ -132,7 +135,7 @@ def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
     return hashes
 
 
-def _column(table: pd.DataFrame, name: str | None, key: str) -> pd.Series:
+def _column(table: Table, name: str | None, key: str) -> pd.Series:
     column = table[str(name)]
     missing = int(column.isna().sum())
     if missing:
@@ -159,21 +162,23 @@ def _explain_share(hashes: Hashes, params: SplitParams, share: float) -> str:
 
 def _by_time(moments: pd.Series, test_size: float) -> Mask:
     values = _moments(moments)
-    distinct, sizes = np.unique(values, return_counts=True)
-    if len(distinct) == 1:
-        problem = f"{moments.name!r} is {distinct[0]!s} in every row"
+    place = min(int(len(values) * (1 - test_size)), len(values) - 1)
+    middle = np.partition(values, place)[place]
+    # The rows of one moment stay together: the test rows begin with this moment, or after it.
+    cuts = [mask for mask in (values >= middle, values > middle) if mask.any() and not mask.all()]
+    if not cuts:
+        problem = f"{moments.name!r} is {middle!s} in every row"
         raise UserError(f"params.yaml: split.time_column: {problem}; name another or set split.method to random")
-    shares = np.round(1 - np.cumsum(sizes)[:-1] / len(values), 12)
-    usable = (shares >= SMALLEST_SHARE) & (shares <= LARGEST_SHARE)
-    if not usable.any():
-        nearest = shares[np.abs(shares - test_size).argmin()]
+    shares = [np.round(1 - np.count_nonzero(~mask) / len(mask), 12) for mask in cuts]
+    usable = [place for place, share in enumerate(shares) if SMALLEST_SHARE <= share <= LARGEST_SHARE]
+    nearest = min(usable or range(len(cuts)), key=lambda place: abs(shares[place] - test_size))
+    if not usable:
         raise UserError(
-            f"params.yaml: split.time_column: {moments.name!r} has {len(distinct):,} different moments, and the test "
-            f"cannot have {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of the rows (the nearest is {nearest:.1%}); "
-            "name a column with finer moments or set split.method to random"
+            f"params.yaml: split.time_column: {moments.name!r} has {moments.nunique():,} different moments, and the "
+            f"test cannot have {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of the rows (the nearest is "
+            f"{shares[nearest]:.1%}); name a column with finer moments or set split.method to random"
         )
-    cut = int(np.flatnonzero(usable)[np.abs(shares[usable] - test_size).argmin()])
-    mask: Mask = values > distinct[cut]
+    mask: Mask = cuts[nearest]
     return mask
 
 

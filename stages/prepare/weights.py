@@ -1,20 +1,20 @@
 """Check the column of row weights."""
 
 import numpy as np
-import pandas as pd
 from pandas.api import types
 
 from stages.errors import UserError
 from stages.params.sections import DataParams
+from stages.prepare.subset import Subset
 
 REASON = "is the weight of each row (data.weight)"
 """Why the column is no feature."""
 
 
-def check_weights(table: pd.DataFrame, data: DataParams) -> None:
+def check_weights(table: Subset, data: DataParams) -> None:
     """Raise UserError with the first row whose weight is missing, not finite or not above 0.
 
-    `table` has the rows with a target; its index counts the rows of the file from 0.
+    `table` has the rows with a target.
     """
     if data.weight is None:
         return
@@ -24,7 +24,7 @@ def check_weights(table: pd.DataFrame, data: DataParams) -> None:
     values = column.to_numpy(np.float64, na_value=np.nan)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if len(wrong):
-        row, value = table.index[wrong[0]] + 1, values[wrong[0]]
+        row, value = np.flatnonzero(table.marked)[wrong[0]] + 1, values[wrong[0]]
         got = "no value" if np.isnan(value) else f"{value:g}"
         more = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
         raise _refuse(

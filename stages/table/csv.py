@@ -5,10 +5,11 @@ import io
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,8 @@ from stages.entry import log
 from stages.errors import UserError
 from stages.params.sections import DataParams
 from stages.table.findings import Findings, Source
-from stages.table.formats import read_text
+from stages.table.formats import Text, open_text
+from stages.table.text_columns import TextColumns
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 1 << 20
@@ -27,6 +29,7 @@ _SAMPLE_ROWS = 1000
 _BLOCK = 1 << 25
 """The bytes of a block for parsing, and of the longest row."""
 _MOST_RAGGED = 20
+_LONGEST_HINT = 1000
 _HINT = re.compile(rb'"?sep=(.)"?[ \t,;]*(\r\n|\r|\n)')
 
 
@@ -35,7 +38,8 @@ class CsvFile:
     """A CSV file and how to read it."""
 
     path: Path
-    content: bytes
+    open: Callable[[], BinaryIO]
+    """Opens its text at the header."""
     delimiter: str
     first_line: int
     """The header's line: 2 if the first line is Excel's ``sep=``."""
@@ -46,17 +50,17 @@ class CsvFile:
         If `strict`, raises UserError for a quote that is not closed before a delimiter or the end of a line.
         """
         csv.field_size_limit(sys.maxsize)
-        lines = io.TextIOWrapper(io.BytesIO(self.content), encoding="utf-8", newline="", errors="ignore")
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=strict)
         first = self.first_line
-        try:
-            for cells in reader:
-                if cells:
-                    yield first, cells
-                first = self.first_line + reader.line_num
-        except csv.Error:
-            problem = f"a quote opened in line {first} is not closed where it should be; close or remove it"
-            raise UserError(f"{self.path}: {problem}") from None
+        with io.TextIOWrapper(self.open(), encoding="utf-8", newline="", errors="ignore") as lines:
+            reader = csv.reader(lines, delimiter=self.delimiter, strict=strict)
+            try:
+                for cells in reader:
+                    if cells:
+                        yield first, cells
+                    first = self.first_line + reader.line_num
+            except csv.Error:
+                problem = f"a quote opened in line {first} is not closed where it should be; close or remove it"
+                raise UserError(f"{self.path}: {problem}") from None
 
     def locate(self, wanted: Iterable[int]) -> dict[int, str]:
         """Return the line in which each row (from 0, after the header) starts."""
@@ -72,41 +76,44 @@ class CsvFile:
         return 0.0 if header == 1 else sum(width == header for width in widths) / len(widths) if widths else 1.0
 
 
-def read_csv(data: DataParams, findings: Findings) -> Source:
-    """Read the file as columns of text, one for each name of its header.
+def read_csv(data: DataParams, findings: Findings, scratch: Path) -> Source:
+    """Read the file as columns of text, one for each name of its header, which the folder `scratch` holds.
 
     Rows of another width are reported in `findings` and left out. Raises UserError for a file without a table.
     """
     path = Path(data.path)
-    content, encoding = read_text(path, data.encoding)
-    hint = _HINT.match(content)
-    content = content[hint.end() :] if hint else content
-    delimiter = data.delimiter or (hint.group(1).decode() if hint else _find_delimiter(content, findings))
-    file = CsvFile(path, content, delimiter, 2 if hint else 1)
+    text = open_text(path, data.encoding, scratch)
+    hint = _HINT.match(text.head(_LONGEST_HINT))
+    if hint:
+        newlines, returns = (hint.group(2).count(each) for each in (b"\n", b"\r"))
+        text = replace(
+            text, start=text.start + hint.end(), newlines=text.newlines - newlines, returns=text.returns - returns
+        )
+    delimiter = data.delimiter or (hint.group(1).decode() if hint else _find_delimiter(text, findings))
+    file = CsvFile(path, text.open, delimiter, 2 if hint else 1)
     names = next(file.rows())[1]
-    columns = _parse(file, len(names), findings).columns
-    if len(columns[0]) == 0:
+    columns = _parse(file, text, len(names), scratch / "columns", findings)
+    if columns.rows == 0:
         findings.stop(file.locate)
         raise UserError(f"{path}: has a header and no rows; add rows, or a header if line 1 is a row")
     _report_repeated_header(columns, names, findings)
     width = len(names)
-    while (
-        width > 1 and not names[width - 1].strip() and not pc.any(pc.not_equal(_trim(columns[width - 1]), "")).as_py()
-    ):
+    while width > 1 and not names[width - 1].strip() and columns.is_blank(width - 1):
         width -= 1
-    row_names = width > 1 and not names[0].strip() and _counts_rows(_trim(columns[0]))
+    row_names = width > 1 and not names[0].strip() and columns.counts_rows()
     if row_names or width < len(names):
         log(f"{path}: columns without a name are left out, as they count the rows or are empty")
-    left = dict(enumerate(columns, start=-row_names))
-    reading = Reading(delimiter=delimiter, encoding=encoding, row_names=row_names)
-    return Source(names[row_names:width], left.pop, file.locate, reading)
+    reading = Reading(delimiter=delimiter, encoding=text.encoding, row_names=row_names)
+    return Source(
+        names[row_names:width], lambda place: columns.read(place + row_names), columns.rows, file.locate, reading
+    )
 
 
-def _find_delimiter(content: bytes, findings: Findings) -> str:
+def _find_delimiter(text: Text, findings: Findings) -> str:
     """Return the delimiter with which most rows have the header's width; report it if two fit all rows."""
-    sample = content[:_SAMPLE]
-    sample = content if len(content) <= _SAMPLE else sample[: sample.rfind(b"\n") + 1] or sample
-    shares = {each: CsvFile(Path(), sample, each, 1).share_of_whole_rows() for each in _DELIMITERS}
+    sample = text.head(_SAMPLE + 1)
+    sample = sample if len(sample) <= _SAMPLE else sample[: sample.rfind(b"\n", 0, _SAMPLE) + 1] or sample
+    shares = {each: CsvFile(Path(), lambda: io.BytesIO(sample), each, 1).share_of_whole_rows() for each in _DELIMITERS}
     whole = [_DELIMITERS[delimiter] for delimiter, share in shares.items() if share == 1]
     if len(whole) > 1:
         problem = f"the delimiter may be {' or '.join(whole)}: with both, every row has the header's number of fields"
@@ -114,8 +121,8 @@ def _find_delimiter(content: bytes, findings: Findings) -> str:
     return max(shares, key=lambda delimiter: shares[delimiter])
 
 
-def _parse(file: CsvFile, width: int, findings: Findings) -> pa.Table:
-    """Return the rows after the header; report and leave out those with another number of fields."""
+def _parse(file: CsvFile, text: Text, width: int, path: Path, findings: Findings) -> TextColumns:
+    """Write the rows after the header to `path`; report and leave out those with another number of fields."""
     names = [str(place) for place in range(width)]
     ragged: list[str] = []
 
@@ -125,21 +132,23 @@ def _parse(file: CsvFile, width: int, findings: Findings) -> pa.Table:
 
     options = pyarrow.csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True, invalid_row_handler=skip)
     try:
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(file.content),
-            pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
-            options,
-            pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
+        with file.open() as content:
+            batches = pyarrow.csv.open_csv(
+                content,
+                pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
+                options,
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            )
+            columns = TextColumns.write(batches, path)
     except pa.ArrowInvalid as error:
         deque(file.rows(strict=True), maxlen=0)
         raise UserError(f"{file.path}: {error}") from None
-    lines = file.content.count(b"\n") or file.content.count(b"\r")
-    if b'"' in file.content and lines - table.num_rows not in {0, -1}:  # a cell has line breaks: check its quotes
+    lines = text.newlines or text.returns
+    if text.quotes and lines - columns.rows not in {0, 1}:  # a cell has line breaks: check its quotes
         deque(file.rows(strict=True), maxlen=0)
     if ragged:
         _report_ragged(file, width, findings)
-    return table.slice(1)
+    return columns
 
 
 def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
@@ -153,22 +162,13 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")
 
 
-def _report_repeated_header(columns: list[pa.ChunkedArray], names: list[str], findings: Findings) -> None:
+def _report_repeated_header(columns: TextColumns, names: list[str], findings: Findings) -> None:
     """Report the first row that repeats the header, as in concatenated files; as text, it would be accepted."""
-    same = pc.equal(columns[0], names[0])
-    for column, name in zip(columns[1:], names[1:], strict=True):
+    same = pc.equal(columns.read(0), names[0])
+    for place, name in enumerate(names[1:], start=1):
         if not pc.any(same).as_py():
             return
-        same = pc.and_(same, pc.equal(column, name))
-    row = pc.index(same, True).as_py()
+        same = pc.and_(same, pc.equal(columns.read(place), name))
+    row = pc.index(same, value=True).as_py()
     if row >= 0:
         findings.add("a row repeats the header", "remove that row", names[0], row)
-
-
-def _trim(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.utf8_trim_whitespace(column)
-
-
-def _counts_rows(column: pa.ChunkedArray) -> bool:
-    counted = [pa.array(range(start, start + len(column))).cast(pa.string()) for start in (0, 1)]
-    return any(column.equals(pa.chunked_array([each])) for each in counted)

@@ -61,7 +61,8 @@ class Source:
 
     names: list[str]
     column: Callable[[int], pa.ChunkedArray]
-    """Returns the column at a position, only once: it is then released, because text takes much memory."""
+    """Returns the column at a position; it is read each time, because text takes much memory."""
+    rows: int
     locate: Locate
     reading: Reading
 

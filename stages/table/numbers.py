@@ -34,20 +34,21 @@ def number_parser(decimal: Decimal) -> Callable[[str], float]:
 class Numbers:
     """A column of numbers, to be read when the table's decimal mark is known."""
 
-    cells: Cells
+    name: str
     strays: dict[Decimal, str | None]
     """The first text that is no number with each decimal mark; None if all are numbers."""
     marked: str | None
     """The first text with a point or comma."""
+    marks: str
+    """All marks in the texts; of plain numbers only those of `marked`."""
     plain: bool
     """Whether Arrow can read the numbers with a decimal point."""
 
-    def read(self, decimal: Decimal) -> pd.Series:
-        """Return int64 if all are written as whole numbers and no value is missing, else float64 with NaN.
+    def read(self, cells: Cells, decimal: Decimal) -> pd.Series:
+        """Return int64 if all of the column's cells are whole numbers and no value is missing, else float64 with NaN.
 
         Reports a number that a feature cannot hold.
         """
-        cells = self.cells
         if self.strays[decimal] is not None:
             return cells.as_text()  # already reported
         if self.plain and (decimal == "." or self.marked is None):
@@ -72,9 +73,13 @@ def find_plain_numbers(cells: Cells) -> Numbers | None:
         with_point = pc.match_substring(texts, ".")
         proof = pc.index(pc.and_(with_point, pc.invert(pc.match_substring_regex(texts, _GROUPED))), value=True).as_py()
         if proof >= 0:
-            return Numbers(cells, {".": None, ",": cells.show(proof)}, cells.show(proof), plain=True)
-    row = pc.index(with_point, value=True).as_py()
-    return Numbers(cells, {".": None, ",": None}, cells.show(row) if row >= 0 else None, plain=True)
+            return _plain(cells, proof, cells.show(proof))
+    return _plain(cells, pc.index(with_point, value=True).as_py(), None)
+
+
+def _plain(cells: Cells, marked: int, proof: str | None) -> Numbers:
+    text = cells.show(marked) if marked >= 0 else None
+    return Numbers(cells.name, {".": None, ",": proof}, text, plain_marks(text or ""), plain=True)
 
 
 def find_marked_numbers(cells: Cells) -> Numbers | None:
@@ -82,7 +87,9 @@ def find_marked_numbers(cells: Cells) -> Numbers | None:
     strays: dict[Decimal, str | None] = {mark: cells.parse(number_parser(mark))[1] for mark in MARKS}
     if None not in strays.values():
         return None
-    return Numbers(cells, strays, next((text for text in cells.distinct if re.search("[.,]", text)), None), plain=False)
+    marked = next((text for text in cells.distinct if re.search("[.,]", text)), None)
+    marks = "".join(set(plain_marks("".join(cells.distinct))) - set("0123456789"))
+    return Numbers(cells.name, strays, marked, marks, plain=False)
 
 
 def are_codes(cells: Cells) -> bool:
@@ -97,38 +104,38 @@ def are_codes(cells: Cells) -> bool:
     return codes
 
 
-def find_decimal(columns: Sequence[Numbers], decimal: Decimal | None) -> Decimal:
+def find_decimal(columns: Sequence[Numbers], decimal: Decimal | None, load: Callable[[str], Cells]) -> Decimal:
     """Return the decimal mark of the table: `decimal` if it is set, else the one that fits all columns.
 
-    Reports columns that it does not fit, and those that both marks fit if no column decides.
+    `load` returns the cells of the column with a name. Reports columns that the mark does not fit, and those that both
+    marks fit if no column decides.
     """
     against: dict[Decimal, list[Numbers]] = {mark: [each for each in columns if each.strays[mark]] for mark in MARKS}
     if decimal:
         for each in against[decimal]:
-            each.cells.report(each.strays[decimal] or "", f"is no number with data.decimal {decimal!r}")
+            load(each.name).report(each.strays[decimal] or "", f"is no number with data.decimal {decimal!r}")
         return decimal
     if against["."] and against[","]:
         comma, point = against["."][0], against[","][0]
-        other = f"{comma.strays['.']!r} in column {comma.cells.name!r} has a decimal comma"
+        other = f"{comma.strays['.']!r} in column {comma.name!r} has a decimal comma"
         remedy = f"a table has one decimal mark: set data.decimal, or {LEAVE_OUT}"
-        point.cells.report(point.strays[","] or "", f"has a decimal point, but {other}", remedy)
+        load(point.name).report(point.strays[","] or "", f"has a decimal point, but {other}", remedy)
     elif not (against["."] or against[","]):
         for each in columns:
-            _report_two_readings(each)
+            _report_two_readings(each, load)
     return "," if against["."] and not against[","] else "."
 
 
-def _report_two_readings(column: Numbers) -> None:
+def _report_two_readings(column: Numbers, load: Callable[[str], Cells]) -> None:
     if column.marked:
         point, comma = (number_parser(mark)(column.marked) for mark in MARKS)
         problem = f"may be {point:.12g} or {comma:.12g}: no column shows whether '.' or ',' is the decimal mark"
-        column.cells.report(column.marked, problem, f"set data.decimal, or {LEAVE_OUT}")
+        load(column.name).report(column.marked, problem, f"set data.decimal, or {LEAVE_OUT}")
 
 
 def find_thousands(columns: Sequence[Numbers], decimal: Decimal) -> str:
     """Return the marks between thousands that occur in the table."""
-    texts = (text for each in columns for text in ((each.marked or "",) if each.plain else each.cells.distinct))
-    seen = plain_marks("".join(texts))
+    seen = "".join(each.marks for each in columns)
     return "".join(mark for mark in MARKS[decimal] if mark in seen)
 
 

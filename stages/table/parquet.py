@@ -1,7 +1,7 @@
 """Read a Parquet file as columns in the file's types."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ def open_parquet(path: Path) -> Source:
         # On one thread, because a thread that lacks the memory to start ends the process.
         return _guarded(path, lambda: file.read(columns=[names[place]], use_threads=False))[names[place]]
 
-    return Source(names, read, lambda rows: {row: f"row {row + FIRST_ROW}" for row in rows}, Reading())
+    def locate(rows: Iterable[int]) -> dict[int, str]:
+        return {row: f"row {row + FIRST_ROW}" for row in rows}
+
+    return Source(names, read, file.metadata.num_rows, locate, Reading())
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:

@@ -1,9 +1,10 @@
-"""Read a CSV or Parquet table into typed columns, or report all its problems, one line each."""
+"""Read a CSV or Parquet table as typed columns, or report all its problems, one line each."""
 
 import difflib
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,45 +26,61 @@ _SHOWN_NAMES = 20
 
 
 def read_table(data: DataParams) -> tuple[pd.DataFrame, Reading]:
-    """Read `data.path` without the ignored columns, and return how its cells were read.
+    """Return the table in `data.path` as `read_columns` reads it, and how its cells were read."""
+    columns: dict[str, pd.Series] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        names, reading = read_columns(data, lambda column: columns.update({str(column.name): column}), Path(scratch))
+    return pd.DataFrame({name: columns[name] for name in names}), reading
 
-    The table has float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) and text, in the
-    file's order; missing values are NaN, NaT or NA. Text is converted to the type that fits all cells
-    of its column, in Parquet too, where other columns keep their types.
+
+def read_columns(data: DataParams, keep: Callable[[pd.Series], None], scratch: Path) -> tuple[list[str], Reading]:
+    """Read `data.path` column by column, without the ignored ones; return their names and how their cells were read.
+
+    Each column goes to `keep`, in any order: float64 or int64 numbers, booleans, datetime64[us] (naive, UTC) or text;
+    missing values are NaN, NaT or NA. Text is converted to the type that fits all cells of its column, in Parquet
+    too, where other columns keep their types. The folder `scratch` takes what doesn't fit into memory.
 
     Raises UserError with one line for each problem: the file, the place and the remedy.
     """
     path = Path(data.path)
     try:
-        frame, reading = _read(path, data)
+        rows, names, reading = _read(path, data, keep, scratch)
     except MemoryError:
         size = f"{path.stat().st_size / 1e6:,.0f} MB; in memory a table is several times as large as its file"
         remedy = "list columns under data.ignore, use fewer rows, or give more memory"
         raise UserError(f"{path}: needs more memory than there is ({size}); {remedy}") from None
-    log(f"{len(frame):,} rows and {len(frame.columns):,} columns read from {path}")
-    return frame, reading
+    log(f"{rows:,} rows and {len(names):,} columns read from {path}")
+    return names, reading
 
 
-def _read(path: Path, data: DataParams) -> tuple[pd.DataFrame, Reading]:
+def _read(
+    path: Path, data: DataParams, keep: Callable[[pd.Series], None], scratch: Path
+) -> tuple[int, list[str], Reading]:
     findings = Findings(str(path), data.target)
-    source = open_parquet(path) if is_parquet(path) else read_csv(data, findings)
+    source = open_parquet(path) if is_parquet(path) else read_csv(data, findings, scratch)
     names = _check_names(source.names, data, findings)
     if len(set(names)) < len(names) or len(names) == 1:  # its cells would show the same problem again
         findings.stop(source.locate)
     dates: dict[str, str] = {}
     reading = source.reading.model_copy(update={"missing": data.missing_by_column, "dates": dates})
-    read = [
-        _read_one(Cells(name, source.column(place), findings), data, reading)
-        for place, name in enumerate(names)
-        if name not in data.ignore
-    ]
-    numbers = [column for column in read if isinstance(column, Numbers)]
-    decimal = find_decimal(numbers, data.decimal)
-    thousands = find_thousands(numbers, decimal)
-    series = [each.read(decimal) if isinstance(each, Numbers) else each for each in read]
-    table = pd.DataFrame({each.name: each for each in series})
+    read = [name for name in names if name not in data.ignore]
+
+    def load(name: str) -> Cells:
+        return Cells(name, source.column(names.index(name)), findings)
+
+    numbers = []
+    for name in read:
+        column = _read_one(load(name), data, reading)
+        if isinstance(column, Numbers):
+            numbers.append(column)
+        else:
+            keep(column)
+    decimal = find_decimal(numbers, data.decimal, lambda name: _as_text(load(name), reading))
+    for each in numbers:
+        keep(each.read(_as_text(load(each.name), reading), decimal))
     findings.stop(source.locate)
-    return table, reading.model_copy(update={"decimal": decimal, "thousands": thousands})
+    thousands = find_thousands(numbers, decimal)
+    return source.rows, read, reading.model_copy(update={"decimal": decimal, "thousands": thousands})
 
 
 def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | Numbers:
@@ -73,14 +90,22 @@ def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | N
     if not (categorical or with_form or is_text(kind)):
         return read_native(cells)
     try:
-        texts = pc.utf8_trim_whitespace(cells.texts.cast(pa.large_string()))
+        text = _as_text(cells, reading)
     except pa.ArrowException:
         cells.findings.add(f"holds {kind!s:.80}, which is no category", "take it out of data.categorical", cells.name)
         return pd.Series(name=cells.name)
-    missing = pa.array(sorted(reading.missing_texts(cells.name)), texts.type)
-    known = pc.if_else(pc.is_in(texts, value_set=missing), pa.scalar(None, texts.type), texts)
-    text = Cells(cells.name, known, cells.findings)
     return text.as_text() if categorical else read_column(text, data, reading.dates)
+
+
+def _as_text(cells: Cells, reading: Reading) -> Cells:
+    """Return the cells as text without blanks around it, null where it means a missing value."""
+    text = pa.large_string()
+    missing = pa.array(sorted(reading.missing_texts(cells.name)), text)
+    known = []
+    for chunk in cells.texts.chunks:
+        trimmed = pc.utf8_trim_whitespace(chunk.cast(text))
+        known.append(pc.if_else(pc.is_in(trimmed, value_set=missing), pa.scalar(None, text), trimmed))
+    return Cells(cells.name, pa.chunked_array(known, text), cells.findings)
 
 
 def _check_names(header: Sequence[str], data: DataParams, findings: Findings) -> list[str]:

@@ -1,29 +1,62 @@
 """The typed table: the raw table as `validate` parsed it, so that later stages don't parse it again."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.ipc
 
 from service.cells import Reading
-from stages import files
 from stages.errors import UserError
+from stages.stored import ROW_GROUP, StoredTable, writing
 
 _RULES = b"reading"
 
 
-def write_typed(table: pd.DataFrame, reading: Reading, path: Path) -> None:
-    """Write the table as Parquet, with the rules for reading its cells in the file's metadata."""
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), _RULES: reading.model_dump_json().encode()}
-    with files.replacing(path) as beside:
-        pq.write_table(arrow.replace_schema_metadata(metadata), beside)
+class TypedColumns:
+    """Typed columns on their way to a Parquet file, which needs the first rows of all columns first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "typed"
+        self._path.touch()
+        self._empty: dict[str, pd.Series] = {}
+        self._places: dict[str, list[tuple[int, int]]] = {}
+
+    def add(self, column: pd.Series) -> None:
+        """Write a column to the folder."""
+        name = str(column.name)
+        self._empty[name] = column.iloc[:0]
+        cells = pa.Table.from_pandas(column.to_frame(), preserve_index=False, nthreads=1)
+        with self._path.open("ab") as file:
+            self._places[name] = [
+                (file.tell(), file.write(_one_batch(cells.slice(start, ROW_GROUP)).serialize()))
+                for start in range(0, len(cells), ROW_GROUP)
+            ]
+
+    def write(self, names: list[str], reading: Reading, path: Path) -> None:
+        """Write the columns with these names as Parquet, with the rules for reading its cells in its metadata."""
+        schema = pa.Schema.from_pandas(pd.DataFrame({name: self._empty[name] for name in names}), preserve_index=False)
+        with self._path.open("rb") as file, writing(path, {_RULES: reading.model_dump_json().encode()}) as writer:
+            for places in zip(*(self._places[name] for name in names), strict=True):
+                columns = [_read_batch(file, place, field) for place, field in zip(places, schema, strict=True)]
+                writer.add_arrow(pa.Table.from_arrays(columns, schema=schema))
 
 
-def read_typed(path: Path) -> tuple[pd.DataFrame, Reading]:
+def _one_batch(rows: pa.Table) -> pa.RecordBatch:
+    (batch,) = rows.combine_chunks().to_batches()
+    return batch
+
+
+def _read_batch(file: BinaryIO, place: tuple[int, int], field: pa.Field) -> pa.Array:
+    start, size = place
+    file.seek(start)
+    return pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), pa.schema([field])).column(0)
+
+
+def open_typed(path: Path) -> tuple[StoredTable, Reading]:
     """Return the typed table, and the rules for reading its cells. Raises UserError if the file is missing."""
     if not path.is_file():
         raise UserError(f"{path}: not found; run `dvc repro validate`, which writes it")
-    arrow = pq.read_table(path, use_threads=False)
-    return arrow.to_pandas(), Reading.model_validate_json(arrow.schema.metadata[_RULES])
+    table = StoredTable(path)
+    return table, Reading.model_validate_json(table.metadata[_RULES])

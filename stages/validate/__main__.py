@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.sections import MIN_ROWS
-from stages.table.reader import read_table
-from stages.table.typed import write_typed
+from stages.stored import StoredTable, Table
+from stages.table.reader import read_columns
+from stages.table.typed import TypedColumns
 from stages.validate.expectations import STRUCTURAL, evaluate
 from stages.validate.report import describe, html
 from stages.validate.suite import NUMBERS, Entry, Result, Suite, columns, read
@@ -25,7 +24,7 @@ _LONGEST = 250
 _SHOWN = 20
 
 
-def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Result]:
+def validate(table: Table, params: Params, suite: Suite) -> list[Result]:
     """Compare the table with the structural expectations, and with the suite unless it is for another table."""
     results = evaluate(table, structural(len(table), params))
     if is_for_another_table(suite, table, params):
@@ -33,7 +32,7 @@ def validate(table: pd.DataFrame, params: Params, suite: Suite) -> list[Result]:
     return results + evaluate(table, suite.entries, str(params.validation.suite))
 
 
-def is_for_another_table(suite: Suite, table: pd.DataFrame, params: Params) -> bool:
+def is_for_another_table(suite: Suite, table: Table, params: Params) -> bool:
     """Return whether the suite names another table and most of its columns are not in this one.
 
     So you can try your own table while params.yaml still names the demo's suite.
@@ -72,7 +71,7 @@ def structural(rows: int, params: Params) -> list[Entry]:
     return [{"type": f"expect_{kind}", "kwargs": kwargs, "description": text} for text, kind, kwargs in claims]
 
 
-def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
+def describe_suite(suite: Suite, table: Table, params: Params) -> str:
     """Return the suite that the table was compared with, or why there is none."""
     path = params.validation.suite
     if path is None:
@@ -87,7 +86,7 @@ def describe_suite(suite: Suite, table: pd.DataFrame, params: Params) -> str:
     return f"{path}; DVC watches suites in {files.SUITES} only: after an edit of this one, `dvc repro --force validate`"
 
 
-def stop(results: Sequence[Result], table: pd.DataFrame, params: Params) -> None:
+def stop(results: Sequence[Result], table: Table, params: Params) -> None:
     """Raise UserError if an expectation failed: how many, what to do, and a line for each of the first."""
     failed = [each for each in results if not each["success"]]
     if not failed:
@@ -107,7 +106,14 @@ def main() -> None:
     """Validate the raw table, write the results and the typed table, stop if an expectation failed."""
     params = load_params()
     suite = read(Path(params.validation.suite)) if params.validation.suite else Suite()
-    table, reading = read_table(params.read_data)
+    with files.scratch(files.TYPED) as scratch, files.replacing(files.TYPED) as typed:
+        columns = TypedColumns(scratch)
+        names, reading = read_columns(params.read_data, columns.add, scratch)
+        columns.write(names, reading, typed)
+        _compare(StoredTable(typed), params, suite)
+
+
+def _compare(table: Table, params: Params, suite: Suite) -> None:
     with timed("comparing the table with the expectations"):
         results = validate(table, params, suite)
     about = describe_suite(suite, table, params)
@@ -117,7 +123,6 @@ def main() -> None:
     files.write_text(files.VALIDATION_REPORT, html(results, [params.data.path, size, f"suite: {about}"]))
     log(f"suite: {about}")
     stop(results, table, params)
-    write_typed(table, reading, files.TYPED)
     log(f"{len(results):,} expectations hold; {files.VALIDATION_REPORT} shows them")
 
 

@@ -10,10 +10,12 @@ from string import Template
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stages.entry import importing, without
 from stages.errors import UserError
+from stages.stored import Table
 from stages.validate.suite import Entry, Result, columns
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -42,7 +44,7 @@ with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqla
     from great_expectations.validator.validator import Validator
 
 
-def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
+def evaluate(table: Table, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
     """Compare the table, whose index must be 0, 1, 2, …, with the expectations; return results in their order.
 
     Great Expectations copies the rows it looks at with all their columns, so it gets only the
@@ -51,7 +53,7 @@ def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCT
 
     Raises UserError for an unknown type or invalid arguments.
     """
-    groups: dict[tuple[str, ...], list[Any]] = {}
+    groups: dict[tuple[tuple[str, ...], bool], list[Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for place, entry in enumerate(entries):
@@ -59,8 +61,8 @@ def evaluate(table: pd.DataFrame, entries: Sequence[Entry], origin: str = STRUCT
             expectation.meta = {"place": place}
             groups.setdefault(_needed(entry, table), []).append(expectation.configuration)
         found: dict[int, Any] = {}
-        for names, group in groups.items():
-            found |= _run(table[list(names)] if names else table, group)
+        for (names, is_about_table), group in groups.items():
+            found |= _run(_read(table, names, is_about_table=is_about_table), group)
         return [_result(origin, entry, found[place], table) for place, entry in enumerate(entries)]
 
 
@@ -83,15 +85,27 @@ def _build(where: str, entry: Entry) -> Any:
     raise UserError(f"{where} ({entry['type']}): {problem}")
 
 
-def _needed(entry: Entry, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns that an expectation reads; none if they are unknown or it is about the table."""
+def _needed(entry: Entry, table: Table) -> tuple[tuple[str, ...], bool]:
+    """Return the columns that an expectation reads, and whether it is about the table as a whole."""
     named = columns(entry)
-    conditions: list[Any] = [entry["kwargs"].get("row_condition")] if named else []
+    is_about_table = not any(name in table for name in named)
+    conditions: list[Any] = [entry["kwargs"].get("row_condition")]
     for condition in conditions:
         if isinstance(condition, dict):
             named.append(condition.get("column", {}).get("name"))
             conditions += condition.get("conditions", [])
-    return tuple(sorted(set(named) & set(table.columns)))
+    return tuple(sorted(set(named) & set(table.columns))), is_about_table
+
+
+def _read(table: Table, names: Sequence[str], *, is_about_table: bool) -> pd.DataFrame:
+    """Return these columns; if all columns count, the others have zeros, which take no memory."""
+    if not is_about_table:
+        return table[list(names)]
+    every = list(table.columns)
+    frame = pd.DataFrame(np.broadcast_to(np.zeros((), np.int8), (len(table), len(every))), columns=every, copy=False)
+    for name in names:
+        frame[name] = table[name]
+    return frame
 
 
 def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
@@ -106,7 +120,7 @@ def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
     return found
 
 
-def _result(origin: str, entry: Entry, found: Any, table: pd.DataFrame) -> Result:
+def _result(origin: str, entry: Entry, found: Any, table: Table) -> Result:
     """Return Great Expectations' own JSON without what differs between two runs."""
     error = _error(found.exception_info)
     absent = [name for name in columns(entry) if name not in table.columns]

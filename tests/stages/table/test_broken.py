@@ -11,8 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.table import formats
-
 Refuse = Callable[..., str]
 PACKED = gzip.compress(b"a,y\n" + b"1,2\n" * 999)
 FILES = {
@@ -128,12 +126,6 @@ def test_a_column_that_params_name_and_the_table_has_not_is_reported(refuse: Ref
 
     assert f"data.{key}: no column 'color'" in found
     assert "did you mean 'colour'?" in found
-
-
-def test_a_small_file_cannot_fill_the_memory(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_limit", lambda: 10_000_000)
-
-    assert "too much for this machine's memory" in refuse(gzip.compress(b"a" * 50_000_000))
 
 
 PROGRAM = """

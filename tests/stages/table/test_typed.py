@@ -7,7 +7,7 @@ import pytest
 
 from service.cells import Reading
 from stages.errors import UserError
-from stages.table.typed import read_typed, write_typed
+from stages.table.typed import TypedColumns, open_typed
 
 
 def test_every_kind_of_column_comes_back_with_its_type(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -17,13 +17,16 @@ def test_every_kind_of_column_comes_back_with_its_type(table: pd.DataFrame, tmp_
     table["class"] = table["class"].astype("str")
     reading = Reading(decimal=",", dates={"when": "dmY"}, missing={"*": ("NA",), "class": ()})
 
-    write_typed(table, reading, tmp_path / "typed.parquet")
-    found, rules = read_typed(tmp_path / "typed.parquet")
+    columns = TypedColumns(tmp_path)
+    for name in reversed(table.columns):
+        columns.add(table[name])
+    columns.write(list(table), reading, tmp_path / "typed.parquet")
+    found, rules = open_typed(tmp_path / "typed.parquet")
 
-    pd.testing.assert_frame_equal(found, table.astype({"when": "datetime64[us]"}))
+    pd.testing.assert_frame_equal(found[list(table)], table.astype({"when": "datetime64[us]"}))
     assert rules == reading
 
 
 def test_without_the_typed_table_the_error_says_which_stage_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"typed\.parquet: not found; run `dvc repro validate`"):
-        read_typed(tmp_path / "typed.parquet")
+        open_typed(tmp_path / "typed.parquet")
