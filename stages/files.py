@@ -22,6 +22,8 @@ ONNX = Path("models/model.onnx")
 METRICS = Path("metrics/metrics.json")
 CANDIDATES = Path("metrics/candidates.json")
 """What `model: auto` tried, and what it chose; an empty list for another model."""
+SAMPLE = Path("metrics/sample.json")
+"""How many training rows the model was fitted on, and what a sample costs."""
 PLOTS = Path("metrics/plots")
 SLICES = Path("metrics/slices.csv")
 GROUPS = Path("metrics/groups.csv")

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, overload
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,11 +64,31 @@ class StoredTable:
         frame: pd.DataFrame = self._file.read(wanted, use_threads=False).select(wanted).to_pandas(split_blocks=True)
         return frame[names]
 
-    def batches(self, names: Sequence[str] | None = None, rows: int = BATCH) -> Iterator[pd.DataFrame]:
-        """Yield these columns (all: None) as frames of up to `rows` rows, in the file's order; each counts from 0."""
+    def batches(
+        self, names: Sequence[str] | None = None, rows: int = BATCH, groups: Sequence[int] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Yield these columns (all: None) as frames of up to `rows` rows, in the file's order; each counts from 0.
+
+        `groups` are the row groups to read (all: None).
+        """
         wanted = self.columns if names is None else list(names)
-        for batch in self._file.iter_batches(rows, columns=wanted, use_threads=False):
+        for batch in self._file.iter_batches(rows, groups, columns=wanted, use_threads=False):
             yield pa.Table.from_batches([batch]).select(wanted).to_pandas(split_blocks=True)
+
+    def take(self, places: npt.NDArray[np.integer[Any]], names: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the rows at these places, in this order, which may have repetitions; only their row groups are read."""
+        wanted, inverse = np.unique(places, return_inverse=True)
+        sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
+        ends = np.cumsum([0, *sizes])
+        parts = list[pd.DataFrame]()
+        for group in np.unique(np.searchsorted(ends, wanted, side="right") - 1).tolist() or [0]:
+            start = ends[group]
+            for batch in self.batches(names, groups=[group]):
+                first, last = np.searchsorted(wanted, [start, start + len(batch)])
+                parts.append(batch.iloc[wanted[first:last] - start])
+                start += len(batch)
+        rows = pd.concat(parts, ignore_index=True)
+        return rows if np.array_equal(wanted, places) else rows.iloc[inverse].reset_index(drop=True)
 
 
 def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from stages import files
 from stages.entry import log, run, timed
 from stages.errors import UserError
+from stages.estimators.sample import read_sample
 from stages.params.loading import load_params
 from stages.params.search import Settings
 from stages.runs import tracking
@@ -73,7 +73,7 @@ def main(*, trials: int, seconds: int | None, jobs: int) -> None:
         with _alone():
             _prepare()
             schema = read_schema()
-            train = pd.read_parquet(files.TRAIN)
+            train = read_sample(files.TRAIN, params).rows
             scorer, space = Scorer(train, schema, params), space_of(params, len(train))
             study = open_study(_FOLDER / f"{study_name(params, space)}.log")
             with tracking.errors_as_line(), scoring(scorer, jobs) as score:

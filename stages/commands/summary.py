@@ -11,16 +11,23 @@ from stages.entry import run
 from stages.params.choice import describe_choice, read_candidates
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.sample_use import read_sample_use
 from stages.scores.wording import with_interval
 
 
-def summary(
-    metrics: dict[str, Any], gate: dict[str, Any], decision: str | None, params: Params, chosen: str = ""
+def summary(  # noqa: PLR0913, PLR0917  # each is a line of the summary
+    metrics: dict[str, Any],
+    gate: dict[str, Any],
+    decision: str | None,
+    params: Params,
+    chosen: str = "",
+    sample: str = "",
 ) -> list[str]:
     """Return the lines of the summary.
 
-    `metrics` is the content of metrics.json, `gate` the value of `gate` in registration.json, and
-    `decision` the last line of `promote`, or None if it has not run here, and `chosen` what `model: auto` chose.
+    `metrics` is the content of metrics.json, `gate` the value of `gate` in registration.json, `decision` the last
+    line of `promote`, or None if it has not run here, `chosen` what `model: auto` chose, and `sample` what a sample
+    of the training rows costs.
     """
     name = gate["metric"]
     passed = "passed" if gate["passed"] else "not passed"
@@ -28,6 +35,7 @@ def summary(
     rows = {
         params.model: f"{name} {with_interval(metrics, name)}, the dummy baseline {baseline}",
         "chosen": chosen and f"{chosen} ({files.CANDIDATES})",
+        "sample": sample,
         "choose by": _cross_validation(metrics, name),
         "gate": f"{passed}: the gain must be at least {params.registration.min_gain}",
         "release": decision or "`make promote` releases the model",
@@ -51,11 +59,8 @@ def main() -> None:
     """Print the summary."""
     metrics, registration = (json.loads(path.read_text("utf-8")) for path in (files.METRICS, files.REGISTRATION))
     decision = files.DECISION.read_text("utf-8").strip() if files.DECISION.exists() else None
-    print(
-        "",
-        *summary(metrics, registration["gate"], decision, load_params(), describe_choice(read_candidates())),
-        sep="\n",
-    )
+    about = describe_choice(read_candidates()), read_sample_use().describe()
+    print("", *summary(metrics, registration["gate"], decision, load_params(), *about), sep="\n")
 
 
 if __name__ == "__main__":

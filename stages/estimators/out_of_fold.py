@@ -1,6 +1,6 @@
 """Predictions of training rows by models that were not fitted on them, which several stages use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from stages.estimators import folds
 from stages.params.params import Params
 from stages.schema import Split
 from stages.scores.metrics import Codes, Floats, Outcome
+from stages.stored import StoredTable
 
 _VALUE = "value"
 _PROBABILITY = "probability_"
@@ -32,6 +33,10 @@ class OutOfFold:
         """Return each fold's predictions with the true values from `train`."""
         parts = (self.folds == fold for fold in np.unique(self.folds))
         return [folds.to_outcome(contract, train.iloc[self.places[part]], self.scores[part]) for part in parts]
+
+    def placed(self, places: Codes) -> "OutOfFold":
+        """Return the same predictions if `places` are those of the predicted table's rows in another table."""
+        return replace(self, places=places[self.places])
 
     def write(self, path: Path) -> None:
         """Write a Parquet file."""
@@ -82,3 +87,10 @@ def read(path: Path) -> OutOfFold:
     return OutOfFold(
         table["row"].to_numpy(np.intp), table["fold"].to_numpy(np.intp), scores[:, 0] if _VALUE in table else scores
     )
+
+
+def read_with_rows(path: Path, train: StoredTable) -> tuple[OutOfFold, pd.DataFrame]:
+    """Read the file and only the training rows that it predicts; the places are those in the returned rows."""
+    predicted = read(path)
+    rows = train.take(predicted.places)
+    return replace(predicted, places=np.arange(len(rows))), rows

@@ -16,6 +16,7 @@ from stages.entry import log, run, timed
 from stages.errors import UserError
 from stages.estimators import folds, out_of_fold
 from stages.estimators.out_of_fold import OutOfFold
+from stages.estimators.sample import read_sample
 from stages.evaluate.calibration import ServedCalibration, metrics_before, read_calibration
 from stages.evaluate.card import Facts, card
 from stages.evaluate.contributions import explain_rows
@@ -32,6 +33,7 @@ from stages.params.choice import apply_choice, read_candidates
 from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.sample_use import read_sample_use
 from stages.schema import Schema, Split, read_schema
 from stages.scores.calibration import calibration_metrics
 from stages.scores.costs import cost_metrics
@@ -40,6 +42,7 @@ from stages.scores.intervals import intervals
 from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
 from stages.scores.units import Units, units_of
 from stages.scores.wording import with_interval
+from stages.stored import StoredTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def cross_validate(
     """
     task = schema.contract.task
     matrix = cost_matrix(params.evaluate.costs, schema.contract) if params.evaluate.costs else None
-    automatic = task == "binary" and params.evaluate.threshold == "auto"
+    automatic = _chooses_threshold(params, schema)
     if not (params.evaluate.folds or automatic):
         return {}, params
     if automatic and not params.evaluate.folds and not params.calibration:  # the train stage made none
@@ -150,16 +153,28 @@ def cross_validate(
     return scores, params.model_copy(update={"evaluate": params.evaluate.model_copy(update=chosen)})
 
 
+def _read_predicted(params: Params, schema: Schema) -> tuple[OutOfFold, pd.DataFrame]:
+    """Return the out-of-fold predictions with their rows; without any, the rows to predict for a threshold."""
+    predicted, rows = out_of_fold.read_with_rows(files.OUT_OF_FOLD, StoredTable(files.TRAIN))
+    if len(rows) or not _chooses_threshold(params, schema):
+        return predicted, rows
+    return predicted, read_sample(files.TRAIN, params).rows
+
+
+def _chooses_threshold(params: Params, schema: Schema) -> bool:
+    return schema.contract.task == "binary" and params.evaluate.threshold == "auto"
+
+
 def main() -> None:
     """Read the ONNX file and the rows; write metrics, slices, plots and the model card."""
     params, schema, model = load_params(), read_schema(), load(files.ONNX)
-    train, rows = pd.read_parquet(files.TRAIN), pd.read_parquet(files.TEST)
+    rows = pd.read_parquet(files.TEST)
     units = units_of(schema.split, rows)
     calibration = read_calibration(files.ONNX.read_bytes())
     candidates = read_candidates()
-    predicted = out_of_fold.read(files.OUT_OF_FOLD)
+    predicted, train = _read_predicted(params, schema)
     scores, decided = cross_validate(train, schema, apply_choice(params, candidates), predicted, calibration)
-    target = train[schema.contract.target]
+    target = StoredTable(files.TRAIN)[schema.contract.target]
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
         found, tables = evaluate(model, target, rows, decided, units, parts=parts, split=schema.split)
@@ -172,7 +187,9 @@ def main() -> None:
     together = compute_interactions(model, rows, contributions.means()["feature"].tolist())
     tables.plots.update(plot_contributions(contributions, together) | plot_candidates(candidates))
     about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
-    facts = Facts(*about, tables.correlation, contributions.means(), tables.plots["coverage"], candidates)
+    facts = Facts(
+        *about, tables.correlation, contributions.means(), tables.plots["coverage"], candidates, read_sample_use()
+    )
     counted = found | {"interval_unit": units.name, "interval_units": units.count}
     _write(counted, tables, card(facts))
     for line in [

@@ -19,6 +19,7 @@ from stages.evaluate.groups import BETWEEN
 from stages.evaluate.slices import worst
 from stages.params.choice import Candidate, describe_choice
 from stages.params.params import Params
+from stages.params.sample_use import SampleUse
 from stages.schema import Schema
 from stages.scores.gate import main_metric
 from stages.scores.units import Units
@@ -27,7 +28,7 @@ _RARE = 0.1
 _MOST_LINES = 15
 _LONGEST = 60
 _PERCENT = 0.001
-_SECTIONS = {"features", "data", "split", "validation", "evaluate", "registration"}
+_SECTIONS = {"features", "data", "split", "validation", "train", "evaluate", "registration"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Facts:
     """Of prediction intervals or sets, by part of the test rows."""
     candidates: Sequence[Candidate] = ()
     """What `model: auto` tried, the best first."""
+    sample: SampleUse | None = None
+    """Which training rows the model was fitted on."""
 
 
 def card(facts: Facts) -> str:

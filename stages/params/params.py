@@ -21,6 +21,7 @@ from stages.params.sections import (
     RegisterParams,
     Section,
     SplitParams,
+    TrainParams,
     ValidateParams,
     expect,
 )
@@ -45,7 +46,7 @@ _WITHOUT_ROUNDS = ("random_forest", "extra_trees", "logistic_regression", "ridge
 
 _NOT_SEARCHED = {
     *("model", "calibration", "monotone", "random_state", "early_stopping", "factory", "features", "search"),
-    *("data", "split", "validation", "evaluate", "registration"),
+    *("data", "split", "validation", "train", "evaluate", "registration"),
 }
 
 
@@ -74,6 +75,7 @@ class Params(Section):
     data: DataParams
     split: SplitParams
     validation: Annotated[ValidateParams, Field(alias="validate")]
+    train: TrainParams = TrainParams()
     evaluate: EvaluateParams
     registration: Annotated[RegisterParams, Field(alias="register")]
     # No stage uses it, so it is no part of a run's parameters.

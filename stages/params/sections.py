@@ -118,6 +118,12 @@ class ValidateParams(Section):
     suite: Annotated[str, Field(min_length=1)] | None = None
 
 
+class TrainParams(Section):
+    """Which training rows a model is fitted on."""
+
+    sample: Annotated[int, Field(ge=MIN_ROWS)] | None = None
+
+
 Name = str | int | bool
 _LARGEST_COST = 1e12
 """Sums of larger costs would overflow."""

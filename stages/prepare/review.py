@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from service.contract import CategoryFeature, Contract, DateFeature, Feature, NumberFeature
-from stages.prepare import leakage, row_hash
+from stages import row_hash
+from stages.prepare import leakage
 from stages.prepare.derived import Derivation
 from stages.prepare.rare import group_spellings
-from stages.prepare.row_hash import Hashes
+from stages.row_hash import Hashes
 from stages.schema import Split
 from stages.stored import Table, batches
 

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
+from stages import row_hash
 from stages.errors import NotComparableError, UserError
 from stages.params.sections import DataParams, SplitParams
-from stages.prepare import row_hash
-from stages.prepare.row_hash import Hashes
+from stages.row_hash import Hashes
 from stages.schema import Kind, Split
 from stages.stored import Table
 

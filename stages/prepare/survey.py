@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.prepare import row_hash
-from stages.prepare.row_hash import Hashes
+from stages import row_hash
 from stages.prepare.subset import Subset
+from stages.row_hash import Hashes
 from stages.schema import Kind
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from stages import files
 from stages.params.params import Params
+from stages.params.sample_use import SampleUse, read_sample_use
 from stages.schema import Schema, read_schema
 
 _TEXT = {
@@ -35,6 +36,8 @@ class Results:
     """The tables of metrics/plots, by name."""
     train: pd.DataFrame
     test: pd.DataFrame
+    sample: SampleUse
+    """Which training rows the model was fitted on."""
     md5s: dict[str, str]
     """The MD5 of each file, by its path."""
 
@@ -52,6 +55,7 @@ def read_results(params: Params) -> Results:
         {path.stem: read_table(path) for path in sorted(files.PLOTS.glob("*.csv"))},
         pd.read_parquet(files.TRAIN),
         pd.read_parquet(files.TEST),
+        read_sample_use(),
         {str(path): files.md5(path) for path in hashed},
     )
 

@@ -45,6 +45,9 @@ def record_from_lock(lock: DvcLock, **fields: Any) -> RunRecord:
 def _record(md5_of: Callable[[Path], str | None], params: dict[str, Any], **fields: Any) -> RunRecord:
     data = params.get("data", {})
     table, target = str(data.get("path")), str(data.get("target"))
+    sample = params.get("train", {}).get("sample")
+    if sample and fields.get("training_rows"):
+        fields["training_rows"] = min(fields["training_rows"], sample)
     return RunRecord(
         name=params.get("register", {}).get("name") or model_name(table, target),
         onnx_md5=str(md5_of(files.ONNX)),

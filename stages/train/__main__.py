@@ -12,16 +12,20 @@ import pandas as pd
 from service.contract import Contract
 from stages import files
 from stages.entry import log, run, timed
+from stages.errors import UserError
 from stages.estimators import auto, factories, fitting, folds, kinds, out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.estimators.out_of_fold import OutOfFold
+from stages.estimators.sample import Sample, read_sample
 from stages.estimators.stopping import limit_rounds
 from stages.params.choice import Candidate, apply_choice, describe_choice, write_candidates
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.sample_use import SampleUse, write_sample_use
 from stages.params.task import check_task
 from stages.runs import tracking, training_run
 from stages.schema import Schema, read_schema
+from stages.train.learning_curve import describe_sample
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -63,11 +67,33 @@ def _choose(rows: pd.DataFrame, schema: Schema, params: Params) -> list[Candidat
     return candidates
 
 
+def check_classes(sample: Sample, contract: Contract) -> None:
+    """Raise UserError if the sample lacks a class."""
+    lacking = set(contract.classes) - set(sample.rows[contract.target].unique())
+    if lacking:
+        names = ", ".join(sorted(map(str, lacking))[:5])
+        raise UserError(
+            f"params.yaml: train.sample: got {len(sample.rows):,}, and none of these rows is of class {names}; use more"
+        )
+
+
+def _measure_cost(sample: Sample, schema: Schema, params: Params) -> SampleUse:
+    if sample.is_all:
+        return describe_sample(sample, schema.contract, schema.split, params)
+    with timed("measuring what the sample costs"):
+        use = describe_sample(sample, schema.contract, schema.split, params)
+    log(use.describe())
+    return use
+
+
 def main() -> None:
     """Read the training rows; write the fitted pipeline, and what `model: auto` tried."""
-    params, schema, rows = load_params(), read_schema(), pd.read_parquet(files.TRAIN)
+    params, schema = load_params(), read_schema()
     contract = schema.contract
     check_task(params, contract)  # `prepare` doesn't run again if only these settings change
+    sample = read_sample(files.TRAIN, params)
+    check_classes(sample, contract)
+    rows = sample.rows
     experiment = tracking.connect(
         params.registered_name
     )  # before the fit, so that the stage fails at once if MLflow is down
@@ -85,7 +111,8 @@ def main() -> None:
         predicted = predict_out_of_fold(rows, schema, chosen)
         pipeline = calibrate(pipeline, rows, contract, predicted, chosen)
         save(pipeline, params.model)
-        predicted.write(files.OUT_OF_FOLD)
+        predicted.placed(sample.places).write(files.OUT_OF_FOLD)
+        write_sample_use(_measure_cost(sample, schema, chosen))
         write_candidates(candidates)
         with timed(f"logging the model to MLflow at {tracking.public_uri()}"):
             training_run.finish(pipeline, contract, candidates)

@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # run as a program, from wherever
 
 from service.model import Model  # noqa: E402
+from stages import row_hash  # noqa: E402
 from stages.estimators import auto, fitting  # noqa: E402
 from stages.export import __main__ as export  # noqa: E402
 from stages.params.choice import apply_choice, describe_choice  # noqa: E402
 from stages.params.params import Params  # noqa: E402
-from stages.prepare import row_hash  # noqa: E402
 from stages.prepare.__main__ import prepare  # noqa: E402
 from stages.prepare.split import split_rows  # noqa: E402
 from stages.scores.metrics import outcome, score  # noqa: E402

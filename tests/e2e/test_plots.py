@@ -14,6 +14,7 @@ from stages import files
 from stages.evaluate import __main__ as evaluate
 from stages.export import __main__ as export
 from stages.params.loading import load_params
+from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 from tests.e2e import plots_page
@@ -51,6 +52,7 @@ def evaluated(project: Any, table: pd.DataFrame, message: str) -> None:
     joblib.dump(pipeline, files.MODEL)
     train.predict_out_of_fold(rows, schema, params).write(files.OUT_OF_FOLD)
     files.write_json(files.CANDIDATES, [])
+    write_sample_use(SampleUse(rows=len(rows), of=len(rows), metric="roc_auc"))
     export.main()
     evaluate.main()
     project.ok("dvc", "commit", "--quiet", "--force", "evaluate")

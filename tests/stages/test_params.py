@@ -47,6 +47,8 @@ WRONG = [
     ("monotone: {distance: 2}", "monotone: got {'distance': 2}; expected for each feature 1 (rising)"),
     ("data: {weight: y}", "data.weight: got 'y', which is data.target; name another column"),
     ("data: {weight: day}", "data.weight: got 'day', which split needs; name another column"),
+    ("train: {sample: 5}", "train.sample: got 5; expected a whole number from 20 or null"),
+    ("train: {sample: 0.1}", "train.sample: got 0.1; expected a whole number from 20 or null"),
     ("random_state: -1", "random_state: got -1; expected a whole number from 0 to 4294967295"),
     ("data: {ignore: month}", "data.ignore: got 'month'; expected a list, each text"),
     ("data: {ignore: [1]}", "data.ignore: got [1]; expected a list, each text (in quotes if it looks like"),

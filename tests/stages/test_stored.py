@@ -58,3 +58,13 @@ def test_metadata_comes_back_and_a_failed_write_leaves_the_old_file(tmp_path: Pa
 
     assert StoredTable(path).metadata[b"reading"] == b"{}"
     assert [each.name for each in tmp_path.iterdir()] == ["t.parquet"]
+
+
+@pytest.mark.parametrize("places", [[], [0, 5, ROW_GROUP - 1, ROW_GROUP], [2 * ROW_GROUP + 999, 3, 3, 70], [ROW_GROUP]])
+def test_rows_are_taken_in_the_order_of_their_places(large: pd.DataFrame, tmp_path: Path, places: list[int]) -> None:
+    columns = ["when", "text", "number"]
+    large[columns].to_parquet(tmp_path / "t.parquet", index=False)
+
+    taken = StoredTable(tmp_path / "t.parquet").take(np.array(places, np.intp))
+
+    pd.testing.assert_frame_equal(taken, large[columns].iloc[places].reset_index(drop=True))

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages import row_hash
 from stages.errors import UserError
 from stages.params.sections import SplitParams
-from stages.prepare import row_hash
 from stages.prepare.split import Mask, split_rows
 
 ROWS = 2_000

@@ -22,6 +22,7 @@ from stages.errors import UserError
 from stages.export import __main__ as export
 from stages.params.loading import load_params
 from stages.params.params import Params
+from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
 from stages.register import __main__ as register
 from stages.runs import registry
@@ -68,6 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Pa
         joblib.dump(pipeline, files.MODEL)
         files.ONNX.write_bytes(export.export(pipeline, schema.contract))
         files.write_json(files.CANDIDATES, [])
+        write_sample_use(SampleUse(rows=len(rows), of=len(rows), metric="roc_auc"))
         files.write_text(files.CARD, "# Model card\n")
         files.write_text(files.SLICES, "column,value,rows,roc_auc,roc_auc_low,roc_auc_high,actual,predicted,worse\n")
         files.write_text(files.GROUPS, "column,group,class,metric,value,low,high,rows,units,note\n")

@@ -19,6 +19,7 @@ from stages import files
 from stages.evaluate import __main__ as evaluate
 from stages.export import __main__ as export
 from stages.params.params import Params
+from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
 from stages.report.page import compose
 from stages.report.results import read_results
@@ -69,6 +70,7 @@ def report(tmp_path: Path, params: Callable[..., Params], monkeypatch: pytest.Mo
         joblib.dump(pipeline, files.MODEL)
         train.predict_out_of_fold(rows, schema, made).write(files.OUT_OF_FOLD)
         files.write_json(files.CANDIDATES, [])
+        write_sample_use(SampleUse(rows=len(rows), of=len(rows), metric="roc_auc"))
         export.main()
         evaluate.main()
         expected = [{"success": True, "expectation_config": {"description": f"{HOSTILE} is there"}}]

@@ -69,6 +69,11 @@ def places(hashes: Hashes) -> npt.NDArray[np.float64]:
     return _mix(hashes).astype(np.float64) / 2.0**64
 
 
+def seeded(hashes: Hashes, seed: int | Hashes) -> Hashes:
+    """Return other hashes for each seed, or for each hash's own seed."""
+    return _mix(hashes ^ _mix(np.atleast_1d(np.asarray(seed, np.uint64))))
+
+
 def _bits(column: pd.Series, *, exact: bool = False) -> Hashes:
     match kind(column):
         case "date":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.prepare import row_hash
+from stages import row_hash
 
 TABLE = pd.DataFrame(
     {
