@@ -76,7 +76,7 @@ class StoredTable:
             yield pa.Table.from_batches([batch]).select(wanted).to_pandas(split_blocks=True)
 
     def take(self, places: npt.NDArray[np.integer[Any]], names: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the rows at these places, in this order, which may have repetitions; only their row groups are read."""
+        """Return the rows at these places, which may come in any order and repeat; only their row groups are read."""
         wanted, inverse = np.unique(places, return_inverse=True)
         sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.num_row_groups)]
         ends = np.cumsum([0, *sizes])
@@ -88,7 +88,7 @@ class StoredTable:
                 parts.append(batch.iloc[wanted[first:last] - start])
                 start += len(batch)
         rows = pd.concat(parts, ignore_index=True)
-        return rows if np.array_equal(wanted, places) else rows.iloc[inverse].reset_index(drop=True)
+        return rows if np.array_equal(wanted, places) else rows.take(inverse.reshape(-1)).reset_index(drop=True)
 
 
 def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:
