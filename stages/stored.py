@@ -100,6 +100,18 @@ def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:
             yield table.iloc[start : start + rows]  # type: ignore[attr-defined]
 
 
+def take(table: Table, places: npt.NDArray[np.integer[Any]]) -> pd.DataFrame:
+    """Return the rows at these places of a table, whether it is in memory or not."""
+    if isinstance(table, StoredTable):
+        return table.take(places)
+    return table.iloc[places]  # type: ignore[attr-defined,no-any-return]
+
+
+def every_nth(table: Table, most: int) -> pd.DataFrame:
+    """Return every n-th row, at most `most`."""
+    return take(table, np.arange(0, len(table), -(-len(table) // most)))
+
+
 class Writer:
     """Writes frames as row groups; the bytes are those of `DataFrame.to_parquet` for all rows at once."""
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature
 from service.encoding import UNSEEN, Matrix
+from stages.stored import Table, every_nth
 
 ROWS: Final = 64
 FEWEST: Final = 10
@@ -26,13 +27,13 @@ _NEAREST: Final = 0.1
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def draw_background(rows: pd.DataFrame, contract: Contract, score: Callable[[Matrix], Floats]) -> Matrix:
+def draw_background(rows: Table, contract: Contract, score: Callable[[Matrix], Floats]) -> Matrix:
     """Return at most `ROWS` encoded rows, shape (rows, columns of the model), the same for the same training rows.
 
     `score` returns one number for each row. Four times as many rows are drawn, ordered by it, and every fourth is
     taken: so their scores are spread like those of all.
     """
-    sample = rows.iloc[:: -(-len(rows) // _MOST_ROWS)]
+    sample = every_nth(rows, _MOST_ROWS)
     columns = [coarsen(_as_floats(sample[each.name], each), each) for each in contract.features]
     values = np.stack(columns, axis=1)
     rng = np.random.default_rng(0)

@@ -4,17 +4,20 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
+from stages import files
 from stages.errors import UserError
-from stages.partitions.parts import versions
 
 _CONNECT_SECONDS: Final = 10
 _ABSENT_SECONDS: Final = 20.0
@@ -30,6 +33,16 @@ class Spread:
 
     workers: int = 1
     scheduler: str | None = None
+    threads: int = 1
+    """Of this process, if it does the work itself."""
+
+    @classmethod
+    def of_environment(cls, threads: int = 1) -> Self:
+        """Return what `DASK_SCHEDULER_ADDRESS` or else `WORKERS` says. Raises UserError if the latter is no number."""
+        text = os.environ.get("WORKERS") or "1"
+        if not text.isdecimal() or int(text) < 1:
+            raise UserError(f"WORKERS: got {text!r}; expected a whole number above 0")
+        return cls(int(text), os.environ.get("DASK_SCHEDULER_ADDRESS") or None, threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,8 @@ class Pool:
     at_once: int
     check: Callable[[], None] = lambda: None
     """Raises UserError if nobody is there to run the tasks."""
+    share: Callable[[Any], Any] = lambda value: value
+    """Sends a value to each worker once, and returns an argument of tasks, which `get_shared` changes back to it."""
 
 
 class _Here(Executor):
@@ -65,6 +80,9 @@ def open_pool(spread: Spread) -> Iterator[Pool]:
     elif spread.workers > 1:
         with _processes(spread.workers) as pool:
             yield pool
+    elif spread.threads > 1:
+        with ThreadPoolExecutor(spread.threads) as threads:
+            yield Pool(threads, 2 * spread.threads)
     else:
         yield Pool(_Here(), 1)
 
@@ -75,13 +93,40 @@ def _processes(workers: int) -> Iterator[Pool]:
     before = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(workers, context, _begin)
     try:
-        yield Pool(executor, 2 * workers)
-        executor.shutdown()
+        with tempfile.TemporaryDirectory() as folder:
+            yield Pool(executor, 2 * workers, share=partial(_write_shared, Path(folder)))
+            executor.shutdown()
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - before:
             process.kill()
             process.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedFile:
+    path: Path
+    md5: str
+
+
+def _write_shared(folder: Path, value: Any) -> _SharedFile:
+    path = folder / "shared"
+    with path.open("wb") as file:
+        pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+    return _SharedFile(path, files.md5(path))
+
+
+@lru_cache(1)
+def _read_shared(shared: _SharedFile) -> Any:
+    if files.md5(shared.path) != shared.md5:
+        raise UserError(f"{shared.path}: has changed; run the command again")
+    with shared.path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301  # this project's own
+
+
+def get_shared(argument: Any) -> Any:
+    """Return the value that `Pool.share` was given, in a task."""
+    return _read_shared(argument) if isinstance(argument, _SharedFile) else argument
 
 
 def _begin() -> None:
@@ -117,7 +162,8 @@ def _cluster(address: str) -> Iterator[Pool]:
         watch.wait_for_workers()
         _check_versions(client, address)
         threads = sum(each["nthreads"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
-        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check)
+        share = partial(client.scatter, broadcast=True, hash=False)
+        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check, lambda value: share([value])[0])
     except KilledWorker as error:
         raise UserError(f"{address}: {error}") from None
     finally:
@@ -155,6 +201,8 @@ class _Watch:
 
 
 def _check_versions(client: Any, address: str) -> None:
+    from stages.partitions.parts import versions  # noqa: PLC0415  # it imports the clients of stores
+
     here = versions()
     for worker, there in client.run(versions, on_error="return").items():
         if isinstance(there, ModuleNotFoundError):

@@ -12,6 +12,7 @@ from stages.errors import UserError
 from stages.estimators import out_of_fold
 from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
+from stages.export import parity
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
@@ -76,7 +77,7 @@ def fit(table: pd.DataFrame, params: Make) -> Fit:
         pipeline = train.train(rows, schema.contract, wanted)
         content = export.export(pipeline, schema.contract)
         served = export.load_exported(content)
-        return export.compare(pipeline, served, test, export.score(served, test))[0], content
+        return parity.compare(pipeline, served, test, parity.score(served, test))[0], content
 
     return train_and_export
 
@@ -99,7 +100,7 @@ def test_its_probabilities_can_be_calibrated(module: str, table: pd.DataFrame, p
         wanted,
     )
     served = export.load_exported(export.export(pipeline, schema.contract))
-    assert export.compare(pipeline, served, test, export.score(served, test))[0] < 1e-6
+    assert parity.compare(pipeline, served, test, parity.score(served, test))[0] < 1e-6
 
 
 def test_weights_for_an_estimator_that_takes_none_are_refused(module: str, table: pd.DataFrame, params: Make) -> None:

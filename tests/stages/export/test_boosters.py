@@ -10,6 +10,7 @@ import pytest
 
 import service.model
 from stages.export import __main__ as export
+from stages.export import parity
 from stages.params.choice import Candidate, apply_choice
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
@@ -84,4 +85,4 @@ def test_the_exported_file_agrees_with_the_library(
     served = service.model.load(tmp_path / "m.onnx")
 
     for each in (test, hard_rows(test)):
-        assert export.compare(pipeline, served, each, export.score(served, each))[0] < 1e-6
+        assert parity.compare(pipeline, served, each, parity.score(served, each))[0] < 1e-6

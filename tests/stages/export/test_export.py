@@ -15,7 +15,7 @@ import service.model
 from service.contract import SCORE_BINS_KEY, Contract, NumberFeature, ScoreBins
 from stages.errors import UserError
 from stages.export import __main__ as export
-from stages.export import ensembles
+from stages.export import ensembles, parity
 from stages.params.params import Params
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
@@ -61,7 +61,7 @@ def fitted(params: Make, tmp_path: Path) -> Callable[..., Fitted]:
 
 
 def worst(pipeline: Pipeline, served: service.model.Model, rows: pd.DataFrame) -> float:
-    return export.compare(pipeline, served, rows, export.score(served, rows))[0]
+    return parity.compare(pipeline, served, rows, parity.score(served, rows))[0]
 
 
 @pytest.mark.parametrize(("target", "model"), CASES)
@@ -96,7 +96,7 @@ def test_a_model_of_too_few_rows_has_learnt_nothing(
 ) -> None:
     _, served, test = fitted(table.head(rows), model="lightgbm")
 
-    assert export.has_learnt_nothing(export.score(served, test)) == expected
+    assert export.has_learnt_nothing(parity.score(served, test)) == expected
 
 
 def test_an_export_is_the_same_bytes_twice(table: pd.DataFrame, params: Make) -> None:
@@ -130,10 +130,10 @@ def test_pieces_are_scored_like_the_complete_table(
     table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, served, test = fitted(table)
-    whole = export.score(served, test)
-    monkeypatch.setattr(export, "_ROWS_AT_ONCE", 7)
+    whole = parity.score(served, test)
+    monkeypatch.setattr(parity, "_ROWS_AT_ONCE", 7)
 
-    np.testing.assert_array_equal(export.score(served, test), whole)
+    np.testing.assert_array_equal(parity.score(served, test), whole)
 
 
 @pytest.mark.parametrize("target", ["binary", "regression"])
@@ -142,20 +142,20 @@ def test_a_score_that_differs_is_reported_with_its_row_and_both_answers(
 ) -> None:
     hard_table["y"] = TARGETS[target](hard_table)
     pipeline, served, test = fitted(hard_table.dropna(subset=["y"]))
-    scores = export.score(served, test)
+    scores = parity.score(served, test)
     scores[3] = scores[3] * (1 + 2e-5)
 
     with pytest.raises(UserError, match=r"test.parquet: row 4: ONNX gives \[?[-\d.]+.*, scikit-learn \[?[-\d.]+"):
-        export.compare(pipeline, served, test, scores)
+        parity.compare(pipeline, served, test, scores)
 
 
 def test_a_score_that_is_no_number_is_refused(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
     pipeline, served, test = fitted(table)
-    scores = export.score(served, test)
+    scores = parity.score(served, test)
     scores[5] = np.nan
 
     with pytest.raises(UserError, match=r"row 6: ONNX gives \[nan, nan\]"):
-        export.compare(pipeline, served, test, scores)
+        parity.compare(pipeline, served, test, scores)
 
 
 def test_equally_probable_classes_are_counted_and_either_label_is_right(
@@ -164,9 +164,9 @@ def test_equally_probable_classes_are_counted_and_either_label_is_right(
     pairs = table.head(100).loc[lambda rows: rows.index.repeat(2)].reset_index(drop=True)  # equal rows stay together
     pairs["y"] = [0, 1] * 100
     pipeline, served, test = fitted(pairs, model="dummy")
-    scores = export.score(served, test)
+    scores = parity.score(served, test)
 
-    _, ties = export.compare(pipeline, served, test, np.nextafter(scores, np.array([[0, 1]], np.float32)))
+    _, ties = parity.compare(pipeline, served, test, np.nextafter(scores, np.array([[0, 1]], np.float32)))
 
     assert ties == len(test)
 
@@ -177,7 +177,7 @@ def test_a_label_that_differs_is_refused(table: pd.DataFrame, fitted: Callable[.
     pipeline["estimator"].class_prior_ = np.array([0.500002, 0.499998])
 
     with pytest.raises(UserError, match="row 1: ONNX gives 1, scikit-learn 0"):
-        export.compare(pipeline, served, test, np.full((len(test), 2), [0.499999, 0.500001], np.float32))
+        parity.compare(pipeline, served, test, np.full((len(test), 2), [0.499999, 0.500001], np.float32))
 
 
 def test_ensembles_beyond_what_a_file_holds_are_refused_with_the_remedy(
@@ -210,7 +210,7 @@ CONTRACT = Contract(
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32)))
-def test_score_bins_hold_all_rows(scores: export.Scores) -> None:
+def test_score_bins_hold_all_rows(scores: parity.Scores) -> None:
     bins = export.score_bins(CONTRACT, scores, scores[:1])
 
     assert sum(bins.shares) == pytest.approx(1)
@@ -248,7 +248,7 @@ def test_a_score_is_the_probability_of_the_positive_or_the_predicted_class(task:
 
 def test_bins_go_into_the_file_and_change_nothing_else(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
     pipeline, served, test = fitted(table)
-    bins = export.score_bins(served.contract, scores := export.score(served, test), scores)
+    bins = export.score_bins(served.contract, scores := parity.score(served, test), scores)
 
     again = service.model.from_bytes(
         export.export(pipeline, served.contract, score_bins=bins.model_dump_json()), "b.onnx"
@@ -257,4 +257,4 @@ def test_bins_go_into_the_file_and_change_nothing_else(table: pd.DataFrame, fitt
     stored = again.session.get_modelmeta().custom_metadata_map[SCORE_BINS_KEY]
     assert ScoreBins.model_validate_json(stored) == bins
     assert again.contract == served.contract
-    np.testing.assert_array_equal(export.score(again, test), scores)
+    np.testing.assert_array_equal(parity.score(again, test), scores)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stages.evaluate.importance import compute_importance
-from stages.export import __main__ as export
+from stages.export import parity
 from stages.features.graph import estimator_columns
 from stages.features.parts import cut
 from stages.params.params import Params
@@ -89,7 +89,7 @@ def test_importance_has_inputs_and_derived_features(fit: Callable[..., Fitted], 
         assert found["u"] > 10 * found["v"]  # by way of the derived feature
     scores = fitted.model.scores(matrix)
     np.testing.assert_array_equal(parts.estimator.scores(parts.derive(matrix)), scores)
-    assert export.compare(fitted.pipeline, fitted.model, fitted.test, scores)[0] < 1e-6
+    assert parity.compare(fitted.pipeline, fitted.model, fitted.test, scores)[0] < 1e-6
 
 
 def test_a_column_without_a_value_in_a_fold_is_zeros_in_the_fit_alone(fit: Callable[..., Fitted]) -> None:
