@@ -82,7 +82,8 @@ def create_app(settings: Settings) -> Api:
     routes = _add_routes(app, predict.Route(answer))
     requests = instruments.requests
     requests.begin_series((method, route.path) for route in routes for method in route.methods or ())
-    app.add_middleware(RequestMiddleware, routes, traces, access_log.add, requests.begin, requests.measure)
+    sample = settings.access_log_sample if settings.access_log_sample < 1 else None
+    app.add_middleware(RequestMiddleware, routes, traces, access_log.add, sample, requests.begin, requests.measure)
     return app
 
 

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     """The first user's password."""
     database_url: SecretStr = Field(default_factory=lambda: SecretStr(f"sqlite:///{ROOT / 'users.db'}"))
     """Users, API keys and feedback: SQLite or PostgreSQL."""
+    database_connections: Count = 4
+    """Most connections to PostgreSQL, shared by the workers of this process; each worker has at least one."""
+    token_cache_size: Count = 4096
+    """Most tokens and API keys that a worker remembers as verified, about 1 KiB each. Verifying one again costs about
+    as much as a prediction."""
 
     # OWASP's recommendation with parallelism 1 takes 25 ms per hash; RFC 9106's takes 100 ms of a core that predicts.
     # OWASP also recommends two passes over 19 MiB, but glibc keeps blocks that small in memory, one for each thread.
@@ -158,6 +163,9 @@ class Settings(BaseSettings):
     """Bearer token for GET /metrics, at least 32 bytes. Without it, everyone may read the metrics."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
+    access_log_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of requests in the log, from 0 to 1, drawn at random. Errors (status 400 and above) and requests of a
+    second and longer are always in the log."""
 
     @model_validator(mode="after")
     def _check_argon2(self) -> "Settings":

@@ -37,8 +37,6 @@ API_KEY: Final = APIKeyHeader(name="X-API-Key", scheme_name="api_key", auto_erro
 
 MAX_BYTES: Final = 8192
 """Longest credential, in bytes; our tokens have about 400, those of identity providers up to a few thousand."""
-MAX_CACHED: Final = 4096
-"""Most verified credentials in the cache, about 1 KiB each."""
 SESSION_COOKIE: Final = "session"
 
 
@@ -63,7 +61,7 @@ class Caller:
         if not self.issued - CLOCK_SKEW_SECONDS <= time.time() < self.expiry:
             return False
         if self.revision is not None:
-            return known.allows(self.name, self.revision)
+            return known.allows(self.revision)
         return self.key_digest is None or self.key_digest in known.keys
 
 
@@ -73,12 +71,15 @@ class Callers:
     A verified credential is cached until it expires or is revoked; checking it again takes two look-ups.
     """
 
-    def __init__(self, tokens: Tokens, watch: Watch, provider: IdentityProvider | None, count: Count) -> None:
+    def __init__(
+        self, tokens: Tokens, watch: Watch, provider: IdentityProvider | None, count: Count, cache_size: int
+    ) -> None:
         self._tokens = tokens
         self._watch = watch
         self._provider = provider
         self._count = count
         self._cache: dict[bytes | None, Caller] = {}
+        self._cache_size = cache_size
         if provider:
             provider.on_new_keys = self._cache.clear
 
@@ -105,7 +106,7 @@ class Callers:
             caller = await self._identify(_credential(authorization))
             if not caller.is_current(self._watch.known):  # not revoked: `_identify` refuses those
                 raise TokenError("expired", "The token is expired; ask for a new one")
-            put_newest(self._cache, authorization, caller, MAX_CACHED)
+            put_newest(self._cache, authorization, caller, self._cache_size)
         if scope not in caller.scopes:
             self._count("insufficient_scope")
             challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
@@ -126,7 +127,7 @@ class Callers:
                 raise TokenError("revoked", "Single sign-on was changed; sign in again")
             return Caller(claims.sub, scopes, claims.iat, claims.exp)
         self._require_database()
-        if not self._watch.known.allows(claims.sub, claims.rev):
+        if not self._watch.known.allows(claims.rev):
             raise TokenError("revoked", "The token was revoked; ask for a new one")
         return Caller(claims.sub, scopes, claims.iat, claims.exp, revision=claims.rev)
 
@@ -181,7 +182,8 @@ class Access:
     """
 
     def __init__(self, settings: Settings, count: Count = lambda _: None) -> None:
-        self.database = Database(settings.database_url.get_secret_value())
+        connections = max(1, settings.database_connections // settings.workers)
+        self.database = Database(settings.database_url.get_secret_value(), connections)
         self.accounts = Accounts(self.database, Passwords(settings))
         self.tokens = Tokens(settings)
         self.count = count
@@ -189,7 +191,7 @@ class Access:
         password = settings.admin_password.get_secret_value() if settings.admin_password else None
         prepare = partial(self.accounts.prepare, settings.admin_username, password)
         self.watch = Watch(self.database, prepare)
-        self.callers = Callers(self.tokens, self.watch, self.provider, count)
+        self.callers = Callers(self.tokens, self.watch, self.provider, count, settings.token_cache_size)
         self.logins = Logins(settings, self.accounts, self.tokens, count)
         self.administration = Threads(count=1, waiting=8)
         # SQLite allows one writer at a time. A queue answers callers in order; waiting for its lock would not.

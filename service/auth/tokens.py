@@ -5,7 +5,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from joserfc import errors, jwt
@@ -28,7 +28,7 @@ Count = Callable[[str], None]
 class Claims(msgspec.Struct):
     """The claims of a token, except issuer and audience."""
 
-    sub: str
+    sub: Annotated[str, msgspec.Meta(min_length=1)]
     scope: str
     iat: int | float
     exp: int | float

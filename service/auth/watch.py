@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from service.threads import BusyError, Threads
 from service.users.accounts import ApiKeys
-from service.users.database import FEEDBACK, REVISION, Account, ApiKey, Database, DatabaseDownError
+from service.users.database import FEEDBACK, REVISION, Account, ApiKey, Change, Database, DatabaseDownError
 from service.users.rules import AccountError
 
 POLL_SECONDS = 2.0
@@ -31,45 +31,62 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Users and keys at one time, which each worker reads at its start and every two seconds.
+    """Users and keys at one time. Each worker reads them at its start, then every two seconds what has changed.
 
     A user's token contains the user's revision at its issue, and is revoked if the user now has another one.
     Revisions are compared instead of times, so revocation doesn't depend on clocks.
     """
 
-    revision: int
+    revision: int = -1
     """The newest revision of all users and keys; -1 before the first read of the database."""
-    users: dict[str, int]
-    """The revision of each user who isn't disabled."""
+    users: frozenset[int] = frozenset()
+    """The revisions of the users who aren't disabled. Each change has its own revision, so names aren't needed."""
     keys: dict[str, ApiKey] = field(default_factory=dict)
     """The keys, by digest."""
     void: int = -1
     """After a backup was restored: the newest revision before that; otherwise -1."""
 
-    def allows(self, username: str, revision: int) -> bool:
-        """Return whether a token of this user with this revision is valid.
+    def allows(self, revision: int) -> bool:
+        """Return whether a token with this revision is valid.
 
         A revision newer than this snapshot is valid: the token was issued after a change that this worker
         hasn't read yet. The next snapshot decides.
         """
-        return revision > max(self.revision, self.void) or self.users.get(username) == revision
-
-    def after(self, before: "Snapshot") -> "Snapshot":
-        """Return this snapshot as the successor of `before`. If it is older, a backup was restored: set `void`."""
-        went_back = self.revision < before.revision
-        return replace(self, void=max(before.void, before.revision if went_back else -1))
+        return revision > max(self.revision, self.void) or revision in self.users
 
 
-def read_snapshot(database: Database, since: int) -> Snapshot | None:
-    """Read users and keys; return None if the newest revision is still `since`. Raises DatabaseDownError."""
+UNREAD: Final = Snapshot()
+
+
+def read_snapshot(database: Database, known: Snapshot = UNREAD) -> Snapshot | None:
+    """Read what has changed since `known`; return None if nothing has. Raises DatabaseDownError.
+
+    Each change names the one before it. If the changes don't lead from `known` to the newest revision, everything is
+    read: at the start, a day after the last successful read, after a backup was restored, and after a version
+    without the table `changes` changed something.
+    """
     with database.reading() as session:
         newest = session.scalar(select(REVISION.c.value))
         session.scalar(select(Account.username).limit(1))  # report a missing table now, not at the next login
-        if newest is None or newest == since:
+        if newest is None or newest == known.revision:
             return None
-        users = session.execute(select(Account.username, Account.revision).where(Account.disabled.is_(False)))
-        keys = session.scalars(select(ApiKey))
-        return Snapshot(newest, dict(users.all()), {key.digest: key for key in keys})
+        is_new = Change.revision > known.revision, Change.revision <= newest
+        changes = session.scalars(select(Change).where(*is_new).order_by(Change.revision)).all()
+        keys = select(ApiKey)
+        if [known.revision, *(each.revision for each in changes)] == [*(each.previous for each in changes), newest]:
+            keys = keys.where(ApiKey.digest.in_(select(Change.digest).where(*is_new)))
+        else:
+            restored = known.revision if newest < known.revision else -1
+            changes, known = [], Snapshot(void=max(known.void, restored))
+        users = select(Account.revision).where(Account.revision > known.revision, Account.disabled.is_(False))
+        gone = {each.digest for each in changes}
+        return Snapshot(
+            newest,
+            known.users.difference(each.revoked for each in changes).union(session.scalars(users)),
+            {digest: key for digest, key in known.keys.items() if digest not in gone}
+            | {key.digest: key for key in session.scalars(keys)},
+            known.void,
+        )
 
 
 def check_writes(database: Database) -> None:
@@ -95,7 +112,7 @@ class Watch:
     def __init__(self, database: Database, prepare: Callable[[], object]) -> None:
         self._database = database
         self._prepare = prepare
-        self.known = Snapshot(-1, {})
+        self.known = UNREAD
         """The newest snapshot that this worker has read."""
         self.used_keys: set[str] = set()
         """Names of the keys used since `record_use` last stored them."""
@@ -151,10 +168,9 @@ class Watch:
         if not self._prepared:
             await self.threads.run(self._prepare, PREPARE_SECONDS)
             self._prepared = True
-        since = self.known.revision
-        snapshot = await self.threads.run(lambda: read_snapshot(self._database, since), ANSWER_SECONDS)
-        if snapshot is not None:
-            self.known = snapshot.after(self.known)
+        known = self.known
+        snapshot = await self.threads.run(lambda: read_snapshot(self._database, known), ANSWER_SECONDS)
+        self.known = snapshot or known
         if self.failure is not None:
             self.failure = None
             _log.info("the users database answers")

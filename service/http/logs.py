@@ -46,6 +46,8 @@ class AccessRecord(msgspec.Struct, omit_defaults=True, gc=False):
     trace_id: str = ""
     """Empty if the request isn't traced, like `span_id`."""
     span_id: str = ""
+    sample: float | None = None
+    """The share of requests like this one that are logged; left out if all are. To estimate totals, divide by it."""
 
 
 class AccessLog:

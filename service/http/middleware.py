@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
+from random import random
 from time import perf_counter, time
 from typing import Any, Final
 from uuid import uuid4
@@ -23,6 +24,8 @@ CLIENT_GONE: Final = 499
 """Status in metrics and log if the client disconnects before the response; nothing is sent."""
 _PROBES: Final = {"/metrics", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
 """Monitoring requests these routes every few seconds; they are logged only when they fail."""
+_SLOW_SECONDS: Final = 1.0
+"""Requests that take this long are always logged."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class RequestMiddleware:
     """Adds attributes to a request's span."""
     log: Callable[[AccessRecord], None]
     """Adds a request to the access log."""
+    sample: float | None
+    """The share of requests that are logged; None for all. Errors and slow requests are always logged."""
     begin: Callable[[], None]
     """Counts a request as in progress."""
     measure: Sequence[Measure]
@@ -123,14 +128,18 @@ class RequestMiddleware:
         info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self.measure:
             measure(info)
-        if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
+        failed = status >= HTTPStatus.BAD_REQUEST
+        if route in _PROBES and not failed:
+            return
+        sample = None if failed or seconds >= _SLOW_SECONDS else self.sample
+        if sample is not None and random() >= sample:  # noqa: S311  # no secret
             return
         trace = current_trace() if self.tracing.is_on else None
         self.log(
             AccessRecord(
                 format_time(time()), "info", "request", state["request_id"].decode(), state.get("user"), method,
                 route or scope["path"], status, round(seconds * 1000, 3), state.get("version"),
-                state.get("instances", 0), *(trace or ()),
+                state.get("instances", 0), *(trace or ("", "")), sample,
             )
         )  # fmt: skip
 

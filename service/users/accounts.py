@@ -12,17 +12,19 @@ from hashlib import sha256
 from time import time_ns
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.users import rules
-from service.users.database import REVISION, Account, ApiKey, Database, DatabaseDownError, schema_version
+from service.users.database import REVISION, Account, ApiKey, Change, Database, DatabaseDownError, schema_version
 from service.users.migrations import NEWEST
 from service.users.passwords import Passwords
 from service.users.rules import AccountError
 
 PREFIX: Final = "key_"
 """The beginning of every key, by which people and scanners for leaked secrets recognise it."""
+KEPT_CHANGES: Final = 86_400 * 10**6
+"""How long the table `changes` keeps its rows, in revisions, which are microseconds or slower: a day."""
 
 _log = logging.getLogger(__name__)
 
@@ -84,30 +86,33 @@ class Accounts:
     def disable(self, username: str, *, force: bool = False) -> None:
         """Revoke the user's tokens and issue no new ones. Disable the last admin only with `force`."""
         with self._database.writing() as session:
-            revision, user = _next_revision(session), _find(session, username)
+            change, user = _begin_change(session), _find(session, username)
             _keep_an_admin(session, user, force=force)
-            user.disabled, user.revision = True, revision
+            _revoke_tokens(user, change)
+            user.disabled = True
 
     def enable(self, username: str) -> None:
         """Let a disabled user get tokens again; earlier tokens stay revoked."""
         with self._database.writing() as session:
-            revision, user = _next_revision(session), _find(session, username)
+            change, user = _begin_change(session), _find(session, username)
             if user.disabled:
-                user.disabled, user.revision = False, revision
+                _revoke_tokens(user, change)
+                user.disabled = False
 
     def set_password(self, username: str, password: str) -> None:
         """Change the password and revoke the user's tokens."""
         with self._database.writing() as session:
-            revision, user = _next_revision(session), _find(session, username)
+            change, user = _begin_change(session), _find(session, username)
             rules.check_password(password, user.username)
-            user.password_hash, user.revision = self._passwords.hash(password), revision
+            _revoke_tokens(user, change)
+            user.password_hash = self._passwords.hash(password)
 
     def remove(self, username: str, *, force: bool = False) -> None:
         """Remove the user and revoke the tokens. Remove the last admin only with `force`."""
         with self._database.writing() as session:
-            _next_revision(session)
-            user = _find(session, username)
+            change, user = _begin_change(session), _find(session, username)
             _keep_an_admin(session, user, force=force)
+            change.revoked = user.revision
             session.delete(user)
 
     def _is_ready(self) -> bool:
@@ -128,7 +133,7 @@ class Accounts:
             _log.warning("the password hash of %s was not renewed: %s", user.username, error)
 
     def _insert(self, session: Session, username: str, password: str, scopes: Iterable[str]) -> Account:
-        name, revision = rules.normalise(username), _next_revision(session)
+        name, revision = rules.normalise(username), _begin_change(session).revision
         if session.get(Account, name):
             raise rules.UserExistsError(f"user {name!r} exists already; choose another name, or change the password")
         rules.check_password(password, name)
@@ -139,10 +144,7 @@ class Accounts:
 
 
 class ApiKeys:
-    """Manages keys. Every method may wait for the database, and raises DatabaseDownError if it doesn't answer.
-
-    A change stores a new revision, by which each worker notices it.
-    """
+    """Manages keys. Every method may wait for the database, and raises DatabaseDownError if it doesn't answer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -157,7 +159,7 @@ class ApiKeys:
         expires_at = now + lifetime if lifetime else None
         key = ApiKey(rules.normalise(name), digest(text), frozenset(scopes), now, expires_at)
         with self._database.writing() as session:
-            _next_revision(session)
+            _begin_change(session).digest = key.digest
             if session.get(ApiKey, key.name):
                 raise AccountError(f"key {key.name!r} exists already; choose another name, or revoke it first")
             session.add(key)
@@ -171,10 +173,10 @@ class ApiKeys:
     def revoke(self, name: str) -> None:
         """Delete a key; workers refuse it within 5 s. Raises AccountError if there is no such key."""
         with self._database.writing() as session:
-            _next_revision(session)
-            key = session.get(ApiKey, rules.normalise(name))
+            change, key = _begin_change(session), session.get(ApiKey, rules.normalise(name))
             if key is None:
                 raise AccountError(f"there is no key {name!r}")
+            change.digest = key.digest
             session.delete(key)
 
     def record_use(self, names: Iterable[str]) -> None:
@@ -188,16 +190,25 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _next_revision(session: Session) -> int:
-    """Store and return a new revision. The row's lock makes every other change wait until this one is committed.
+def _begin_change(session: Session) -> Change:
+    """Store a change with a new revision, by which each worker notices it, and delete changes older than a day.
 
-    It is at least the clock's time in microseconds, so a new database doesn't repeat the revisions of an older one
-    whose tokens may still be in use.
+    The lock of the only row of `revision` makes every other change wait until this one is committed. So changes commit
+    in the order of their revisions, and a worker that has read one has read all before it.
+
+    A revision is at least the clock's time in microseconds, so a new database doesn't repeat the revisions of an older
+    one whose tokens may still be in use.
     """
     newest = session.scalar(select(REVISION.c.value).with_for_update()) or 0
-    revision: int = max(newest + 1, time_ns() // 1000)
-    session.execute(update(REVISION).values(value=revision))
-    return revision
+    change = Change(max(newest + 1, time_ns() // 1000), newest)
+    session.execute(update(REVISION).values(value=change.revision))
+    session.execute(delete(Change).where(Change.revision < change.revision - KEPT_CHANGES))
+    session.add(change)
+    return change
+
+
+def _revoke_tokens(user: Account, change: Change) -> None:
+    change.revoked, user.revision = user.revision, change.revision
 
 
 def _has_users(session: Session) -> bool:

@@ -1,6 +1,7 @@
 """The users database: parse its URL, define its tables, connect and migrate."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, String, Table, Text, event
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
@@ -30,6 +32,8 @@ _LIBPQ_DEFAULTS: Final = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
 }
+_TOO_MANY: Final = re.compile("too many (clients|connections)|connection slots")
+"""In the reason for which PostgreSQL refuses a connection; the driver has no code for it."""
 _FORMS: Final = (
     "expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, with special characters in the password "
     "percent-encoded"
@@ -87,7 +91,7 @@ class Account(Base):
     password_hash: Mapped[str] = mapped_column(String(255), repr=False)
     scopes: Mapped[frozenset[str]]
     disabled: Mapped[bool]
-    revision: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int] = mapped_column(BigInteger, index=True)
     """Changes whenever the user's tokens must be revoked: a token is valid only with the current revision."""
     created_at: Mapped[datetime]
 
@@ -104,6 +108,20 @@ class ApiKey(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None] = mapped_column(default=None)
+
+
+class Change(Base):
+    """A change of a user or an API key in the last day, by which workers read only what is new."""
+
+    __tablename__ = "changes"
+
+    revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    previous: Mapped[int] = mapped_column(BigInteger)
+    """The revision of the change before."""
+    revoked: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    """The revision that the changed or removed user had."""
+    digest: Mapped[str | None] = mapped_column(String(64), default=None)
+    """The digest of the key that was added or removed."""
 
 
 REVISION: Final = Table(  # one row with the newest revision, so one small query finds out whether anything changed
@@ -135,12 +153,14 @@ class Database:
     url
         ``sqlite:////absolute.db``, ``sqlite:///from/the/repository's/root.db`` or
         ``postgresql://user:password@host/name``, with libpq's parameters after a question mark.
+    connections
+        The most connections to PostgreSQL; a transaction waits up to BUSY_SECONDS for a free one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int = 4) -> None:
         parsed = _parse(url)
         self._file = ROOT / str(parsed.database) if parsed.get_backend_name() == "sqlite" else None
-        self._engine = _sqlite(self._file) if self._file else _postgresql(parsed)
+        self._engine = _sqlite(self._file) if self._file else _postgresql(parsed, connections)
         event.listen(self._engine, "begin", _begin)
         self._shown = f"sqlite:///{self._file}" if self._file else parsed.set(query={}).render_as_string()
 
@@ -174,9 +194,8 @@ class Database:
             engine = self._engine.execution_options(**options)
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
-        except (DBAPIError, OSError) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error.strerror
-            raise DatabaseDownError(f"{self._shown}: {' '.join(str(reason).split())}") from error
+        except (DBAPIError, OSError, PoolTimeoutError) as error:
+            raise DatabaseDownError(f"{self._shown}: {_reason(error)}") from error
 
 
 def schema_version(session: Session) -> str | None:
@@ -185,6 +204,16 @@ def schema_version(session: Session) -> str | None:
         return None
     version: str | None = session.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return version
+
+
+def _reason(error: DBAPIError | OSError | PoolTimeoutError) -> str:
+    """Return an error's reason in one line, and what to do if there are too many connections."""
+    if isinstance(error, PoolTimeoutError):
+        return "all connections of this worker are in use; raise DATABASE_CONNECTIONS"
+    reason = " ".join(str(error.orig if isinstance(error, DBAPIError) else error.strerror).split())
+    if _TOO_MANY.search(reason):
+        reason += "; lower DATABASE_CONNECTIONS, run fewer replicas, or raise PostgreSQL's max_connections"
+    return reason
 
 
 def _parse(text: str) -> sa.URL:
@@ -213,14 +242,15 @@ def _sqlite(file: Path) -> Engine:
     return sa.create_engine(url, connect_args=own_transactions, poolclass=NullPool, hide_parameters=True)
 
 
-def _postgresql(url: sa.URL) -> Engine:
+def _postgresql(url: sa.URL, connections: int) -> Engine:
     try:
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg", query={**_LIBPQ_DEFAULTS, **url.query}),
             connect_args={"prepare_threshold": None},  # PgBouncer keeps no prepared statements
             pool_pre_ping=True,
-            pool_size=2,
-            max_overflow=-1,  # only a few threads connect
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
             hide_parameters=True,
         )
     except ImportError:

@@ -192,7 +192,7 @@ def counted() -> Counter[str]:
 def access(make_settings: MakeSettings, counted: Counter[str]) -> Access:
     """Return the access of a worker that knows anna, at revision 5."""
     made = Access(make_settings(), lambda outcome: counted.update([outcome]))
-    made.watch.known = Snapshot(5, {"anna": 5})
+    made.watch.known = Snapshot(5, frozenset({5}))
     return made
 
 

@@ -76,4 +76,4 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def is_up_to_date(client: Worker) -> bool:
-    return read_snapshot(client.database, client.access.watch.known.revision) is None
+    return read_snapshot(client.database, client.access.watch.known) is None

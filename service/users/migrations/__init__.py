@@ -1,4 +1,4 @@
 """Migrations of the users database, run by Alembic: each file in `versions` is one step."""
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The number of the last step."""

@@ -231,7 +231,7 @@ def _run(artifact: Artifact, folder: Path, **changes: Any) -> Iterator[Service]:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         client = Client(app, portal)
         access = when_ready(app)  # not POST /token: on a busy machine its thread may answer too late
-        token, _ = access.tokens.issue("anna", SCOPES, access.watch.known.users["anna"])
+        token, _ = access.tokens.issue("anna", SCOPES, max(access.watch.known.users))
         yield Service(app, client, artifact, token)
 
 

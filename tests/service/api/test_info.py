@@ -46,7 +46,7 @@ def test_it_is_unready_until_the_database_answered_once(start: Start, monkeypatc
     service = start()
     access = service.app.state.access
     monkeypatch.setattr(access.watch, "failure", "no answer")
-    monkeypatch.setattr(access.watch, "known", Snapshot(-1, {}))
+    monkeypatch.setattr(access.watch, "known", Snapshot())
 
     answer = service.client.get("/health/ready")
 

@@ -49,6 +49,21 @@ async def test_a_token_for_the_new_password_is_good_at_once_in_every_worker(
         assert [await whoami(one, token), await whoami(other, token)] == [200, 200]
 
 
+async def test_after_a_backup_is_restored_only_tokens_that_it_knows_work(on_sqlite: Settings, tmp_path: Path) -> None:
+    async with serving(on_sqlite) as client:
+        backup = (tmp_path / "users.db").read_bytes()
+        tokens = [(await log_in(client)).json()["access_token"]]
+        for name, expected in (("bob", [200, 401]), ("carl", [200, 401, 401])):
+            client.access.accounts.add(name, PASSWORD)
+            tokens.append((await log_in(client, username=name)).json()["access_token"])
+            await until(partial(is_up_to_date, client))
+            assert await whoami(client, tokens[-1]) == 200
+
+            (tmp_path / "users.db").write_bytes(backup)
+            await until(partial(is_up_to_date, client))
+            assert [await whoami(client, each) for each in tokens] == expected
+
+
 async def test_without_the_database_tokens_still_work_and_logins_recover(on_sqlite: Settings, tmp_path: Path) -> None:
     async with serving(on_sqlite) as client:
         watch = client.access.watch

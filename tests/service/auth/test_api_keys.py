@@ -63,7 +63,7 @@ async def test_unknown_keys_are_refused_and_share_a_query(
     read = watch.read_snapshot
 
     def _counted(*arguments: Any) -> Any:
-        asked.append(arguments[1])
+        asked.append(arguments[1].revision)
         return read(*arguments)
 
     monkeypatch.setattr(watch, "read_snapshot", _counted)

@@ -1,5 +1,6 @@
 """The users database: made once by several processes, migrated, reported when it is down."""
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -99,11 +100,11 @@ def test_a_store_of_an_earlier_version_is_upgraded_and_keeps_its_users(
         Path(database_url.removeprefix("sqlite:///")).touch()
     with database.writing() as session:
         command.upgrade(alembic(session), "0002")
-    anna = accounts.add("anna", PASSWORD)
+        session.execute(text("INSERT INTO users VALUES ('anna', '', 'predict', FALSE, 5, '2026-01-02 03:04:05')"))
 
     accounts.prepare("bob", PASSWORD)
 
-    assert accounts.list() == [anna]
+    assert [(each.username, each.revision) for each in accounts.list()] == [("anna", 5)]
     assert ApiKeys(database).list() == []
 
 
@@ -140,12 +141,12 @@ def test_a_url_that_names_no_usable_database_is_refused_without_its_password(url
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 def test_every_spelling_of_postgresql_is_taken_and_shown_without_its_password(scheme: str) -> None:
     with pytest.raises(DatabaseDownError, match=r"postgresql://anna:\*\*\*@127.0.0.1:1/users: .*refused"):
-        read_snapshot(Database(f"{scheme}://anna:hunter22@127.0.0.1:1/users?connect_timeout=2"), since=-1)
+        read_snapshot(Database(f"{scheme}://anna:hunter22@127.0.0.1:1/users?connect_timeout=2"))
 
 
 def test_a_relative_path_counts_from_the_repositorys_root(root: Path) -> None:
     with pytest.raises(DatabaseDownError, match=f"sqlite:///{root}/nowhere/users.db"):
-        read_snapshot(Database("sqlite:///nowhere/users.db"), since=-1)
+        read_snapshot(Database("sqlite:///nowhere/users.db"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no database" * 1000])
@@ -219,6 +220,35 @@ def test_a_file_may_have_blanks_and_marks_in_its_name(tmp_path: Path, connect: C
     assert (tmp_path / "a b#c.db").exists()
 
 
+@pytest.mark.parametrize("allowed", [1, 3])
+def test_a_worker_that_needs_more_connections_than_it_may_have_names_the_setting(
+    postgres: "Postgres", make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    monkeypatch.setattr("service.users.database.BUSY_SECONDS", 0.05)
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(contextlib.closing(Database(postgres.empty(), allowed)))
+        for _ in range(allowed):
+            stack.enter_context(database.reading()).connection()
+
+        with pytest.raises(DatabaseDownError, match="are in use; raise DATABASE_CONNECTIONS"):
+            Accounts(database, Passwords(make_settings())).list()
+
+
+def test_a_server_that_refuses_a_connection_for_their_number_is_reported_with_what_to_do(
+    postgres: "Postgres", connect: Connect, make_settings: MakeSettings
+) -> None:
+    superuser = connect(postgres.empty())
+    with superuser.writing() as session:
+        session.execute(text("DROP ROLE IF EXISTS few"))
+        session.execute(text("CREATE ROLE few LOGIN CONNECTION LIMIT 1"))
+    url = f"postgresql://few@127.0.0.1:{postgres.port}/postgres"
+    with connect(url).reading() as session:
+        session.connection()
+
+        with pytest.raises(DatabaseDownError, match=r"too many connections .*; lower DATABASE_CONNECTIONS, run fewer"):
+            Accounts(connect(url), Passwords(make_settings())).list()
+
+
 def test_a_worker_reads_users_and_keys_when_something_changed(
     accounts: Accounts, database_url: str, connect: Connect
 ) -> None:
@@ -227,12 +257,12 @@ def test_a_worker_reads_users_and_keys_when_something_changed(
     accounts.disable(accounts.add("bob", PASSWORD).username)
     ApiKeys(database).add("nightly", ["predict"], None)
 
-    snapshot = read_snapshot(database, since=-1)
+    snapshot = read_snapshot(database)
 
     assert snapshot is not None
-    assert snapshot.users == {"anna": anna.revision}
+    assert snapshot.users == {anna.revision}
     assert [*snapshot.keys.values()] == ApiKeys(database).list()
-    assert read_snapshot(database, since=snapshot.revision) is None
+    assert read_snapshot(database, snapshot) is None
 
 
 def test_a_lost_connection_is_opened_again(accounts: Accounts, database_url: str, connect: Connect) -> None:
@@ -254,10 +284,10 @@ def test_the_check_of_writes_changes_nothing_and_misses_no_table(
 ) -> None:
     database = connect(database_url)
     accounts.add("anna", PASSWORD)
-    before = read_snapshot(database, since=-1)
+    before = read_snapshot(database)
     for _ in range(2):
         check_writes(database)
-    assert read_snapshot(database, since=-1) == before
+    assert read_snapshot(database) == before
     with database.writing() as session:
         session.execute(text("DROP TABLE feedback"))
 

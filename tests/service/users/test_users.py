@@ -117,7 +117,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     database = connect(url)
     sqlite_accounts.add("anna", PASSWORD, ["admin"])
     ApiKeys(database).add("nightly", ["predict"], None)
-    before = read_snapshot(database, since=-1)
+    before = read_snapshot(database)
     monkeypatch.setattr(sys, "stdin", io.StringIO(password))
 
     with pytest.raises(SystemExit) as caught:
@@ -127,7 +127,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert expected in message
     assert "\n" not in message
     assert password not in message or not password
-    assert read_snapshot(database, since=-1) == before
+    assert read_snapshot(database) == before
 
 
 @pytest.mark.parametrize("expires", ["90", "0d", "-1d", "1y", "100000w", "soon", "٣d"])
