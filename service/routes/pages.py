@@ -6,6 +6,7 @@ work behind a path prefix.
 
 import csv
 import logging
+import mimetypes
 from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException, Request, Response, Security
-from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from service import release
@@ -84,25 +84,34 @@ def _read_all(releases: Path) -> Iterator[Released]:
 
 
 def _describe(folder: Path) -> Released:
-    found, slices = release.load(folder), folder / release.SLICES_FILE
+    found = release.load(folder)
     return Released(
         **found.model_dump(include=set(Released.model_fields)),
         release=folder.name,
         version=found.onnx_md5,
-        worst_slices=_read_worst(slices) if slices.exists() else None,
+        worst_slices=_read_worst(folder / release.SLICES_FILE),
     )
 
 
-def _read_worst(path: Path) -> list[Slice]:
-    """Return the slices that `evaluate` found to be significantly worse; of slices with the same rows the first."""
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))
-    metric = lines[0][3]
-    different = {tuple(line[2:]): line for line in reversed(lines) if line[8] == "True"}
-    found = [
-        Slice(column=column, value=value, rows=int(rows), metric=metric, score=score, low=low, high=high)
-        for column, value, rows, *(score, low, high) in (line[:6] for line in different.values())
-    ]
+def _read_worst(path: Path) -> list[Slice] | None:
+    """Return the slices that `evaluate` found to be significantly worse; of slices with the same rows the first.
+
+    Return None if there is no such file, or if it is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file))
+        metric = lines[0][3]
+        different = {tuple(line[2:]): line for line in reversed(lines) if line[8] == "True"}
+        found = [
+            Slice(column=column, value=value, rows=int(rows), metric=metric, score=score, low=low, high=high)
+            for column, value, rows, *(score, low, high) in (line[:6] for line in different.values())
+        ]
+    except FileNotFoundError:
+        return None
+    except (OSError, IndexError, ValueError, csv.Error) as error:
+        _log.warning("GET /releases leaves out the slices in %s: %s", path, error)
+        return None
     return sorted(found, key=attrgetter("score"), reverse=metric == _ERROR)[:_SHOWN_SLICES]
 
 
@@ -127,4 +136,4 @@ def page_file(name: str) -> Response:
 
 
 def _file(name: str) -> Response:
-    return FileResponse(_FOLDER / name, headers=_HEADERS)
+    return Response((_FOLDER / name).read_bytes(), headers=_HEADERS, media_type=mimetypes.guess_type(name)[0])

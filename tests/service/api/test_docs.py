@@ -43,6 +43,14 @@ def test_pages_run_only_scripts_and_styles_of_this_service(service: Any, path: s
     assert not re.search(r"<script(?! [^>]*src=)|<style| style=| on[a-z]+=", answer.text) or path.endswith(".js")
 
 
+@pytest.mark.parametrize("wanted", ["bytes=0-1", "bytes=x", "lines=1-2", "bytes=9999999-", "bytes=5-1"])
+def test_a_page_is_sent_whole_whatever_range_is_asked_for(service: Any, wanted: str) -> None:
+    whole = service.client.get("/page/page.js")
+    part = service.client.get("/page/page.js", headers={"Range": wanted})
+    assert (part.status_code, part.content) == (200, whole.content)
+    assert whole.headers["content-type"] == "text/javascript; charset=utf-8"
+
+
 @pytest.mark.parametrize("issuer", [None, "http://127.0.0.1:9/staff/"])
 def test_the_description_names_each_way_to_authenticate(start: Any, issuer: str | None) -> None:
     client = {"oidc_client_id": "predictions", "oidc_scopes": {"predict": {}}}

@@ -43,6 +43,26 @@ def test_the_releases_are_listed_newest_first_with_their_worst_slices(
     assert (oldest["by"], oldest["worst_slices"]) == ("Ada", None)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b'"\0',
+        b"column,value\nkind,one\n",
+        HEAD.encode() + b"kind,one,many,0.61,0.5,0.7,0.2,0.3,True,40\n",
+    ],
+    ids=["empty", "not UTF-8", "NUL", "too few columns", "no number"],
+)
+def test_a_damaged_list_of_slices_is_left_out_and_the_release_stays(start: Any, releases: Root, content: bytes) -> None:
+    (releases.current / SLICES_FILE).write_bytes(content)
+    service = start(releases=releases.releases)
+
+    answer = service.client.get("/releases", headers=service.headers)
+
+    assert [(each["by"], each["worst_slices"]) for each in answer.json()] == [("Grace", None), ("Ada", None)]
+
+
 def test_only_callers_with_a_credential_see_who_released_what(service: Any) -> None:
     assert service.client.get("/releases").status_code == 401
 
