@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench new sweep experiments compare search suite mlflow push pull lock docs up down logs test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench new sweep experiments compare search suite mlflow push pull lock docs up down roll logs test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -92,6 +92,9 @@ newest_runs = docker compose exec -T mlflow python -c "from mlflow import Mlflow
 
 down: ## stop the containers; the volumes keep all data
 	@docker compose --profile '*' down
+
+roll: ## build the API again and replace its containers one by one; no request fails
+	@sh deploy/roll.sh
 
 logs: ## follow the logs of the containers
 	@docker compose logs --follow --tail 50

@@ -33,19 +33,33 @@ sed -e "s|@HTTPS@|${LISTEN_HTTPS:-8443}|" -e "s|@HTTP@|${LISTEN_HTTP:-8080}|" \
     -e "s|@MAX_BODY_BYTES@|${MAX_BODY_BYTES:-33554432}|" -e "s|@CONNECTIONS@|${CONNECTIONS_PER_ADDRESS:-128}|" \
     -e "s|@HEADER_TIMEOUT@|${HEADER_TIMEOUT:-10s}|" -e "s|@BODY_TIMEOUT@|${BODY_TIMEOUT:-10s}|" \
     -e "s|@SEND_TIMEOUT@|${SEND_TIMEOUT:-60s}|" -e "s|@TRUSTED@|$trusted|" \
+    -e "s|@FOLDER@|$folder|" \
     "$here/nginx.conf" >"$folder/nginx.conf"
 
-# DNS has one address for each replica of the API. When they change, nginx reloads; running requests continue.
-api=${API:-api:8000}
+# DNS has one address for each replica of the API; API may also list several hosts, separated by commas. When they
+# change, nginx reloads; running requests continue. drain.sh lists the replicas that are about to stop.
+apis=$(printf %s "${API:-api:8000}" | tr , ' ')
+: >"$folder/drained"
 find_replicas() {
-    getent ahostsv4 "${api%:*}" | awk -v port="${api##*:}" '$2 == "STREAM" {print "server " $1 ":" port " fail_timeout=2s;"}' |
-        sort >"$folder/found.conf"
-    [ -s "$folder/found.conf" ] && ! cmp -s "$folder/found.conf" "$folder/replicas.conf" &&
-        mv "$folder/found.conf" "$folder/replicas.conf"
+    for api in $apis; do
+        getent ahostsv4 "${api%:*}" | awk -v port="${api##*:}" '$2 == "STREAM" {print "server " $1 ":" port " fail_timeout=2s;"}'
+    done | sort | grep -vFf "$folder/drained" >"$folder/found.conf"
+    [ -s "$folder/found.conf" ] && ! cmp -s "$folder/found.conf" "$folder/replicas.conf"
+}
+# When nginx reloads, it closes idle connections, and a request that is just arriving on one is lost. So while the file
+# `reloading` is there, each answer tells its client to use a new connection.
+reload() {
+    touch "$folder/reloading"
+    sleep 2
+    mv "$folder/found.conf" "$folder/replicas.conf"
+    kill -HUP $$
+    sleep 1
+    rm "$folder/reloading"
 }
 echo "server 127.0.0.1:1;" >"$folder/replicas.conf"  # until the first replica is there: 502
-find_replicas || true
+! find_replicas || mv "$folder/found.conf" "$folder/replicas.conf"
+rm -f "$folder/reloading"
 while sleep 2 && kill -0 $$; do
-    ! find_replicas || kill -HUP $$
+    ! find_replicas || reload
 done 2>/dev/null &
 exec nginx -e stderr -p "$folder" -c "$folder/nginx.conf"

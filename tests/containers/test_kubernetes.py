@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from service.settings import Settings
 from tests.containers.conftest import load_script
 
 OPERATOR = "monitoring.coreos.com/v1"
@@ -100,6 +101,28 @@ def test_the_api_migrates_before_it_starts_and_drains_before_it_stops(rendered: 
     assert pod["initContainers"][0]["command"] == ["python", "-m", "service.users", "migrate"]
     assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(api)
     assert api["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
+
+
+def test_a_pod_has_time_to_answer_its_requests_and_where_there_are_several_none_is_missing(
+    rendered: list[Resource],
+) -> None:
+    deployment = find(rendered, "Deployment")["spec"]
+    pod = deployment["template"]["spec"]
+    drain = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
+
+    assert pod["terminationGracePeriodSeconds"] > drain + Settings.model_fields["shutdown_seconds"].default
+    if any(each["kind"] == "HorizontalPodAutoscaler" for each in rendered):
+        assert deployment["strategy"] == {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def test_the_most_replicas_have_no_more_connections_than_postgresql(rendered: list[Resource]) -> None:
+    for scaler in (each for each in rendered if each["kind"] == "HorizontalPodAutoscaler"):
+        bounds, settings = scaler["spec"], find(rendered, "ConfigMap")["data"]
+        rolling_out = bounds["maxReplicas"] + 1
+        migrating = 1
+
+        assert 2 <= bounds["minReplicas"] <= bounds["maxReplicas"]
+        assert rolling_out * int(settings["DATABASE_CONNECTIONS"]) + migrating <= 100 - 3, "its defaults"
 
 
 def test_an_ingress_routes_to_the_api_but_not_to_its_metrics(rendered: list[Resource]) -> None:

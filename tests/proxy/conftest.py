@@ -30,6 +30,8 @@ class Proxy:
     """A running proxy."""
 
     folder: Path
+    work: Path
+    """nginx's own folder."""
     port: int
     http_port: int
     process: "subprocess.Popen[bytes]"
@@ -79,12 +81,12 @@ def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
     port, http_port, certificates = free_port(), free_port(), folder / "certificates"
     certificates.mkdir(parents=True, exist_ok=True)
     # If root starts nginx, its workers run as another user, who can't enter pytest's own folders.
-    work = tempfile.mkdtemp(prefix="nginx-")
-    Path(work).chmod(0o755)
+    work = Path(tempfile.mkdtemp(prefix="nginx-"))
+    work.chmod(0o755)
     environment = {
         "PATH": os.environ["PATH"],
         "API": api,
-        "FOLDER": work,
+        "FOLDER": str(work),
         "CERTIFICATES": str(certificates),
         "LISTEN_HTTPS": f"127.0.0.1:{port}",
         "LISTEN_HTTP": f"127.0.0.1:{http_port}",
@@ -94,7 +96,7 @@ def proxying(folder: Path, api: str, **changes: str) -> Iterator[Proxy]:
     }
     with (folder / "log").open("a") as log:
         process = subprocess.Popen([START], env=environment | changes, stdout=log, stderr=log)
-    made = Proxy(folder, port, http_port, process)
+    made = Proxy(folder, work, port, http_port, process)
     try:
 
         def answers() -> bool:
