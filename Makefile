@@ -129,6 +129,7 @@ verify: $(PIPELINE) ## reproduce the commit in a second clone and compare dvc.lo
 
 bench: $(VENV)/.dev ## measure the speed of pipeline and service, into build/
 	@python tests/bench/pipeline.py
+	@python tests/bench/growth.py
 	@python tests/bench/bench_service.py
 	@python tests/bench/bench_predict.py
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.bench.pipeline import lift_row_limit
+from tests.bench.growth import lift_row_limit
 
 
 def test_ten_times_the_rows_meet_no_limit_of_the_suite(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""Large tables for the benches: the demo's table, repeated."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP = 1 << 18
+HOUR = 3600 * 10**6
+"""In microseconds."""
+
+
+def repeat(source: Path, path: Path, rows: int) -> None:
+    """Write the rows of `source` again and again until there are `rows`, each with another second in its dates."""
+    table, rng = pq.read_table(source), np.random.default_rng(0)
+    dates = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    written = 0
+    with pq.ParquetWriter(path, table.schema) as writer:
+        while written < rows:
+            part = table.slice(0, rows - written)
+            for name in dates:
+                moments = part[name].to_numpy() + rng.integers(0, HOUR, len(part)).astype("timedelta64[us]")
+                column = pa.array(moments, table.schema.field(name).type)
+                part = part.set_column(part.schema.get_field_index(name), name, column)
+            writer.write_table(part, row_group_size=ROW_GROUP)
+            written += len(part)
