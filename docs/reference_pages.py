@@ -3,14 +3,19 @@
 `make docs` runs it. The pages of the API and of the metrics come from the release in service (`RELEASES`).
 """
 
+import contextlib
+import io
 import os
 import re
+import runpy
 import secrets
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 from fastapi.testclient import TestClient
 from ruamel.yaml import YAML
@@ -118,20 +123,32 @@ def _commands() -> Iterator[str]:
     yield ""
     yield "## make"
     yield ""
-    yield from _block("make", "--no-print-directory", "help")
+    yield from _block(subprocess.check_output(["make", "--no-print-directory", "help"], cwd=ROOT, text=True))  # noqa: S607
     for title, modules in COMMANDS.items():
         yield f"## {title}"
         yield ""
         for module in modules:
             yield f"### python -m {module}"
             yield ""
-            yield from _block(sys.executable, "-m", *module.split(), "--help")
+            yield from _block(_help(*module.split()))
 
 
-def _block(*command: str) -> Iterator[str]:
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-    yield from ("```text", done.stdout.rstrip(), "```", "")
+def _help(module: str, *arguments: str) -> str:
+    """Return what `python -m` prints, but in this process: a second of imports for each command would add up."""
+    shown = io.StringIO()
+    with (
+        contextlib.redirect_stdout(shown),
+        contextlib.suppress(SystemExit),
+        mock.patch.object(sys, "argv", [module, *arguments, "--help"]),
+        mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"),
+        warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # another command has imported the module
+    ):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return shown.getvalue()
+
+
+def _block(text: str) -> Iterator[str]:
+    yield from ("```text", text.rstrip(), "```", "")
 
 
 # --- API

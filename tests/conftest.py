@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that waits leaves its core to the other tests; before numpy
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
+
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -1,7 +1,7 @@
 """Confidence intervals of the metrics: the jackknife over independent units, each left out in turn.
 
-Leaving a unit out gives its rows the weight 0. The tests compare the intervals with 1,000
-simulated tables.
+Leaving a unit out gives its rows the weight 0. The tests count how often the intervals hold the
+truth of simulated tables.
 """
 
 from collections.abc import Callable, Iterator

@@ -162,11 +162,11 @@ def test_a_tiny_table_has_a_report(report: Callable[..., str], rows: int) -> Non
 
 def test_a_wide_table_has_a_small_report(report: Callable[..., str]) -> None:
     rng = np.random.default_rng(0)
-    table = pd.DataFrame(rng.normal(size=(200, 500)), columns=[f"column {place} {HOSTILE}" for place in range(500)])
+    table = pd.DataFrame(rng.normal(size=(200, 200)), columns=[f"column {place} {HOSTILE}" for place in range(200)])
     text = report(table.assign(y=np.where(table.iloc[:, 0] > 0, "yes", "no")), evaluate=NO_FOLDS)
 
     assert len(text.encode()) < LARGEST
-    assert "350 more columns contribute less" in text
+    assert "50 more columns contribute less" in text
 
 
 def test_equal_results_give_equal_bytes(report: Callable[..., str]) -> None:
