@@ -6,6 +6,7 @@ folder=${FOLDER:-/tmp/nginx}  # for the filled-in nginx.conf and for temporary f
 certificates=${CERTIFICATES:-/certificates}
 prefix=${PATH_PREFIX:-}
 prefix=${prefix%/}
+pause=${PAUSE:-2}  # seconds between two looks at the replicas, and around a reload
 fail() { echo "error: $1" >&2; exit 1; }
 
 echo "$prefix" | grep -Eqx '(/[A-Za-z0-9._~-]+)*' ||
@@ -50,16 +51,16 @@ find_replicas() {
 # `reloading` is there, each answer tells its client to use a new connection.
 reload() {
     touch "$folder/reloading"
-    sleep 2
+    sleep "$pause"
     mv "$folder/found.conf" "$folder/replicas.conf"
     kill -HUP $$
-    sleep 1
+    sleep "$pause"
     rm "$folder/reloading"
 }
 echo "server 127.0.0.1:1;" >"$folder/replicas.conf"  # until the first replica is there: 502
 ! find_replicas || mv "$folder/found.conf" "$folder/replicas.conf"
 rm -f "$folder/reloading"
-while sleep 2 && kill -0 $$; do
+while sleep "$pause" && kill -0 $$; do
     ! find_replicas || reload
 done 2>/dev/null &
 exec nginx -e stderr -p "$folder" -c "$folder/nginx.conf"

@@ -128,12 +128,14 @@ class RequestMiddleware:
         info = Info(_NO_REQUEST, None, method, route or "none", f"{status // 100}xx", seconds)
         for measure in self.measure:
             measure(info)
-        failed = status >= HTTPStatus.BAD_REQUEST
-        if route in _PROBES and not failed:
+        if route in _PROBES and status < HTTPStatus.BAD_REQUEST:
             return
-        sample = None if failed or seconds >= _SLOW_SECONDS else self.sample
-        if sample is not None and random() >= sample:  # noqa: S311  # no secret
-            return
+        sample = self.sample
+        if sample is not None:
+            if status >= HTTPStatus.BAD_REQUEST or seconds >= _SLOW_SECONDS:
+                sample = None
+            elif random() >= sample:  # noqa: S311  # no secret
+                return
         trace = current_trace() if self.tracing.is_on else None
         self.log(
             AccessRecord(

@@ -130,6 +130,16 @@ def test_a_new_model_comes_into_service_while_requests_run(system: System, token
     assert list(dict.fromkeys(traffic.versions)) == [before, system.version(token)]
 
 
+def test_a_new_version_replaces_the_container_while_requests_run(system: System, token: dict[str, str]) -> None:
+    before = system.inspect("api")["Id"]
+    with Traffic(system, token).running() as traffic:
+        done = system.project.run("make", "roll", timeout=400)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert system.inspect("api")["Id"] != before
+    assert not traffic.failures
+
+
 @pytest.mark.parametrize("service", SERVERS)
 def test_a_killed_container_comes_back_and_nothing_else_stops(
     system: System, token: dict[str, str], service: str

@@ -79,9 +79,9 @@ def drain(proxy: Proxy, *replicas: Service) -> None:
     subprocess.run([DRAIN, *addresses], env={**os.environ, "FOLDER": str(proxy.work)}, check=True)
 
 
-@pytest.fixture
-def replicas(tmp_path: Path) -> Iterator[list[Service]]:
-    root = written(tmp_path)
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+    root = written(tmp_path_factory.mktemp("replicas"))
     with running(root) as one, running(root) as two:
         yield [one, two]
 
@@ -90,7 +90,7 @@ def replicas(tmp_path: Path) -> Iterator[list[Service]]:
 def traffic(tmp_path: Path, replicas: list[Service]) -> Iterator[Traffic]:
     addresses = ",".join(f"127.0.0.1:{each.port}" for each in replicas)
     with (
-        proxying(tmp_path / "proxy", addresses) as proxy,
+        proxying(tmp_path / "proxy", addresses, PAUSE="0.5") as proxy,
         Traffic(proxy, replicas[0].client.headers).running() as made,
     ):
         yield made
