@@ -5,6 +5,7 @@ Example: dvc repro evaluate
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,18 @@ from stages.params.costs import cost_matrix, errors_beyond
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.sample_use import read_sample_use
+from stages.partitions.executors import Spread
+from stages.partitions.served import Served
+from stages.partitions.served import score as score_rows
 from stages.schema import Schema, Split, read_schema
 from stages.scores.calibration import calibration_metrics
 from stages.scores.costs import cost_metrics
 from stages.scores.gate import main_metric
 from stages.scores.intervals import intervals
-from stages.scores.metrics import Classified, Outcome, Predicted, Scores, outcome, rounded, score
+from stages.scores.metrics import Classified, Outcome, Predicted, Scores, classified_at, rounded, score
 from stages.scores.units import Units, units_of
 from stages.scores.wording import with_interval
-from stages.stored import StoredTable
+from stages.stored import StoredTable, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,15 @@ class Tables:
 
 
 def evaluate(  # noqa: PLR0913  # what it scores, and with what
-    model: Model,
+    served: Model | Served,
     train_target: pd.Series,
-    rows: pd.DataFrame,
+    rows: Table,
     params: Params,
     units: Units | None = None,
     *,
     parts: Parts | None = None,
     split: Split | None = None,
+    spread: Spread | None = None,
 ) -> tuple[dict[str, float], Tables]:
     """Return the metrics of the test rows `rows`, with intervals, and the tables behind them.
 
@@ -76,15 +81,16 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
 
     Raises UserError if the model's predictions are not finite.
     """
-    contract, seed = model.contract, params.random_state
+    served = Served.of(served)
+    model, seed = served.model, params.random_state
+    contract = model.contract
     threshold = DEFAULT if params.evaluate.threshold == "auto" else params.evaluate.threshold
     units = units or Units("row", np.arange(len(rows)))
     costs = cost_matrix(params.evaluate.costs, contract) if params.evaluate.costs else None
-    matrix, y_true = contract.encode(rows), rows[contract.target].to_numpy()
-    scores = model.scores(matrix)
+    scores = score_rows(served, rows, spread)
     _check_finite(scores)
-    scored = outcome(contract, y_true, scores, model.labels(scores, threshold) if contract.classes else ())
-    found = score(scored) | intervals(scored, units, seed)
+    scored = _outcome(model, rows[contract.target], scores, threshold)
+    found = score(scored) | intervals(scored, units, seed, spread)
     found |= {f"baseline_{name}": value for name, value in score(_baseline(scored, train_target)).items()}
     if contract.task == "binary":
         found["threshold"] = threshold
@@ -92,8 +98,8 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
         found |= calibration_metrics(scored, units)
         if costs is not None:
             found |= cost_metrics(scored, costs, train_target, units, seed)
-    importance = compute_importance(model, matrix, y_true, seed, parts)
-    slices = compute_slices(scored, contract, rows, units)
+    importance = compute_importance(model, rows, seed, parts)
+    slices = compute_slices(scored, contract, rows, units, spread)
     groups = compute_groups(scored, contract, rows, params.evaluate.groups, units)
     found |= worst_differences(groups)
     correlation = neighbours_correlation(scored, units)
@@ -103,6 +109,12 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     return rounded(found | coverage), Tables(
         slices, importance, groups, plots(scored, importance, covered, costs), correlation
     )
+
+
+def _outcome(model: Model, y_true: pd.Series, scores: Scores, threshold: float) -> Outcome:
+    if model.contract.classes:
+        return classified_at(model.contract, y_true, scores, model.places(scores, threshold))
+    return Predicted(y_true.to_numpy(np.float64), scores.astype(np.float64))
 
 
 def _check_finite(scores: Scores) -> None:
@@ -161,6 +173,12 @@ def _read_predicted(params: Params, schema: Schema) -> tuple[OutOfFold, pd.DataF
     return predicted, read_sample(files.TRAIN, params).rows
 
 
+def _read_target(path: Path, schema: Schema) -> pd.Series:
+    """Return the target of all rows; names of classes as categories, which are small."""
+    target = StoredTable(path)[schema.contract.target]
+    return target.astype("category") if schema.contract.classes else target
+
+
 def _chooses_threshold(params: Params, schema: Schema) -> bool:
     return schema.contract.task == "binary" and params.evaluate.threshold == "auto"
 
@@ -168,25 +186,36 @@ def _chooses_threshold(params: Params, schema: Schema) -> bool:
 def main() -> None:
     """Read the ONNX file and the rows; write metrics, slices, plots and the model card."""
     params, schema, model = load_params(), read_schema(), load(files.ONNX)
-    rows = pd.read_parquet(files.TEST)
+    served = Served(files.ONNX.read_bytes(), model)
+    rows, spread = StoredTable(files.TEST), Spread.of_environment()
     units = units_of(schema.split, rows)
     calibration = read_calibration(files.ONNX.read_bytes())
     candidates = read_candidates()
     predicted, train = _read_predicted(params, schema)
     scores, decided = cross_validate(train, schema, apply_choice(params, candidates), predicted, calibration)
-    target = StoredTable(files.TRAIN)[schema.contract.target]
+    target = _read_target(files.TRAIN, schema)
     parts = cut(model, files.ONNX.read_bytes()) if schema.contract.derived else None
     with timed(f"scoring {len(rows):,} rows, intervals over {units.count:,} {units.plural}"):
-        found, tables = evaluate(model, target, rows, decided, units, parts=parts, split=schema.split)
+        found, tables = evaluate(served, target, rows, decided, units, parts=parts, split=schema.split, spread=spread)
     found |= rounded(scores)
     if calibration:
         before = calibration.outcome_before(schema.contract, rows)
         found |= rounded(metrics_before(before, units))
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
-    contributions = explain_rows(model, rows, found.get("threshold", DEFAULT))
+    contributions = explain_rows(served, rows, found.get("threshold", DEFAULT), spread)
     together = compute_interactions(model, rows, contributions.means()["feature"].tolist())
     tables.plots.update(plot_contributions(contributions, together) | plot_candidates(candidates))
-    about = schema, params, found, tables.slices, tables.importance, target, rows, units, tables.groups
+    about = (
+        schema,
+        params,
+        found,
+        tables.slices,
+        tables.importance,
+        target,
+        _read_target(files.TEST, schema),
+        units,
+        tables.groups,
+    )
     facts = Facts(
         *about, tables.correlation, contributions.means(), tables.plots["coverage"], candidates, read_sample_use()
     )

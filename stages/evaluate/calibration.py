@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 import onnxruntime
-import pandas as pd
 from onnx import TensorProto, helper
 
 from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED
 from stages.nodes import open_part
 from stages.scores.calibration import calibration_metrics
-from stages.scores.metrics import Classified, Outcome, classified, score
+from stages.scores.metrics import Classified, Outcome, classified_at, score
 from stages.scores.units import Units
+from stages.stored import Table, batches
 
 _SHOWN = ("log_loss", "brier_score")
 
@@ -25,11 +25,11 @@ class ServedCalibration:
     model: onnxruntime.InferenceSession
     calibrator: onnxruntime.InferenceSession
 
-    def outcome_before(self, contract: Contract, rows: pd.DataFrame) -> Classified:
+    def outcome_before(self, contract: Contract, rows: Table) -> Classified:
         """Return the probabilities of `rows` before the calibration; the labels are the most probable classes."""
-        probabilities = self.model.run([UNCALIBRATED], {"X": contract.encode(rows)})[0]
-        labels = [contract.classes[place] for place in probabilities.argmax(axis=1)]
-        return classified(contract, rows[contract.target].to_numpy(), probabilities, labels)
+        parts = [self.model.run([UNCALIBRATED], {"X": contract.encode(batch)})[0] for batch in batches(rows)]
+        probabilities = np.concatenate(parts)
+        return classified_at(contract, rows[contract.target], probabilities, probabilities.argmax(axis=1))
 
     def apply(self, outcome: Outcome) -> Outcome:
         """Return an uncalibrated outcome with the probabilities calibrated as the served file does."""

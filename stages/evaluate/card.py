@@ -41,7 +41,7 @@ class Facts:
     slices: pd.DataFrame
     importance: pd.DataFrame
     train_target: pd.Series
-    test: pd.DataFrame
+    test_target: pd.Series
     units: Units
     """The independent units of the intervals."""
     groups: pd.DataFrame
@@ -78,7 +78,7 @@ def card(facts: Facts) -> str:
         main=main,
         certainly_better=facts.metrics.get(f"{main}_low", -np.inf) > facts.metrics.get(f"baseline_{main}", -np.inf),
         table=PurePath(facts.params.data.path).name.replace("`", " "),
-        targets=[("training", facts.train_target), ("test", facts.test[contract.target])],
+        targets=[("training", facts.train_target), ("test", facts.test_target)],
         worst=worst(facts.slices).to_dict("records"),
         between=facts.groups[facts.groups["group"] == BETWEEN].to_dict("records"),
         incomplete=[
@@ -104,7 +104,7 @@ def _hyperparameters(params: Params) -> dict[str, Any]:
 
 def _about_classes(facts: Facts) -> dict[str, Any]:
     """Return each class with its shares of training and test rows, and the rare, untested and unknown classes."""
-    known, tested = facts.schema.contract.classes, facts.test[facts.schema.contract.target]
+    known, tested = facts.schema.contract.classes, facts.test_target
     train, test = (each.value_counts(normalize=True).to_dict() for each in (facts.train_target, tested))
     shares = [(label, train.get(label, 0.0), test.get(label, 0.0)) for label in known]
     limit = min(_RARE, 0.5 / len(known))

@@ -1,14 +1,21 @@
 """How much each column contributes to the model's scores: on average over test rows, and by its values."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from service.contract import Contract, DateFeature, NumberFeature
+from service.contract import Contract, DateFeature, Label, NumberFeature
+from service.encoding import Matrix
 from service.model import Model
 from service.shapley import Explainer
+from stages.partitions.executors import Spread
+from stages.partitions.pieces import map_pieces
+from stages.partitions.served import Served
+from stages.scores.metrics import Floats
+from stages.stored import Table, take
 
 _MOST_ROWS = 100
 _FEWEST_ROWS = 10
@@ -56,16 +63,33 @@ class Contributions:
         return found
 
 
-def explain_rows(model: Model, rows: pd.DataFrame, threshold: float) -> Contributions:
+class _Explaining:
+    """What explains rows, in each process anew."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.explainer = Explainer(served.model)
+
+    def __reduce__(self) -> tuple[type["_Explaining"], tuple[Served]]:
+        return _Explaining, (self.served,)
+
+
+def explain_rows(model: Model | Served, rows: Table, threshold: float, spread: Spread | None = None) -> Contributions:
     """Explain some of `rows`, evenly spaced.
 
     Raises NoBackgroundError if the model's file has no background rows.
     """
-    explainer = Explainer(model)
+    explaining = _Explaining(Served.of(model))
+    model, explainer = explaining.served.model, explaining.explainer
     count = min(max(_BUDGET // explainer.scores_per_row, _FEWEST_ROWS), _MOST_ROWS, len(rows))
-    chosen = rows.iloc[np.arange(count) * len(rows) // count]
+    chosen = take(rows, np.arange(count) * len(rows) // count)
     matrix = model.contract.encode(chosen)
     scores = model.scores(matrix)
     labels = model.labels(scores, threshold) if model.contract.classes else [None] * count
-    explained = [explainer.explain(*each) for each in zip(matrix, scores.reshape(count, -1), labels, strict=True)]
-    return Contributions(model.contract, chosen, np.array([each.contributions for each in explained]))
+    each_row = zip(matrix, scores.reshape(count, -1), labels, strict=True)
+    explained = map_pieces(_explain, explaining, each_row, spread or Spread())
+    return Contributions(model.contract, chosen, np.array(list(explained)))
+
+
+def _explain(explaining: _Explaining, row: tuple[Matrix, npt.NDArray[np.floating[Any]], Label | None]) -> Floats:
+    return explaining.explainer.explain(*row).contributions

@@ -1,7 +1,7 @@
 """How often prediction intervals or sets contain the truth in the test rows: altogether, over time and by class."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from stages.params.params import Params
 from stages.schema import Split
 from stages.scores.intervals import share_interval
 from stages.scores.metrics import Classified, Codes, Floats, Outcome, Scores
-from stages.scores.units import Units
+from stages.scores.units import Units, compress, cut_periods
+from stages.stored import Table
 
 ALL = "all rows"
 COLUMNS = ["part", "by", "level", "rows", "coverage", "coverage_low", "coverage_high", "size"]
@@ -30,8 +31,28 @@ _TENTHS = 10
 _MOST_CLASSES = 30
 
 Flags = npt.NDArray[np.bool_]
-Parts = list[tuple[str, str, Flags]]
-"""The value of `part`, the value of `by`, and which rows belong to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows."""
+
+    name: str
+    """The value of `part`."""
+    by: str
+    codes: Codes
+    """Shape (rows,)."""
+    code: int
+    """Of the rows that belong to it."""
+
+    @property
+    def here(self) -> Flags:
+        """Which rows belong to it; made anew, because there may be many parts."""
+        here: Flags = self.codes == self.code
+        return here
+
+
+Parts = Sequence[Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +86,7 @@ def _compare(scores: Scores, scored: Outcome, bound: float) -> tuple[Flags, Floa
         return np.abs(scored.y_true - scored.y_pred) <= bound, np.full(len(scored.y_true), 2 * bound)
     inside = find_inside(scores, bound)
     known = scored.y_true < inside.shape[1]  # no set has a class that isn't in training
-    covered = inside[np.arange(len(inside)), np.where(known, scored.y_true, 0)] & known
+    covered = np.take_along_axis(inside, np.where(known, scored.y_true, 0)[:, None], axis=1)[:, 0] & known
     return covered, inside.sum(axis=1).astype(np.float64)
 
 
@@ -83,8 +104,8 @@ def describe_coverage(
         metrics |= _metrics(tested, whole)
         lines.append({"part": ALL, "by": "", "level": tested.level} | whole)
         lines += [
-            {"part": part, "by": by, "level": tested.level} | _describe(tested, here, units, seed)
-            for part, by, here in parts
+            {"part": part.name, "by": part.by, "level": tested.level} | _describe(tested, part.here, units, seed)
+            for part in parts
         ]
     return metrics, pd.DataFrame(lines, columns=COLUMNS)
 
@@ -116,7 +137,7 @@ def _metrics(tested: Tested, whole: dict[str, float]) -> dict[str, float]:
 
 
 def _describe(tested: Tested, here: Flags, units: Units, seed: int) -> dict[str, float]:
-    own = Units(units.name, np.unique(units.codes[here], return_inverse=True)[1])
+    own = Units(units.name, compress(units.codes[here]))
     low, high = (np.nan, np.nan) if own.too_few else share_interval(tested.covered[here], own, seed)
     return {
         "rows": int(here.sum()),
@@ -127,7 +148,7 @@ def _describe(tested: Tested, here: Flags, units: Units, seed: int) -> dict[str,
     }
 
 
-def find_parts(scored: Outcome, split: Split, rows: pd.DataFrame) -> Parts:
+def find_parts(scored: Outcome, split: Split, rows: Table) -> Parts:
     """Return the rows of each period in a split by time, and of each class or each tenth by the prediction."""
     return [*_periods(split, rows), *_by_outcome(scored)]
 
@@ -136,26 +157,25 @@ def _by_outcome(scored: Outcome) -> Parts:
     if isinstance(scored, Classified):
         counts = np.bincount(scored.y_true)
         often = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
-        return [(class_name(scored.labels[each]), "class", scored.y_true == each) for each in often if counts[each]]
+        return [Part(class_name(scored.labels[each]), "class", scored.y_true, each) for each in often if counts[each]]
     return _tenths(scored.y_pred, "prediction")
 
 
 def _tenths(values: Floats, by: str) -> Parts:
     edges = np.unique(np.quantile(values, np.arange(1, _TENTHS) / _TENTHS))
     places: Codes = np.searchsorted(edges, values, side="left")
-    found = [(values[places == place].min(), places == place) for place in np.unique(places)]
-    return [(f"from {first:.6g}", by, here) for first, here in found]
+    return [Part(f"from {values[places == place].min():.6g}", by, places, place) for place in np.unique(places)]
 
 
-def _periods(split: Split, rows: pd.DataFrame) -> Parts:
+def _periods(split: Split, rows: Table) -> Parts:
     """Return the rows of each month, week, day or hour, the longest of which there are enough, in a split by time."""
     if split.method != "time" or split.column not in rows:
         return []
-    column = rows[split.column]
+    column = rows[str(split.column)]
     if types.is_numeric_dtype(column.dtype):
         return _tenths(column.to_numpy(np.float64), "time")
     moments = pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_convert(None).to_numpy("datetime64[us]")
-    found = [np.unique(moments.astype(f"datetime64[{unit}]"), return_inverse=True) for unit in _CALENDAR]
-    periods, places = next((each for each in found if len(each[0]) >= _FEWEST_PERIODS), found[-1])
+    found = [cut_periods(moments, unit) for unit in _CALENDAR]
+    places, periods = next((each for each in found if len(each[1]) >= _FEWEST_PERIODS), found[-1])
     last = range(len(periods))[-_MOST_PERIODS:]
-    return [(str(periods[each]), "time", places == each) for each in last]
+    return [Part(str(periods[each]), "time", places, each) for each in last]

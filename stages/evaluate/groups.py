@@ -18,6 +18,7 @@ from stages.errors import UserError
 from stages.evaluate.slices import cut, cut_values, least_error
 from stages.scores.metrics import Codes, Floats, Outcome, Predicted
 from stages.scores.units import FEWEST, Units
+from stages.stored import Table
 
 COLUMNS = ["column", "group", "class", "metric", "value", "low", "high", "rows", "units", "note"]
 """Of metrics/groups.csv: one row for each figure. `rows` and `units` are those that the figure is a mean of."""
@@ -64,7 +65,7 @@ class _Measure:
 
 
 def compute_groups(
-    outcome: Outcome, contract: Contract, rows: pd.DataFrame, columns: Sequence[str], units: Units
+    outcome: Outcome, contract: Contract, rows: Table, columns: Sequence[str], units: Units
 ) -> pd.DataFrame:
     """Return the table of `COLUMNS` for each column that names groups.
 
@@ -100,7 +101,7 @@ def worst_differences(table: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(values.max()) for name, values in between.groupby("metric")["value"]}
 
 
-def _cut(contract: Contract, rows: pd.DataFrame, column: str) -> tuple[Codes, list[str]]:
+def _cut(contract: Contract, rows: Table, column: str) -> tuple[Codes, list[str]]:
     if column not in rows:
         raise UserError(f"params.yaml: evaluate.groups: no column {column!r} in the test rows; run `dvc repro`")
     feature = next((each for each in contract.features if each.name == column), None)

@@ -8,6 +8,7 @@ from service.encoding import Matrix
 from service.model import Model
 from stages.features.parts import Parts
 from stages.scores.metrics import classified, log_loss
+from stages.stored import Table, take
 
 _MOST_ROWS = 5_000
 _FEWEST_ROWS = 50
@@ -16,13 +17,7 @@ _BUDGET = 200_000
 """Rows that may be scored altogether, about 1 s for a forest; wide tables get fewer rows for each column."""
 
 
-def compute_importance(
-    model: Model,
-    matrix: Matrix,
-    y_true: npt.NDArray[np.object_ | np.float64],
-    seed: int,
-    parts: Parts | None = None,
-) -> pd.DataFrame:
+def compute_importance(model: Model, table: Table, seed: int, parts: Parts | None = None) -> pd.DataFrame:
     """Return the permutation importance (Breiman 2001) of columns and derived features, scored with the ONNX file.
 
     Columns: `feature` and `importance`, the rise of the log loss, or of the mean absolute error,
@@ -34,10 +29,10 @@ def compute_importance(
     features = model.contract.features
     derived = list(model.contract.derived) if parts else []
     count = len(features) + len(derived)
-    size = min(len(matrix), max(_BUDGET // count, _FEWEST_ROWS), _MOST_ROWS)
+    size = min(len(table), max(_BUDGET // count, _FEWEST_ROWS), _MOST_ROWS)
     repeats = min(max(_BUDGET // (size * count), 1), _MOST_REPEATS)
-    rows = np.sort(rng.choice(len(matrix), size, replace=False))
-    sample, truth = matrix[rows], y_true[rows]
+    rows = take(table, np.sort(rng.choice(len(table), size, replace=False)))
+    sample, truth = model.contract.encode(rows), rows[model.contract.target].to_numpy()
     whole = _loss(model, sample, truth)
     rises = []
     first = 0

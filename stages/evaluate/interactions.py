@@ -13,6 +13,7 @@ import pandas as pd
 
 from service.encoding import Matrix
 from service.model import Model
+from stages.stored import Table, take
 
 COLUMNS = ["pair", "interaction", "share"]
 _FEATURES = 6
@@ -23,15 +24,15 @@ Effect = npt.NDArray[np.float64]
 """Of some features' values in each of `_ROWS` rows on the scores: shape (rows, scores), with the mean 0."""
 
 
-def compute_interactions(model: Model, rows: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+def compute_interactions(model: Model, rows: Table, features: Sequence[str]) -> pd.DataFrame:
     """Return the interactions of the first `_FEATURES` of `features`, the strongest first.
 
     `interaction` is the root mean square of what the pair adds to its single effects, in the unit of the scores;
     `share` is its share of the variance of the pair's effect, from 0 to 1 (the square of H).
     """
     every = np.arange(min(_ROWS, len(rows))) * len(rows) // min(_ROWS, len(rows))
-    values = model.contract.encode(rows.iloc[every])
-    into = model.contract.encode(rows.iloc[(every + len(rows) // (2 * len(every))) % len(rows)])
+    values = model.contract.encode(take(rows, every))
+    into = model.contract.encode(take(rows, (every + len(rows) // (2 * len(every))) % len(rows)))
     columns = _columns(model)
     chosen = [name for name in features if name in columns][:_FEATURES]
     alone = {name: _effect(model, values, into, columns[name]) for name in chosen}

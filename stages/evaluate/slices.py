@@ -1,6 +1,6 @@
 """The metric on parts of the test rows: where the model does badly."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,8 +12,11 @@ from pandas.api import types
 from scipy.special import stdtrit
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from stages.partitions.executors import Spread
+from stages.partitions.pieces import map_pieces
 from stages.scores.metrics import Codes, Floats, Outcome, Predicted
-from stages.scores.units import FEWEST, Units, lag_correlation
+from stages.scores.units import FEWEST, Units, cut_periods, lag_correlation
+from stages.stored import Table
 
 MISSING = "(missing)"
 ERROR = "mean_absolute_error"
@@ -38,29 +41,36 @@ class Measure:
     """The metric that slices are compared by."""
 
     name: str
-    estimate: Callable[[Codes], Estimate]
-    """Takes row positions, sorted as in `order`; returns the metric and the rows' influences in that order."""
+    values: Floats
+    """Each row's score, error, or 1 if it is right; shape (rows,)."""
     order: Codes
     """The positions of all rows, in the order that `estimate` needs."""
+    positive: npt.NDArray[np.bool_] | None = None
+    """Whether each row is positive, for an area; shape (rows,)."""
 
     @property
     def more_is_better(self) -> bool:
         """False for an error."""
         return self.name != ERROR
 
+    def estimate(self, rows: Codes) -> Estimate:
+        """Return the metric of rows whose positions are sorted as in `order`, and their influences in that order."""
+        values = self.values[rows]
+        return _mean(values) if self.positive is None else _area(values, self.positive[rows])
+
 
 def measure(outcome: Outcome) -> Measure:
     """Return the area under the ROC curve if binary, accuracy with more classes, else the mean absolute error."""
     if isinstance(outcome, Predicted):
         errors = np.abs(outcome.y_true - outcome.y_pred)
-        return Measure(ERROR, lambda rows: _mean(errors[rows]), np.arange(len(errors)))
+        return Measure(ERROR, errors, np.arange(len(errors)))
     if outcome.positive is None:
         right = (outcome.y_true == outcome.y_pred).astype(np.float64)
-        return Measure("accuracy", lambda rows: _mean(right[rows]), np.arange(len(right)))
+        return Measure("accuracy", right, np.arange(len(right)))
     scores = outcome.probabilities[:, outcome.positive]
     positive = outcome.y_true == outcome.positive
     order: Codes = np.argsort(scores, kind="stable")
-    return Measure("roc_auc", lambda rows: _area(scores[rows], positive[rows]), order)
+    return Measure("roc_auc", scores, order, positive)
 
 
 def _mean(values: Floats) -> Estimate:
@@ -89,7 +99,30 @@ def _share_below(values: Floats, limits: Floats) -> Floats:
     return shares
 
 
-def compute_slices(outcome: Outcome, contract: Contract, rows: pd.DataFrame, units: Units) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """What each column's slices are computed from."""
+
+    measured: Measure
+    whole: Estimate
+    actual: Floats
+    predicted: Floats
+    units: Units
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A column that is cut into slices."""
+
+    column: str
+    codes: npt.NDArray[np.int16]
+    """The slice of each row, shape (rows,)."""
+    names: list[str]
+
+
+def compute_slices(
+    outcome: Outcome, contract: Contract, rows: Table, units: Units, spread: Spread | None = None
+) -> pd.DataFrame:
     """Return one row for each value of each column, in the contract's order (its first 200 features).
 
     Columns: column, value, rows, the metric with its 95 % interval over `units` (`…_low`, `…_high`),
@@ -98,19 +131,27 @@ def compute_slices(outcome: Outcome, contract: Contract, rows: pd.DataFrame, uni
     of independent units of its rows. With fewer than 20 there is no interval, and it isn't `worse`.
     """
     measured = measure(outcome)
-    actual, predicted = _means(outcome)
-    whole = _whole(measured, units)
-    parts = []
-    for feature in contract.features[:_MOST_COLUMNS]:
-        codes, names = cut(feature, rows[feature.name])
-        sizes = np.bincount(codes, minlength=len(names))
-        found = [_estimate(measured, whole, part, units) for part in _split(codes, sizes, measured.order)]
-        part = pd.DataFrame({"column": feature.name, "value": names, "rows": sizes})
-        part[_ESTIMATED] = np.asarray(found, dtype=np.float64).reshape(-1, len(_ESTIMATED))
-        part["actual"] = np.bincount(codes, actual, len(names)) / sizes
-        part["predicted"] = np.bincount(codes, predicted, len(names)) / sizes
-        parts.append(part)
-    return _flag_worse(pd.concat(parts, ignore_index=True), measured, whole[0])
+    tested = _Tested(measured, _whole(measured, units), *_means(outcome), units)
+    cuts = (_cut_column(each, rows[each.name]) for each in contract.features[:_MOST_COLUMNS])
+    parts = list(map_pieces(_compute_column, tested, cuts, spread or Spread()))
+    return _flag_worse(pd.concat(parts, ignore_index=True), measured, tested.whole[0])
+
+
+def _cut_column(feature: Feature, values: pd.Series) -> _Cut:
+    codes, names = cut(feature, values)
+    return _Cut(feature.name, codes.astype(np.int16), names)  # a column is cut into no more than 22 parts
+
+
+def _compute_column(tested: _Tested, column: _Cut) -> pd.DataFrame:
+    codes, names = column.codes, column.names
+    sizes = np.bincount(codes, minlength=len(names))
+    parts = _split(codes, sizes, tested.measured.order)
+    found = [_estimate(tested.measured, tested.whole, part, tested.units) for part in parts]
+    table = pd.DataFrame({"column": column.column, "value": names, "rows": sizes})
+    table[_ESTIMATED] = np.asarray(found, dtype=np.float64).reshape(-1, len(_ESTIMATED))
+    table["actual"] = np.bincount(codes, tested.actual, len(names)) / sizes
+    table["predicted"] = np.bincount(codes, tested.predicted, len(names)) / sizes
+    return table
 
 
 def neighbours_correlation(outcome: Outcome, units: Units) -> float | None:
@@ -151,9 +192,8 @@ def least_error(share: float, rows: int) -> float:
     return float(np.sqrt(moderate * (1 - moderate) / (rows + 4)))
 
 
-def _split(codes: Codes, sizes: Codes, order: Codes) -> list[Codes]:
-    # Sorting of 16 bits takes linear time, and a column is cut into no more than 22 parts.
-    grouped = order[np.argsort(codes.astype(np.int16)[order], kind="stable")]
+def _split(codes: npt.NDArray[np.int16], sizes: Codes, order: Codes) -> list[Codes]:
+    grouped = order[np.argsort(codes[order], kind="stable")]  # of 16 bits in linear time
     return np.split(grouped, np.cumsum(sizes)[:-1])
 
 
@@ -257,9 +297,9 @@ def _cut(feature: Feature, values: pd.Series) -> tuple[Codes, list[str]]:
 
 
 def _periods(moments: npt.NDArray[np.datetime64]) -> tuple[Codes, list[str]]:
-    months = moments.astype("datetime64[M]")
-    few = len(np.unique(months[~np.isnat(months)])) <= _MOST_MONTHS
-    distinct, places = np.unique(months if few else moments.astype("datetime64[Y]"), return_inverse=True)
+    places, distinct = cut_periods(moments, "M")
+    if np.count_nonzero(~np.isnat(distinct)) > _MOST_MONTHS:
+        places, distinct = cut_periods(moments, "Y")
     return places, [str(period) for period in distinct]
 
 

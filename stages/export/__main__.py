@@ -20,12 +20,12 @@ from stages.estimators import out_of_fold
 from stages.export.background import draw_background
 from stages.export.coverage import describe_coverage
 from stages.export.graph import convert
-from stages.export.parity import Scores, compare, score
+from stages.export.parity import compare
 from stages.params.costs import cost_matrix
 from stages.params.loading import load_params
 from stages.params.sections import Costs
 from stages.partitions.executors import Spread
-from stages.partitions.served import Served
+from stages.partitions.served import Scores, Served, score
 from stages.schema import read_schema
 from stages.stored import StoredTable, Table, every_nth
 

@@ -1,11 +1,9 @@
-"""Score rows with the served file, and compare the scores with scikit-learn's, a piece of the rows at a time."""
+"""Compare the served file's scores with scikit-learn's, a piece of the rows at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
@@ -15,7 +13,7 @@ from stages.errors import UserError
 from stages.estimators.calibrators import CalibratedClassifier
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
-from stages.partitions.served import Served
+from stages.partitions.served import ROWS_AT_ONCE, Scores, Served, quietly
 from stages.stored import Table, batches
 
 TOLERANCE = 1e-5
@@ -24,9 +22,6 @@ _SMALLEST = 1e-6
 """Scores are compared relative to themselves, or to this share of the largest score if they are smaller."""
 _RESOLUTION = 2.0**-22
 """Two probabilities of scikit-learn that differ by less are equal: four steps of float32."""
-_ROWS_AT_ONCE = 16_384
-
-Scores = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +55,6 @@ class _Compared:
     other_label: UserError | None
 
 
-def score(model: Model | Served, rows: Table, spread: Spread | None = None) -> Scores:
-    """Return the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
-    pieces = batches(rows, _ROWS_AT_ONCE)
-    return np.concatenate(list(map_pieces(_score, Served.of(model), pieces, spread or Spread())))
-
-
-def _score(served: Served, rows: pd.DataFrame) -> Scores:
-    return _quietly(lambda: served.model.scores(served.model.contract.encode(rows)))
-
-
 def compare(
     pipeline: Pipeline, model: Model | Served, rows: Table, scores: Scores, spread: Spread | None = None
 ) -> tuple[float, int]:
@@ -97,13 +82,13 @@ def compare(
 
 
 def _cut(scores: Scores) -> Iterator[Scores]:
-    for first in range(0, len(scores), _ROWS_AT_ONCE):
-        yield scores[first : first + _ROWS_AT_ONCE]
+    for first in range(0, len(scores), ROWS_AT_ONCE):
+        yield scores[first : first + ROWS_AT_ONCE]
 
 
 def _pieces(rows: Table, scores: Scores) -> Iterator[_Piece]:
     first = 0
-    for batch in batches(rows, _ROWS_AT_ONCE):
+    for batch in batches(rows, ROWS_AT_ONCE):
         yield _Piece(first, batch, scores[first : first + len(batch)])
         first += len(batch)
 
@@ -111,7 +96,7 @@ def _pieces(rows: Table, scores: Scores) -> Iterator[_Piece]:
 def _compare(sides: _Sides, piece: _Piece) -> _Compared:
     model = sides.served.model
     predict = sides.pipeline.predict_proba if model.contract.classes else sides.pipeline.predict
-    expected = _quietly(lambda: predict(piece.rows))
+    expected = quietly(lambda: predict(piece.rows))
     scale = np.maximum(np.abs(expected), max(sides.smallest, float(np.finfo(np.float32).tiny)))
     by_row = (np.abs(piece.scores - expected) / scale).reshape(len(expected), -1).max(axis=1)
     by_row = np.where(np.isnan(by_row), np.inf, by_row)
@@ -137,9 +122,3 @@ def _refuse(row: int, found: object, expected: object) -> UserError:
         f"{files.TEST}: row {row + 1}: ONNX gives {found}, scikit-learn {expected}; no file is written: "
         "choose another model in params.yaml, and report this with the row"
     )
-
-
-def _quietly(predict: Callable[[], Scores]) -> Scores:
-    # scikit-learn looks for infinities by a sum, which overflows where numbers near the ends of float32 meet.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return predict()

@@ -1,10 +1,21 @@
 """A served model that workers make from its bytes, as a session can't be sent."""
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from service.model import ArtifactError, Model, from_bytes
 from stages.errors import UserError
 from stages.files import md5_of
+from stages.partitions.executors import Spread
+from stages.partitions.pieces import map_pieces
+from stages.stored import Table, batches
+
+ROWS_AT_ONCE = 16_384
+Scores = npt.NDArray[np.floating[Any]]
 
 
 class Served:
@@ -34,3 +45,22 @@ def _load(content: bytes) -> Model:
         return from_bytes(content, "the model")
     except ArtifactError as error:
         raise UserError(str(error)) from None
+
+
+def score(model: Model | Served, rows: Table, spread: Spread | None = None) -> Scores:
+    """Return the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
+    pieces = batches(rows, ROWS_AT_ONCE)
+    return np.concatenate(list(map_pieces(_score, Served.of(model), pieces, spread or Spread())))
+
+
+def _score(served: Served, rows: pd.DataFrame) -> Scores:
+    return quietly(lambda: served.model.scores(served.model.contract.encode(rows)))
+
+
+def quietly(predict: Callable[[], Scores]) -> Scores:
+    """Return what the function returns, without warnings of scikit-learn's search for infinities.
+
+    It looks for them by a sum, which overflows where numbers near the ends of float32 meet.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return predict()

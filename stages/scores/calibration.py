@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.scores.metrics import Classified, Codes, Floats
-from stages.scores.units import Units
+from stages.scores.units import Units, compress
 
 BINS = 10
 
@@ -24,7 +24,7 @@ class Reliability:
 def reliability(predicted: Floats, actual: Floats) -> Reliability:
     """Cut the rows at the quantiles of `predicted`; rows with equal predictions stay together."""
     edges = np.unique(np.quantile(predicted, np.arange(1, BINS) / BINS))
-    places = np.unique(np.searchsorted(edges, predicted, side="left"), return_inverse=True)[1]
+    places = compress(np.searchsorted(edges, predicted, side="left"))
     rows = np.bincount(places).astype(np.float64)
     return Reliability(places, rows, np.bincount(places, predicted) / rows, np.bincount(places, actual) / rows)
 

@@ -6,7 +6,7 @@ import pandas as pd
 from service.contract import Label
 from stages.scores.intervals import mean_interval
 from stages.scores.metrics import Classified, Floats
-from stages.scores.units import Units
+from stages.scores.units import Units, compress
 
 PER = 1_000
 
@@ -23,7 +23,7 @@ def cost_metrics(of: Classified, matrix: Floats, train_target: pd.Series, units:
     y_true, y_pred = of.y_true[known], of.y_pred[known]
     if not len(y_true):
         return {}
-    kept = Units(units.name, np.unique(units.codes[known], return_inverse=True)[1])
+    kept = Units(units.name, compress(units.codes[known]))
     model = matrix[y_true, y_pred]
     constant = cheapest_constant(matrix, of.labels, train_target)
     columns: dict[str, Floats] = {"cost_per_1000": model, "saving_per_1000": matrix[y_true, constant] - model}

@@ -5,14 +5,16 @@ truth of simulated tables.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, stdtrit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, main_statistic, statistics
+from stages.partitions.executors import Spread
+from stages.partitions.pieces import map_pieces
+from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, Statistics, main_statistic, statistics
 from stages.scores.units import Units
 
 Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]
@@ -33,11 +35,12 @@ _SCALES: dict[str, Scale] = {
 }
 _LIMITS = dict.fromkeys(_SHARES, (0.0, 1.0)) | dict.fromkeys(_ERRORS, (0.0, np.inf)) | {"r2": (-np.inf, 1.0)}
 _ROUNDING = 1e-12
+_NO_BLOCK = -1
 _ALL_RIGHT = 0.025
 """A share that is 1 in each of n units is above the n-th root of this (Clopper & Pearson 1934)."""
 
 
-def intervals(outcome: Outcome, units: Units, seed: int) -> dict[str, float]:
+def intervals(outcome: Outcome, units: Units, seed: int, spread: Spread | None = None) -> dict[str, float]:
     """Return 95 % intervals as `…_low` and `…_high`; none if there are too few units.
 
     See `jackknife` for the method. Shares and areas are transformed to logits, errors and
@@ -46,7 +49,7 @@ def intervals(outcome: Outcome, units: Units, seed: int) -> dict[str, float]:
     if units.too_few:
         return {}
     bounds = {}
-    for name, (value, left_out) in _leave_out(outcome, units, seed).items():
+    for name, (value, left_out) in _leave_out(outcome, units, seed, spread or Spread()).items():
         low, high = np.clip(jackknife(value, left_out, _SCALES[name]), *_limits(name, outcome))
         if name in _SHARES and low > 1 - _ROUNDING:
             low = _ALL_RIGHT ** (1 / units.count)
@@ -135,17 +138,32 @@ def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, floa
     return float(low), float(high)
 
 
-def _leave_out(outcome: Outcome, units: Units, seed: int) -> dict[str, tuple[float, Floats]]:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is computed from weights of the rows, and the block of each."""
+
+    compute: Statistics
+    blocks: npt.NDArray[np.int16]
+
+
+def _leave_out(outcome: Outcome, units: Units, seed: int, spread: Spread) -> dict[str, tuple[float, Floats]]:
     """Return each metric's value, and its values without each block of units."""
     rankings = len(outcome.ranked) if isinstance(outcome, Classified) else 1
-    blocks = _blocks(units, len(outcome.y_true) * rankings, seed)
+    blocks = _blocks(units, len(outcome.y_true) * rankings, seed).astype(np.int16)
+    count = int(blocks.max()) + 1
     outcome, blocks = _by_score(outcome, blocks)
-    compute = statistics(outcome)
-    # More threads would not be faster for such short sums, but take five times the CPU time.
-    with threadpool_limits(1):
-        whole, *parts = [compute(weights) for weights in _weights(blocks)]
+    rows = _Rows(statistics(outcome), blocks)
+    del outcome, blocks  # sorted copies
+    whole, *parts = map_pieces(_compute_without, rows, range(_NO_BLOCK, count), spread)
     found = {name: np.array([part.get(name, np.nan) for part in parts]) for name in whole}
     return {name: (whole[name], values) for name, values in found.items() if np.isfinite(values).all()}
+
+
+def _compute_without(rows: _Rows, block: int) -> dict[str, float]:
+    """Return the metrics of the rows without those of a block."""
+    # More threads would not be faster for such short sums, but take five times the CPU time.
+    with threadpool_limits(1):
+        return rows.compute((rows.blocks != block).astype(np.float64))
 
 
 def _blocks(units: Units, cost: int, seed: int) -> Codes:
@@ -164,7 +182,7 @@ def _weights(blocks: Codes) -> Iterator[Floats]:
         yield (blocks != block).astype(np.float64)
 
 
-def _by_score(outcome: Outcome, blocks: Codes) -> tuple[Outcome, Codes]:
+def _by_score(outcome: Outcome, blocks: npt.NDArray[np.int16]) -> tuple[Outcome, npt.NDArray[np.int16]]:
     """Sort the rows by a binary model's score, so that each pass reads memory in order."""
     if isinstance(outcome, Predicted) or outcome.positive is None:
         return outcome, blocks

@@ -20,6 +20,10 @@ Codes = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.floating[Any]]
 Statistics = Callable[[Floats], dict[str, float]]
 """A function from weights, shape (rows,), to metrics; undefined metrics are left out."""
+_CHUNK = 1 << 17
+"""Rows for which intermediate results are in memory at a time."""
+_SMALL = 128
+"""With fewer labels, a pair of them fits into 16 bits."""
 _OF_THE_TARGETS_SCALE = ("mean_absolute_error", "root_mean_squared_error", "interval_width")
 
 
@@ -67,14 +71,30 @@ def classified(
 ) -> Classified:
     """Convert labels to positions, and probabilities of shape (rows, classes) to doubles that sum to 1."""
     known = pd.Index(list(contract.classes), dtype=object)
-    codes = known.get_indexer(pd.Index(y_true, dtype=object))
-    strangers, unseen = pd.factorize(pd.Index(y_true[codes < 0], dtype=object), sort=True)
+    places = known.get_indexer(pd.Index(list(y_pred), dtype=object))
+    return classified_at(contract, y_true, probabilities, places)
+
+
+def classified_at(
+    contract: Contract,
+    y_true: npt.NDArray[Any] | pd.Series,
+    probabilities: Scores,
+    places: npt.NDArray[np.integer[Any]],
+) -> Classified:
+    """Do the same for predicted classes that are places in the contract's."""
+    known = pd.Index(list(contract.classes), dtype=object)
+    numbers, distinct = pd.factorize(y_true)
+    found = pd.Index(list(distinct), dtype=object)
+    codes = known.get_indexer(found)
+    strangers, unseen = pd.factorize(found[codes < 0], sort=True)
     codes[codes < 0] = len(known) + strangers
     double = probabilities.astype(np.float64)
-    padded = np.pad(double / double.sum(axis=1, keepdims=True), ((0, 0), (0, len(unseen))))
+    double /= double.sum(axis=1, keepdims=True)
+    if len(unseen):
+        double = np.pad(double, ((0, 0), (0, len(unseen))))
     positive = contract.classes.index(contract.positive) if contract.task == "binary" else None
     labels = (*contract.classes, *unseen.tolist())
-    return Classified(labels, positive, codes, padded, known.get_indexer(pd.Index(list(y_pred), dtype=object)))
+    return Classified(labels, positive, codes[numbers], double, places.astype(np.intp))
 
 
 def score(of: Outcome) -> dict[str, float]:
@@ -89,43 +109,55 @@ def main_score(of: Outcome) -> float | None:
 
 def main_statistic(of: Outcome) -> Callable[[Floats], float | None]:
     """Return a function from weights to the metric that models are compared by."""
-    found = _ranking_statistics(of) if isinstance(of, Classified) else _regression_statistics(of)
+    found = _RankingStatistics(of) if isinstance(of, Classified) else _RegressionStatistics(of)
     name = main_metric("binary" if isinstance(of, Classified) else "regression")
     return lambda weights: found(weights).get(name)
 
 
 def statistics(of: Outcome) -> Statistics:
-    """Return a function from weights to every metric."""
-    if isinstance(of, Predicted):
-        return _regression_statistics(of)
-    labels, ranking = _label_statistics(of), _ranking_statistics(of)
-    return lambda weights: labels(weights) | ranking(weights)
+    """Return a function from weights to every metric, which can be sent to another process."""
+    return _RegressionStatistics(of) if isinstance(of, Predicted) else _ClassStatistics(of)
 
 
-def _regression_statistics(of: Predicted) -> Statistics:
-    errors = of.y_true - of.y_pred
-    # Around the mean, so that the difference of two sums of squares keeps its digits.
-    centred = of.y_true - of.y_true.mean()
-    terms = np.stack([np.abs(errors), errors**2, centred, centred**2])
+class _ClassStatistics:
+    def __init__(self, of: Classified) -> None:
+        self._labels, self._ranking = _LabelStatistics(of), _RankingStatistics(of)
 
-    def compute(weights: Floats) -> dict[str, float]:
-        absolute, squared, total, total_squared = terms @ weights / weights.sum()
+    def __call__(self, weights: Floats) -> dict[str, float]:
+        return self._labels(weights) | self._ranking(weights)
+
+
+class _RegressionStatistics:
+    """The metrics of values."""
+
+    def __init__(self, of: Predicted) -> None:
+        errors = of.y_true - of.y_pred
+        # Around the mean, so that the difference of two sums of squares keeps its digits.
+        centred = of.y_true - of.y_true.mean()
+        self._terms = np.stack([np.abs(errors), errors**2, centred, centred**2])
+
+    def __call__(self, weights: Floats) -> dict[str, float]:
+        absolute, squared, total, total_squared = self._terms @ weights / weights.sum()
         spread = total_squared - total**2
         found = {"mean_absolute_error": absolute, "root_mean_squared_error": np.sqrt(squared)}
         return found | ({"r2": 1 - squared / spread} if spread > 0 else {})
 
-    return compute
 
+class _LabelStatistics:
+    """The metrics of labels and of each row's probability."""
 
-def _label_statistics(of: Classified) -> Statistics:
-    size = len(of.labels)
-    cells = of.y_true * size + of.y_pred
-    losses = np.stack([log_loss(of), brier(of)])
+    def __init__(self, of: Classified) -> None:
+        self._size, self._positive = len(of.labels), of.positive
+        kind = np.int16 if self._size < _SMALL else np.int64
+        self._cells = (of.y_true * self._size + of.y_pred).astype(kind)
+        self._losses = np.empty((2, len(of.y_true)))
+        self._losses[0] = log_loss(of)
+        self._losses[1] = brier(of)
 
-    def compute(weights: Floats) -> dict[str, float]:
-        total = weights.sum()
-        loss, squares = losses @ weights / total
-        confusion = np.bincount(cells, weights=weights, minlength=size * size).reshape(size, size)
+    def __call__(self, weights: Floats) -> dict[str, float]:
+        size, positive, total = self._size, self._positive, weights.sum()
+        loss, squares = self._losses @ weights / total
+        confusion = np.bincount(self._cells, weights=weights, minlength=size * size).reshape(size, size)
         right, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
         present, either = true > 0, true + predicted > 0
         found = {
@@ -135,73 +167,83 @@ def _label_statistics(of: Classified) -> Statistics:
             "log_loss": loss,
             "brier_score": squares,
         }
-        if of.positive is not None:
-            by = {"recall": true[of.positive], "precision": predicted[of.positive]}
-            found |= {name: right[of.positive] / weight for name, weight in by.items() if weight > 0}
+        if positive is not None:
+            by = {"recall": true[positive], "precision": predicted[positive]}
+            found |= {name: right[positive] / weight for name, weight in by.items() if weight > 0}
         return found
-
-    return compute
 
 
 def log_loss(of: Classified) -> Floats:
     """Return the negative logarithm of each row's probability of the true class, which counts as at least 2.2e-16."""
-    true = of.probabilities[np.arange(len(of.y_true)), of.y_true]
+    true: Floats = np.take_along_axis(of.probabilities, of.y_true[:, None], axis=1)[:, 0]
     epsilon = np.finfo(np.float64).eps
-    losses: Floats = -np.log(np.clip(true, epsilon, 1 - epsilon))
-    return losses
+    np.log(np.clip(true, epsilon, 1 - epsilon, out=true), out=true)
+    return np.negative(true, out=true)
 
 
 def brier(of: Classified) -> Floats:
     """Return each row's squared error: of the positive class if binary, else summed over the classes."""
-    right = of.y_true[:, None] == np.arange(len(of.labels))
-    squares = (of.probabilities - right) ** 2
-    one: Floats = squares.sum(axis=1) if of.positive is None else squares[:, of.positive]
-    return one
+    if of.positive is not None:
+        one: Floats = of.probabilities[:, of.positive] - (of.y_true == of.positive)
+        return np.square(one, out=one)
+    squares = np.empty(len(of.y_true))
+    for first in range(0, len(squares), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        right = of.y_true[part, None] == np.arange(len(of.labels))
+        squares[part] = ((of.probabilities[part] - right) ** 2).sum(axis=1)
+    return squares
 
 
-def _ranking_statistics(of: Classified) -> Statistics:
-    """Return a function from weights to roc_auc and average_precision, averaged over the classes."""
-    curves = [_Curve(of.probabilities[:, label], of.y_true == label) for label in of.ranked]
+class _RankingStatistics:
+    """roc_auc and average_precision, averaged over the classes."""
 
-    def compute(weights: Floats) -> dict[str, float]:
-        pairs = np.array([curve.areas(weights) for curve in curves]).T
+    def __init__(self, of: Classified) -> None:
+        self._curves = [_Curve(of.probabilities[:, label], of.y_true == label) for label in of.ranked]
+
+    def __call__(self, weights: Floats) -> dict[str, float]:
+        pairs = np.array([curve.areas(weights) for curve in self._curves]).T
         defined = zip(("roc_auc", "average_precision"), pairs, strict=True)
         return {name: float(np.nanmean(values)) for name, values in defined if not np.isnan(values).all()}
-
-    return compute
 
 
 class _Curve:
     """Rows from the highest score to the lowest, equal scores together."""
 
     def __init__(self, scores: Floats, positive: npt.NDArray[np.bool_]) -> None:
-        self._order: Codes = np.argsort(-scores, kind="stable")
-        falling = scores[self._order]
-        self._positive = positive[self._order].astype(np.float64)
-        self._ends: Codes = np.append(np.flatnonzero(falling[1:] != falling[:-1]), len(falling) - 1)
+        self._order: Codes | None = None  # as the rows are
+        self._positive = positive
+        if not (scores[1:] <= scores[:-1]).all():
+            self._order = np.argsort(-scores, kind="stable")
+            scores, self._positive = scores[self._order], positive[self._order]
+        self._is_last = np.append(scores[1:] != scores[:-1], True)
 
     def areas(self, weights: Floats) -> tuple[float, float]:
         """Return the area under the ROC curve and the average precision; NaN where a side has no weight."""
-        drawn = weights[self._order]
-        above = np.cumsum(drawn)[self._ends]
-        hits = np.cumsum(drawn * self._positive)[self._ends]
-        positives, negatives = hits[-1], above[-1] - hits[-1]
+        drawn = weights if self._order is None else weights[self._order]
+        positives = float(drawn[self._positive].sum())
+        negatives = float(drawn.sum()) - positives
         if not positives:
             return np.nan, np.nan
-        gained = _differences(hits)
-        precision = float(gained @ (hits / np.maximum(above, 1e-300)) / positives)
-        if not negatives:
-            return np.nan, precision
-        misses = above - hits
-        # A positive row ranks above the negatives after it; equal scores count half.
-        beaten = negatives - misses + _differences(misses) / 2
-        return float(gained @ beaten / (positives * negatives)), precision
+        area = precision = rows = hits = seen = found = 0.0
+        for first in range(0, len(drawn), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            last = self._is_last[part]
+            above, true = rows + np.cumsum(drawn[part]), hits + np.cumsum(drawn[part] * self._positive[part])
+            rows, hits = above[-1], true[-1]
+            above, true = above[last], true[last]
+            gained, misses = _differences(true, found), above - true
+            precision += float(gained @ (true / np.maximum(above, 1e-300)))
+            # A positive row ranks above the negatives after it; equal scores count half.
+            area += float(gained @ (negatives - misses + _differences(misses, seen) / 2))
+            found, seen = (true[-1], misses[-1]) if len(true) else (found, seen)
+        return area / (positives * negatives) if negatives else np.nan, precision / positives
 
 
-def _differences(sums: Floats) -> Floats:
-    """Undo a cumulative sum; `np.diff` with a prefix takes three times as long."""
+def _differences(sums: Floats, before: float) -> Floats:
+    """Undo a cumulative sum that goes on from `before`; `np.diff` with a prefix takes three times as long."""
     steps = sums.copy()
     steps[1:] -= sums[:-1]
+    steps[:1] -= before
     return steps
 
 

@@ -9,6 +9,7 @@ from pandas.api import types
 
 from stages.schema import Split
 from stages.scores.metrics import Codes, Floats
+from stages.stored import Table
 
 ENOUGH = 30
 """In a split by time, the unit is the coarsest of hour, day, week and month with at least this many units."""
@@ -58,7 +59,12 @@ class Units:
         return self.name not in ("row", "key", "group")
 
 
-def units_of(split: Split, rows: pd.DataFrame) -> Units:
+def compress(codes: Codes) -> Codes:
+    """Number the codes that occur from 0 on, in the same order."""
+    return (np.cumsum(np.bincount(codes) > 0) - 1)[codes]
+
+
+def units_of(split: Split, rows: Table) -> Units:
     """Return the units of `rows` as they were split.
 
     By group: the groups. By time: the coarsest of hour, day, week and month that gives `ENOUGH`
@@ -79,11 +85,20 @@ def units_of(split: Split, rows: pd.DataFrame) -> Units:
 
 
 def _of_calendar(moments: npt.NDArray[np.datetime64]) -> Units:
-    found = [
-        Units(name, np.unique(moments.astype(f"datetime64[{unit}]"), return_inverse=True)[1])
-        for name, unit in _CALENDAR.items()
-    ]
-    return next((each for each in found if each.count >= ENOUGH), max(found, key=lambda each: each.count))
+    best = Units("", np.empty(0, np.intp))
+    for name, unit in _CALENDAR.items():
+        found = Units(name, cut_periods(moments, unit)[0])
+        if found.count > best.count:
+            best = found
+        if best.count >= ENOUGH:
+            break
+    return best
+
+
+def cut_periods(moments: npt.NDArray[np.datetime64], unit: str) -> tuple[Codes, npt.NDArray[np.datetime64]]:
+    """Return the place of each moment's month, week, day or hour among those that occur, and these."""
+    places, periods = pd.factorize(moments.astype(f"datetime64[{unit}]").astype(np.int64), sort=True)
+    return places, periods.view(f"datetime64[{unit}]")
 
 
 def _blocks(values: Floats) -> Codes:

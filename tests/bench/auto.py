@@ -31,6 +31,7 @@ from stages.export import __main__ as export  # noqa: E402
 from stages.export import parity  # noqa: E402
 from stages.params.choice import apply_choice, describe_choice  # noqa: E402
 from stages.params.params import Params  # noqa: E402
+from stages.partitions.served import score as score_rows  # noqa: E402
 from stages.prepare.__main__ import prepare  # noqa: E402
 from stages.prepare.split import split_rows  # noqa: E402
 from stages.scores.metrics import outcome, score  # noqa: E402
@@ -91,7 +92,7 @@ def fit(name: str) -> tuple[Model, pd.DataFrame, int, str, float]:
     pipeline = fitting.fit(train, schema.contract, apply_choice(wanted, candidates))
     seconds = time.process_time() - start
     model = export.load_exported(export.export(pipeline, schema.contract))
-    parity.compare(pipeline, model, test, parity.score(model, test))
+    parity.compare(pipeline, model, test, score_rows(model, test))
     return model, test, len(table), describe_choice(candidates), seconds
 
 
@@ -112,7 +113,7 @@ def compare(python: Path, name: str) -> Result:
     contract, y_true = model.contract, test[model.contract.target].to_numpy()
     theirs = predicted.reindex(columns=[str(label) for label in contract.classes] or ["value"], fill_value=0).to_numpy()
     scored = []
-    for scores in (parity.score(model, test), theirs if contract.classes else theirs[:, 0]):
+    for scores in (score_rows(model, test), theirs if contract.classes else theirs[:, 0]):
         labels = [contract.classes[place] for place in scores.argmax(axis=1)] if contract.classes else []
         scored.append(score(outcome(contract, y_true, scores, labels)))
     metric, loss = ("roc_auc", "log_loss") if contract.classes else ("r2", "root_mean_squared_error")

@@ -22,8 +22,8 @@ from monitoring.timing import SHORT, Timing
 from service import model
 from service.contract import Contract
 from stages.export import __main__ as export
-from stages.export import parity
 from stages.params.params import Params
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 from tests.monitoring.programs import program
@@ -80,7 +80,7 @@ def make_model(
     rows, tested, schema = prepare.prepare(table, params)
     pipeline = train.train(rows, schema.contract, params)
     made = model.from_bytes(export.export(pipeline, schema.contract), "model.onnx")
-    bins = export.score_bins(schema.contract, parity.score(made, tested), parity.score(made, rows))
+    bins = export.score_bins(schema.contract, score_rows(made, tested), score_rows(made, rows))
     content = export.export(pipeline, schema.contract, score_bins=bins.model_dump_json())
     root = Root(folder)
     (folder / "plain.onnx").write_bytes(content)

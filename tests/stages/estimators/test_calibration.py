@@ -19,6 +19,7 @@ from stages.estimators.calibration import calibrate, fit_calibrator
 from stages.export import __main__ as export
 from stages.export import parity
 from stages.params.params import Params
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.schema import Schema
 from stages.scores.calibration import calibration_metrics
@@ -65,7 +66,7 @@ def test_the_exported_file_agrees_with_the_calibrated_pipeline(
         noisy(300, classes), params(model=model, n_estimators=3, calibration=method)
     )
     served = service.model.from_bytes(export.export(calibrated, schema.contract), "m.onnx")
-    assert parity.compare(calibrated, served, test, parity.score(served, test))[0] < 5e-6
+    assert parity.compare(calibrated, served, test, score_rows(served, test))[0] < 5e-6
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -74,7 +75,7 @@ def test_probabilities_near_0_and_1_in_single_precision_agree_too(params: Make, 
     wanted = params(model="xgboost", n_estimators=100, calibration=method)
     _, calibrated, test, schema = pipelines(table, wanted)
     served = service.model.from_bytes(export.export(calibrated, schema.contract), "m.onnx")
-    assert parity.compare(calibrated, served, test, parity.score(served, test))[0] < 2e-6
+    assert parity.compare(calibrated, served, test, score_rows(served, test))[0] < 2e-6
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,6 +14,7 @@ from stages.estimators.calibration import calibrate
 from stages.export import __main__ as export
 from stages.export import parity
 from stages.params.params import Params
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
@@ -77,7 +78,7 @@ def fit(table: pd.DataFrame, params: Make) -> Fit:
         pipeline = train.train(rows, schema.contract, wanted)
         content = export.export(pipeline, schema.contract)
         served = export.load_exported(content)
-        return parity.compare(pipeline, served, test, parity.score(served, test))[0], content
+        return parity.compare(pipeline, served, test, score_rows(served, test))[0], content
 
     return train_and_export
 
@@ -100,7 +101,7 @@ def test_its_probabilities_can_be_calibrated(module: str, table: pd.DataFrame, p
         wanted,
     )
     served = export.load_exported(export.export(pipeline, schema.contract))
-    assert parity.compare(pipeline, served, test, parity.score(served, test))[0] < 1e-6
+    assert parity.compare(pipeline, served, test, score_rows(served, test))[0] < 1e-6
 
 
 def test_weights_for_an_estimator_that_takes_none_are_refused(module: str, table: pd.DataFrame, params: Make) -> None:

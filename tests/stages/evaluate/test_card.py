@@ -35,7 +35,7 @@ def facts(params: Callable[..., Params]) -> Make:
         units = units_of(schema.split, test)
         scores, decided = evaluate.cross_validate(rows, schema, wanted, train.predict_out_of_fold(rows, schema, wanted))
         found, tables = evaluate.evaluate(service.model.from_bytes(content, "m"), rows["y"], test, decided, units)
-        about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test
+        about = schema, wanted, found | scores, tables.slices, tables.importance, rows["y"], test["y"]
         return Facts(*about, units, tables.groups, tables.correlation)
 
     return gather
@@ -123,17 +123,17 @@ def test_it_says_how_far_probabilities_are_from_frequencies_before_and_after(tab
 
 def test_it_says_what_the_intervals_count(table: pd.DataFrame, facts: Make) -> None:
     known = facts(table)
-    assert f"over {len(known.test)} independent rows." in _card.card(known)
+    assert f"over {len(known.test_target)} independent rows." in _card.card(known)
     rows = table.assign(g=np.arange(200) // 2)
     split = {"method": "group", "test_size": 0.3, "time_column": None, "group_column": "g"}
     known = facts(rows, split=split)
-    assert f"over {known.test['g'].nunique()} independent groups." in _card.card(known)
+    assert f"over {known.schema.rows.test // 2} independent groups." in _card.card(known)
 
 
 def test_it_says_that_few_groups_allow_no_interval(table: pd.DataFrame, facts: Make) -> None:
     split = {"method": "group", "test_size": 0.3, "time_column": None, "group_column": "g"}
     known = facts(table.assign(g=np.arange(200) // 20), split=split)
-    why = f"the test rows hold {known.test['g'].nunique()} independent groups; an interval needs 20"
+    why = f"the test rows hold {known.schema.rows.test // 20} independent groups; an interval needs 20"
     assert f"There are no intervals: {why}." in _card.card(known)
     assert not [name for name in known.metrics if name.endswith(("_low", "_high"))]
 
@@ -173,7 +173,7 @@ def test_it_warns_of_a_model_that_is_no_better_than_none(table: pd.DataFrame, fa
 def test_it_warns_of_a_rare_class_and_of_classes_that_training_did_not_know(table: pd.DataFrame, facts: Make) -> None:
     table["y"] = np.where(np.arange(200) % 20 == 0, "rare", "usual")
     known = facts(table)
-    strange = replace(known, test=known.test.assign(y="<new>"))
+    strange = replace(known, test_target=known.test_target.map(lambda _: "<new>"))
     text = section(_card.card(strange), "What it must not be used for")
     assert re.search(r"Rare classes by accuracy alone: rare [1-9]\.[0-9] %", text)
     assert "Classes without a test row: rare, usual." in text

@@ -9,8 +9,8 @@ import pytest
 import service.model
 from stages.evaluate.contributions import explain_rows
 from stages.export import __main__ as export
-from stages.export import parity
 from stages.params.params import Params
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
@@ -30,7 +30,7 @@ def test_the_column_that_decides_the_target_comes_first(params: Callable[..., Pa
     rows, test, schema = prepare.prepare(table, wanted)
     pipeline = train.train(rows, schema.contract, wanted)
     made = service.model.from_bytes(export.export(pipeline, schema.contract), "m.onnx")
-    about = export.describe(made, rows, parity.score(made, test))
+    about = export.describe(made, rows, score_rows(made, test))
     explained = service.model.from_bytes(export.export(pipeline, schema.contract, **about), "m.onnx")
 
     contributions = explain_rows(explained, test, 0.5)

@@ -57,8 +57,8 @@ def test_a_split_by_time_shows_each_month() -> None:
     scored = values()
     rows = pd.DataFrame({"t": pd.date_range("2020-01-01", periods=200, freq="D")})
     parts = coverage.find_parts(scored, Split(method="time", column="t"), rows)
-    assert [part for part, by, _ in parts if by == "time"] == [f"2020-0{month}" for month in range(1, 8)]
-    assert sum(here.sum() for _, by, here in parts if by == "time") == 200
+    assert [part.name for part in parts if part.by == "time"] == [f"2020-0{month}" for month in range(1, 8)]
+    assert sum(part.here.sum() for part in parts if part.by == "time") == 200
 
 
 def test_a_level_that_is_too_high_is_left_out_and_one_sentence_says_so(params: object) -> None:

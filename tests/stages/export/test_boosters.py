@@ -13,6 +13,7 @@ from stages.export import __main__ as export
 from stages.export import parity
 from stages.params.choice import Candidate, apply_choice
 from stages.params.params import Params
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
@@ -85,4 +86,4 @@ def test_the_exported_file_agrees_with_the_library(
     served = service.model.load(tmp_path / "m.onnx")
 
     for each in (test, hard_rows(test)):
-        assert parity.compare(pipeline, served, each, parity.score(served, each))[0] < 1e-6
+        assert parity.compare(pipeline, served, each, score_rows(served, each))[0] < 1e-6

@@ -17,6 +17,8 @@ from stages.errors import UserError
 from stages.export import __main__ as export
 from stages.export import ensembles, parity
 from stages.params.params import Params
+from stages.partitions.served import Scores
+from stages.partitions.served import score as score_rows
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
@@ -61,7 +63,7 @@ def fitted(params: Make, tmp_path: Path) -> Callable[..., Fitted]:
 
 
 def worst(pipeline: Pipeline, served: service.model.Model, rows: pd.DataFrame) -> float:
-    return parity.compare(pipeline, served, rows, parity.score(served, rows))[0]
+    return parity.compare(pipeline, served, rows, score_rows(served, rows))[0]
 
 
 @pytest.mark.parametrize(("target", "model"), CASES)
@@ -96,7 +98,7 @@ def test_a_model_of_too_few_rows_has_learnt_nothing(
 ) -> None:
     _, served, test = fitted(table.head(rows), model="lightgbm")
 
-    assert export.has_learnt_nothing(parity.score(served, test)) == expected
+    assert export.has_learnt_nothing(score_rows(served, test)) == expected
 
 
 def test_an_export_is_the_same_bytes_twice(table: pd.DataFrame, params: Make) -> None:
@@ -130,10 +132,10 @@ def test_pieces_are_scored_like_the_complete_table(
     table: pd.DataFrame, fitted: Callable[..., Fitted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, served, test = fitted(table)
-    whole = parity.score(served, test)
-    monkeypatch.setattr(parity, "_ROWS_AT_ONCE", 7)
+    whole = score_rows(served, test)
+    monkeypatch.setattr("stages.partitions.served.ROWS_AT_ONCE", 7)
 
-    np.testing.assert_array_equal(parity.score(served, test), whole)
+    np.testing.assert_array_equal(score_rows(served, test), whole)
 
 
 @pytest.mark.parametrize("target", ["binary", "regression"])
@@ -142,7 +144,7 @@ def test_a_score_that_differs_is_reported_with_its_row_and_both_answers(
 ) -> None:
     hard_table["y"] = TARGETS[target](hard_table)
     pipeline, served, test = fitted(hard_table.dropna(subset=["y"]))
-    scores = parity.score(served, test)
+    scores = score_rows(served, test)
     scores[3] = scores[3] * (1 + 2e-5)
 
     with pytest.raises(UserError, match=r"test.parquet: row 4: ONNX gives \[?[-\d.]+.*, scikit-learn \[?[-\d.]+"):
@@ -151,7 +153,7 @@ def test_a_score_that_differs_is_reported_with_its_row_and_both_answers(
 
 def test_a_score_that_is_no_number_is_refused(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
     pipeline, served, test = fitted(table)
-    scores = parity.score(served, test)
+    scores = score_rows(served, test)
     scores[5] = np.nan
 
     with pytest.raises(UserError, match=r"row 6: ONNX gives \[nan, nan\]"):
@@ -164,7 +166,7 @@ def test_equally_probable_classes_are_counted_and_either_label_is_right(
     pairs = table.head(100).loc[lambda rows: rows.index.repeat(2)].reset_index(drop=True)  # equal rows stay together
     pairs["y"] = [0, 1] * 100
     pipeline, served, test = fitted(pairs, model="dummy")
-    scores = parity.score(served, test)
+    scores = score_rows(served, test)
 
     _, ties = parity.compare(pipeline, served, test, np.nextafter(scores, np.array([[0, 1]], np.float32)))
 
@@ -210,7 +212,7 @@ CONTRACT = Contract(
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32)))
-def test_score_bins_hold_all_rows(scores: parity.Scores) -> None:
+def test_score_bins_hold_all_rows(scores: Scores) -> None:
     bins = export.score_bins(CONTRACT, scores, scores[:1])
 
     assert sum(bins.shares) == pytest.approx(1)
@@ -248,7 +250,7 @@ def test_a_score_is_the_probability_of_the_positive_or_the_predicted_class(task:
 
 def test_bins_go_into_the_file_and_change_nothing_else(table: pd.DataFrame, fitted: Callable[..., Fitted]) -> None:
     pipeline, served, test = fitted(table)
-    bins = export.score_bins(served.contract, scores := parity.score(served, test), scores)
+    bins = export.score_bins(served.contract, scores := score_rows(served, test), scores)
 
     again = service.model.from_bytes(
         export.export(pipeline, served.contract, score_bins=bins.model_dump_json()), "b.onnx"
@@ -257,4 +259,4 @@ def test_bins_go_into_the_file_and_change_nothing_else(table: pd.DataFrame, fitt
     stored = again.session.get_modelmeta().custom_metadata_map[SCORE_BINS_KEY]
     assert ScoreBins.model_validate_json(stored) == bins
     assert again.contract == served.contract
-    np.testing.assert_array_equal(parity.score(again, test), scores)
+    np.testing.assert_array_equal(score_rows(again, test), scores)

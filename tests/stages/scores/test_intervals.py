@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from sklearn import metrics
 
+from stages.partitions.executors import Spread
 from stages.scores import intervals as _intervals
 from stages.scores.metrics import Classified, Predicted, score
 from stages.scores.units import FEWEST, Units
@@ -60,7 +61,7 @@ def test_bounds_are_about_the_metric_and_within_what_it_can_be(scores: Floats, p
 def test_leaving_a_unit_out_is_scikit_learn_without_its_rows() -> None:
     outcome = binary(np.random.default_rng(0).random(120), np.random.default_rng(1).random(120) > 0.4)
     groups = np.arange(120) % 24
-    value, left_out = _intervals._leave_out(outcome, Units("group", groups), 0)["roc_auc"]
+    value, left_out = _intervals._leave_out(outcome, Units("group", groups), 0, Spread())["roc_auc"]
     positive, scores = outcome.y_true == 0, outcome.probabilities[:, 0]
     assert value == pytest.approx(metrics.roc_auc_score(positive, scores))
     without = [metrics.roc_auc_score(positive[groups != group], scores[groups != group]) for group in range(24)]
@@ -131,7 +132,7 @@ def test_values_far_from_zero_keep_their_r2() -> None:
 
 def test_many_classes_are_left_out_in_fewer_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_intervals, "_BUDGET", 1)
-    _, left_out = _intervals._leave_out(several(rows=400), Units("row", np.arange(400)), 0)["roc_auc"]
+    _, left_out = _intervals._leave_out(several(rows=400), Units("row", np.arange(400)), 0, Spread())["roc_auc"]
     assert len(left_out) == _intervals._FEWEST_BLOCKS
 
 
