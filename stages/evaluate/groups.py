@@ -15,7 +15,8 @@ from scipy.special import stdtrit
 
 from service.contract import Contract
 from stages.errors import UserError
-from stages.evaluate.slices import cut, cut_values, least_error
+from stages.evaluate.cuts import cut, cut_values
+from stages.evaluate.slices import least_error
 from stages.scores.metrics import Codes, Floats, Outcome, Predicted
 from stages.scores.units import FEWEST, Units
 from stages.stored import Table

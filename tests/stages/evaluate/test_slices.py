@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
 
 from service.contract import BooleanFeature, CategoryFeature, Contract, DateFeature, Feature, NumberFeature
+from stages.evaluate import cuts
 from stages.evaluate import slices as _slices
 from stages.scores.metrics import Classified, Predicted
 from stages.scores.units import FEWEST, Units
@@ -46,20 +47,20 @@ def slices(outcome: Classified | Predicted, about: Contract, rows: pd.DataFrame)
 
 
 def names(feature: Feature, values: Any, dtype: Any = None) -> list[str]:
-    codes, named = _slices.cut(feature, pd.Series(values, dtype=dtype))
+    codes, named = cuts.cut(feature, pd.Series(values, dtype=dtype))
     return [named[code] for code in codes]
 
 
 def test_categories_keep_their_names_and_missing_ones_have_their_own() -> None:
-    assert names(CATEGORY, ["b", "a", None, "unseen"]) == ["b", "a", _slices.MISSING, "unseen"]
+    assert names(CATEGORY, ["b", "a", None, "unseen"]) == ["b", "a", cuts.MISSING, "unseen"]
 
 
 def test_flags_are_false_true_or_missing() -> None:
-    assert names(FLAG, [1.0, 0.0, np.nan], "float32") == ["true", "false", _slices.MISSING]
+    assert names(FLAG, [1.0, 0.0, np.nan], "float32") == ["true", "false", cuts.MISSING]
 
 
 def test_few_different_numbers_are_named_as_they_are_written() -> None:
-    assert names(NUMBER, [1, 0.1, 12, np.nan], "float32") == ["1", "0.1", "12", _slices.MISSING]
+    assert names(NUMBER, [1, 0.1, 12, np.nan], "float32") == ["1", "0.1", "12", cuts.MISSING]
 
 
 def test_many_different_numbers_fall_into_the_bins_of_training() -> None:
@@ -68,12 +69,12 @@ def test_many_different_numbers_fall_into_the_bins_of_training() -> None:
         *["up to 10"] * 2,
         *["above 10 to 20.5"] * 5,
         "above 20.5",
-        _slices.MISSING,
+        cuts.MISSING,
     ]
 
 
 def test_dates_are_cut_by_month_and_long_spans_by_year() -> None:
-    assert names(DATE, np.array(["2020-02-03", "NaT"], "datetime64[us]")) == ["2020-02", _slices.MISSING]
+    assert names(DATE, np.array(["2020-02-03", "NaT"], "datetime64[us]")) == ["2020-02", cuts.MISSING]
     assert set(names(DATE, pd.date_range("2018-01-01", "2020-12-31", freq="D"))) == {"2018", "2019", "2020"}
 
 
