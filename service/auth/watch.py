@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -39,9 +40,9 @@ class Snapshot:
 
     revision: int = -1
     """The newest revision of all users and keys; -1 before the first read of the database."""
-    users: frozenset[int] = frozenset()
+    users: AbstractSet[int] = frozenset()
     """The revisions of the users who aren't disabled. Each change has its own revision, so names aren't needed."""
-    keys: dict[str, ApiKey] = field(default_factory=dict)
+    keys: Mapping[str, ApiKey] = field(default_factory=dict)
     """The keys, by digest."""
     void: int = -1
     """After a backup was restored: the newest revision before that; otherwise -1."""
@@ -72,21 +73,20 @@ def read_snapshot(database: Database, known: Snapshot = UNREAD) -> Snapshot | No
             return None
         is_new = Change.revision > known.revision, Change.revision <= newest
         changes = session.scalars(select(Change).where(*is_new).order_by(Change.revision)).all()
-        keys = select(ApiKey)
+        read_keys = select(ApiKey)
         if [known.revision, *(each.revision for each in changes)] == [*(each.previous for each in changes), newest]:
-            keys = keys.where(ApiKey.digest.in_(select(Change.digest).where(*is_new)))
+            read_keys = read_keys.where(ApiKey.digest.in_(select(Change.digest).where(*is_new)))
         else:
             restored = known.revision if newest < known.revision else -1
             changes, known = [], Snapshot(void=max(known.void, restored))
-        users = select(Account.revision).where(Account.revision > known.revision, Account.disabled.is_(False))
-        gone = {each.digest for each in changes}
-        return Snapshot(
-            newest,
-            known.users.difference(each.revoked for each in changes).union(session.scalars(users)),
-            {digest: key for digest, key in known.keys.items() if digest not in gone}
-            | {key.digest: key for key in session.scalars(keys)},
-            known.void,
-        )
+        read_users = select(Account.revision).where(Account.revision > known.revision, Account.disabled.is_(False))
+        users, keys = set(known.users), dict(known.keys)
+        users.difference_update(each.revoked for each in changes)
+        users.update(session.scalars(read_users))
+        for digest in (each.digest for each in changes if each.digest):
+            keys.pop(digest, None)
+        keys.update((key.digest, key) for key in session.scalars(read_keys))
+        return Snapshot(newest, users, keys, known.void)
 
 
 def check_writes(database: Database) -> None:
