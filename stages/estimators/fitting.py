@@ -2,7 +2,8 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,10 @@ HUGE = 1e15
 """So is one with a larger standard deviation: XGBoost's squares overflow float32, and it learns nothing."""
 _BINNED_ROWS = 200_000
 """hist_gradient_boosting draws this many rows to find its bins."""
+BACKEND: ContextVar[Callable[[], contextlib.AbstractContextManager[Any]]] = ContextVar(
+    "BACKEND", default=contextlib.nullcontext
+)
+"""Sets joblib's backend for a fit, if trees are fitted by others than the threads of this process."""
 _FEW = 100
 """If there are more rows, this few known values may all be missing in the drawn rows."""
 
@@ -74,7 +79,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     `size` is the number of rows from which `auto` is resolved; None means the number of `rows`.
     """
     given = prepare(rows, contract, params, size)
-    with controlled():
+    with controlled(), BACKEND.get()():
         try:
             given.pipeline.fit(given.X, given.y, **{f"estimator__{name}": each for name, each in given.options.items()})
         except Exception as error:

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from stages import files
 from stages.errors import UserError
 
+_PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn", "scipy")
 _CONNECT_SECONDS: Final = 10
 _ABSENT_SECONDS: Final = 20.0
 """How long no worker or no scheduler may be there."""
@@ -55,6 +57,8 @@ class Pool:
     """Raises UserError if nobody is there to run the tasks."""
     share: Callable[[Any], Any] = lambda value: value
     """Sends a value to each worker once, and returns an argument of tasks, which `get_shared` changes back to it."""
+    client: Any = None
+    """The client of the Dask cluster, if it is one."""
 
 
 class _Here(Executor):
@@ -163,7 +167,7 @@ def _cluster(address: str) -> Iterator[Pool]:
         _check_versions(client, address)
         threads = sum(each["nthreads"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
         share = partial(client.scatter, broadcast=True, hash=False)
-        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check, lambda value: share([value])[0])
+        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check, lambda value: share([value])[0], client)
     except KilledWorker as error:
         raise UserError(f"{address}: {error}") from None
     finally:
@@ -201,10 +205,8 @@ class _Watch:
 
 
 def _check_versions(client: Any, address: str) -> None:
-    from stages.partitions.parts import versions  # noqa: PLC0415  # it imports the clients of stores
-
-    here = versions()
-    for worker, there in client.run(versions, on_error="return").items():
+    here = _installed()
+    for worker, there in client.run(_installed, on_error="return").items():
         if isinstance(there, ModuleNotFoundError):
             remedy = f"start workers in a clone of the same commit, such as {Path.cwd()}"
             raise UserError(f"{address}: the worker {worker} can't import {there.name}; {remedy}")
@@ -212,4 +214,19 @@ def _check_versions(client: Any, address: str) -> None:
             raise UserError(f"{address}: the worker {worker} fails: {there}")
         for name, version in here.items():
             if there[name] != version:
-                raise UserError(f"{address}: the worker {worker} has {name} {there[name]}, this process {version}")
+                remedy = "start it again in a clone of the same commit, with the packages of its lock files"
+                raise UserError(
+                    f"{address}: the worker {worker} has {name} {there[name]}, this process {version}; {remedy}"
+                )
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Return the versions of what makes the bytes, with an MD5 of this project's code."""
+    from stages.partitions.parts import versions  # noqa: PLC0415  # it imports the clients of stores
+
+    root = Path(__file__).parents[2]
+    code = (each for folder in ("service", "stages") for each in sorted((root / folder).rglob("*.py")))
+    content = b"".join(str(each.relative_to(root)).encode() + each.read_bytes() for each in code)
+    found = {name: metadata.version(name) for name in _PACKAGES}
+    return versions() | found | {"the code": files.md5_of(content)}

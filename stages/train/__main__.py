@@ -25,6 +25,7 @@ from stages.params.sample_use import SampleUse, write_sample_use
 from stages.params.task import check_task
 from stages.runs import tracking, training_run
 from stages.schema import Schema, read_schema
+from stages.train import forests
 from stages.train.learning_curve import describe_sample
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _FEW_ROWS = 1_000
 
 def train(rows: pd.DataFrame, contract: Contract, params: Params) -> "Pipeline":
     """Fit `params.model` on `rows`."""
-    return fitting.fit(rows, contract, params)
+    return forests.separate_trees(fitting.fit(rows, contract, params))
 
 
 def predict_out_of_fold(rows: pd.DataFrame, schema: Schema, params: Params) -> OutOfFold:
@@ -98,7 +99,7 @@ def main() -> None:
         params.registered_name
     )  # before the fit, so that the stage fails at once if MLflow is down
     fit = timed(f"fitting {params.model} on {len(rows):,} rows")
-    with training_run.start_run(experiment, params) as active:
+    with forests.spreading(params.model), training_run.start_run(experiment, params) as active:
         candidates = _choose(rows, schema, params)
         chosen = stopped = apply_choice(params, candidates)
         if chosen.early_stopping:
