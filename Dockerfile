@@ -26,7 +26,7 @@ FROM builder AS pipeline-packages
 ARG MODELS=
 COPY requirements/*.txt /locks/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    for lock in pipeline postgres tracing store $MODELS; do \
+    for lock in pipeline postgres tracing store dask $MODELS; do \
       pip --python /venv/bin/python install -q --no-deps --require-hashes -r /locks/$lock.txt || exit 1; done
 
 

@@ -35,6 +35,7 @@ def main(command: list[str]) -> int:
     """Run `command` in the workspace; return its exit status."""
     with lock(WORKSPACE):
         follow(SOURCE, WORKSPACE)
+        os.environ.update(cluster())
         ours = store(STORE)
         if ours:
             os.environ.update(ours)
@@ -152,13 +153,25 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def runs(service: str, port: int) -> bool:
+    """Return whether a service of the project runs."""
+    try:
+        socket.getaddrinfo(service, port)
+    except socket.gaierror:
+        return False
+    return True
+
+
+def cluster() -> dict[str, str]:
+    """Return the address of the project's Dask scheduler, if it runs and the environment names no other."""
+    if os.environ.get("DASK_SCHEDULER_ADDRESS") or not runs("scheduler", 8786):
+        return {}
+    return {"DASK_SCHEDULER_ADDRESS": "tcp://scheduler:8786"}
+
+
 def store(path: Path) -> dict[str, str]:
     """Return the settings of the project's S3 store, if it runs and the environment names no other."""
-    if os.environ.get("AWS_ACCESS_KEY_ID") or not path.exists():
-        return {}
-    try:
-        socket.getaddrinfo("s3", 8333)
-    except socket.gaierror:
+    if os.environ.get("AWS_ACCESS_KEY_ID") or not path.exists() or not runs("s3", 8333):
         return {}
     lines = path.read_text(encoding="utf-8").splitlines()
     return dict(line.removeprefix("export ").split("=", 1) for line in lines)

@@ -89,6 +89,16 @@ def test_the_proxy_is_the_only_way_to_the_api_and_nothing_leads_to_the_database(
     assert services["postgres"]["networks"] == ["back"]
 
 
+def test_only_the_trainer_and_the_cluster_itself_reach_scheduler_and_workers() -> None:
+    services = COMPOSE["services"]
+    inside = [name for name in services if "cluster" in services[name].get("networks", ())]
+
+    assert inside == ["trainer", "scheduler", "worker"]
+    assert services["scheduler"]["networks"] == ["cluster"]
+    assert COMPOSE["networks"]["cluster"] == {"internal": True}
+    assert not [name for name in ("scheduler", "worker") if "ports" in services[name]]
+
+
 def test_the_image_gets_every_tracked_file() -> None:
     left_out = ["git", "ls-files", "--cached", "--ignored", "--exclude-from=.dockerignore"]
     assert subprocess.run(left_out, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""

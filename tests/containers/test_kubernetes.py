@@ -25,7 +25,7 @@ def kubernetes(root: Path) -> Path:
     return root / "deploy/kubernetes"
 
 
-@pytest.fixture(scope="session", params=["local", "production"])
+@pytest.fixture(scope="session", params=["local", "production", "cluster"])
 def rendered(request: pytest.FixtureRequest, kubernetes: Path) -> list[Resource]:
     """Return the resources of an overlay."""
     program = next((each for each in (["kustomize", "build"], ["kubectl", "kustomize"]) if shutil.which(each[0])), None)
@@ -123,6 +123,27 @@ def test_the_most_replicas_have_no_more_connections_than_postgresql(rendered: li
 
         assert 2 <= bounds["minReplicas"] <= bounds["maxReplicas"]
         assert rolling_out * int(settings["DATABASE_CONNECTIONS"]) + migrating <= 100 - 3, "its defaults"
+
+
+def test_only_the_training_and_the_cluster_itself_reach_scheduler_and_workers(rendered: list[Resource]) -> None:
+    names = [each["metadata"]["name"] for each in rendered if each["kind"] == "Deployment"]
+    for name in {"scheduler", "worker"}.intersection(names):
+        (rule,) = find(rendered, "NetworkPolicy", name)["spec"]["ingress"]
+        (allowed,) = rule["from"][0]["podSelector"]["matchExpressions"]
+        port = find(rendered, "Deployment", name)["spec"]["template"]["spec"]["containers"][0]["ports"][0]
+
+        assert set(allowed["values"]) <= {"training", "scheduler", "worker"}
+        assert rule["ports"] == [{"port": port["name"]}]
+
+
+def test_the_training_uses_the_scheduler_of_its_cluster(rendered: list[Resource]) -> None:
+    for service in (each for each in rendered if each["metadata"]["name"] == "scheduler" and each["kind"] == "Service"):
+        (port,) = service["spec"]["ports"]
+        address = find(rendered, "ConfigMap", "training")["data"]["DASK_SCHEDULER_ADDRESS"]
+        allowed = [rule for rule in find(rendered, "NetworkPolicy", "training")["spec"]["egress"] if "to" in rule]
+
+        assert address == f"tcp://scheduler:{port['port']}"
+        assert allowed[0]["to"][0]["podSelector"]["matchLabels"].items() >= service["spec"]["selector"].items()
 
 
 def test_an_ingress_routes_to_the_api_but_not_to_its_metrics(rendered: list[Resource]) -> None:

@@ -217,3 +217,13 @@ def test_the_s3_server_of_the_project_is_used_if_no_other_is_set(
     assert trainer.store(tmp_path / "s3.env") == {"AWS_ACCESS_KEY_ID": "a", "AWS_ENDPOINT_URL": "http://s3:8333"}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of a real bucket")
     assert trainer.store(tmp_path / "s3.env") == {}
+
+
+def test_the_scheduler_of_the_project_is_used_if_no_other_is_set(
+    trainer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer.socket, "getaddrinfo", lambda *_: [])
+
+    assert trainer.cluster() == {"DASK_SCHEDULER_ADDRESS": "tcp://scheduler:8786"}
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://elsewhere:8786")
+    assert trainer.cluster() == {}
