@@ -20,7 +20,9 @@ _OTHER = {
     rb"version https://git-lfs|outs:\r?\n- md5:": "a pointer to the table; run: git lfs pull, or: dvc pull",
     rb"PK\x03\x04|\xd0\xcf\x11\xe0": "an Excel workbook or an archive, not CSV; save it as CSV",
     rb"\x1f\x8b|PAR1": "a gzip file whose content is no CSV; unpack it with: gunzip",
-    rb"\s*(?:<[!?a-z]|\{\s*[\"}]|\[\s*[\[{])": "a web page, XML or JSON, not CSV; save the table as CSV or Parquet",
+    rb"\s*(?:<(?:!doctype|!--|\?xml|html[\s>])|\{\s*[\"}]|\[\s*[\[{])": (
+        "a web page, XML or JSON, not CSV; save the table as CSV or Parquet"
+    ),
 }
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 _MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

@@ -22,6 +22,11 @@ def test_the_delimiter_is_found_out(read: Read, delimiter: str) -> None:
     assert frame["x"].tolist() == [1.5, 2.5]
 
 
+@pytest.mark.parametrize("name", ["<b>", "<bid>", "<!>"])
+def test_a_first_column_may_be_named_like_a_tag(read: Read, name: str) -> None:
+    assert list(read(f"{name},y\n1.5,no\n2.5,yes\n")) == [name, "y"]
+
+
 @pytest.mark.parametrize("delimiter", ["~", " "])
 def test_another_delimiter_can_be_set(read: Read, delimiter: str) -> None:
     assert list(read("x~a~y\n1~p~no\n".replace("~", delimiter), delimiter=delimiter)) == ["x", "a", "y"]
