@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 from stages.errors import UserError
@@ -70,13 +71,24 @@ def importing() -> Iterator[None]:
 def without(*packages: str) -> Iterator[None]:
     """Hide these packages from imports in the block, which saves their import time."""
     known = {name: sys.modules.pop(name) for name in packages if name in sys.modules}
-    sys.modules |= dict.fromkeys(packages)  # type: ignore[arg-type]  # None makes an import fail
+    hidden = _Hidden(packages)
+    sys.meta_path.insert(0, hidden)
     try:
         yield
     finally:
-        for name in packages:
-            del sys.modules[name]
+        sys.meta_path.remove(hidden)
         sys.modules |= known
+
+
+class _Hidden(MetaPathFinder):
+    """Makes imports of packages fail; for code that Cython has compiled, None in sys.modules doesn't."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name in self._packages:
+            raise ModuleNotFoundError(name, name=name)
 
 
 def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentParser], None] | None = None) -> None:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
 from service.http.tracing import current_trace
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
@@ -48,8 +50,10 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
     members: dict[str, Any] = field(default_factory=dict)
     """Extension members (RFC 9457, 3.2), such as `error` of the Open Inference Protocol."""
 
-    def response(self) -> Response:
+    def response(self) -> "Response":
         """Return the response with the JSON document, which has the request's trace if there is one."""
+        from starlette.responses import Response  # noqa: PLC0415  # problems are also used without a server
+
         document: dict[str, Any] = {
             "type": self.type,
             "title": self.title or HTTPStatus(self.status).phrase,

@@ -13,8 +13,6 @@ from uuid import uuid4
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
-from service.settings import SettingsError
-
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
     from opentelemetry.sdk.trace import TracerProvider
@@ -48,6 +46,8 @@ def configure() -> "Tracing":
 
     Raises SettingsError if a variable is wrong, or the SDK isn't installed.
     """
+    from service.settings import SettingsError  # noqa: PLC0415  # problems are also used where there are no settings
+
     endpoint, protocol = _first_set(ENDPOINTS), _first_set(_PROTOCOLS)
     is_off = _lower("OTEL_SDK_DISABLED") == "true" or _lower("OTEL_TRACES_EXPORTER") == "none"
     if endpoint is None or is_off:
