@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,29 @@ KEY, SECRET, BUCKET = "someone", "a-secret-of-this-test", "models"
 PORTS = tuple(f"-{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc"))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """An S3 server with one bucket, and the variables that a client needs."""
+    """An S3 server with one bucket."""
 
     variables: dict[str, str]
+    """What a client needs in its environment."""
+    command: list[str]
+    ports: list[int]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start it, or start it again with what it has stored; return when it answers."""
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+        make_bucket(self.variables, self.process, self.log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for port in self.ports:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # it knows no other place
+                left.unlink()
 
 
 def free_ports(number: int) -> list[int]:
@@ -43,21 +61,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-volume.max=10"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
     command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=64", *options]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        variables = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[0]}",
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "eu-north-1",
-        }
-        try:
-            make_bucket(variables, process, folder / "log")
-            yield Server(variables)
-        finally:
-            process.kill()
-            for port in ports:
-                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  # it knows no other place
-                    left.unlink()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[0]}",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "eu-north-1",
+    }
+    made = Server(variables, command, ports, folder / "log")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
 
 
 def s3_client(variables: dict[str, str]) -> Any:
@@ -76,6 +91,8 @@ def make_bucket(variables: dict[str, str], process: subprocess.Popen[bytes], log
     while True:
         try:
             client.create_bucket(Bucket=BUCKET)
+        except client.exceptions.BucketAlreadyExists:
+            return
         except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ClientError):
             printed = log.read_text(encoding="utf-8")[-2000:]
             assert process.poll() is None, printed

@@ -9,16 +9,20 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from importlib import metadata
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from stages import files
 from stages.errors import UserError
+from stages.partitions.parts import versions
 
 _PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn", "scipy")
 _CONNECT_SECONDS: Final = 10
@@ -54,7 +58,7 @@ class Pool:
     executor: Executor
     at_once: int
     check: Callable[[], None] = lambda: None
-    """Raises UserError if nobody is there to run the tasks."""
+    """Called while no task ends. Ends workers that hang; raises UserError if nobody is there to run the tasks."""
     share: Callable[[Any], Any] = lambda value: value
     """Sends a value to each worker once, and returns an argument of tasks, which `get_shared` changes back to it."""
     client: Any = None
@@ -93,16 +97,21 @@ def open_pool(spread: Spread) -> Iterator[Pool]:
 
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Pool]:
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads
+    # A fork of this process would copy the locks of its threads; the fork server has none, and imports only once.
+    context = multiprocessing.get_context("forkserver")
+    _start_server()
     before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(workers, context, _begin)
+
+    def find_started() -> set[BaseProcess]:
+        return set(multiprocessing.active_children()) - before
+
+    executor = ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            yield Pool(executor, 2 * workers, share=partial(_write_shared, Path(folder)))
-            executor.shutdown()
+            yield Pool(executor, 2 * workers, _Frozen(find_started).end, partial(_write_shared, Path(folder)))
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - before:
+        for process in find_started():
             process.kill()
             process.join()
 
@@ -133,9 +142,20 @@ def get_shared(argument: Any) -> Any:
     return _read_shared(argument) if isinstance(argument, _SharedFile) else argument
 
 
-def _begin() -> None:
+def _start_server() -> None:
+    """Start the process that forks workers; it ends with this one, and Ctrl-C doesn't reach it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin(environment: Mapping[str, str]) -> None:
     """Prepare a worker process: the main process decides about Ctrl-C, and the worker ends if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()
+    os.environ.update(environment)
     parent = multiprocessing.parent_process()
 
     def end_with_parent() -> None:
@@ -144,6 +164,29 @@ def _begin() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+class _Frozen:
+    """Ends workers that somebody has stopped (SIGSTOP), so that others do their work."""
+
+    def __init__(self, find: Callable[[], set[BaseProcess]]) -> None:
+        self._find = find
+        self._stopped: set[BaseProcess] = set()
+
+    def end(self) -> None:
+        """End the workers that are stopped now and were stopped the last time; a job in the shell may be resumed."""
+        stopped = set(filter(_is_stopped, self._find()))
+        for process in stopped & self._stopped:
+            process.kill()
+        self._stopped = stopped
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    try:
+        about = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # it has just ended, or the system isn't Linux
+        return False
+    return about.rpartition(")")[2].split()[0] == "T"
 
 
 @contextlib.contextmanager
@@ -156,7 +199,8 @@ def _cluster(address: str) -> Iterator[Pool]:
         if name.partition(".")[0] in {"distributed", "asyncio", "tornado"}:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings(action="ignore"):  # of other versions, which are checked below
+            client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise UserError(
             f"{address}: no Dask scheduler answers ({error}); start one, or leave --scheduler out"
@@ -205,26 +249,26 @@ class _Watch:
 
 
 def _check_versions(client: Any, address: str) -> None:
+    """Raise UserError if the scheduler or a worker lacks this code, or a worker has other packages or code."""
     here = _installed()
-    for worker, there in client.run(_installed, on_error="return").items():
-        if isinstance(there, ModuleNotFoundError):
-            remedy = f"start workers in a clone of the same commit, such as {Path.cwd()}"
-            raise UserError(f"{address}: the worker {worker} can't import {there.name}; {remedy}")
+    found = {f"worker {each}": about for each, about in client.run(_installed, on_error="return").items()}
+    try:
+        client.run_on_scheduler(versions)
+    except Exception as error:  # noqa: BLE001  # the scheduler's, of any kind
+        found = {"scheduler": error} | found
+    for who, there in found.items():
         if isinstance(there, Exception):
-            raise UserError(f"{address}: the worker {worker} fails: {there}")
+            remedy = "; start schedulers and workers by `python -m dask` in a clone of the same commit"
+            raise UserError(f"{address}: the {who} fails: {there}{remedy if 'No module named' in str(there) else ''}")
         for name, version in here.items():
             if there[name] != version:
                 remedy = "start it again in a clone of the same commit, with the packages of its lock files"
-                raise UserError(
-                    f"{address}: the worker {worker} has {name} {there[name]}, this process {version}; {remedy}"
-                )
+                raise UserError(f"{address}: the {who} has {name} {there[name]}, this process {version}; {remedy}")
 
 
 @cache
 def _installed() -> dict[str, str]:
     """Return the versions of what makes the bytes, with an MD5 of this project's code."""
-    from stages.partitions.parts import versions  # noqa: PLC0415  # it imports the clients of stores
-
     root = Path(__file__).parents[2]
     code = (each for folder in ("service", "stages") for each in sorted((root / folder).rglob("*.py")))
     content = b"".join(str(each.relative_to(root)).encode() + each.read_bytes() for each in code)

@@ -5,20 +5,18 @@ import hashlib
 import os
 import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
-
 from stages import files
 from stages.errors import UserError
 
 _PIECE: Final = 1 << 20
-_S3_CONFIG: Final = {"connect_timeout": 5, "read_timeout": 20, "retries": {"total_max_attempts": 2}}
+_S3_CONFIG: Final = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
 UNFINISHED: Final = ".tmp"
 
 
@@ -80,7 +78,11 @@ def filesystem(scheme: str) -> Any:
     """Return the client of a store, which gives up within seconds if the store doesn't answer."""
     if scheme != "s3":
         raise UserError(f"{scheme}:// is no place for tables; name a path or a URL such as s3://bucket/folder")
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, config_kwargs=_S3_CONFIG)
+    import fsspec  # noqa: PLC0415  # takes a tenth of the time that a worker needs to start
+
+    store = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, config_kwargs=_S3_CONFIG)
+    store.retries = 1  # botocore repeats requests itself
+    return store
 
 
 def _split(url: str) -> tuple[Any, str]:
@@ -91,10 +93,16 @@ def _split(url: str) -> tuple[Any, str]:
 @contextlib.contextmanager
 def errors_as_line(path: str) -> Iterator[None]:
     """Convert a store's errors to UserError."""
+    if not is_url(path):
+        yield
+        return
+    from aiohttp import ClientError as ConnectionLostError  # noqa: PLC0415  # as fsspec
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
     try:
         yield
-    except (BotoCoreError, ClientError, ConnectionError, PermissionError, TimeoutError) as error:
-        if not is_url(path):
+    except (BotoCoreError, ClientError, ConnectionLostError, OSError) as error:
+        if isinstance(error, OSError) and error.filename:  # a file of this machine
             raise
         remedy = "check the URL, and AWS_ENDPOINT_URL and the credentials in the environment"
         raise UserError(f"{path}: {error or type(error).__name__}; {remedy}") from None
@@ -177,7 +185,7 @@ def writing(path: str) -> Iterator[HashedFile]:
 @contextlib.contextmanager
 def _writing_here(path: Path) -> Iterator[HashedFile]:
     # Another worker may write the same part, if this one was thought dead.
-    own = f"{socket.gethostname()}-{os.getpid()}{UNFINISHED}"
+    own = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}{UNFINISHED}"
     with files.replacing(path, own) as beside, beside.open("wb") as file:
         yield HashedFile(file)
         file.flush()

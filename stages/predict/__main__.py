@@ -12,10 +12,11 @@ Example: make predict INPUT=flights.csv OUTPUT=scored.csv
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 
@@ -31,10 +32,10 @@ from stages.partitions.run import run_partitions
 from stages.predict import results
 from stages.predict.choice import Choice, choose
 from stages.predict.places import check_places, file_form
-from stages.predict.progress import Progress
+from stages.predict.progress import Progress, count_rows
 from stages.predict.scoring import SUM
 from stages.predict.sources import Partition, plan
-from stages.predict.work import Job, Task, score_partition
+from stages.predict.work import Job, Task, score_alone, score_partition, skip_pandas
 
 _EXPLAINED = 256
 """How many times smaller partitions are with --explain, which takes that much longer."""
@@ -96,6 +97,8 @@ def main(  # noqa: PLR0913  # the arguments of the command
     """Score the tables, and write all answers or nothing."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    skip_pandas()
+    multiprocessing.set_forkserver_preload(["stages.predict.__main__"])
     if not (input and output):
         raise UserError("name a table and where to write: make predict INPUT=new.csv OUTPUT=scores.csv")
     source, output = storage.absolute(input), storage.absolute(output)
@@ -117,19 +120,14 @@ def main(  # noqa: PLR0913  # the arguments of the command
         model = storage.join(folder, f"_model-{chosen.md5}.onnx")
         storage.write(model, chosen.content)
         job = Job(folder, model, chosen.md5, chosen.threshold, explain, coverage, errors is not None)
-        score = partial(score_partition, job)
-        abouts = run_partitions(
-            score,
-            tasks,
-            Spread(workers, scheduler),
-            lambda place, about: progress.add(partitions[place].size, about["rows"]),
-        )
-        if errors:
-            results.write_errors(errors, folder, tasks, abouts)
+        score = partial(_score, job, tasks, Spread(workers, scheduler), progress, errors)
         if form:
-            md5 = results.write_file(output, folder, tasks)
+            with results.merging(form, output, folder, tasks) as merge:
+                abouts = score(merge.add)
+            md5 = merge.md5
             storage.remove_folder(folder)
         else:
+            abouts = score(lambda _: None)
             md5 = results.finish_folder(output, folder, tasks, _manifest(job, tasks, abouts))
     for line in _summary(chosen, abouts, progress, f"{output} (MD5 {md5})", errors):
         log(line)
@@ -176,6 +174,27 @@ def _name(partitions: Sequence[Partition], form: str | None) -> list[Task]:
     return tasks
 
 
+def _score(  # noqa: PLR0913, PLR0917
+    job: Job,
+    tasks: Sequence[Task],
+    spread: Spread,
+    progress: Progress,
+    errors: str | None,
+    add: Callable[[int], None],
+) -> list[About]:
+    """Make all parts, call `add` with the place of each that is done, and write the errors of their rows."""
+
+    def done(place: int, about: About) -> None:
+        progress.add(tasks[place].partition.size, about["rows"])
+        add(place)
+
+    score = score_partition if spread.scheduler else score_alone
+    abouts = run_partitions(partial(score, job), tasks, spread, done)
+    if errors:
+        results.write_errors(errors, job.folder, tasks, abouts)
+    return abouts
+
+
 def _manifest(job: Job, tasks: Sequence[Task], abouts: Sequence[About]) -> dict[str, object]:
     parts = [{"name": task.name, **about} for task, about in zip(tasks, abouts, strict=True)]
     return {"model": job.md5, "threshold": job.threshold, "rows": sum(each["rows"] for each in abouts), "parts": parts}
@@ -194,7 +213,7 @@ def _summary(chosen: Choice, abouts: Sequence[About], progress: Progress, output
     lines = [f"model: {chosen.about}, MD5 {chosen.md5}{chosen.hint}"]
     if errors:
         lines.append(f"rows with errors: {left_out:,}, listed in {errors}")
-    lines.append(f"{rows:,} rows scored in {progress.seconds:.1f} s ({progress.rate:,.0f} rows/s): {shares}")
+    lines.append(f"{count_rows(rows)} scored in {progress.seconds:.1f} s ({progress.rate:,.0f} rows/s): {shares}")
     return [*lines, f"written: {output}"]
 
 

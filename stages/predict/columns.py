@@ -154,6 +154,11 @@ class ColumnEncoder:
             raise UserError(f"the column {name!r} has the type {column.type}, which can't be read as text") from None
 
     def _find_outside(self, watched: npt.NDArray[np.float32]) -> Mask | None:
+        if (
+            np.fmin.reduce(watched, initial=self._low) >= self._low
+            and np.fmax.reduce(watched, initial=self._high) <= self._high
+        ):
+            return None
         return _if_any((watched < self._low) | (watched > self._high))
 
 

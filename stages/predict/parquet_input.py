@@ -33,7 +33,7 @@ class Groups:
                 pre_buffer=False,
             )
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from None
+            raise _explain(path, error) from None
         self.names = self._file.schema_arrow.names
 
     def __enter__(self) -> Self:
@@ -62,7 +62,8 @@ class Groups:
     def read(self, start: int, rows: int, wanted: Sequence[str], at_once: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield `rows` rows from the row `start` on, each batch with the number of its first row."""
         first, at, chosen = 0, 0, list[int]()
-        for place, (count, _) in enumerate(self.sizes()):
+        for place in range(self._file.metadata.num_row_groups):
+            count = self._file.metadata.row_group(place).num_rows
             if first < start + rows and first + count > start:
                 at = at if chosen else first
                 chosen.append(place)
@@ -76,7 +77,7 @@ class Groups:
                     yield at + low, batch.slice(low, high - low)
                 at += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise _damaged(self.path, error) from None
+            raise _explain(self.path, error) from None
 
 
 def group_rows(groups: Groups, bound: int) -> Iterator[Group]:
@@ -95,5 +96,7 @@ def group_rows(groups: Groups, bound: int) -> Iterator[Group]:
         yield first, rows, (low, high - low)
 
 
-def _damaged(path: str, error: Exception) -> UserError:
+def _explain(path: str, error: Exception) -> Exception:
+    if storage.is_url(path) and isinstance(error, OSError) and error.errno:
+        return error  # the store's, not the file's
     return UserError(f"{path}: is a damaged Parquet file ({' '.join(str(error).split())}); write it again")

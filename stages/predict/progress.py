@@ -49,7 +49,12 @@ class Progress:
     def _describe(self) -> str:
         share = self._done / self._size
         left = self.seconds * (1 - share) / share
-        return f"{share:4.0%}, {self.rows:,} rows, {self.rate:,.0f} rows/s, {_duration(left)} left"
+        return f"{share:4.0%}, {count_rows(self.rows)}, {self.rate:,.0f} rows/s, {_duration(left)} left"
+
+
+def count_rows(rows: int) -> str:
+    """Return a number of rows as text, such as `1 row` and `2,000 rows`."""
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

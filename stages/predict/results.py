@@ -16,9 +16,9 @@ from stages.errors import UserError
 from stages.files import md5_of
 from stages.partitions import storage
 from stages.partitions.parts import MANIFEST, About
-from stages.predict.output import open_writer
+from stages.predict.output import Form, open_writer
 from stages.predict.places import file_form
-from stages.predict.progress import Progress
+from stages.predict.progress import Progress, count_rows
 from stages.predict.work import Task, errors_name
 
 _COPIED: Final = 1 << 20
@@ -57,44 +57,75 @@ def resumable(folder: str, progress: Progress) -> Iterator[None]:
     """Keep the parts that are done if the block fails, so that the same command goes on from there."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if not storage.is_url(folder):
             for each in Path(folder).rglob(f"*{storage.UNFINISHED}"):
                 each.unlink(missing_ok=True)
         if progress.rows:
-            log(f"{progress.rows:,} rows are done and kept in {folder}; the same command goes on from there")
-        else:
+            log(f"{count_rows(progress.rows)} done and kept in {folder}; the same command goes on from there")
+        elif isinstance(error, UserError) or not storage.is_url(folder):  # otherwise the store may not answer
             storage.remove_folder(folder)
         raise
     finally:
         progress.end()
 
 
-def write_file(output: str, folder: str, tasks: Sequence[Task]) -> str:
-    """Write all parts into one file; return its MD5."""
-    form = file_form(output)
-    with storage.writing(output) as out:
-        if form == "csv":
-            for task in tasks:
-                _copy(storage.join(folder, task.name), out)
-        else:
-            writer = open_writer("parquet", out)
-            for task in tasks:
-                _append(storage.join(folder, task.name), writer)
-            writer.close()
-    return out.md5
+class Merge:
+    """Puts the parts together into one file, each as soon as it and those before are there."""
+
+    def __init__(self, form: Form, folder: str, tasks: Sequence[Task], out: storage.HashedFile) -> None:
+        self._paths = [storage.join(folder, task.name) for task in tasks]
+        self._out = out
+        self._writer = open_writer("parquet", out) if form == "parquet" else None
+        self._done: set[int] = set()
+        self._next = 0
+
+    def add(self, place: int) -> None:
+        """Add the part with this place, which is done."""
+        self._done.add(place)
+        while self._next in self._done:
+            self._append(self._paths[self._next])
+            self._next += 1
+
+    def _append(self, path: str) -> None:
+        if self._writer is None:
+            _copy(path, self._out)
+            return
+        opened = storage.open_file(path) if storage.is_url(path) else pa.OSFile(path)
+        with opened as file, pa.ipc.open_stream(file) as batches:
+            for batch in batches:
+                self._writer.write(dict(zip(batch.schema.names, batch.columns, strict=True)))
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer:
+            self._writer.close()
+
+    @property
+    def md5(self) -> str:
+        """The MD5 of the file."""
+        return self._out.md5
+
+
+@contextlib.contextmanager
+def merging(form: Form, output: str, folder: str, tasks: Sequence[Task]) -> Iterator[Merge]:
+    """Yield what puts the parts together; the file has its name only once the block ends.
+
+    Until then it is in the folder of the parts, where a kill may leave it; a store has no unfinished files.
+    """
+    path = output if storage.is_url(output) else storage.join(folder, "merged")
+    with storage.writing(path) as out:
+        merge = Merge(form, folder, tasks, out)
+        yield merge
+        merge.close()
+    if path != output:
+        Path(path).replace(output)
 
 
 def _copy(path: str, out: storage.HashedFile) -> None:
     with storage.open_file(path) as file:
         while piece := file.read(_COPIED):
             out.write(piece)
-
-
-def _append(path: str, writer: Any) -> None:
-    with storage.open_file(path) as file, pa.ipc.open_stream(file) as batches:
-        for batch in batches:
-            writer.write(dict(zip(batch.schema.names, batch.columns, strict=True)))
 
 
 def write_errors(path: str, folder: str, tasks: Sequence[Task], abouts: Sequence[About]) -> None:

@@ -25,7 +25,7 @@ _ANSWERS: Final = re.compile(
 _AT_ONCE: Final = 16
 """How many files are opened at the same time to look at their headers."""
 CSV_BYTES: Final = 32 << 20
-ROWS: Final = 1 << 20
+ROWS: Final = 1 << 18
 """The size of a partition: about so many bytes of CSV, or so many rows of Parquet."""
 _SHOWN_NAMES: Final = 20
 LEAST_BYTES: Final = 1 << 16

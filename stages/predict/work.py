@@ -1,17 +1,19 @@
 """Score a partition: what a worker does, wherever it runs."""
 
 import csv
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Final, Self
 
 import pyarrow as pa
 
 from service.model import ArtifactError, Model, from_bytes
 from service.shapley import Explainer, NoBackgroundError
+from stages.entry import without
 from stages.errors import UserError
 from stages.files import md5_of
 from stages.partitions import storage
@@ -75,13 +77,30 @@ def score_partition(job: Job, task: Task) -> About:
 
     Raises UserError for a wrong row, unless the job collects errors.
     """
-    partition = task.partition
+    path = task.partition.source.path
+    with storage.errors_as_line(path):
+        fingerprint = storage.fingerprint(path, *task.partition.span)
     source = {
-        "input": storage.fingerprint(partition.source.path, *partition.span),
+        "input": fingerprint,
         "model": job.md5,
         "settings": md5_of(repr((replace(job, folder="", model=""), task)).encode()),
     }
-    return make_part(job.folder, task.name, source, partial(_score, job, task))
+    with storage.errors_as_line(job.folder):  # here, because not every error of a client can be sent to another process
+        return make_part(job.folder, task.name, source, partial(_score, job, task))
+
+
+def score_alone(job: Job, task: Task) -> About:
+    """Do `score_partition` in a process that does nothing else."""
+    skip_pandas()
+    return score_partition(job, task)
+
+
+@cache
+def skip_pandas() -> None:
+    """Let PyArrow find no pandas in this process, unless it is imported: that takes as long as all other imports."""
+    if "pandas" not in sys.modules:
+        with without("pandas"):
+            pa.array([None])
 
 
 def errors_name(name: str) -> str:
@@ -136,6 +155,11 @@ def _score(job: Job, task: Task, out: HashedFile) -> About:
 
 def _read(partition: Partition, wanted: Sequence[str], at_once: int) -> Iterator[_Rows]:
     """Yield the rows of a partition."""
+    with storage.errors_as_line(partition.source.path):
+        yield from _read_rows(partition, wanted, at_once)
+
+
+def _read_rows(partition: Partition, wanted: Sequence[str], at_once: int) -> Iterator[_Rows]:
     source, start, length = partition.source, partition.start, partition.length
     if source.dialect is None:
         with Groups(source.path, source.texts) as groups:

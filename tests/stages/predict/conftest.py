@@ -1,5 +1,6 @@
 """Tables to score, and the service that answers for the same model."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from service import model
 from stages.predict.__main__ import main
 from tests.service.api.conftest import make_artifact, serve
 from tests.service.artifacts import Root, with_coverage
+from tests.stages.predict.running import FILES, ROWS, Scoring
 
 __all__ = ["make_artifact", "serve"]
 
@@ -32,6 +34,10 @@ def live(make_artifact: Any, serve: Any, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def rows() -> pd.DataFrame:
     """Return rows for the model of the service's tests: an identifier, missing values, unseen ones, the target."""
+    return make_rows()
+
+
+def make_rows() -> pd.DataFrame:
     rng, count = np.random.default_rng(1), 500
     table = pd.DataFrame(
         {
@@ -82,3 +88,33 @@ def csv(tmp_path: Path, rows: pd.DataFrame) -> Path:
     path = tmp_path / "rows.csv"
     rows.to_csv(path, index=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with many files, so that the command can be stopped in the middle."""
+    folder, rows = tmp_path_factory.mktemp("tables"), make_rows()
+    table = pd.concat([rows] * (ROWS // len(rows)), ignore_index=True)
+    for number in range(FILES):
+        table.assign(size=table["size"] + number / 100).to_parquet(folder / f"{number:02}.parquet")
+    return folder
+
+
+@pytest.fixture
+def scoring(tables: Path, live: Any, root: Path, tmp_path: Path) -> Iterator[Scoring]:
+    """Return the command; at the end it is killed if it still runs."""
+    made = Scoring(tmp_path, root, os.environ | {"RELEASES": str(live[2].root.releases)}, str(tables))
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def expected(tables: Path, live: Any, root: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the MD5 of the answers from one process, as CSV."""
+    environment = os.environ | {"RELEASES": str(live[2].root.releases)}
+    made = Scoring(tmp_path_factory.mktemp("one"), root, environment, str(tables))
+    done = made.run()
+    assert done.returncode == 0, done.stderr
+    return made.md5()

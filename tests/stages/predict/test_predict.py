@@ -47,3 +47,13 @@ def test_a_wrong_cell_stops_the_command_with_its_line_and_nothing_is_written(
     with pytest.raises(UserError, match=r"rows.csv: line 9, column 'size': expected a finite number, got .large"):
         predict(tmp_path / "rows.csv", tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_one_row_is_called_one_row(
+    rows: pd.DataFrame, predict: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows.head(1).to_csv(tmp_path / "rows.csv", index=False)
+    with caplog.at_level("INFO", "stages"):
+        predict(tmp_path / "rows.csv", tmp_path / "out.csv")
+
+    assert "1 row scored in" in caplog.text

@@ -1,5 +1,6 @@
 """Tables in an S3 store, scored into it."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 
 from stages.errors import UserError
+from stages.files import md5_of
 from stages.partitions import storage
 from tests.s3_server import BUCKET, Server, server
+from tests.stages.predict.running import Scoring, stopped_in_one_line, wait_for
 
 __all__ = ["server"]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
@@ -61,3 +64,31 @@ def test_a_store_that_refuses_or_is_gone_is_one_line(
     with pytest.raises(UserError, match=f"{bucket}/in: .*credentials"):
         predict(f"{bucket}/in", tmp_path / "out.csv")
     storage.filesystem.cache_clear()
+
+
+@pytest.mark.parametrize(("place", "number"), [("input", signal.SIGKILL), ("output", signal.SIGSTOP)])
+def test_a_store_that_is_lost_in_the_middle_is_one_line_and_when_it_is_back_the_command_goes_on(  # noqa: PLR0913, PLR0917
+    bucket: str, server: Server, scoring: Scoring, expected: str, place: str, number: signal.Signals
+) -> None:
+    scoring.environment |= server.variables
+    if place == "input":
+        for path in Path(scoring.source).iterdir():
+            storage.write(f"{bucket}/rows/{path.name}", path.read_bytes())
+        scoring.source = f"{bucket}/rows"
+    out = "out.csv" if place == "input" else f"{bucket}/{number.name}/out.csv"
+    process = scoring.start("--workers", "2", out=out)
+    wait_for(
+        lambda: place == "input" or len(storage.find(f"{bucket}/{number.name}/.out.csv.parts/_parts")) > 3, process
+    )
+    server.process.send_signal(number)
+    try:
+        stopped_in_one_line(process, f"predict: error: {bucket}/")
+    finally:
+        server.kill()
+        server.start()
+
+    again = scoring.run("--workers", "2", out=out)
+    assert again.returncode == 0, again.stderr
+    assert md5_of((scoring.folder / out).read_bytes() if place == "input" else storage.read(out) or b"") == expected
+    if place == "output":
+        assert [each.name for each in storage.find(f"{bucket}/{number.name}")] == ["out.csv"]

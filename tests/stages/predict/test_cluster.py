@@ -1,0 +1,110 @@
+"""On a Dask cluster the bytes are those of one process, also if workers are killed or frozen."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.stages.predict.running import Scoring, stopped_in_one_line, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Cluster:
+    address: str
+    scheduler: subprocess.Popen[str]
+    workers: list[subprocess.Popen[str]]
+
+
+@contextlib.contextmanager
+def running(folder: Path, clone: Path, workers: int = 2, **variables: str) -> Iterator[Cluster]:
+    """Start a scheduler, which gives up a silent worker after 3 s, and workers, as the documentation says."""
+    file = folder / "scheduler.json"
+
+    def start(kind: str, *options: str, **variables: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dask", kind, "--scheduler-file", str(file), "--host", "127.0.0.1"]
+        return subprocess.Popen(
+            [*command, "--no-dashboard", *options],
+            env=os.environ | variables,
+            cwd=clone,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    scheduler = start("scheduler", "--port", "0", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s")
+    wait_for(file.exists, scheduler)
+    options = "--no-nanny", "--nthreads", "1", "--local-directory", str(folder)
+    made = [start("worker", *options, **variables) for _ in range(workers)]
+    try:
+        yield Cluster(json.loads(file.read_text("utf-8"))["address"], scheduler, made)
+    finally:
+        for each in (scheduler, *made):
+            each.kill()
+            each.wait()
+
+
+@pytest.fixture
+def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Return a Dask scheduler with two workers."""
+    with running(tmp_path_factory.mktemp("dask"), root) as made:
+        yield made
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_cluster_gives_the_same_bytes_also_if_a_worker_is_killed_or_frozen(
+    scoring: Scoring, expected: str, cluster: Cluster, number: signal.Signals
+) -> None:
+    process = scoring.start("--scheduler", cluster.address)
+    cluster.workers[0].send_signal(number)
+
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert scoring.md5() == expected
+
+
+def test_a_killed_scheduler_ends_the_command_in_one_line(scoring: Scoring, cluster: Cluster) -> None:
+    process = scoring.start("--scheduler", cluster.address)
+    cluster.scheduler.kill()
+
+    stopped_in_one_line(process, "the Dask scheduler")
+    assert scoring.left() == [".out.csv.parts"]
+
+
+def test_without_a_scheduler_the_command_stops_in_one_line(scoring: Scoring) -> None:
+    done = scoring.run("--scheduler", "tcp://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0
+    assert "tcp://127.0.0.1:9: no Dask scheduler answers" in done.stderr
+    assert scoring.left() == []
+
+
+@pytest.mark.parametrize(
+    ("has_code", "message"),
+    [
+        (True, r": the worker tcp://127.0.0.1:\d+ has numpy 0.0.1, this process "),
+        (False, ": the scheduler fails: .*; start schedulers and workers by `python -m dask` in a clone of the same"),
+    ],
+)
+def test_other_packages_or_no_code_on_the_cluster_are_one_line(
+    scoring: Scoring, root: Path, tmp_path_factory: pytest.TempPathFactory, has_code: bool, message: str
+) -> None:
+    folder, packages = tmp_path_factory.mktemp("dask"), tmp_path_factory.mktemp("packages")
+    (packages / "numpy-0.0.1.dist-info").mkdir()
+    (packages / "numpy-0.0.1.dist-info/METADATA").write_text("Name: numpy\nVersion: 0.0.1\n")
+    with running(folder, root if has_code else folder, 1, PYTHONPATH=str(packages)) as made:
+        done = scoring.run("--scheduler", made.address)
+
+    assert done.returncode == 1
+    assert re.fullmatch(f"predict: error: {made.address}{message}.*", done.stderr.strip()), done.stderr
+    assert scoring.left() == []
