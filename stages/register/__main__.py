@@ -46,7 +46,7 @@ def complete_run(run_id: str, model: Model, record: RunRecord, found: Results, p
         mlflow.log_artifact(str(files.SLICES))
         mlflow.log_text(report_of_run(page, record), files.REPORT.name)
         mlflow.log_text(record.model_dump_json(indent=2), registry.RECORD_FILE)
-        sizes = {"training": record.training_rows or 0, "test": len(found.test)}
+        sizes = {"training": len(found.train), "test": len(found.test)}
         results.log_results(run_id, found.params, sizes, page.charts)
         mlflow.set_tag(tracking.ONNX_MD5, model.version)
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from service.bins import feature_bins
 from service.contract import Contract, DateFeature, Feature
+from stages.stored import Table
 
 FLOOR = 1e-4
 """No share counts as less, as in the rules of Prometheus."""
@@ -14,7 +15,7 @@ MAJOR = 0.2
 _MICROSECONDS = 86_400e6
 
 
-def drift(contract: Contract, rows: pd.DataFrame) -> dict[str, float]:
+def drift(contract: Contract, rows: Table) -> dict[str, float]:
     """Return the index of each feature by name: of `rows` against the training rows in the contract."""
     return {feature.name: stability_index(feature, rows[feature.name]) for feature in contract.features}
 

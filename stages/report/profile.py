@@ -9,6 +9,7 @@ import pandas as pd
 from pandas.api import types
 
 from stages.report.drawing import figures
+from stages.stored import Table
 
 _BARS = 30
 _MOST_VALUES = 10
@@ -60,7 +61,7 @@ class Profile:
     """The most frequent values; the last one may stand for all others."""
 
 
-def profile_columns(train: pd.DataFrame, test: pd.DataFrame, names: Sequence[str]) -> Iterator[Profile]:
+def profile_columns(train: Table, test: Table, names: Sequence[str]) -> Iterator[Profile]:
     """Yield the profile of each named column."""
     for name in names:
         yield profile(name, train[name], test[name])
@@ -70,7 +71,7 @@ def profile(name: str, train: pd.Series, test: pd.Series) -> Profile:
     """Return the profile of one column of both tables."""
     known = train.dropna(), test.dropna()
     missing = 1 - len(known[0]) / max(len(train), 1), 1 - len(known[1]) / max(len(test), 1)
-    distinct = int(known[0].nunique())
+    distinct = _count_distinct(known[0])
     if types.is_datetime64_any_dtype(train.dtype):
         moments = [each.to_numpy("datetime64[us]") for each in known]
         return Profile(name, "date", missing, distinct, _ends(moments), _histogram(*moments))
@@ -79,6 +80,15 @@ def profile(name: str, train: pd.Series, test: pd.Series) -> Profile:
         return Profile(name, "number", missing, distinct, _statistics(numbers), _histogram(*numbers))
     kind = "number" if types.is_numeric_dtype(train.dtype) and not types.is_bool_dtype(train.dtype) else "category"
     return Profile(name, kind, missing, distinct, values=tuple(_values(*known, sort=kind == "number")))
+
+
+def _count_distinct(known: pd.Series) -> int:
+    """Return the number of different values; of numbers and dates by sorting, as a hash table is much larger."""
+    values = known.to_numpy() if isinstance(known.dtype, np.dtype) else None
+    if values is None or values.dtype.kind not in "fiuM":
+        return int(known.nunique())
+    ascending = np.sort(values)
+    return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + 1 if len(ascending) else 0
 
 
 def _statistics(sides: Sequence[Floats]) -> tuple[tuple[str, str, str], ...]:
@@ -105,7 +115,10 @@ def _moment(moment: np.datetime64) -> str:
 
 def _histogram(train: npt.NDArray[np.generic], test: npt.NDArray[np.generic]) -> Histogram | None:
     dates = np.issubdtype(train.dtype, np.datetime64)
-    sides = [each.astype(np.int64 if dates else np.float64).astype(np.float64) for each in (train, test)]
+    sides = [
+        each.astype(np.int64 if dates else np.float64, copy=False).astype(np.float64, copy=False)
+        for each in (train, test)
+    ]
     both = np.concatenate(sides)
     if not len(both) or both.min() == both.max():
         return None
@@ -119,7 +132,7 @@ def _histogram(train: npt.NDArray[np.generic], test: npt.NDArray[np.generic]) ->
 
 
 def _limits(both: Floats) -> tuple[float, float]:
-    low, high = np.quantile(both, (_TAIL, 1 - _TAIL))
+    low, high = np.quantile(both, (_TAIL, 1 - _TAIL), overwrite_input=True)  # nothing depends on the order
     whole = float(both.min()), float(both.max())
     return (float(low), float(high)) if 0 < 3 * (high - low) < whole[1] - whole[0] else whole
 

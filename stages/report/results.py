@@ -11,6 +11,7 @@ from stages import files
 from stages.params.params import Params
 from stages.params.sample_use import SampleUse, read_sample_use
 from stages.schema import Schema, read_schema
+from stages.stored import StoredTable, Table
 
 _TEXT = {
     "slices": ("column", "value"),
@@ -34,8 +35,8 @@ class Results:
     groups: pd.DataFrame
     plots: dict[str, pd.DataFrame]
     """The tables of metrics/plots, by name."""
-    train: pd.DataFrame
-    test: pd.DataFrame
+    train: Table
+    test: Table
     sample: SampleUse
     """Which training rows the model was fitted on."""
     md5s: dict[str, str]
@@ -53,8 +54,8 @@ def read_results(params: Params) -> Results:
         read_table(files.SLICES),
         read_table(files.GROUPS),
         {path.stem: read_table(path) for path in sorted(files.PLOTS.glob("*.csv"))},
-        pd.read_parquet(files.TRAIN),
-        pd.read_parquet(files.TEST),
+        StoredTable(files.TRAIN),
+        StoredTable(files.TEST),
         read_sample_use(),
         {str(path): files.md5(path) for path in hashed},
     )
