@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ class Project:
     path: Path
     environment: dict[str, str]
 
-    def run(self, *args: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's root, with `environment` added; it may fail."""
         return subprocess.run(
             args,
@@ -40,7 +41,7 @@ class Project:
             check=False,
         )
 
-    def ok(self, *args: str, timeout: float = 300, **environment: str) -> str:
+    def ok(self, *args: str, timeout: float = 900, **environment: str) -> str:
         """Run a command; fail the test if it fails, and return its standard output."""
         done = self.run(*args, timeout=timeout, **environment)
         assert done.returncode == 0, f"{' '.join(args)}:\n{done.stdout}\n{done.stderr}"
@@ -97,7 +98,7 @@ def small_table(rows: int = 300, seed: int = 0) -> pd.DataFrame:
 def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **params: Any) -> Project:
     """Make a project of `root` with 300 rows and 5 trees; `params` are changed as by `Project.set`.
 
-    Without a ``dvc.lock``: nothing has run there yet. Everything is committed.
+    Without the demo's stage, and without a ``dvc.lock``: nothing has run there yet. Everything is committed.
     """
     made = Project(base / "clone", _environment(base / "home"))
     _copy(root, made.path)
@@ -106,6 +107,8 @@ def make_project(base: Path, root: Path, table: pd.DataFrame | None = None, **pa
     split = {"method": "random", "time_column": None}
     made.set(data=data, split=split, n_estimators=5, evaluate={"folds": 2}, validate={"suite": None}, features={})
     made.set(register={"name": "flights"})
+    stages = (root / "dvc.yaml").read_text(encoding="utf-8")
+    (made.path / "dvc.yaml").write_text(re.sub(r"(?m)^  ingest:\n(?:    .*\n)+", "", stages), encoding="utf-8")
     made.set(**params)
     made.ok("git", "init", "--quiet", "--initial-branch=main")
     made.commit("Start")
