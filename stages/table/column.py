@@ -6,7 +6,7 @@ as many categories as rows, or look like an identifier. All other columns are te
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,14 @@ import pandas as pd
 
 from service.cells import parse_boolean, parse_moment
 from stages.params.sections import DataParams
-from stages.table.dates import as_dates, forms_to_try, read_iso_dates, report_dates_among_numbers, report_two_forms
+from stages.table.dates import (
+    as_dates,
+    forms_to_try,
+    parse_dates,
+    read_iso_dates,
+    report_dates_among_numbers,
+    report_two_forms,
+)
 from stages.table.findings import LEAVE_OUT, Cells
 from stages.table.numbers import MARKS, Numbers, are_codes, find_marked_numbers, find_plain_numbers, number_parser
 
@@ -37,7 +44,6 @@ _RANGE = re.compile(r"[<>≤≥+]|\d\s*(?:[-–—]|to)\s*\d|[(\[].*[,;].*[)\]]"
 """A class of numbers such as ``3+``, ``>50``, ``18-25`` or ``(0, 10]``."""
 _CODE = re.compile(r"(?!.*\b(?:19|20)\d\d\b)[+(]?\d+(?:[-.() ]+\d+){2,}")
 """Groups of digits without a year, as in telephone numbers, versions and IP addresses."""
-_SAMPLE = 1000
 _MOST_CLASSES = 200
 _FEW = 20
 _ROWS_OF_A_CATEGORY = 5
@@ -58,7 +64,7 @@ def read_column(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.Ser
     by_column = isinstance(data.dates, dict) and cells.name in data.dates
     form = data.dates.get(cells.name) if isinstance(data.dates, dict) else data.dates
     if form is not None:
-        moments, stray = cells.parse(partial(parse_moment, form=form))
+        moments, stray = parse_dates(cells, form)
         if stray is None:
             dates[cells.name] = form
             return as_dates(cells, moments)
@@ -78,19 +84,19 @@ def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.S
     numbers = find_marked_numbers(cells)
     if numbers:
         return numbers
-    flags, stray = cells.parse(parse_boolean)
+    flags, stray = cells.parse(parse_boolean, -1, np.int8)
     if stray is None:
-        values = cells.spread(flags, None, "object")
+        values = pd.arrays.BooleanArray(flags == 1, flags < 0)
         return pd.Series(values, name=cells.name, dtype="boolean" if cells.texts.null_count else "bool")
-    forms = {form: partial(parse_moment, form=form) for form in forms_to_try(cells.distinct)}
-    tried = {form: cells.parse(parse) for form, parse in forms.items()}
+    forms = forms_to_try(cells.counts)
+    tried = {form: parse_dates(cells, form) for form in forms}
     longest = max((len(form) for form, (_, stray) in tried.items() if stray is None), default=0)
     fitting = {form: found for form, (found, stray) in tried.items() if stray is None and len(form) == longest}
     if len(fitting) == 1:
         form = next(iter(fitting))
         dates |= {} if form == "Ymd" else {cells.name: form}
         return as_dates(cells, fitting[form])
-    recur = len(cells.distinct) <= min(_MOST_CLASSES, cells.known // 2)
+    recur = len(cells.counts) <= min(_MOST_CLASSES, cells.known // 2)
     are_labels = cells.name == data.target and (data.task == "classification" or (recur and data.task == "auto"))
     if fitting and not are_labels:
         report_two_forms(cells, fitting)
@@ -99,20 +105,20 @@ def _read_by_text(cells: Cells, data: DataParams, dates: dict[str, str]) -> pd.S
     return cells.as_text()
 
 
-def _report_misfit(cells: Cells, forms: Mapping[str, Callable[[str], Any]]) -> None:
+def _report_misfit(cells: Cells, forms: Iterable[str]) -> None:
     """Report the first cell that differs in type from most cells, or starts with a number if most do."""
-    texts, counts = cells.distinct[:_SAMPLE], cells.counts.field("counts").to_numpy()[:_SAMPLE]
+    texts, counts = list(cells.counts), np.array(list(cells.counts.values()))
     readings: dict[str, Callable[[str], Any]] = {
         **{f"a number with the decimal mark {mark!r}": number_parser(mark) for mark in MARKS},
         "true or false": parse_boolean,
-        **{f"a date in the form {form}": parse for form, parse in forms.items()},
+        **{f"a date in the form {form}": partial(parse_moment, form=form) for form in forms},
     }
     fits = {kind: np.array([_parses(parse, text) for text in texts]) for kind, parse in readings.items()}
-    few = len(cells.distinct) <= _FEW and counts.sum() >= _ROWS_OF_A_CATEGORY * len(texts) and counts.min() > 1
+    few = len(texts) <= _FEW and counts.sum() >= _ROWS_OF_A_CATEGORY * len(texts) and counts.min() > 1
     kind = max(fits, key=lambda kind: counts[fits[kind]].sum())
     are_categories = few and not kind.startswith("a date") and not any(map(_NO_VALUE.fullmatch, texts))
     if _are_most(fits[kind], counts) and not are_categories:
-        cells.report(cells.parse(readings[kind])[1] or "", f"is not {kind}, as the other values are")
+        cells.report(cells.parse(readings[kind], None, object)[1] or "", f"is not {kind}, as the other values are")
         return
     known = np.logical_or.reduce(list(fits.values()))
     unreadable = _without_words(np.array([_is_unreadable(text, few=few) for text in texts]) & ~known, texts)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from service.cells import Reading
@@ -96,7 +95,9 @@ def read_csv(data: DataParams, findings: Findings, scratch: Path) -> Source:
     if columns.rows == 0:
         findings.stop(file.locate)
         raise UserError(f"{path}: has a header and no rows; add rows, or a header if line 1 is a row")
-    _report_repeated_header(columns, names, findings)
+    repeated = columns.find(names)  # as in concatenated files; as text, it would be accepted
+    if repeated is not None:
+        findings.add("a row repeats the header", "remove that row", names[0], repeated)
     width = len(names)
     while width > 1 and not names[width - 1].strip() and columns.is_blank(width - 1):
         width -= 1
@@ -160,15 +161,3 @@ def _report_ragged(file: CsvFile, width: int, findings: Findings) -> None:
         findings.add(f"line {line} has {count:,} fields, {header}", f"{remedy}, or set data.delimiter")
     if len(ragged) > _MOST_RAGGED:
         findings.add(f"{len(ragged):,} rows in all have another number of fields", "correct these first")
-
-
-def _report_repeated_header(columns: TextColumns, names: list[str], findings: Findings) -> None:
-    """Report the first row that repeats the header, as in concatenated files; as text, it would be accepted."""
-    same = pc.equal(columns.read(0), names[0])
-    for place, name in enumerate(names[1:], start=1):
-        if not pc.any(same).as_py():
-            return
-        same = pc.and_(same, pc.equal(columns.read(place), name))
-    row = pc.index(same, value=True).as_py()
-    if row >= 0:
-        findings.add("a row repeats the header", "remove that row", names[0], row)

@@ -1,6 +1,6 @@
 """A column's cells, and the problems of a table, which are all reported in one run."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ LEAVE_OUT = "list the column under data.categorical or data.ignore"
 CORRECT = f"correct it, add it to data.missing if it means no value, or {LEAVE_OUT}"
 FIRST_ROW = 2
 """The number of a table's first row: the header is row 1, as in a spreadsheet."""
+MOST_COUNTED = 1000
 _TRIED = 32
 _MOST = 50
 _SHOWN = 40
@@ -60,8 +61,8 @@ class Source:
     """The columns of a file."""
 
     names: list[str]
-    column: Callable[[int], pa.ChunkedArray]
-    """Returns the column at a position; it is read each time, because text takes much memory."""
+    chunks: Callable[[int], Iterator[pa.Array]]
+    """Returns the cells of the column at a position, piece by piece, because text takes much memory."""
     rows: int
     locate: Locate
     reading: Reading
@@ -81,31 +82,44 @@ class Cells:
         return len(self.texts) - int(self.texts.null_count)
 
     @cached_property
-    def counts(self) -> pa.StructArray:
-        """The different texts as `values`, in the order of the rows, and the rows of each as `counts`."""
-        counted = pc.value_counts(self.texts)
-        return counted.filter(counted.field("values").is_valid())
+    def counts(self) -> dict[str, int]:
+        """The first 1,000 different texts, in the order of the rows, and how many rows have each."""
+        counts: dict[str, int] = {}
+        for chunk in self.texts.chunks:
+            found = pc.value_counts(chunk.drop_null())
+            if len(counts) == MOST_COUNTED:
+                found = found.filter(pc.is_in(found.field("values"), pa.array(counts, found.field("values").type)))
+            for text, rows in zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True):
+                if text in counts or len(counts) < MOST_COUNTED:
+                    counts[text] = counts.get(text, 0) + rows
+        return counts
 
-    @cached_property
-    def distinct(self) -> list[str]:
-        """The different texts."""
-        return list(self.counts.field("values").to_pylist())
+    def parse(self, parse: Callable[[str], Any], missing: Any, dtype: Any) -> tuple[npt.NDArray[Any], str | None]:
+        """Return each row's value, shape (rows,), and None or the first text that `parse` refuses with ValueError.
 
-    def parse(self, parse: Callable[[str], Any]) -> tuple[list[Any], str | None]:
-        """Return the values of the different texts, and None or the first text that `parse` refuses with ValueError."""
-        values = []
-        for text in self.distinct:
-            try:
-                values.append(parse(text))
-            except ValueError:
-                return values, text
+        A text is parsed once in each chunk.
+        """
+        values, start = np.empty(len(self.texts), dtype), 0
+        for chunk in self.texts.chunks:
+            encoded = chunk.dictionary_encode()
+            parsed = []
+            for text in encoded.dictionary.to_pylist():
+                try:
+                    parsed.append(parse(text))
+                except ValueError:
+                    return values, text
+            places = encoded.indices.fill_null(len(parsed)).to_numpy()
+            values[start : start + len(chunk)] = np.array([*parsed, missing], dtype)[places]
+            start += len(chunk)
         return values, None
 
-    def spread(self, values: Sequence[Any], missing: Any, dtype: str = "float64") -> npt.NDArray[Any]:
-        """Return each row's value, shape (rows,); `values` has one for each of the different texts."""
-        places = pc.index_in(self.texts, self.counts.field("values")).fill_null(len(values)).to_numpy()
-        spread: npt.NDArray[Any] = np.array([*values, missing], dtype=dtype)[places]
-        return spread
+    def floats(self) -> npt.NDArray[np.float64]:
+        """Return plain numbers, NaN where a value is missing."""
+        values, start = np.empty(len(self.texts)), 0
+        for chunk in self.texts.chunks:
+            values[start : start + len(chunk)] = pc.cast(chunk, pa.float64()).to_numpy(zero_copy_only=False)
+            start += len(chunk)
+        return values
 
     def cast(self, kind: pa.DataType) -> pa.ChunkedArray | None:
         """Return the texts as `kind`; None if a cell cannot be cast.

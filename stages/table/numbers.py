@@ -52,11 +52,12 @@ class Numbers:
         if self.strays[decimal] is not None:
             return cells.as_text()  # already reported
         if self.plain and (decimal == "." or self.marked is None):
-            numbers = pc.cast(cells.texts, pa.float64()).fill_null(np.nan).to_numpy()
+            numbers = cells.floats()
             are_whole = not cells.texts.null_count and cells.cast(pa.int64()) is not None
         else:
-            numbers = cells.spread(cells.parse(number_parser(decimal))[0], np.nan)
-            are_whole = not cells.texts.null_count and not re.search(f"[{decimal}eE]", "".join(cells.distinct))
+            numbers, _ = cells.parse(number_parser(decimal), np.nan, np.float64)
+            with_fraction = pc.any(pc.match_substring_regex(cells.texts, f"[{decimal}eE]"))
+            are_whole = not cells.texts.null_count and not with_fraction.as_py()
         fits = report_unfit(cells, numbers)
         return pd.Series(numbers.astype(np.int64) if are_whole and fits else numbers, name=cells.name)
 
@@ -84,12 +85,18 @@ def _plain(cells: Cells, marked: int, proof: str | None) -> Numbers:
 
 def find_marked_numbers(cells: Cells) -> Numbers | None:
     """Return a column of numbers with decimal commas or marks between thousands; None for others."""
-    strays: dict[Decimal, str | None] = {mark: cells.parse(number_parser(mark))[1] for mark in MARKS}
+    strays: dict[Decimal, str | None] = {
+        mark: cells.parse(number_parser(mark), np.nan, np.float64)[1] for mark in MARKS
+    }
     if None not in strays.values():
         return None
-    marked = next((text for text in cells.distinct if re.search("[.,]", text)), None)
-    marks = "".join(set(plain_marks("".join(cells.distinct))) - set("0123456789"))
-    return Numbers(cells.name, strays, marked, marks, plain=False)
+    row = pc.index(pc.match_substring_regex(cells.texts, "[.,]"), value=True).as_py()
+    letters: set[str] = set()
+    for chunk in cells.texts.chunks:
+        letters.update(*pc.unique(chunk.drop_null()).to_pylist())
+    return Numbers(
+        cells.name, strays, cells.show(row) if row >= 0 else None, plain_marks("".join(letters)), plain=False
+    )
 
 
 def are_codes(cells: Cells) -> bool:

@@ -1,7 +1,7 @@
 """Read a Parquet file as columns in the file's types."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from service.cells import Reading
 from stages.errors import UserError
+from stages.stored import BATCH
 from stages.table.dates import read_moments
 from stages.table.findings import FIRST_ROW, LEAVE_OUT, Cells, Source
 from stages.table.numbers import report_unfit
@@ -28,9 +29,11 @@ def open_parquet(path: Path) -> Source:
         raise UserError(f"{path}: has columns and no rows; write it again with rows")
     names = [name for name in file.schema_arrow.names if not _UNNAMED_INDEX.fullmatch(name)]
 
-    def read(place: int) -> pa.ChunkedArray:
+    def read(place: int) -> Iterator[pa.Array]:
         # On one thread, because a thread that lacks the memory to start ends the process.
-        return _guarded(path, lambda: file.read(columns=[names[place]], use_threads=False))[names[place]]
+        batches = file.iter_batches(BATCH, columns=[names[place]], use_threads=False)
+        while (batch := _guarded(path, lambda: next(batches, None))) is not None:
+            yield batch.column(names[place])
 
     def locate(rows: Iterable[int]) -> dict[int, str]:
         return {row: f"row {row + FIRST_ROW}" for row in rows}

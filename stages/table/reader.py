@@ -4,7 +4,8 @@ import difflib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -63,49 +64,52 @@ def _read(
         findings.stop(source.locate)
     dates: dict[str, str] = {}
     reading = source.reading.model_copy(update={"missing": data.missing_by_column, "dates": dates})
-    read = [name for name in names if name not in data.ignore]
+    places = {name: place for place, name in enumerate(names) if name not in data.ignore}
 
     def load(name: str) -> Cells:
-        return Cells(name, source.column(names.index(name)), findings)
+        return _as_text(name, source.chunks(places[name]), reading, findings)
 
     numbers = []
-    for name in read:
-        column = _read_one(load(name), data, reading)
+    for name, place in places.items():
+        column = _read_one(name, source.chunks(place), data, reading, findings)
         if isinstance(column, Numbers):
             numbers.append(column)
         else:
             keep(column)
-    decimal = find_decimal(numbers, data.decimal, lambda name: _as_text(load(name), reading))
+    decimal = find_decimal(numbers, data.decimal, load)
     for each in numbers:
-        keep(each.read(_as_text(load(each.name), reading), decimal))
+        keep(each.read(load(each.name), decimal))
     findings.stop(source.locate)
     thousands = find_thousands(numbers, decimal)
-    return source.rows, read, reading.model_copy(update={"decimal": decimal, "thousands": thousands})
+    return source.rows, list(places), reading.model_copy(update={"decimal": decimal, "thousands": thousands})
 
 
-def _read_one(cells: Cells, data: DataParams, reading: Reading) -> pd.Series | Numbers:
-    kind = cells.texts.type
-    categorical = cells.name in data.categorical or (pa.types.is_dictionary(kind) and is_text(kind))
-    with_form = isinstance(data.dates, dict) and data.dates.get(cells.name) is not None
+def _read_one(
+    name: str, chunks: Iterator[pa.Array], data: DataParams, reading: Reading, findings: Findings
+) -> pd.Series | Numbers:
+    first = next(chunks)
+    kind, chunks = first.type, chain([first], chunks)
+    categorical = name in data.categorical or (pa.types.is_dictionary(kind) and is_text(kind))
+    with_form = isinstance(data.dates, dict) and data.dates.get(name) is not None
     if not (categorical or with_form or is_text(kind)):
-        return read_native(cells)
+        return read_native(Cells(name, pa.chunked_array(chunks, kind), findings))
     try:
-        text = _as_text(cells, reading)
+        text = _as_text(name, chunks, reading, findings)
     except pa.ArrowException:
-        cells.findings.add(f"holds {kind!s:.80}, which is no category", "take it out of data.categorical", cells.name)
-        return pd.Series(name=cells.name)
+        findings.add(f"holds {kind!s:.80}, which is no category", "take it out of data.categorical", name)
+        return pd.Series(name=name)
     return text.as_text() if categorical else read_column(text, data, reading.dates)
 
 
-def _as_text(cells: Cells, reading: Reading) -> Cells:
+def _as_text(name: str, chunks: Iterable[pa.Array], reading: Reading, findings: Findings) -> Cells:
     """Return the cells as text without blanks around it, null where it means a missing value."""
     text = pa.large_string()
-    missing = pa.array(sorted(reading.missing_texts(cells.name)), text)
+    missing = pa.array(sorted(reading.missing_texts(name)), text)
     known = []
-    for chunk in cells.texts.chunks:
+    for chunk in chunks:
         trimmed = pc.utf8_trim_whitespace(chunk.cast(text))
         known.append(pc.if_else(pc.is_in(trimmed, value_set=missing), pa.scalar(None, text), trimmed))
-    return Cells(cells.name, pa.chunked_array(known, text), cells.findings)
+    return Cells(name, pa.chunked_array(known, text), findings)
 
 
 def _check_names(header: Sequence[str], data: DataParams, findings: Findings) -> list[str]:

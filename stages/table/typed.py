@@ -26,7 +26,7 @@ class TypedColumns:
     def add(self, column: pd.Series) -> None:
         """Write a column to the folder."""
         name = str(column.name)
-        self._empty[name] = column.iloc[:0]
+        self._empty[name] = pd.Series([], dtype=column.dtype)
         cells = pa.Table.from_pandas(column.to_frame(), preserve_index=False, nthreads=1)
         with self._path.open("ab") as file:
             self._places[name] = [
