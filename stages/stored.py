@@ -133,13 +133,14 @@ class Writer:
         self._waiting.append(rows)
         while sum(map(len, self._waiting)) >= ROW_GROUP:
             whole = pa.concat_tables(self._waiting)
+            # An empty rest would hold the memory of the whole.
+            self._waiting = [whole.slice(ROW_GROUP)] if len(whole) > ROW_GROUP else []
             self._write(whole.slice(0, ROW_GROUP))
-            self._waiting = [whole.slice(ROW_GROUP)]
 
     def _write(self, rows: pa.Table) -> None:
         if self._file is not None and len(rows):
             # Pages end where chunks end, so each column is one chunk.
-            self._file.write_table(rows.combine_chunks().cast(self._file.schema), ROW_GROUP)
+            self._file.write_table(rows.combine_chunks(), ROW_GROUP)
 
     def close(self) -> None:
         """Write the rows that are left, and the end of the file."""

@@ -39,8 +39,7 @@ class TypedColumns:
         schema = pa.Schema.from_pandas(pd.DataFrame({name: self._empty[name] for name in names}), preserve_index=False)
         with self._path.open("rb") as file, writing(path, {_RULES: reading.model_dump_json().encode()}) as writer:
             for places in zip(*(self._places[name] for name in names), strict=True):
-                columns = [_read_batch(file, place, field) for place, field in zip(places, schema, strict=True)]
-                writer.add_arrow(pa.Table.from_arrays(columns, schema=schema))
+                writer.add_arrow(_read_rows(file, places, schema))
 
 
 def _one_batch(rows: pa.Table) -> pa.RecordBatch:
@@ -48,10 +47,13 @@ def _one_batch(rows: pa.Table) -> pa.RecordBatch:
     return batch
 
 
-def _read_batch(file: BinaryIO, place: tuple[int, int], field: pa.Field) -> pa.Array:
-    start, size = place
-    file.seek(start)
-    return pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), pa.schema([field])).column(0)
+def _read_rows(file: BinaryIO, places: tuple[tuple[int, int], ...], schema: pa.Schema) -> pa.Table:
+    """Return the rows whose columns are at these places in the file: where each starts, and its bytes."""
+    columns = []
+    for (start, size), field in zip(places, schema, strict=True):
+        file.seek(start)
+        columns.append(pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), pa.schema([field])).column(0))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def open_typed(path: Path) -> tuple[StoredTable, Reading]:

@@ -1,6 +1,8 @@
 """The adapter to Great Expectations: the only module that imports it."""
 
 import difflib
+import gc
+import json
 import math
 import os
 import re
@@ -8,14 +10,15 @@ import warnings
 from collections.abc import Sequence
 from string import Template
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from stages.entry import importing, without
 from stages.errors import UserError
-from stages.stored import Table
+from stages.stored import BATCH, Table
 from stages.validate.suite import Entry, Result, columns
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -44,6 +47,19 @@ with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqla
     from great_expectations.validator.validator import Validator
 
 
+class _Engine(PandasExecutionEngine):
+    """Filters rows by the one condition of a group once, not for each metric, and in pieces, which take less memory."""
+
+    _filtered: pd.DataFrame | None = None
+
+    def _apply_row_condition_filter(self, data: pd.DataFrame, *condition: Any) -> pd.DataFrame:
+        if self._filtered is None:
+            apply = super()._apply_row_condition_filter
+            pieces = (data.iloc[start : start + BATCH] for start in range(0, max(len(data), 1), BATCH))
+            self._filtered = pd.concat([apply(piece, *condition) for piece in pieces])
+        return self._filtered
+
+
 def evaluate(table: Table, entries: Sequence[Entry], origin: str = STRUCTURAL) -> list[Result]:
     """Compare the table, whose index must be 0, 1, 2, …, with the expectations; return results in their order.
 
@@ -53,7 +69,7 @@ def evaluate(table: Table, entries: Sequence[Entry], origin: str = STRUCTURAL) -
 
     Raises UserError for an unknown type or invalid arguments.
     """
-    groups: dict[tuple[tuple[str, ...], bool], list[Any]] = {}
+    groups: dict[_Needed, list[Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for place, entry in enumerate(entries):
@@ -61,8 +77,11 @@ def evaluate(table: Table, entries: Sequence[Entry], origin: str = STRUCTURAL) -
             expectation.meta = {"place": place}
             groups.setdefault(_needed(entry, table), []).append(expectation.configuration)
         found: dict[int, Any] = {}
-        for (names, is_about_table), group in groups.items():
-            found |= _run(_read(table, names, is_about_table=is_about_table), group)
+        gc.freeze()  # else each collection looks through all that was imported
+        for needed, group in groups.items():
+            found |= _run(_read(table, needed), group)
+            gc.collect()  # what Great Expectations holds of the columns refers to itself
+            pa.default_memory_pool().release_unused()
         return [_result(origin, entry, found[place], table) for place, entry in enumerate(entries)]
 
 
@@ -85,25 +104,34 @@ def _build(where: str, entry: Entry) -> Any:
     raise UserError(f"{where} ({entry['type']}): {problem}")
 
 
-def _needed(entry: Entry, table: Table) -> tuple[tuple[str, ...], bool]:
-    """Return the columns that an expectation reads, and whether it is about the table as a whole."""
+class _Needed(NamedTuple):
+    """What an expectation reads. Those that read the same run together, and share what they count."""
+
+    names: tuple[str, ...]
+    is_about_table: bool
+    """Whether the names of all columns count."""
+    condition: str
+
+
+def _needed(entry: Entry, table: Table) -> _Needed:
     named = columns(entry)
     is_about_table = not any(name in table for name in named)
-    conditions: list[Any] = [entry["kwargs"].get("row_condition")]
+    row_condition = entry["kwargs"].get("row_condition")
+    conditions: list[Any] = [row_condition]
     for condition in conditions:
         if isinstance(condition, dict):
             named.append(condition.get("column", {}).get("name"))
             conditions += condition.get("conditions", [])
-    return tuple(sorted(set(named) & set(table.columns))), is_about_table
+    return _Needed(tuple(sorted(set(named) & set(table.columns))), is_about_table, json.dumps(row_condition))
 
 
-def _read(table: Table, names: Sequence[str], *, is_about_table: bool) -> pd.DataFrame:
-    """Return these columns; if all columns count, the others have zeros, which take no memory."""
-    if not is_about_table:
-        return table[list(names)]
+def _read(table: Table, needed: _Needed) -> pd.DataFrame:
+    """Return the columns; if all columns count, the others have zeros, which take no memory."""
+    if not needed.is_about_table:
+        return table[list(needed.names)]
     every = list(table.columns)
     frame = pd.DataFrame(np.broadcast_to(np.zeros((), np.int8), (len(table), len(every))), columns=every, copy=False)
-    for name in names:
+    for name in needed.names:
         frame[name] = table[name]
     return frame
 
@@ -112,7 +140,7 @@ def _run(rows: pd.DataFrame, group: list[Any]) -> dict[int, Any]:
     """Return results by place; failed expectations run again for examples, which take longer."""
     found: dict[int, Any] = {}
     # There is no data source, because it would hash all rows twice.
-    validator: Any = Validator(PandasExecutionEngine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
+    validator: Any = Validator(_Engine(batch_data_dict={"table": rows}), data_context=_CONTEXT)
     for result_format in (_BRIEF, _DETAILED):
         results = validator.graph_validate(group, {"result_format": result_format}) if group else []
         found |= {each.expectation_config.meta["place"]: each for each in results}
