@@ -20,6 +20,8 @@ Hashes = npt.NDArray[np.uint64]
 _NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBERS = {"true": 1.0, "false": 0.0}
+_STARTS = frozenset("+-.0123456789tTfF")
+"""How a text that reads as a number starts."""
 _LARGEST_INTEGER = 2.0**63
 
 
@@ -40,7 +42,7 @@ def rows(table: pd.DataFrame) -> Hashes:
 
 def cells(column: pd.Series) -> Hashes:
     """Hash the column's name and each of its values; 0 where the value is missing."""
-    name = np.uint64(_hash_text(str(column.name)))
+    name = np.uint64(int.from_bytes(_hash_text(str(column.name)), "little"))
     hashes = _mix(_bits(column) ^ name)
     hashes[column.isna().to_numpy()] = 0
     return hashes
@@ -81,8 +83,8 @@ def _bits(column: pd.Series, *, exact: bool = False) -> Hashes:
         case "number":
             return _bits_of_numbers(column.to_numpy(np.float64, na_value=np.nan))
     codes, texts = column.factorize()
-    bits = [*_bits_of_texts([str(text) for text in texts], exact=exact), 0]
-    return np.asarray(np.array(bits, dtype=np.uint64)[codes], dtype=np.uint64)
+    bits = np.append(_bits_of_texts([str(text) for text in texts], exact=exact), np.uint64(0))
+    return np.asarray(bits[codes], dtype=np.uint64)
 
 
 def _bits_of_numbers(values: npt.NDArray[np.float64]) -> Hashes:
@@ -90,17 +92,25 @@ def _bits_of_numbers(values: npt.NDArray[np.float64]) -> Hashes:
         return (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)  # -0.0 + 0 is 0.0
 
 
-def _bits_of_texts(texts: list[str], *, exact: bool) -> list[int]:
+def _bits_of_texts(texts: list[str], *, exact: bool) -> Hashes:
+    bits = np.frombuffer(b"".join(map(_hash_text, texts)), dtype="<u8").astype(np.uint64)
+    likely = [place for place, text in enumerate(texts) if text[:1] in _STARTS]
     if exact:
-        return [int(text) % 2**64 if _INTEGER.fullmatch(text) else _hash_text(text) for text in texts]
-    numbers = [_NUMBERS.get(text.lower(), text) for text in texts]
-    numeric = [isinstance(text, float) or _NUMBER.fullmatch(text) is not None for text in numbers]
-    found = iter(_bits_of_numbers(np.array([float(each) for each, is_ in zip(numbers, numeric, strict=True) if is_])))
-    return [int(next(found)) if is_ else _hash_text(text) for text, is_ in zip(texts, numeric, strict=True)]
+        for place in likely:
+            if _INTEGER.fullmatch(texts[place]):
+                bits[place] = int(texts[place]) % 2**64
+        return bits
+    numbers = {place: number for place in likely if (number := _number(texts[place])) is not None}
+    bits[list(numbers)] = _bits_of_numbers(np.array(list(numbers.values()), dtype=np.float64))
+    return bits
 
 
-def _hash_text(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text) else _NUMBERS.get(text.lower())
+
+
+def _hash_text(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _mix(values: Hashes) -> Hashes:

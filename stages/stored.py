@@ -59,6 +59,7 @@ class StoredTable:
     def __getitem__(self, names: list[str], /) -> pd.DataFrame: ...
 
     def __getitem__(self, names: str | list[str], /) -> pd.Series | pd.DataFrame:
+        pa.default_memory_pool().release_unused()  # what the last column took and Arrow kept for the next one
         # On one thread, because a thread that lacks the memory to start ends the process.
         wanted = [names] if isinstance(names, str) else names
         frame: pd.DataFrame = self._file.read(wanted, use_threads=False).select(wanted).to_pandas(split_blocks=True)
@@ -139,8 +140,7 @@ class Writer:
 
     def _write(self, rows: pa.Table) -> None:
         if self._file is not None and len(rows):
-            # Pages end where chunks end, so each column is one chunk.
-            self._file.write_table(rows.combine_chunks(), ROW_GROUP)
+            self._file.write_table(rows, ROW_GROUP)
 
     def close(self) -> None:
         """Write the rows that are left, and the end of the file."""

@@ -67,26 +67,29 @@ def split_table(
     check_weights(known, params.data)
     classification = _target.is_classification(known[name], params.data.task)
     labels = _target.labels(known[name], params) if classification else known[name].astype("float64")
+    counts = labels.value_counts() if classification else None
+    labels = labels.astype("category") if classification else labels  # a byte a row
     # Ignored columns are here only for `features` and `evaluate.groups`; neither they nor a weight move a row.
     read = known.without(*params.data.ignore, params.data.weight)
-    found = survey(read.without(name))
-    test_rows = split_rows(known, found.hashes, params.split)
-    split = describe(read, found.kinds, test_rows, params.data, params.split)
+    hashes, kinds, incomplete = survey(read.without(name))
+    test_rows = split_rows(known, hashes, params.split)
+    split = describe(read, kinds, test_rows, params.data, params.split)
     resolved = resolve(labels, test_rows, params.data) if classification else Resolved(labels, test_rows | True, None)
     is_train, is_test = ~test_rows & resolved.kept, test_rows & resolved.kept
     if not is_test.any():
         raise UserError(f"{params.data.path}: no test row is left, as all have rare classes; change split.test_size")
     train, test = known.only(is_train), known.only(is_test)
+    hashes = hashes[is_test]  # a split by content needs those of all rows
     train_target, test_target = resolved.target[is_train], resolved.target[is_test]
     contract, left_out = _decide(train, test, train_target, params, classification=classification)
     check_task(params, contract)
-    contract = _complete(contract, found.incomplete, left_out, params, reading)
+    contract = _complete(contract, incomplete, left_out, params, reading)
     # An earlier model may need a column that this one leaves out, or may be split by it.
     others = [column.name for column in left_out]
     kept = [column for column in others if column in (params.split.column, params.split.key, params.data.weight)]
     seen = {*others, *(feature.name for feature in contract.features)}
     groups = [column for column in _existing(params.evaluate.groups, table) if column not in seen]
-    more = {name: test_target.array, str(split.hash_column): found.hashes[is_test]}
+    more = {name: test_target.array, str(split.hash_column): hashes}
     stored = store(
         typed_batches(
             contract,
@@ -107,7 +110,7 @@ def split_table(
         ),
         split=split,
         rare_classes=resolved.about,
-        findings=review(labels if classification else None, *stored, contract, split),
+        findings=review(counts, *stored, contract, split),
         contract=contract,
         left_out=left_out,
     )

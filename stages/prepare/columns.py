@@ -116,7 +116,7 @@ def _reason_against_number(known: pd.Series, later: pd.Series | None) -> str | N
 
 
 def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | None:
-    distinct = known.nunique()
+    distinct = _count_different(known)
     is_long = known.str.len().mean() > _TEXT_LENGTH
     if distinct < _UNIQUE_SHARE * len(known) and distinct <= max(MAX_CATEGORIES, len(known) // 2):
         if is_long and distinct > max(BINS * 2, _REPEATING_SHARE * len(known)):
@@ -130,6 +130,16 @@ def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | Non
     return (
         f"{unseen:.0%} of the later values are categories that are not in training" if unseen > _MOST_BEYOND else None
     )
+
+
+def _count_different(texts: pd.Series) -> int:
+    """Return the number of different texts, or of their 64-bit hashes if nearly all of the first ones differ."""
+    if len(texts) <= BATCH or 2 * texts.iloc[:BATCH].nunique() < BATCH:
+        return texts.nunique()
+    pieces = (texts.iloc[start : start + BATCH].to_numpy(object) for start in range(0, len(texts), BATCH))
+    hashes = np.concatenate([pd.util.hash_array(piece, categorize=False) for piece in pieces])
+    hashes.sort()
+    return 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1]))
 
 
 def describe_number(column: pd.Series) -> NumberFeature:

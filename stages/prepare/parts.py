@@ -50,4 +50,7 @@ def _typed(batch: pd.DataFrame, marked: Mask, contract: Contract, part: Part, st
         else:
             columns[feature.name] = values.astype("str" if feature.type == "category" else "datetime64[us]")
     columns |= {name: rows[name] for name in part.keep}
-    return pd.DataFrame(columns | {name: values[start : start + len(rows)] for name, values in part.more.items()})
+    for name, values in part.more.items():
+        piece = values[start : start + len(rows)]
+        columns[name] = piece.astype(piece.categories.dtype) if isinstance(piece, pd.Categorical) else piece
+    return pd.DataFrame(columns)

@@ -27,10 +27,10 @@ _FAR = 0.25
 _MOST = 15
 
 
-def review(labels: pd.Series | None, train: Table, test: Table, contract: Contract, split: Split) -> tuple[str, ...]:
+def review(classes: pd.Series | None, train: Table, test: Table, contract: Contract, split: Split) -> tuple[str, ...]:
     """Return the findings, one sentence each.
 
-    `labels` are the classes in the table, None for a regression; `train` and `test` are the prepared rows.
+    `classes` are the rows of each class in the table, None for a regression; `train` and `test` are the prepared rows.
     Raises UserError if a derived feature has no value in any training row.
     """
     derivation = Derivation(contract)
@@ -40,7 +40,7 @@ def review(labels: pd.Series | None, train: Table, test: Table, contract: Contra
     beyond, new = _read_test(test, derivation, features, contract.target)
     return (
         *derivation.notes(),
-        *(() if labels is None else _spellings(labels)),
+        *(() if classes is None else _spellings(classes)),
         *_share(split),
         *_duplicates(new, seen, split),
         *_first(_leaks(sample, names, contract), "features that predict the target almost perfectly"),
@@ -57,38 +57,43 @@ class _Seen:
     """With the target."""
 
     @classmethod
-    def of(cls, hashed: list[tuple[Hashes, Hashes]]) -> "_Seen":
-        """Join the hashes of features and target of all batches."""
-        features, targets = map(np.concatenate, zip(*hashed, strict=True))
-        targets += features
-        return cls(features, targets)
+    def of(cls, rows: int) -> "_Seen":
+        """Return hashes for so many rows, to be filled in."""
+        return cls(np.empty(rows, dtype=np.uint64), np.empty(rows, dtype=np.uint64))
+
+    def fill(self, start: int, rows: pd.DataFrame, names: list[str], target: str) -> None:
+        """Hash a batch of rows, before which there are `start` others."""
+        stop = start + len(rows)
+        self.features[start:stop] = row_hash.rows(rows[names])
+        self.whole[start:stop] = self.features[start:stop] + row_hash.cells(rows[target])
 
 
 def _read_train(train: Table, derivation: Derivation, names: list[str], target: str) -> tuple[pd.DataFrame, _Seen]:
     """Return the rows in which leakage is sought, and the hashes of all rows."""
     chosen = leakage.choose(len(train))
     ordered, start = np.sort(chosen), 0
-    sample, hashed = [], []
+    sample, seen = [], _Seen.of(len(train))
     for batch in batches(train):
         rows = derivation.add_to(batch)
         derivation.learn(rows)
-        hashed.append((row_hash.rows(rows[names]), row_hash.cells(rows[target])))
+        seen.fill(start, rows, names, target)
         first, last = np.searchsorted(ordered, (start, start + len(rows)))
         sample.append(rows.iloc[ordered[first:last] - start])
         start += len(rows)
-    return pd.concat(sample, ignore_index=True).iloc[np.searchsorted(ordered, chosen)], _Seen.of(hashed)
+    return pd.concat(sample, ignore_index=True).iloc[np.searchsorted(ordered, chosen)], seen
 
 
 def _read_test(
     test: Table, derivation: Derivation, features: Sequence[Feature], target: str
 ) -> tuple[dict[str, int], _Seen]:
     """Return how many values of each feature are beyond those of training, and the hashes of all rows."""
-    beyond, hashed = Counter[str](), []
+    beyond, seen, start = Counter[str](), _Seen.of(len(test)), 0
     for batch in batches(test):
         rows = derivation.add_to(batch)
-        hashed.append((row_hash.rows(rows[[each.name for each in features]]), row_hash.cells(rows[target])))
+        seen.fill(start, rows, [each.name for each in features], target)
         beyond.update({each.name: _count_beyond(each, rows[each.name]) for each in features})
-    return beyond, _Seen.of(hashed)
+        start += len(rows)
+    return beyond, seen
 
 
 def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
@@ -98,8 +103,7 @@ def _first(sentences: Iterator[str], what: str) -> Iterator[str]:
         yield f"{more:,} more {what}"
 
 
-def _spellings(labels: pd.Series) -> Iterator[str]:
-    counts = labels.value_counts()
+def _spellings(counts: pd.Series) -> Iterator[str]:
     for names in group_spellings(counts.index):
         shown = ", ".join(f"{str(name)!r:.60} ({counts[name]:,} rows)" for name in names)
         yield f"classes that differ only by case or blanks: {shown}; if they are one class, use one spelling"

@@ -1,6 +1,6 @@
 """Look at all cells once, batch by batch: hash the rows, and find out which columns have values in which rows."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from stages.row_hash import Hashes
 from stages.schema import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What is true of a table's rows and columns."""
 
     hashes: Hashes

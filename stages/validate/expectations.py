@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from stages.entry import importing, without
 from stages.errors import UserError
@@ -81,7 +80,6 @@ def evaluate(table: Table, entries: Sequence[Entry], origin: str = STRUCTURAL) -
         for needed, group in groups.items():
             found |= _run(_read(table, needed), group)
             gc.collect()  # what Great Expectations holds of the columns refers to itself
-            pa.default_memory_pool().release_unused()
         return [_result(origin, entry, found[place], table) for place, entry in enumerate(entries)]
 
 
