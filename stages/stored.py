@@ -73,6 +73,7 @@ class StoredTable:
         `groups` are the row groups to read (all: None).
         """
         wanted = self.columns if names is None else list(names)
+        pa.default_memory_pool().release_unused()
         for batch in self._file.iter_batches(rows, groups, columns=wanted, use_threads=False):
             yield pa.Table.from_batches([batch]).select(wanted).to_pandas(split_blocks=True)
 
@@ -99,6 +100,14 @@ def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:
     else:
         for start in range(0, len(table), rows):
             yield table.iloc[start : start + rows]  # type: ignore[attr-defined]
+
+
+def pieces(table: Table, name: str) -> Iterator[pd.Series]:
+    """Yield a column, as `batches` yields all."""
+    if isinstance(table, StoredTable):
+        yield from (batch[name] for batch in table.batches([name]))
+    else:
+        yield table[name]
 
 
 def take(table: Table, places: npt.NDArray[np.integer[Any]]) -> pd.DataFrame:
@@ -141,6 +150,8 @@ class Writer:
     def _write(self, rows: pa.Table) -> None:
         if self._file is not None and len(rows):
             self._file.write_table(rows, ROW_GROUP)
+            del rows
+            pa.default_memory_pool().release_unused()
 
     def close(self) -> None:
         """Write the rows that are left, and the end of the file."""

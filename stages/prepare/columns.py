@@ -81,7 +81,7 @@ def describe_input(column: pd.Series) -> Feature | None:
 
 def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
     """Return the feature, or the reason why the column is left out."""
-    known = column.dropna()
+    known = column.dropna() if column.hasnans else column
     if known.empty:
         return "all values are missing"
     if len(known) == len(column) and bool((known == known.iloc[0]).all()):

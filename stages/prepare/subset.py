@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from stages.stored import Table, batches
+from stages.stored import Table, batches, pieces
 
 Mask = npt.NDArray[np.bool_]
 
@@ -39,10 +39,11 @@ class Subset:
         return name in self.table and name not in self.hidden
 
     def __getitem__(self, name: Any, /) -> Any:
-        column: pd.Series[Any] = self.table[name]
-        if self._length == len(self.marked):
-            return column.reset_index(drop=True)
-        return pd.Series(column.array[self.marked], name=column.name, copy=False)
+        found, start = [], 0
+        for piece in pieces(self.table, name):
+            found.append(piece[self.marked[start : start + len(piece)]])
+            start += len(piece)
+        return pd.concat(found, ignore_index=True)
 
     def only(self, marked: Mask) -> "Subset":
         """Return those of these rows that `marked`, of their shape, marks."""

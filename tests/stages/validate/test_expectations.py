@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.errors import UserError
+from stages.stored import StoredTable
+from stages.validate import expectations
 from stages.validate.expectations import evaluate
 from stages.validate.report import describe, html
 from stages.validate.suite import Result
@@ -78,6 +81,48 @@ GALLERY: list[dict[str, Any]] = [
     },
 ]
 
+LATE = {"type": "comparison", "column": {"name": "pickup"}, "operator": ">=", "parameter": "2024-01-02"}
+FAILING: list[dict[str, Any]] = [
+    {"type": f"expect_{kind}", "kwargs": kwargs}
+    for kind, kwargs in [
+        ("table_row_count_to_equal", {"value": 41}),
+        ("table_row_count_to_be_between", {"min_value": 30, "row_condition": LATE}),
+        ("table_column_count_to_equal", {"value": 5}),
+        ("table_columns_to_match_ordered_list", {"column_list": ["fare", "vendor"]}),
+        ("table_columns_to_match_set", {"column_set": ["fare", "seats"]}),
+        ("column_to_exist", {"column": "seats"}),
+        ("column_values_to_not_be_null", {"column": "seats", "row_condition": LATE}),
+        ("column_values_to_not_be_null", {"column": "tip"}),
+        ("column_values_to_be_null", {"column": "tip", "mostly": 0.5}),
+        ("column_values_to_be_between", {"column": "tip", "min_value": 50, "row_condition": LATE}),
+        ("column_values_to_be_between", {"column": "pickup", "max_value": "2024-01-02"}),
+        ("column_values_to_be_in_set", {"column": "vendor", "value_set": ["v1"], "row_condition": LATE}),
+        ("column_values_to_not_be_in_set", {"column": "passenger_count", "value_set": [4]}),
+        ("column_values_to_be_of_type", {"column": "fare", "type_": "str"}),
+        ("column_values_to_be_in_type_list", {"column": "vendor", "type_list": ["int64"]}),
+        ("column_values_to_be_unique", {"column": "vendor"}),
+        ("column_values_to_be_increasing", {"column": "passenger_count"}),
+        ("column_values_to_match_regex", {"column": "vendor", "regex": "^w"}),
+        ("column_value_lengths_to_be_between", {"column": "vendor", "max_value": 1}),
+        ("column_value_z_scores_to_be_less_than", {"column": "fare", "threshold": 1, "double_sided": True}),
+        ("column_distinct_values_to_be_in_set", {"column": "vendor", "value_set": ["v1"]}),
+        ("column_unique_value_count_to_be_between", {"column": "passenger_count", "max_value": 3}),
+        ("column_proportion_of_unique_values_to_be_between", {"column": "vendor", "min_value": 0.5}),
+        ("column_proportion_of_non_null_values_to_be_between", {"column": "tip", "min_value": 1}),
+        ("column_most_common_value_to_be_in_set", {"column": "passenger_count", "value_set": [7]}),
+        ("column_mean_to_be_between", {"column": "fare", "max_value": 3, "row_condition": LATE}),
+        ("column_stdev_to_be_between", {"column": "fare", "max_value": 3}),
+        ("column_sum_to_be_between", {"column": "fare", "max_value": 3}),
+        ("column_min_to_be_between", {"column": "pickup", "min_value": "2024-01-02"}),
+        ("column_max_to_be_between", {"column": "fare", "max_value": 3}),
+        ("column_pair_values_a_to_be_greater_than_b", {"column_A": "fare", "column_B": "total"}),
+        ("column_pair_values_to_be_equal", {"column_A": "fare", "column_B": "tip"}),
+        ("compound_columns_to_be_unique", {"column_list": ["vendor", "passenger_count"]}),
+        ("multicolumn_sum_to_equal", {"column_list": ["fare", "total"], "sum_total": 3}),
+        ("select_column_values_to_be_unique_within_record", {"column_list": ["fare", "tip"]}),
+    ]
+]
+
 
 def one(table: pd.DataFrame, kind: str, **kwargs: Any) -> Result:
     return evaluate(table, [{"type": kind, "kwargs": kwargs}])[0]
@@ -88,6 +133,23 @@ def test_expectations_of_the_gallery_work_as_they_are_written_there() -> None:
 
     assert [describe(each) for each in results if not each["success"]] == []
     assert [each["expectation_config"]["type"] for each in results] == [each["type"] for each in GALLERY]
+
+
+def test_a_table_on_disk_gives_the_verdicts_of_great_expectations_on_the_whole_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tips = TAXIS["fare"].where(TAXIS.index % 3 != 0)
+    whole = TAXIS.assign(tip=tips, vendor=TAXIS["vendor"].astype("str"), text_date=TAXIS["text_date"].astype("str"))
+    whole.to_parquet(tmp_path / "t.parquet", index=False)
+    monkeypatch.setattr(expectations, "BATCH", 7)
+
+    found = evaluate(StoredTable(tmp_path / "t.parquet"), [*GALLERY, *FAILING])
+
+    monkeypatch.setattr(expectations, "_read", lambda table, _: table)
+    monkeypatch.setattr(expectations, "_Engine", expectations.PandasExecutionEngine)
+    expected = evaluate(whole, [*GALLERY, *FAILING])
+    assert found == expected
+    assert [each["expectation_config"]["type"] for each in expected[len(GALLERY) :] if each["success"]] == []
 
 
 def test_three_unexpected_values_are_shown_with_their_rows_as_a_reader_of_the_file_counts() -> None:
