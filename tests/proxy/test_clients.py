@@ -57,7 +57,7 @@ def test_a_client_that_does_not_read_is_dropped(impatient: Proxy, token: dict[st
     table = b"x0,x1\n" + b"0.25,0.5\n" * 1_000_000
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nAuthorization: {token['Authorization']}\r\nContent-Type: text/csv\r\n"
     with impatient.connect() as client:
-        client.settimeout(20)
+        client.settimeout(60)
         client.sendall(head.encode() + f"Content-Length: {len(table)}\r\n\r\n".encode() + table)
         answer = client.recv(65536)
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
