@@ -4,10 +4,10 @@ Example: dvc repro export
 """
 
 import json
+from typing import TYPE_CHECKING
 
 import joblib
 import onnx
-from sklearn.pipeline import Pipeline
 
 from service.contract import BACKGROUND_KEY, COSTS_KEY, COVERAGE_KEY, METADATA_KEY, SCORE_BINS_KEY, Contract, ScoreBins
 from service.model import ArtifactError, Model, from_bytes
@@ -29,11 +29,14 @@ from stages.partitions.served import Scores, Served, score
 from stages.schema import read_schema
 from stages.stored import StoredTable, Table, every_nth
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 _TRAINING_ROWS = 50_000
 """At most this many training rows are scored for the score bins."""
 
 
-def export(pipeline: Pipeline, contract: Contract, **metadata: str) -> bytes:
+def export(pipeline: "Pipeline", contract: Contract, **metadata: str) -> bytes:
     """Return the ONNX file of every step after `encode`, with the contract and `metadata` as its metadata.
 
     Raises UserError if the model is too large for an ONNX file, ValueError if its classes
