@@ -11,6 +11,7 @@ Example: make search TRIALS=50 JOBS=2
 import argparse
 import fcntl
 import math
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from stages.errors import UserError
 from stages.estimators.sample import read_sample
 from stages.params.loading import load_params
 from stages.params.search import Settings
+from stages.partitions.executors import Spread
 from stages.runs import tracking
 from stages.schema import read_schema
 from stages.scores.gate import main_metric
@@ -45,7 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seconds", type=_positive, help="start no trial after this many seconds (default: no limit)")
     parser.add_argument(
-        "--jobs", type=_positive, default=1, help="processes; only with 1, a search finds the same again (default: 1)"
+        "--jobs",
+        type=_positive,
+        help="trials at a time; the same number finds the same again (default: 1, or the threads of the cluster)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
+        help="a Dask scheduler, such as tcp://host:8786, whose workers score (default: DASK_SCHEDULER_ADDRESS)",
     )
 
 
@@ -64,11 +74,11 @@ class _Budget:
     jobs: int
 
 
-def main(*, trials: int, seconds: int | None, jobs: int) -> None:
+def main(*, trials: int, seconds: int | None, jobs: int | None, scheduler: str | None) -> None:
     """Run the search or go on with it, and save the best trials."""
     params = load_params()
     space_of(params, 0)  # a wrong `search` is an error before anything runs
-    budget = _Budget(trials, time.monotonic() + (seconds or math.inf), jobs)
+    deadline = time.monotonic() + (seconds or math.inf)
     try:
         with _alone():
             _prepare()
@@ -76,10 +86,12 @@ def main(*, trials: int, seconds: int | None, jobs: int) -> None:
             train = read_sample(files.TRAIN, params).rows
             scorer, space = Scorer(train, schema, params), space_of(params, len(train))
             study = open_study(_FOLDER / f"{study_name(params, space)}.log")
-            with tracking.errors_as_line(), scoring(scorer, jobs) as score:
+            with tracking.errors_as_line(), scoring(scorer, Spread(jobs or 1, scheduler)) as scored:
                 runs = TrialRuns(tracking.connect(params.registered_name), study.study_name)
                 metric = main_metric(schema.contract.task)
-                search = Search(study, space, score, scorer.folds, params.random_state, metric)
+                about = scorer.folds, params.random_state, metric, scored.check, scored.lost
+                search = Search(study, space, scored.start, *about)
+                budget = _Budget(trials, deadline, jobs or scored.slots)
                 current = _search(search, params.settings(space), runs, budget)
             best.keep(search, current)
     except KeyboardInterrupt:

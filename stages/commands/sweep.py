@@ -2,17 +2,20 @@
 
 Unlike `dvc exp run --queue` and `dvc queue start` this uses no background workers, so it cannot
 stop half way unnoticed. Each experiment runs in a temporary copy; params.yaml stays as it is.
+With a Dask scheduler, its workers run them side by side, each in a clone of the commit.
 
 Example: make sweep SET='n_estimators=50,100 max_depth=8,12'
 """
 
 import argparse
 import itertools
+import os
 from collections.abc import Iterator
 
 from stages.commands.experiments import metric_names, show
 from stages.entry import log, run, timed
 from stages.errors import UserError
+from stages.search import cluster
 from stages.search.experiments import run_experiment
 
 _USAGE = "write make sweep SET='n_estimators=50,100 max_depth=8,12'"
@@ -35,17 +38,19 @@ def combinations(settings: list[str]) -> Iterator[list[str]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("settings", nargs="+", metavar="KEY=VALUE,VALUE", help="a parameter and the values to try")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
+        help="a Dask scheduler, such as tcp://host:8786, whose workers run them (default: DASK_SCHEDULER_ADDRESS)",
+    )
 
 
-def main(settings: list[str]) -> None:
+def main(settings: list[str], scheduler: str | None) -> None:
     """Run every combination of `settings`; Ctrl-C ends the sweep, and finished experiments stay."""
     wanted = list(combinations(settings))
-    failed = []
     try:
-        for number, combination in enumerate(wanted, 1):
-            with timed(f"{number} of {len(wanted)}: {' '.join(combination)}"):
-                if run_experiment(combination):
-                    failed.append(" ".join(combination))
+        failed = _run_there(wanted, scheduler) if scheduler else _run_here(wanted)
     except KeyboardInterrupt:
         log("stopped; `dvc exp show` lists what is done")
         raise SystemExit(130) from None
@@ -54,6 +59,29 @@ def main(settings: list[str]) -> None:
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
     log("all done; compare them by cv_…, which uses only training rows; `make experiments` lists all")
+
+
+def _run_here(wanted: list[list[str]]) -> list[str]:
+    """Run experiments one after another; return the settings of those that failed."""
+    failed = []
+    for number, combination in enumerate(wanted, 1):
+        with timed(f"{number} of {len(wanted)}: {' '.join(combination)}"):
+            if run_experiment(combination):
+                failed.append(" ".join(combination))
+    return failed
+
+
+def _run_there(wanted: list[list[str]], scheduler: str) -> list[str]:
+    """Run experiments on a cluster; return the settings of those that failed."""
+    failed = {}
+    log(f"{len(wanted)} experiments run on the cluster at {scheduler}")
+    for done, (place, outcome) in enumerate(cluster.run_experiments(wanted, scheduler), 1):
+        name = " ".join(wanted[place])
+        log(f"{done} of {len(wanted)} ended: {name}{': failed' if outcome.status else ''}")
+        if outcome.status:
+            print(outcome.output)
+            failed[place] = name
+    return [failed[place] for place in sorted(failed)]
 
 
 if __name__ == "__main__":

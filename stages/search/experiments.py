@@ -59,17 +59,17 @@ def save(name: str, settings: Settings, scores: Mapping[str, float], finished: s
         lock = files.LOCK.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        _git("read-tree", "HEAD", **index)
-        _git("add", "--update", **index)
+        run_git("read-tree", "HEAD", **index)
+        run_git("add", "--update", **index)
         changed = {files.PARAMS: with_settings(files.PARAMS.read_text(encoding="utf-8"), settings)}
         changed[files.METRICS] = json.dumps(dict(sorted(scores.items())), indent=2) + "\n"
         changed |= {files.LOCK: lock.decode()} if lock else {}
         for path, text in changed.items():
-            blob = _git("hash-object", "-w", "--stdin", content=text)
-            _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", **index)
-        tree = _git("write-tree", **index)
-    commit = _git("commit-tree", tree, "-p", "HEAD", "-m", f"dvc: commit experiment {tree}")
-    _git("update-ref", ref_of(name), commit)
+            blob = run_git("hash-object", "-w", "--stdin", content=text)
+            run_git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", **index)
+        tree = run_git("write-tree", **index)
+    commit = run_git("commit-tree", tree, "-p", "HEAD", "-m", f"dvc: commit experiment {tree}")
+    run_git("update-ref", ref_of(name), commit)
 
 
 def with_settings(text: str, settings: Settings) -> str:
@@ -101,10 +101,10 @@ def metrics_of(name: str) -> dict[str, float] | None:
 
 def remove(name: str) -> None:
     """Remove an experiment on the current commit."""
-    _git("update-ref", "-d", ref_of(name))
+    run_git("update-ref", "-d", ref_of(name))
 
 
-def _git(*arguments: str, content: str | None = None, **environment: str) -> str:
+def run_git(*arguments: str, content: str | None = None, **environment: str) -> str:
     """Run Git and return its output. Raises UserError with Git's first line if it fails."""
     done = subprocess.run(
         ["git", *arguments], input=content, env=os.environ | environment, capture_output=True, text=True, check=False

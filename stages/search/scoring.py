@@ -1,14 +1,9 @@
-"""Score settings on one fold of the training rows, in this process or in others."""
+"""Score settings on one fold of the training rows, in this process, in others, or on a Dask cluster."""
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,6 +12,7 @@ from stages.errors import UserError
 from stages.estimators import folds
 from stages.params.params import Params
 from stages.params.search import Settings
+from stages.partitions.executors import Spread, open_pool
 from stages.schema import Schema
 from stages.scores.metrics import main_score
 
@@ -41,53 +37,43 @@ class Scorer:
         return np.nan if found is None else found
 
 
-class _Here(Executor):
-    """Calls a function at once, in this process."""
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What scores the folds of trials."""
 
-    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # the caller gets it from the future
-            future.set_exception(error)
-        return future
-
-
-_scorer: Scorer | None = None
-
-
-def _start(scorer: Scorer) -> None:
-    """Prepare a process: keep the rows, end at Ctrl-C, and with the parent even if that is killed."""
-    global _scorer  # noqa: PLW0603  # a process has one, so that the rows are sent once
-    _scorer = scorer
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent  # noqa: S101  # this is no main process
-    parent.join()
-    os._exit(1)
-
-
-def _score(settings: Settings, fold: int) -> float:
-    assert _scorer  # noqa: S101  # `_start` has set it
-    return _scorer.score(settings, fold)
+    start: Callable[[Settings, int], Future[float]]
+    """Starts to score settings on a fold."""
+    slots: int
+    """How many folds are scored at a time."""
+    check: Callable[[], None] = lambda: None
+    """Raises UserError if nobody is there to score."""
+    lost: tuple[type[Exception], ...] = ()
+    """What `start`'s future raises if each worker that scores this fold is lost."""
 
 
 @contextmanager
-def scoring(scorer: Scorer, jobs: int) -> Iterator[Any]:
-    """Yield a function that starts to score settings on a fold, in this process or in `jobs` others."""
-    if jobs == 1:
-        here = _Here()
-        yield lambda settings, fold: here.submit(scorer.score, settings, fold)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(scorer,))
-    try:
-        yield lambda settings, fold: pool.submit(_score, settings, fold)
-    except BrokenProcessPool:
-        raise UserError("a process died, probably for lack of memory; use fewer jobs, and the search goes on") from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def scoring(scorer: Scorer, spread: Spread) -> Iterator[Scoring]:
+    """Yield what scores: this process, others, or the workers of a cluster, which get the rows once."""
+    with open_pool(spread) as pool:
+        submit = pool.executor.submit
+        if pool.client:
+            from distributed import KilledWorker  # noqa: PLC0415  # a package that only clusters need
+
+            # As the result of a task, the rows are made again if the worker that has them is lost.
+            rows = pool.client.submit(_same, scorer, pure=False)
+            slots = sum(pool.client.nthreads().values())
+            yield Scoring(lambda *which: submit(_score, rows, *which), slots, pool.check, (KilledWorker,))
+            return
+        try:
+            yield Scoring(lambda *which: submit(_score, scorer, *which), spread.workers)
+        except BrokenExecutor:
+            remedy = "use fewer jobs, and the search goes on"
+            raise UserError(f"a process died, probably for lack of memory; {remedy}") from None
+
+
+def _same(scorer: Scorer) -> Scorer:
+    return scorer
+
+
+def _score(scorer: Scorer, settings: Settings, fold: int) -> float:
+    return scorer.score(settings, fold)

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import optuna
@@ -25,6 +26,7 @@ from stages.search.spaces import settings_of, suggest
 _STARTUP = 5
 """Trials are pruned once this many are complete."""
 _FEWEST = 2
+_POLL_SECONDS: Final = 2.0
 
 Score = Callable[[Settings, int], Future[float]]
 
@@ -33,13 +35,21 @@ class FoldPruner(optuna.pruners.BasePruner):
     """Stop a trial whose mean over its folds is below the median of the complete trials over the same folds.
 
     Optuna's MedianPruner compares a trial's best fold with the others' latest one, and folds differ in difficulty.
+    Only trials that are at least `lag` older count, so that it doesn't matter which of those that run ends first.
     """
+
+    def __init__(self, lag: int) -> None:
+        self._lag = lag
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Return whether to stop."""
         steps = sorted(trial.intermediate_values)
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        others = [mean([each.intermediate_values[step] for step in steps]) for each in complete]
+        others = [
+            mean([each.intermediate_values[step] for step in steps])
+            for each in complete
+            if each.number <= trial.number - self._lag
+        ]
         return len(others) >= _STARTUP and mean([*trial.intermediate_values.values()]) < float(np.nanmedian(others))
 
 
@@ -74,9 +84,7 @@ def open_study(path: Path) -> optuna.Study:
     os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
     try:
         storage = JournalStorage(JournalFileBackend(str(path)))
-        return optuna.create_study(
-            storage=storage, study_name=path.stem, direction="maximize", load_if_exists=True, pruner=FoldPruner()
-        )
+        return optuna.create_study(storage=storage, study_name=path.stem, direction="maximize", load_if_exists=True)
     except (ValueError, LookupError) as error:
         raise UserError(f"{path}: is no study of Optuna ({error}); move it away, and the search begins anew") from None
 
@@ -86,6 +94,8 @@ class _Running:
     trial: optuna.Trial
     settings: Settings
     scores: list[float] = field(default_factory=list)
+    pruned: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,10 @@ class Search:
     folds: int
     seed: int
     metric: str
+    check: Callable[[], None] = lambda: None
+    """Raises UserError if nobody is there to score."""
+    lost: tuple[type[Exception], ...] = ()
+    """Errors of a fold after which only its trial has failed, as after a UserError."""
 
     def current(self, settings: Settings) -> list[float]:
         """Return the scores of the settings of params.yaml, computed once for a study.
@@ -107,54 +121,91 @@ class Search:
         key = f"current {settings}"
         known = self.study.user_attrs.get(key)
         if known is None:
-            known = [self.score(settings, fold).result() for fold in range(self.folds)]
+            known = self._all([self.score(settings, fold) for fold in range(self.folds)])
             self.study.set_user_attr(key, known)
         if np.count_nonzero(~np.isnan(known)) < _FEWEST:
             raise UserError("fewer than two folds of the training rows define the metric; use more rows or fewer folds")
         return list(known)
 
     def run(self, trials: int, deadline: float, jobs: int) -> Iterator[FrozenTrial]:
-        """Run until the study has `trials` finished trials or the time is over; yield each that finishes.
+        """Run until the study has `trials` finished trials or the time is over; yield each that finishes, in order.
 
-        A trial that a kill or the deadline interrupted continues after its last fold.
+        A trial is chosen from the results of all that are `lag` older than it, whichever of the others have ended.
+        So what is tried depends on `jobs`, but neither on how long a trial takes nor on where it runs. A trial that a
+        kill or the deadline interrupted continues after its last fold.
         """
+        lag = 1 if jobs == 1 else 2 * jobs
+        self.study.pruner = FoldPruner(lag)
         interrupted = [each for each in self.study.trials if each.state == TrialState.RUNNING]
         pending: dict[Future[float], _Running] = {}
+        ended: dict[int, _Running] = {}
         while True:
-            while len(pending) < jobs and time.monotonic() < deadline:
-                if not interrupted and self._count() >= trials:
-                    break
+            asked, oldest = self._count(), self._oldest()
+            may_ask = asked < min(trials, oldest + lag)
+            if len(pending) < jobs and time.monotonic() < deadline and (interrupted or may_ask):
                 running = self._continue(interrupted.pop(0)) if interrupted else self._ask()
-                yield from self._go_on(running, pending, deadline)
-            if not pending:
-                return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield from self._take(pending.pop(future), future, pending, deadline)
+                self._go_on(running, pending, ended, deadline)
+            elif oldest in ended and not may_ask:
+                yield self._tell(ended.pop(oldest))
+            elif pending:
+                for future in self._wait(pending):
+                    running = pending.pop(future)
+                    self._take(running, future)
+                    self._go_on(running, pending, ended, deadline)
+            else:
+                break
+        for number in sorted(ended):  # after the deadline
+            yield self._tell(ended[number])
 
-    def _take(
-        self, running: _Running, future: Future[float], pending: dict[Future[float], _Running], deadline: float
-    ) -> Iterator[FrozenTrial]:
-        """Record a fold's score; a trial whose settings a stage refuses has failed."""
+    def _all(self, futures: list[Future[float]]) -> list[float]:
+        """Return the results of futures."""
+        waiting = set(futures)
+        while waiting:
+            waiting -= self._wait(waiting)
+        return [future.result() for future in futures]
+
+    def _wait(self, futures: Collection[Future[float]]) -> set[Future[float]]:
+        """Return the futures that are done, some time after one is. Raises UserError if nobody is there to score."""
+        done = wait(futures, _POLL_SECONDS, FIRST_COMPLETED).done
+        if not done:
+            self.check()
+        return done
+
+    def _take(self, running: _Running, future: Future[float]) -> None:
+        """Record a fold's score; a trial whose settings a stage refuses, or whose workers are lost, has failed."""
+        failures: tuple[type[Exception], ...] = (UserError, *self.lost)
         try:
             score = future.result()
-        except UserError as error:
+        except CancelledError:
+            raise UserError("the Dask scheduler is gone; start it, and the same command goes on") from None
+        except failures as error:
             log(f"trial {running.trial.number} failed: {error}")
-            yield self.study.tell(running.trial, state=TrialState.FAIL)
+            running.failed = True
             return
         running.trial.report(score, len(running.scores))
         running.scores.append(score)
-        yield from self._go_on(running, pending, deadline)
 
     def _go_on(
-        self, running: _Running, pending: dict[Future[float], _Running], deadline: float
-    ) -> Iterator[FrozenTrial]:
-        """Yield the trial if it has finished; else start its next fold, unless the time is over."""
-        if len(running.scores) == self.folds:
-            yield self.study.tell(running.trial, mean(running.scores))
-        elif running.scores and running.trial.should_prune():
-            yield self.study.tell(running.trial, state=TrialState.PRUNED)
+        self, running: _Running, pending: dict[Future[float], _Running], ended: dict[int, _Running], deadline: float
+    ) -> None:
+        """Start the next fold of a trial, unless it has ended or the time is over."""
+        complete = len(running.scores) == self.folds
+        running.pruned = bool(running.scores) and not (complete or running.failed) and running.trial.should_prune()
+        if complete or running.failed or running.pruned:
+            ended[running.trial.number] = running
         elif time.monotonic() < deadline:
             pending[self.score(running.settings, len(running.scores))] = running
+
+    def _tell(self, running: _Running) -> FrozenTrial:
+        """Finish a trial in the study."""
+        if running.failed or running.pruned:
+            return self.study.tell(running.trial, state=TrialState.FAIL if running.failed else TrialState.PRUNED)
+        return self.study.tell(running.trial, mean(running.scores))
+
+    def _oldest(self) -> int:
+        """Return the number of the oldest trial that has not finished, else that of the next one."""
+        numbers = (each.number for each in self.study.get_trials(deepcopy=False) if not each.state.is_finished())
+        return min(numbers, default=self._count())
 
     def finished(self) -> list[FrozenTrial]:
         """Return the trials that are complete, pruned or failed."""

@@ -1,8 +1,10 @@
 """Trials repeat, go on after a kill, stop when they fall behind, and end with the time."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,29 @@ def test_a_search_that_died_goes_on_where_it_was(search: Make, calls: int) -> No
 
     assert content(search()) == content(whole)
     assert calls + len(scored) == sum(len(scores) for *_, scores in content(whole))
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_it_does_not_matter_which_of_several_folds_is_scored_first(search: Make, jobs: int) -> None:
+    found = []
+    for seed in (1, 2):
+        waits = random.Random(seed)
+        with ThreadPoolExecutor(jobs) as threads:
+
+            def start(settings: Settings, fold: int, start: Any = threads.submit, waits: Any = waits) -> Any:
+                return start(delayed, waits.random() / 100, settings, fold)
+
+            made = search(name=f"{seed}")
+            run(replace(made, score=start), 20, jobs=jobs)
+        found.append(content(made))
+
+    assert found[0] == found[1]
+    assert TrialState.PRUNED in [state for _, state, _ in found[0]]
+
+
+def delayed(seconds: float, settings: Settings, fold: int) -> float:
+    time.sleep(seconds)
+    return hill(settings, fold)
 
 
 def test_trials_that_fall_behind_stop_early_whatever_the_difficulty_of_the_folds(search: Make) -> None:
