@@ -12,6 +12,7 @@ from typing import Final
 from trainer import STORE, store
 
 PORT: Final = 8787
+FOLDER: Final = "/tmp/dask"  # noqa: S108  # a file system of the container's own
 SECONDS: Final = 4.0
 
 
@@ -30,8 +31,9 @@ def main(arguments: list[str]) -> None:
         socket.create_connection((address, PORT), SECONDS).close()
         return
     os.environ.update(store(STORE))
-    options = ["--host", address, "--worker-port", str(PORT), "--nthreads", os.environ.get("WORKER_THREADS") or "1"]
-    options += ["--memory-limit", "0", "--no-nanny", "--no-dashboard", "--local-directory", "/tmp/dask"]  # noqa: S108
+    threads = os.environ.get("WORKER_THREADS") or "1"
+    options = ["--host", address, "--worker-port", str(PORT), "--nthreads", threads, "--memory-limit", "0"]
+    options += ["--no-nanny", "--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--local-directory", FOLDER]
     os.execvp(sys.executable, [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, *options])  # noqa: S606
 
 

@@ -140,6 +140,20 @@ def test_a_new_version_replaces_the_container_while_requests_run(system: System,
     assert not traffic.failures
 
 
+def test_the_trainer_uses_two_workers_of_the_profile_cluster_and_nobody_else_reaches_them(system: System) -> None:
+    system.ok("--profile", "cluster", "up", "--detach", "--wait", "--scale", "worker=2", "scheduler", "worker")
+    connect = "import socket; socket.create_connection(('scheduler', 8786), 4)"
+    done = system.train("dvc", "exp", "run", "--temp", "-S", "model=random_forest", "-S", "n_estimators=8")
+    listed = system.ok("logs", "--no-log-prefix", "scheduler")
+    stranger = system.compose("exec", "-T", "api", "python", "-c", connect)
+    system.ok("--profile", "cluster", "rm", "--stop", "--force", "scheduler", "worker")
+
+    assert done.returncode == 0, done.stdout
+    assert "trees are fitted by the workers of the Dask cluster at tcp://scheduler:8786" in done.stdout
+    assert listed.count("Register worker") == 2
+    assert stranger.returncode
+
+
 @pytest.mark.parametrize("service", SERVERS)
 def test_a_killed_container_comes_back_and_nothing_else_stops(
     system: System, token: dict[str, str], service: str
