@@ -25,10 +25,10 @@ class Cluster:
     def __post_init__(self) -> None:
         self._file = self.folder / "scheduler.json"
         self.scheduler = self._start("dask_scheduler", "--port", "0")
-        wait_for = time.monotonic() + SECONDS
-        while not self._file.exists():
+        deadline = time.monotonic() + SECONDS
+        while not (self._file.exists() and self._file.read_text("utf-8").endswith("}")):
             assert self.scheduler.poll() is None
-            assert time.monotonic() < wait_for
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         self.address = str(json.loads(self._file.read_text("utf-8"))["address"])
 

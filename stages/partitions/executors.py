@@ -192,9 +192,11 @@ def _is_stopped(process: BaseProcess) -> bool:
 @contextlib.contextmanager
 def _cluster(address: str) -> Iterator[Pool]:
     try:
-        from distributed import Client, KilledWorker  # noqa: PLC0415  # a package that only clusters need
+        import dask  # noqa: PLC0415  # packages that only clusters need
+        from distributed import Client, KilledWorker  # noqa: PLC0415
     except ModuleNotFoundError:
         raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     for name in list(logging.root.manager.loggerDict):  # these packages log tracebacks of lost connections
         if name.partition(".")[0] in {"distributed", "asyncio", "tornado"}:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
