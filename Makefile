@@ -1,8 +1,10 @@
 # `make` prints each target with the text after its ##, in the groups that begin with ##@.
 VENV := .venv
 BIN := $(VENV)/bin
-# The packages of the pipeline, and those that only the model in params.yaml needs.
-PIPELINE := $(VENV)/.pipeline $(patsubst %,$(VENV)/.%,$(filter xgboost catboost skl2onnx,$(shell sed -n -e 's/^model: *[A-Za-z_.0-9]*:.*/skl2onnx/p' -e 's/^model: *\([a-z_]*\).*/\1/p' params.yaml)))
+# The Dask scheduler whose workers share the work, if there is one: docs/how-to/cluster.md.
+export DASK_SCHEDULER_ADDRESS := $(or $(SCHEDULER),$(DASK_SCHEDULER_ADDRESS))
+# The packages of the pipeline, and those that only a cluster or the model in params.yaml needs.
+PIPELINE := $(VENV)/.pipeline $(if $(DASK_SCHEDULER_ADDRESS),$(VENV)/.dask) $(patsubst %,$(VENV)/.%,$(filter xgboost catboost skl2onnx,$(shell sed -n -e 's/^model: *[A-Za-z_.0-9]*:.*/skl2onnx/p' -e 's/^model: *\([a-z_]*\).*/\1/p' params.yaml)))
 # The first Python on PATH that the lock files support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -31,7 +33,7 @@ compare: $(VENV)/.pipeline ## compare two commits or experiments on the same row
 	@[ -n '$(A)' ] || { echo "name a commit or an experiment: make compare A=HEAD~1 B=HEAD" >&2; exit 2; }
 	@python -m stages.commands.compare '$(A)' $(if $(B),'$(B)')
 
-search: $(VENV)/.pipeline ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
+search: $(PIPELINE) ## search hyperparameters; the best five become experiments: TRIALS=30 SECONDS=600 JOBS=1
 	@python -m stages.commands.search $(if $(TRIALS),--trials '$(TRIALS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(JOBS),--jobs '$(JOBS)')
 
 mlflow: $(VENV)/.pipeline ## show runs and models in MLflow on http://127.0.0.1:5000: MLFLOW_PORT=5001
@@ -53,11 +55,10 @@ promote = python -m stages.commands.promote $(why)
 why = $(if $(REASON),--reason "$$REASON")
 export REASON
 
-CLUSTER := $(or $(SCHEDULER),$(DASK_SCHEDULER_ADDRESS))
-predict: $(PIPELINE) $(if $(CLUSTER),$(VENV)/.dask) ## score INPUT=table OUTPUT=file or folder, no server needed: WORKERS=1 EXPLAIN= ERRORS=
+predict: $(PIPELINE) ## score INPUT=table OUTPUT=file or folder, no server needed: WORKERS=1 EXPLAIN= ERRORS=
 	@[ -e $(RELEASED) ] || $(MAKE) --no-print-directory models/model.onnx
 	@python -m stages.predict "$(INPUT)" "$(OUTPUT)" $(if $(WORKERS),--workers '$(WORKERS)') \
-	  $(if $(SCHEDULER),--scheduler '$(SCHEDULER)') $(if $(EXPLAIN),--explain) $(if $(COVERAGE),--coverage '$(COVERAGE)') \
+	  $(if $(EXPLAIN),--explain) $(if $(COVERAGE),--coverage '$(COVERAGE)') \
 	  $(if $(KEEP),--keep '$(KEEP)') $(if $(ERRORS),--errors '$(ERRORS)')
 
 TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
@@ -145,7 +146,7 @@ test-compose: $(VENV)/.dev ## test the containers in a second system (needs Dock
 build/sbom: $(VENV)/.dev
 	@mkdir -p $@
 	@$(call bill,service,service postgres tracing)
-	@$(call bill,pipeline,pipeline postgres tracing store)
+	@$(call bill,pipeline,pipeline postgres tracing store dask)
 
 # A package that is in several lock files is listed once.
 bill = awk '/^[a-z]/ {known = seen[$$1]++} !known' $(2:%=requirements/%.txt) | cyclonedx-py requirements - --output-reproducible -o build/sbom/$(1).cdx.json
