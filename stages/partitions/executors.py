@@ -15,7 +15,6 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from importlib import metadata
-from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -23,6 +22,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 from stages import files
 from stages.errors import UserError
 from stages.partitions.parts import versions
+from stages.partitions.server import start_server
 
 _PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn", "scipy")
 _CONNECT_SECONDS: Final = 10
@@ -99,7 +99,7 @@ def open_pool(spread: Spread) -> Iterator[Pool]:
 def _processes(workers: int) -> Iterator[Pool]:
     # A fork of this process would copy the locks of its threads; the fork server has none, and imports only once.
     context = multiprocessing.get_context("forkserver")
-    _start_server()
+    start_server()
     before = set(multiprocessing.active_children())
 
     def find_started() -> set[BaseProcess]:
@@ -140,15 +140,6 @@ def _read_shared(shared: _SharedFile) -> Any:
 def get_shared(argument: Any) -> Any:
     """Return the value that `Pool.share` was given, in a task."""
     return _read_shared(argument) if isinstance(argument, _SharedFile) else argument
-
-
-def _start_server() -> None:
-    """Start the process that forks workers; it ends with this one, and Ctrl-C doesn't reach it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _begin(environment: Mapping[str, str]) -> None:

@@ -12,13 +12,20 @@ Example: make predict INPUT=flights.csv OUTPUT=scored.csv
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
+
+from stages.partitions.server import start_server
+
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # another thread would only wait, and take 0.1 s to do so
+    if "--workers" in sys.argv[:-1] and sys.argv[sys.argv.index("--workers") + 1] != "1":
+        start_server(["stages.predict.__main__"])  # which imports while this process does
 
 from service.contract import Contract
 from service.coverage import LevelError
@@ -98,7 +105,6 @@ def main(  # noqa: PLR0913  # the arguments of the command
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     skip_pandas()
-    multiprocessing.set_forkserver_preload(["stages.predict.__main__"])
     if not (input and output):
         raise UserError("name a table and where to write: make predict INPUT=new.csv OUTPUT=scores.csv")
     source, output = storage.absolute(input), storage.absolute(output)
