@@ -17,6 +17,8 @@ ROW_GROUP = 1 << 20
 """The rows of a row group, as Arrow's default."""
 BATCH = 1 << 18
 """The rows of a batch: its numbers fit into a processor's cache, or nearly."""
+_TAKEN_AT_ONCE = 1 << 14
+"""The rows that are read at a time if only some of them are wanted."""
 
 
 class Table(Protocol):
@@ -85,7 +87,7 @@ class StoredTable:
         parts = list[pd.DataFrame]()
         for group in np.unique(np.searchsorted(ends, wanted, side="right") - 1).tolist() or [0]:
             start = ends[group]
-            for batch in self.batches(names, groups=[group]):
+            for batch in self.batches(names, _TAKEN_AT_ONCE, [group]):
                 first, last = np.searchsorted(wanted, [start, start + len(batch)])
                 parts.append(batch.iloc[wanted[first:last] - start])
                 start += len(batch)

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from service.contract import Contract
 from stages.estimators.calibrators import UNCALIBRATED
 from stages.nodes import open_part
+from stages.partitions.served import ROWS_AT_ONCE
 from stages.scores.calibration import calibration_metrics
 from stages.scores.metrics import Classified, Outcome, classified_at, score
 from stages.scores.units import Units
@@ -27,7 +28,9 @@ class ServedCalibration:
 
     def outcome_before(self, contract: Contract, rows: Table) -> Classified:
         """Return the probabilities of `rows` before the calibration; the labels are the most probable classes."""
-        parts = [self.model.run([UNCALIBRATED], {"X": contract.encode(batch)})[0] for batch in batches(rows)]
+        parts = [
+            self.model.run([UNCALIBRATED], {"X": contract.encode(batch)})[0] for batch in batches(rows, ROWS_AT_ONCE)
+        ]
         probabilities = np.concatenate(parts)
         return classified_at(contract, rows[contract.target], probabilities, probabilities.argmax(axis=1))
 
