@@ -15,7 +15,7 @@ from stages import files
 
 ROW_GROUP = 1 << 20
 """The rows of a row group, as Arrow's default."""
-BATCH = 1 << 18
+BATCH = 1 << 16
 """The rows of a batch: its numbers fit into a processor's cache, or nearly."""
 _TAKEN_AT_ONCE = 1 << 14
 """The rows that are read at a time if only some of them are wanted."""
