@@ -36,6 +36,13 @@ _ENVIRONMENT = {
 _FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "DASK_", "OTEL_")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip tests of whole fits, searches and sweeps on a cluster, which take minutes, unless they are selected."""
+    for item in items:
+        if config.getoption("-m") != "cluster" and item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes on two cores: run it by `make test-cluster`"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run the tests with an empty home directory and without the user's settings."""

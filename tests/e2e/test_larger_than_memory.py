@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ def project(root: Path, tmp_path: Path) -> Path:
     """Return a folder with a table of 1,000,000 rows and 21 columns; a moment differs in every row."""
     random = np.random.default_rng(0)
     names = np.array([f"town {number}" for number in range(500)])
-    columns = {f"town{place}": pd.Series(random.choice(names, ROWS), dtype="str") for place in range(6)}
+    columns: dict[str, Any] = {f"town{place}": pd.Series(random.choice(names, ROWS), dtype="str") for place in range(6)}
     columns |= {f"number{place}": random.normal(size=ROWS).round(3) for place in range(13)}
     columns["when"] = pd.Series(pd.date_range("2020-01-01", periods=ROWS, freq="s", unit="us"))
     columns["y"] = np.where(columns["number0"] + random.normal(size=ROWS) > 1, "late", "on time")
