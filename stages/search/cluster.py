@@ -71,7 +71,7 @@ def _cache() -> Path:
     from dvc.repo import Repo  # noqa: PLC0415  # half a second
 
     with Repo() as repo:
-        return Path(repo.cache.local.path)
+        return Path(repo.cache.local_cache_dir)
 
 
 def _pack() -> bytes:
