@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro promote rollback predict serve test check verify bench new sweep experiments compare search suite mlflow push pull lock docs up down roll logs test-cluster test-compose build/sbom
+.PHONY: help setup repro promote rollback predict serve test check verify bench new sweep experiments compare search suite mlflow push pull lock docs up down roll logs test-long test-compose build/sbom
 
 help:
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -139,8 +139,8 @@ docs: $(VENV)/.dev models/model.onnx ## build the documentation's site without t
 	@python -m docs.reference_pages
 	@zensical build --strict
 
-test-cluster: $(VENV)/.dev ## test fits, searches and sweeps on a Dask cluster; takes some minutes
-	@pytest -m cluster
+test-long: $(VENV)/.dev ## run the tests that take minutes: fits, searches and sweeps on a cluster, README's experiments
+	@pytest -m long
 
 test-compose: $(VENV)/.dev ## test the containers in a second system (needs Docker)
 	@pytest -m compose tests/containers

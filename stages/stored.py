@@ -162,13 +162,22 @@ class Writer:
         if self._file is not None:
             self._file.close()
 
+    def abandon(self) -> None:
+        """Leave the file incomplete; otherwise Arrow tries to write its end later, and prints what goes wrong."""
+        if self._file is not None:
+            self._file.is_open = False
+
 
 @contextlib.contextmanager
 def writing(path: Path, metadata: dict[bytes, bytes] | None = None) -> Iterator[Writer]:
     """Yield a writer of a Parquet file, which is complete after the block; `files.replacing` gives a path for it."""
     writer = Writer(path, metadata or {})
-    yield writer
-    writer.close()
+    try:
+        yield writer
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def write(path: Path, frames: Iterable[pd.DataFrame]) -> None:

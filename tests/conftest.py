@@ -37,10 +37,10 @@ _FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of whole fits, searches and sweeps on a cluster, which take minutes, unless they are selected."""
+    """Skip tests that take minutes, unless they are selected."""
     for item in items:
-        if config.getoption("-m") != "cluster" and item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes on two cores: run it by `make test-cluster`"))
+        if config.getoption("-m") != "long" and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes on two cores: run it by `make test-long`"))
 
 
 @pytest.fixture(scope="session", autouse=True)

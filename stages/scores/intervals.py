@@ -4,13 +4,14 @@ Leaving a unit out gives its rows the weight 0. The tests count how often the in
 truth of simulated tables.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, stdtrit
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController, threadpool_limits  # type: ignore[import-untyped]
 
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
@@ -162,8 +163,14 @@ def _leave_out(outcome: Outcome, units: Units, seed: int, spread: Spread) -> dic
 def _compute_without(rows: _Rows, block: int) -> dict[str, float]:
     """Return the metrics of the rows without those of a block."""
     # More threads would not be faster for such short sums, but take five times the CPU time.
-    with threadpool_limits(1):
+    with _thread_pools().limit(limits=1):
         return rows.compute((rows.blocks != block).astype(np.float64))
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """Return what limits threads; to find the libraries takes longer than the sums of a block."""
+    return ThreadpoolController()
 
 
 def _blocks(units: Units, cost: int, seed: int) -> Codes:

@@ -40,7 +40,7 @@ def trials(project: Project) -> list[tuple[Any, ...]]:
     return found
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_search_finds_the_same_as_on_one_machine_though_a_worker_is_killed(
     project: Callable[..., Project], cluster: Cluster
 ) -> None:
@@ -74,7 +74,7 @@ def shown(project: Project) -> dict[str, dict[str, Any]]:
     return {row["Experiment"]: row for row in table if row["Experiment"].startswith("sweep-")}
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_a_sweep_brings_experiments_though_one_fails_and_a_worker_is_killed(
     trained: Callable[[], Project], cluster: Cluster
 ) -> None:

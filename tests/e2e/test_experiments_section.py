@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import Project, set_up_make
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiments section")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("experiments section")]
 SECTION = "## Experiments"
 
 

@@ -1,9 +1,6 @@
 """validate and prepare need memory for a column or a row group, not for the table."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+
+from tests.peak_memory import run_stage
 
 ROWS, BOUND = 1_000_000, 800_000_000
 
@@ -36,20 +35,7 @@ def project(root: Path, tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_million_rows_are_validated_and_prepared_below_the_bound(project: Path, root: Path) -> None:
     for stage in ("validate", "prepare"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}"],
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": str(root)},
-            stderr=subprocess.PIPE,
-        )
-        assert process.stderr
-        with process.stderr as stderr:
-            shown = stderr.read().decode()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-
-        assert (process.returncode, shown[-500:]) == (0, shown[-500:])
-        assert used.ru_maxrss * 1024 < BOUND
+        assert run_stage(stage, project, root) < BOUND, stage
     assert sorted(path.name for path in (project / "data").rglob("*") if path.is_file()) == [
         "schema.json",
         "test.parquet",

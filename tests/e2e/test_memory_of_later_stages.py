@@ -1,9 +1,5 @@
 """export, evaluate and register need memory for a column or a batch of rows, not for the table."""
 
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from stages.params.params import Params
 from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
+from tests.peak_memory import run_stage
 
 TILE, TIMES = 20_000, 50
 LIMIT, BOUND = 1_000_000_000, 650_000_000
@@ -68,19 +65,6 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 @pytest.mark.slow
 def test_a_million_rows_are_exported_evaluated_and_registered_below_the_bound(project: Path, root: Path) -> None:
     for stage in ("export", "evaluate", "register"):
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}"],
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"},
-            stderr=subprocess.PIPE,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT)),  # noqa: PLW1509  # no threads
-        )
-        assert process.stderr
-        with process.stderr as lines:
-            shown = lines.read().decode()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-
-        assert (process.returncode, shown[-500:]) == (0, shown[-500:])
-        assert used.ru_maxrss * 1024 < BOUND, stage
+        peak = run_stage(stage, project, root, LIMIT, MLFLOW_TRACKING_URI=f"sqlite:///{project}/mlflow.db")
+        assert peak < BOUND, stage
     assert files.REPORT.is_file()

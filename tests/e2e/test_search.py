@@ -126,6 +126,7 @@ def test_a_plot_is_written(searched: tuple[Project, subprocess.CompletedProcess[
     assert "importance" in plot.read_text("utf-8")
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_and_finds_the_same(
     searched: tuple[Project, subprocess.CompletedProcess[str]], project: Callable[..., Project]
 ) -> None:

@@ -19,7 +19,7 @@ from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
 from stages.train import __main__ as train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 ROWS = 60_000
 """So many that the test rows are two pieces."""
 

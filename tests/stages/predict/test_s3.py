@@ -66,6 +66,7 @@ def test_a_store_that_refuses_or_is_gone_is_one_line(
     storage.filesystem.cache_clear()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("place", "number"), [("input", signal.SIGKILL), ("output", signal.SIGSTOP)])
 def test_a_store_that_is_lost_in_the_middle_is_one_line_and_when_it_is_back_the_command_goes_on(  # noqa: PLR0913, PLR0917
     bucket: str, server: Server, scoring: Scoring, expected: str, place: str, number: signal.Signals

@@ -107,7 +107,7 @@ def train_until(project: Project, cluster: Cluster, interrupt: Callable[[], None
     return process.returncode, "".join(lines), time.monotonic() - begin
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_after_a_worker_is_killed_the_bytes_are_the_same(
     prepared: tuple[Project, str], root: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +120,7 @@ def test_after_a_worker_is_killed_the_bytes_are_the_same(
     assert files.md5(made.path / files.MODEL) == expected
 
 
-@pytest.mark.cluster
+@pytest.mark.long
 def test_after_the_scheduler_is_killed_the_stage_ends_in_one_line_and_the_model_stays(
     prepared: tuple[Project, str], root: Path, tmp_path: Path
 ) -> None:
