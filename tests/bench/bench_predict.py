@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -29,6 +28,7 @@ from stages import files  # noqa: E402
 from stages.params.loading import load_params  # noqa: E402
 from stages.predict.choice import choose  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
+from tests.bench.tables import repeat  # noqa: E402
 
 # A small process, because what starts another counts its own memory for it. The workers aren't its children, but those
 # of a process that it waits for as their "subreaper" (36) when the command has ended.
@@ -97,28 +97,13 @@ def main() -> None:
     model = from_bytes(chosen.content, chosen.about)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_table(model, folder / "rows.parquet", options.rows)
-        write_table(model, folder / "few.parquet", options.rows // 10)
+        source = Path(load_params().data.path)
+        repeat(source, folder / "rows.parquet", options.rows, key="id")
+        repeat(source, folder / "few.parquet", options.rows // 10, key="id")
         write_csv(folder / "few.parquet", folder / "few.csv")
         matrix = model.contract.encode(pq.read_table(folder / "few.parquet").slice(0, FLOOR_ROWS).to_pandas())
         rows = measure(Bench(model, matrix, folder), options.rows, options.rounds)
     write(rows, "predict")
-
-
-def write_table(model: Model, path: Path, rows: int) -> None:
-    """Write the table of params.yaml, repeated, with row groups of 262,144; dates get random seconds."""
-    table, rng = pq.read_table(load_params().data.path), np.random.default_rng(0)
-    dates = [feature.name for feature in model.contract.features if feature.type == "date"]
-    written = 0
-    with pq.ParquetWriter(path, table.schema.append(pa.field("id", pa.int64()))) as writer:
-        while written < rows:
-            part = table.slice(0, rows - written)
-            for name in dates:
-                moments = part[name].to_numpy() + rng.integers(0, 3600 * 10**6, len(part)).astype("timedelta64[us]")
-                part = part.set_column(part.schema.get_field_index(name), name, pa.array(moments))
-            part = part.append_column("id", pa.array(np.arange(written, written + len(part))))
-            writer.write_table(part, row_group_size=1 << 18)
-            written += len(part)
 
 
 def write_csv(source: Path, target: Path) -> None:
