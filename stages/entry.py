@@ -8,8 +8,6 @@ import gc
 import logging
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -38,26 +36,6 @@ GROUPS = ("catboost", "skl2onnx", "xgboost")
 def log(message: str) -> None:
     """Print a line of progress."""
     logging.getLogger("stages").info(message)
-
-
-@contextlib.contextmanager
-def timed(what: str, every: float = 5.0) -> Iterator[None]:
-    """Log that `what` starts, its seconds so far every few seconds, and how many seconds it took."""
-    start, over = time.perf_counter(), threading.Event()
-
-    def report() -> None:
-        while not over.wait(every):
-            log(f"{what}: {time.perf_counter() - start:.0f} s")
-
-    thread = threading.Thread(target=report, daemon=True)
-    log(f"{what} ...")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    log(f"{what}: done in {time.perf_counter() - start:.1f} s")
 
 
 @contextlib.contextmanager

@@ -22,12 +22,13 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from stages import files
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
 from stages.estimators.sample import read_sample
 from stages.params.loading import load_params
 from stages.params.search import Settings
 from stages.partitions.executors import Spread
+from stages.progress import showing, timed
 from stages.runs import tracking
 from stages.schema import read_schema
 from stages.scores.gate import main_metric
@@ -128,9 +129,12 @@ def _search(search: Search, present: Settings, runs: TrialRuns, budget: _Budget)
             current = mean(search.current(present))
         for trial in done:
             runs.log(trial, search.settings_of(trial), search.metric)
-        for trial in search.run(budget.trials, budget.deadline, budget.jobs):
-            runs.log(trial, search.settings_of(trial), search.metric)
-            log(_describe(trial, search))
+        with showing("searching", every=30) as progress:
+            progress.begin(budget.trials - len(done), "trial")
+            for trial in search.run(budget.trials, budget.deadline, budget.jobs):
+                runs.log(trial, search.settings_of(trial), search.metric)
+                log(_describe(trial, search))
+                progress.add(1, 1)
         complete = True
     except KeyboardInterrupt:
         log(f"stopped; {_found(search)}; the same command goes on")

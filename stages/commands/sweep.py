@@ -10,11 +10,13 @@ Example: make sweep SET='n_estimators=50,100 max_depth=8,12'
 import argparse
 import itertools
 import os
+import time
 from collections.abc import Iterator
 
 from stages.commands.experiments import metric_names, show
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
+from stages.progress import describe_duration
 from stages.search import cluster
 from stages.search.experiments import run_experiment
 
@@ -63,21 +65,31 @@ def main(settings: list[str], scheduler: str | None) -> None:
 
 def _run_here(wanted: list[list[str]]) -> list[str]:
     """Run experiments one after another; return the settings of those that failed."""
-    failed = []
+    failed, start = [], time.perf_counter()
     for number, combination in enumerate(wanted, 1):
-        with timed(f"{number} of {len(wanted)}: {' '.join(combination)}"):
-            if run_experiment(combination):
-                failed.append(" ".join(combination))
+        name = " ".join(combination)
+        log(f"{number} of {len(wanted)}: {name} ...")
+        status = run_experiment(combination)
+        if status:
+            failed.append(name)
+        log(_describe_end(number, len(wanted), name, status, start))
     return failed
+
+
+def _describe_end(done: int, of: int, name: str, status: int, start: float) -> str:
+    took = time.perf_counter() - start
+    left = f"; {describe_duration(took / done * (of - done))} left" if done < of else ""
+    return f"{done} of {of}: {name}: {'failed' if status else 'done'} after {describe_duration(took)}{left}"
 
 
 def _run_there(wanted: list[list[str]], scheduler: str) -> list[str]:
     """Run experiments on a cluster; return the settings of those that failed."""
     failed = {}
+    start = time.perf_counter()
     log(f"{len(wanted)} experiments run on the cluster at {scheduler}")
     for done, (place, outcome) in enumerate(cluster.run_experiments(wanted, scheduler), 1):
         name = " ".join(wanted[place])
-        log(f"{done} of {len(wanted)} ended: {name}{': failed' if outcome.status else ''}")
+        log(_describe_end(done, len(wanted), name, outcome.status, start))
         if outcome.status:
             print(outcome.output)
             failed[place] = name

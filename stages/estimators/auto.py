@@ -23,6 +23,7 @@ from stages.estimators.splitting import Fold
 from stages.params.choice import Candidate, apply
 from stages.params.params import Params
 from stages.params.search import Settings
+from stages.progress import track
 from stages.schema import Split
 from stages.scores.gate import main_metric
 
@@ -86,7 +87,8 @@ def choose(train: pd.DataFrame, contract: Contract, split: Split, params: Params
         raise UserError(f"params.yaml: model: auto chooses by cross-validation, and {problem}; name a model")
     trial = _Trial(rows, drawn, contract, split, params, len(train))
     found, predictions = [], []
-    for name, settings in candidates(contract, params, len(train)).items():
+    tried = candidates(contract, params, len(train))
+    for name, settings in track(tried.items(), len(tried), "candidate"):
         candidate, predicted = trial.run(name, settings)
         log(f"{name}: {main_metric(contract.task)} {candidate.score:.4f}")
         found.append(candidate)

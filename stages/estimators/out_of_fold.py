@@ -10,6 +10,7 @@ from service.contract import Contract
 from stages import files
 from stages.estimators import folds
 from stages.params.params import Params
+from stages.progress import track
 from stages.schema import Split
 from stages.scores.metrics import Codes, Floats, Outcome
 from stages.stored import StoredTable
@@ -56,7 +57,10 @@ def predict(train: pd.DataFrame, contract: Contract, split: Split, params: Param
     `auto` in the hyperparameters is resolved from the number of all training rows.
     """
     rows, drawn = folds.draw_folds(train, contract, split, params)
-    scores = [folds.score_fold(rows, fold, contract, split, params, size=len(train)) for fold in drawn]
+    scores = [
+        folds.score_fold(rows, fold, contract, split, params, size=len(train))
+        for fold in track(drawn, len(drawn), "fold")
+    ]
     places = folds.draw_places(len(train), params.random_state)
     parts = [
         OutOfFold(places[held_out], np.full(len(held_out), fold), each)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from service.model import Model, load
 from stages import files
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
 from stages.estimators import folds, out_of_fold
 from stages.estimators.out_of_fold import OutOfFold
@@ -38,6 +38,7 @@ from stages.params.sample_use import read_sample_use
 from stages.partitions.executors import Spread
 from stages.partitions.served import Served
 from stages.partitions.served import score as score_rows
+from stages.progress import timed
 from stages.schema import Schema, Split, read_schema
 from stages.scores.calibration import calibration_metrics
 from stages.scores.costs import cost_metrics

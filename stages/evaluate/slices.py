@@ -11,6 +11,7 @@ from service.contract import Contract, Feature
 from stages.evaluate.cuts import cut
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
+from stages.progress import track
 from stages.scores.metrics import Codes, Floats, Outcome, Predicted
 from stages.scores.units import FEWEST, Units, lag_correlation
 from stages.stored import Table
@@ -125,7 +126,8 @@ def compute_slices(
     """
     measured = measure(outcome)
     tested = _Tested(measured, _whole(measured, units), *_means(outcome), units)
-    cuts = (_cut_column(each, rows[each.name]) for each in contract.features[:_MOST_COLUMNS])
+    features = contract.features[:_MOST_COLUMNS]
+    cuts = (_cut_column(each, rows[each.name]) for each in track(features, len(features), "column"))
     parts = list(map_pieces(_compute_column, tested, cuts, spread or Spread()))
     return _flag_worse(pd.concat(parts, ignore_index=True), measured, tested.whole[0])
 

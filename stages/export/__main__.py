@@ -14,7 +14,7 @@ from service.model import ArtifactError, Model, from_bytes
 from service.shapley import to_text
 from stages import files
 from stages.bins import find_edges, shares
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
 from stages.estimators import out_of_fold
 from stages.export.background import draw_background
@@ -26,6 +26,7 @@ from stages.params.loading import load_params
 from stages.params.sections import Costs
 from stages.partitions.executors import Spread
 from stages.partitions.served import Scores, Served, score
+from stages.progress import timed
 from stages.schema import read_schema
 from stages.stored import StoredTable, Table, every_nth
 

@@ -14,6 +14,7 @@ from stages.estimators.calibrators import CalibratedClassifier
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
 from stages.partitions.served import ROWS_AT_ONCE, Scores, Served, quietly
+from stages.progress import track
 from stages.stored import Table, batches
 
 TOLERANCE = 1e-5
@@ -71,7 +72,8 @@ def compare(
     share = 1.0 if calibrated or "double" in pipeline.named_steps else _SMALLEST
     largest = max((float(np.abs(part[np.isfinite(part)]).max(initial=0.0)) for part in _cut(scores)), default=0.0)
     sides = _Sides(pipeline, Served.of(model), largest * share)
-    compared = list(map_pieces(_compare, sides, _pieces(rows, scores), spread or Spread()))
+    pieces = track(_pieces(rows, scores), len(rows), "row", ROWS_AT_ONCE)
+    compared = list(map_pieces(_compare, sides, pieces, spread or Spread()))
     worst = max(compared, key=lambda each: each.worst)
     if not worst.worst <= TOLERANCE:
         raise worst.refusal

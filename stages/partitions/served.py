@@ -12,6 +12,7 @@ from stages.errors import UserError
 from stages.files import md5_of
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
+from stages.progress import track
 from stages.stored import Table, batches
 
 ROWS_AT_ONCE = 16_384
@@ -49,7 +50,7 @@ def _load(content: bytes) -> Model:
 
 def score(model: Model | Served, rows: Table, spread: Spread | None = None) -> Scores:
     """Return the file's scores of `rows`: probabilities (rows, classes) or values (rows,)."""
-    pieces = batches(rows, ROWS_AT_ONCE)
+    pieces = track(batches(rows, ROWS_AT_ONCE), len(rows), "row", ROWS_AT_ONCE)
     return np.concatenate(list(map_pieces(_score, Served.of(model), pieces, spread or Spread())))
 
 

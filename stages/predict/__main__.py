@@ -39,10 +39,10 @@ from stages.partitions.run import run_partitions
 from stages.predict import results
 from stages.predict.choice import Choice, choose
 from stages.predict.places import check_places, file_form
-from stages.predict.progress import Progress, count_rows
 from stages.predict.scoring import SUM
 from stages.predict.sources import Partition, plan
 from stages.predict.work import Job, Task, score_alone, score_partition, skip_pandas
+from stages.progress import Progress, count_units, showing
 
 _EXPLAINED = 256
 """How many times smaller partitions are with --explain, which takes that much longer."""
@@ -120,8 +120,13 @@ def main(  # noqa: PLR0913  # the arguments of the command
     if not partitions:
         raise UserError(f"{input}: has no rows")
     tasks = _name(partitions, form)
-    progress = Progress(sum(each.size for each in partitions))
-    with storage.errors_as_line(output), results.locked(folder), results.resumable(folder, progress):
+    with (
+        storage.errors_as_line(output),
+        results.locked(folder),
+        showing("scoring", every=10) as progress,
+        results.resumable(folder, progress),
+    ):
+        progress.begin(sum(each.size for each in partitions), "row")
         storage.remove(storage.join(folder, MANIFEST))  # until the end, what is there isn't complete
         model = storage.join(folder, f"_model-{chosen.md5}.onnx")
         storage.write(model, chosen.content)
@@ -219,7 +224,8 @@ def _summary(chosen: Choice, abouts: Sequence[About], progress: Progress, output
     lines = [f"model: {chosen.about}, MD5 {chosen.md5}{chosen.hint}"]
     if errors:
         lines.append(f"rows with errors: {left_out:,}, listed in {errors}")
-    lines.append(f"{count_rows(rows)} scored in {progress.seconds:.1f} s ({progress.rate:,.0f} rows/s): {shares}")
+    took = f"{progress.seconds:.1f} s ({progress.rate:,.0f} rows/s)"
+    lines.append(f"{count_units(rows, 'row')} scored in {took}: {shares}")
     return [*lines, f"written: {output}"]
 
 

@@ -18,8 +18,8 @@ from stages.partitions import storage
 from stages.partitions.parts import MANIFEST, About
 from stages.predict.output import Form, open_writer
 from stages.predict.places import file_form
-from stages.predict.progress import Progress, count_rows
 from stages.predict.work import Task, errors_name
+from stages.progress import Progress, count_units
 
 _COPIED: Final = 1 << 20
 
@@ -61,13 +61,11 @@ def resumable(folder: str, progress: Progress) -> Iterator[None]:
         if not storage.is_url(folder):
             for each in Path(folder).rglob(f"*{storage.UNFINISHED}"):
                 each.unlink(missing_ok=True)
-        if progress.rows:
-            log(f"{count_rows(progress.rows)} done and kept in {folder}; the same command goes on from there")
+        if progress.count:
+            log(f"{count_units(progress.count, 'row')} done and kept in {folder}; the same command goes on from there")
         elif isinstance(error, UserError) or not storage.is_url(folder):  # otherwise the store may not answer
             storage.remove_folder(folder)
         raise
-    finally:
-        progress.end()
 
 
 class Merge:

@@ -15,6 +15,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits  # type: ignor
 
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
+from stages.progress import track
 from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, Statistics, main_statistic, statistics
 from stages.scores.units import Units
 
@@ -155,7 +156,7 @@ def _leave_out(outcome: Outcome, units: Units, seed: int, spread: Spread) -> dic
     outcome, blocks = _by_score(outcome, blocks)
     rows = _Rows(statistics(outcome), blocks)
     del outcome, blocks  # sorted copies
-    whole, *parts = map_pieces(_compute_without, rows, range(_NO_BLOCK, count), spread)
+    whole, *parts = map_pieces(_compute_without, rows, track(range(_NO_BLOCK, count), count + 1, "part"), spread)
     found = {name: np.array([part.get(name, np.nan) for part in parts]) for name in whole}
     return {name: (whole[name], values) for name, values in found.items() if np.isfinite(values).all()}
 

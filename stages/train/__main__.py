@@ -11,7 +11,7 @@ import pandas as pd
 
 from service.contract import Contract
 from stages import files
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
 from stages.estimators import auto, factories, fitting, folds, kinds, out_of_fold
 from stages.estimators.calibration import calibrate
@@ -23,6 +23,7 @@ from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.sample_use import SampleUse, write_sample_use
 from stages.params.task import check_task
+from stages.progress import timed
 from stages.runs import tracking, training_run
 from stages.schema import Schema, read_schema
 from stages.train import forests

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from stages import files
-from stages.entry import log, run, timed
+from stages.entry import log, run
 from stages.errors import UserError
 from stages.params.loading import load_params
 from stages.params.params import Params
 from stages.params.sections import MIN_ROWS
+from stages.progress import timed
 from stages.stored import StoredTable, Table
 from stages.table.reader import read_columns
 from stages.table.typed import TypedColumns

@@ -1,10 +1,8 @@
 """The fit: the same bytes everywhere, for every model, and what params ask of it."""
 
-import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -17,7 +15,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
 from stages import files
-from stages.entry import run, timed
+from stages.entry import run
 from stages.errors import UserError
 from stages.estimators import fitting, kinds
 from stages.estimators.steps import FillBelow
@@ -211,16 +209,6 @@ def test_a_missing_number_stands_below_the_others_as_far_as_they_spread() -> Non
     assert filled[0, 1] < 2
     assert filled[1, 2] < 5
     assert not np.isnan(filled).any()
-
-
-def test_a_long_fit_gives_signs_of_life(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "stages")
-
-    with timed("fitting", every=0.01):
-        while len(caplog.messages) < 2:
-            time.sleep(0.01)
-
-    assert caplog.messages[1] == "fitting: 0 s"
 
 
 def test_a_fit_that_does_not_converge_is_noticed(
