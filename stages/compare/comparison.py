@@ -18,7 +18,7 @@ from stages.releases.candidates import Candidate
 from stages.releases.champion import Both, Earlier, score_both
 from stages.scores.gate import main_metric
 from stages.scores.intervals import paired_differences
-from stages.scores.metrics import Classified, score
+from stages.scores.metrics import Classified, is_loss, score
 
 NAMES = ("A", "B")
 _DRAWN = ("roc", "precision_recall", "calibration", "thresholds", "lift")
@@ -47,8 +47,7 @@ class Difference:
         """Return which model is better by this metric, if that is certain."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return ""
-        falls = self.name.endswith(("error", "loss", "score"))  # of these, less is better
-        return NAMES[int((self.value > 0) != falls)]
+        return NAMES[int((self.value > 0) != is_loss(self.name))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Compose the page from the results; every sentence is in the templates beside this module."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from stages.report.drawing import figures
 from stages.report.drift import MAJOR, drift
 from stages.report.results import Results
 from stages.scores.gate import Gate, main_metric
+from stages.scores.metrics import is_loss
 
 _MOST_COLUMNS = 150
 """Columns that have a profile; of a wider table the most important ones."""
@@ -60,6 +61,13 @@ class Interval:
         known = [each for each in (value, low, high, reference) if each is not None]
         return cls(value, low, high, reference, Scale.around(known))
 
+    def verdict(self, *, is_loss: bool) -> str:
+        """Return whether the value is certainly better or worse than the reference; "" if neither is."""
+        low, high = self.value if self.low is None else self.low, self.value if self.high is None else self.high
+        if self.reference is None or low <= self.reference <= high:
+            return ""
+        return "worse" if (low > self.reference) == is_loss else "better"
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -89,6 +97,8 @@ def compose(results: Results, gate: Gate) -> Page:
         drawn = charts.draw_charts(results.plots, results.metrics.get("threshold"))
         drifted = charts.draw_drift(indices, MAJOR)
     drawn |= {"drift": drifted} if drifted else {}
+    profiles = list(profile.profile_columns(results.train, results.test, _columns(results)))
+    major = sorted((name for name in indices if indices[name] > MAJOR), key=lambda name: -indices[name])
     target = profile.profile(contract.target, results.train[contract.target], results.test[contract.target])
     content = {
         "results": results,
@@ -100,12 +110,12 @@ def compose(results: Results, gate: Gate) -> Page:
         "main": main_metric(contract.task),
         "charts": drawn,
         "target": target,
-        "profiles": list(profile.profile_columns(results.train, results.test, _columns(results))),
+        "profiles": sorted(profiles, key=lambda each: _place(each.name, major)),
         "indices": indices,
-        "major": [name for name, index in indices.items() if index > MAJOR],
+        "major": major,
         "slices": _slices(results.slices, results.metrics),
         "groups": _groups(results.groups),
-        "metric_rows": _metric_rows(results.metrics),
+        "metric_rows": list(_metric_rows(results.metrics)),
         "expectations": _expectations(results.validation),
         "settings": _settings(results),
     }
@@ -141,6 +151,11 @@ def shorten(name: object, longest: int = _LONGEST) -> str:
     return drawing.shorten(text, longest) or "(empty)"
 
 
+def _place(name: str, major: Sequence[str]) -> int:
+    """Return the place of a column: those that drift come first."""
+    return major.index(name) if name in major else len(major)
+
+
 def _columns(results: Results) -> list[str]:
     """Return the features in the contract's order; of a wide table, those that contribute most."""
     names = [feature.name for feature in results.schema.contract.features]
@@ -150,18 +165,18 @@ def _columns(results: Results) -> list[str]:
     return list(dict.fromkeys([*first, *names]))[:_MOST_COLUMNS]
 
 
-def _metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a line for each metric that has a baseline, each with an axis of its own."""
-    return [
-        {
-            "name": name,
-            "shape": Interval.alone(
-                metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"), metrics[f"baseline_{name}"]
-            ),
-        }
-        for name in metrics
-        if f"baseline_{name}" in metrics
-    ]
+def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a line for each metric that has a baseline, each with an axis of its own."""
+    for name in metrics:
+        if f"baseline_{name}" in metrics:
+            bounds = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+            shape = Interval.alone(metrics[name], *bounds, metrics[f"baseline_{name}"])
+            yield {
+                "name": name,
+                "is_loss": is_loss(name),
+                "shape": shape,
+                "verdict": shape.verdict(is_loss=is_loss(name)),
+            }
 
 
 def _slices(table: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:

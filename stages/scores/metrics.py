@@ -102,6 +102,11 @@ def score(of: Outcome) -> dict[str, float]:
     return statistics(of)(np.ones(len(of.y_true)))
 
 
+def is_loss(name: str) -> bool:
+    """Return whether less of a metric is better."""
+    return name.endswith(("error", "loss", "score"))
+
+
 def main_score(of: Outcome) -> float | None:
     """Return the metric that models are compared by; None if it is undefined."""
     return main_statistic(of)(np.ones(len(of.y_true)))

@@ -21,7 +21,7 @@ from stages.export import __main__ as export
 from stages.params.params import Params
 from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
-from stages.report.page import compose
+from stages.report.page import Interval, compose
 from stages.report.results import read_results
 from stages.scores.gate import check
 from stages.train import __main__ as train
@@ -143,6 +143,22 @@ def test_a_report_is_readable_on_a_phone_in_the_dark_printed_and_by_a_screen_rea
         assert all(row and row["height"] < 1.5 * head["height"] for row in (first, last))  # of one line each
         check_print(page)
         context.close()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "is_loss", "verdict"),
+    [
+        ((0.7, 0.68, 0.73), False, "better"),
+        ((0.7, 0.68, 0.73), True, "worse"),
+        ((0.4, 0.3, 0.49), False, "worse"),
+        ((0.55, 0.49, 0.6), False, ""),
+        ((0.4, None, None), True, "better"),
+    ],
+)
+def test_a_metric_is_better_than_without_a_model_only_if_its_whole_interval_is(
+    bounds: tuple[float, float | None, float | None], is_loss: bool, verdict: str
+) -> None:
+    assert Interval.alone(*bounds, 0.5).verdict(is_loss=is_loss) == verdict
 
 
 def check_print(page: Page) -> None:
