@@ -17,6 +17,8 @@ ROW_GROUP = 1 << 20
 """The rows of a row group, as Arrow's default."""
 BATCH = 1 << 16
 """The rows of a batch: its numbers fit into a processor's cache, or nearly."""
+READ_AHEAD = 1 << 18
+"""The bytes that are read at a time from a column; else Arrow keeps the columns of all row groups that it has read."""
 _TAKEN_AT_ONCE = 1 << 14
 """The rows that are read at a time if only some of them are wanted."""
 
@@ -44,7 +46,7 @@ class StoredTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = pq.ParquetFile(path)
+        self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_AHEAD)
         self.columns: list[str] = list(self._file.schema_arrow.names)
         self.metadata: dict[bytes, bytes] = self._file.schema_arrow.metadata or {}
 

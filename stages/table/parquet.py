@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from service.cells import Reading
 from stages.errors import UserError
-from stages.stored import BATCH
+from stages.stored import BATCH, READ_AHEAD
 from stages.table.dates import read_moments
 from stages.table.findings import FIRST_ROW, LEAVE_OUT, Cells, Source
 from stages.table.numbers import report_unfit
@@ -24,7 +24,12 @@ _UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 def open_parquet(path: Path) -> Source:
     """Return the file's columns, read one by one. Raises UserError if it is damaged or has no rows."""
     # Microseconds allow dates up to the year 9999; in nanoseconds, INT96 would turn 9999-12-31 into 1816.
-    file = _guarded(path, lambda: pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us"))
+    file = _guarded(
+        path,
+        lambda: pyarrow.parquet.ParquetFile(
+            path, coerce_int96_timestamp_unit="us", pre_buffer=False, buffer_size=READ_AHEAD
+        ),
+    )
     if file.metadata.num_rows == 0:
         raise UserError(f"{path}: has columns and no rows; write it again with rows")
     names = [name for name in file.schema_arrow.names if not _UNNAMED_INDEX.fullmatch(name)]
