@@ -5,18 +5,19 @@ truth of simulated tables.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, stdtrit
-from threadpoolctl import ThreadpoolController, threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from stages.partitions.executors import Spread
 from stages.partitions.pieces import map_pieces
 from stages.progress import track
-from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, Statistics, main_statistic, statistics
+from stages.scores.metrics import Classified, Codes, Floats, Outcome, Predicted, main_statistic, statistics
 from stages.scores.units import Units
 
 Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]
@@ -40,6 +41,8 @@ _ROUNDING = 1e-12
 _NO_BLOCK = -1
 _ALL_RIGHT = 0.025
 """A share that is 1 in each of n units is above the n-th root of this (Clopper & Pearson 1934)."""
+
+Value = TypeVar("Value")
 
 
 def intervals(outcome: Outcome, units: Units, seed: int, spread: Spread | None = None) -> dict[str, float]:
@@ -73,9 +76,7 @@ def paired_interval(ours: Outcome, theirs: Outcome, units: Units, seed: int) -> 
     """
     if units.too_few:
         return np.nan, np.nan
-    both = main_statistic(ours), main_statistic(theirs)
-    with threadpool_limits(1):
-        pairs = [[each(kept) for each in both] for kept in _weights(_blocks(units, len(ours.y_true), seed))]
+    pairs = _compute_pairs(main_statistic(ours), main_statistic(theirs), _blocks(units, len(ours.y_true), seed))
     differences = np.subtract(*np.asarray(pairs, dtype=np.float64).T)
     return jackknife(float(differences[0]), differences[1:], _IDENTITY)
 
@@ -84,15 +85,22 @@ def paired_differences(ours: Outcome, theirs: Outcome, units: Units, seed: int) 
     """Return the 95 % interval of each metric's difference, ours minus theirs, as `paired_interval` does."""
     if units.too_few:
         return {}
-    both = statistics(ours), statistics(theirs)
-    with threadpool_limits(1):
-        drawn = [[each(kept) for each in both] for kept in _weights(_blocks(units, len(ours.y_true), seed))]
+    drawn = _compute_pairs(statistics(ours), statistics(theirs), _blocks(units, len(ours.y_true), seed))
     found = {}
     for name in set(drawn[0][0]) & set(drawn[0][1]):
         pairs = [[each.get(name, np.nan) for each in pair] for pair in drawn]
         differences = np.subtract(*np.asarray(pairs, dtype=np.float64).T)
         found[name] = jackknife(float(differences[0]), differences[1:], _IDENTITY)
     return found
+
+
+def _compute_pairs(
+    ours: Callable[[Floats], Value], theirs: Callable[[Floats], Value], blocks: Codes
+) -> list[tuple[Value, Value]]:
+    """Return what both compute from all rows, then from those without each block."""
+    rows, others = _Rows(ours, blocks), _Rows(theirs, blocks)
+    places = range(_NO_BLOCK, int(blocks.max()) + 1)
+    return [(_compute_without(rows, block), _compute_without(others, block)) for block in places]
 
 
 def mean_interval(values: Floats, units: Units, seed: int) -> tuple[float, float]:
@@ -141,11 +149,11 @@ def jackknife(value: float, left_out: Floats, scale: Scale) -> tuple[float, floa
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Generic[Value]):
     """What is computed from weights of the rows, and the block of each."""
 
-    compute: Statistics
-    blocks: npt.NDArray[np.int16]
+    compute: Callable[[Floats], Value]
+    blocks: Codes | npt.NDArray[np.int16]
 
 
 def _leave_out(outcome: Outcome, units: Units, seed: int, spread: Spread) -> dict[str, tuple[float, Floats]]:
@@ -161,8 +169,8 @@ def _leave_out(outcome: Outcome, units: Units, seed: int, spread: Spread) -> dic
     return {name: (whole[name], values) for name, values in found.items() if np.isfinite(values).all()}
 
 
-def _compute_without(rows: _Rows, block: int) -> dict[str, float]:
-    """Return the metrics of the rows without those of a block."""
+def _compute_without(rows: _Rows[Value], block: int) -> Value:
+    """Return what is computed of the rows without those of a block."""
     # More threads would not be faster for such short sums, but take five times the CPU time.
     with _thread_pools().limit(limits=1):
         return rows.compute((rows.blocks != block).astype(np.float64))
@@ -181,13 +189,6 @@ def _blocks(units: Units, cost: int, seed: int) -> Codes:
         return units.codes
     blocks = np.random.default_rng(seed).permutation(units.count) % most
     return blocks[units.codes]
-
-
-def _weights(blocks: Codes) -> Iterator[Floats]:
-    """Yield the weights of all rows, then those without each block, shape (rows,)."""
-    yield np.ones(len(blocks))
-    for block in range(int(blocks.max()) + 1):
-        yield (blocks != block).astype(np.float64)
 
 
 def _by_score(outcome: Outcome, blocks: npt.NDArray[np.int16]) -> tuple[Outcome, npt.NDArray[np.int16]]:
