@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from importlib import metadata
@@ -26,8 +26,10 @@ from stages.partitions.server import start_server
 
 _PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn", "scipy")
 _CONNECT_SECONDS: Final = 10
+_POLL_SECONDS: Final = 2.0
+_ANSWER_SECONDS: Final = 2.0
 _ABSENT_SECONDS: Final = 20.0
-"""How long no worker or no scheduler may be there."""
+"""How long no worker, or no scheduler, may answer; a worker that imports packages on a busy machine does not."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -53,16 +55,27 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An executor, and how many tasks to give it at a time."""
+    """An executor, and how many tasks it runs at a time."""
 
     executor: Executor
-    at_once: int
-    check: Callable[[], None] = lambda: None
+    slots: int
+    check: Callable[[], object] = lambda: None
     """Called while no task ends. Ends workers that hang; raises UserError if nobody is there to run the tasks."""
     share: Callable[[Any], Any] = lambda value: value
     """Sends a value to each worker once, and returns an argument of tasks, which `get_shared` changes back to it."""
-    client: Any = None
-    """The client of the Dask cluster, if it is one."""
+    lost: tuple[type[Exception], ...] = ()
+    """What a task raises if each worker that runs it is lost, if the other tasks go on."""
+
+    @property
+    def at_once(self) -> int:
+        """How many tasks to give it at a time, so that there is one when another ends."""
+        return self.slots if isinstance(self.executor, _Here) else 2 * self.slots
+
+    def wait_for(self, future: Future[Any]) -> Any:
+        """Return the result of a task. Raises UserError if nobody is there to run it."""
+        while not wait([future], _POLL_SECONDS).done:
+            self.check()
+        return future.result()
 
 
 class _Here(Executor):
@@ -90,7 +103,7 @@ def open_pool(spread: Spread) -> Iterator[Pool]:
             yield pool
     elif spread.threads > 1:
         with ThreadPoolExecutor(spread.threads) as threads:
-            yield Pool(threads, 2 * spread.threads)
+            yield Pool(threads, spread.threads)
     else:
         yield Pool(_Here(), 1)
 
@@ -108,7 +121,7 @@ def _processes(workers: int) -> Iterator[Pool]:
     executor = ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            yield Pool(executor, 2 * workers, _Frozen(find_started).end, partial(_write_shared, Path(folder)))
+            yield Pool(executor, workers, _Frozen(find_started).end, partial(_write_shared, Path(folder)))
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         for process in find_started():
@@ -185,6 +198,7 @@ def _cluster(address: str) -> Iterator[Pool]:
     try:
         import dask  # noqa: PLC0415  # packages that only clusters need
         from distributed import Client, KilledWorker  # noqa: PLC0415
+        from distributed.client import ClosedClientError  # noqa: PLC0415
     except ModuleNotFoundError:
         raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
@@ -202,43 +216,59 @@ def _cluster(address: str) -> Iterator[Pool]:
         watch = _Watch(client, address)
         watch.wait_for_workers()
         _check_versions(client, address)
-        threads = sum(each["nthreads"] for each in client.scheduler_info(n_workers=-1)["workers"].values())
-        share = partial(client.scatter, broadcast=True, hash=False)
-        yield Pool(client.get_executor(pure=False), 2 * threads, watch.check, lambda value: share([value])[0], client)
+        # Data that is scattered is lost with the worker that has it; a task runs again.
+        share = partial(client.submit, _same, pure=False)
+        yield Pool(
+            client.get_executor(pure=False), sum(client.nthreads().values()), watch.check, share, (KilledWorker,)
+        )
     except KilledWorker as error:
         raise UserError(f"{address}: {error}") from None
+    except (CancelledError, ClosedClientError):
+        remedy = "start it if it is gone, then run the same command again"
+        raise UserError(f"{address}: the Dask scheduler has lost this work; {remedy}") from None
     finally:
-        client.close(timeout=5)
+        with contextlib.suppress(TimeoutError):
+            client.close(timeout=_ANSWER_SECONDS)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class _Watch:
-    """Notices that a cluster has no workers, or that its scheduler is gone."""
+    """Notices that no worker of a cluster, or its scheduler, answers."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._client = client
         self._address = address
-        self._seen = time.monotonic()
+        self._heard: dict[str, float] = {}
+        self._absent_since: float | None = None
 
     def wait_for_workers(self) -> None:
         """Return once there is a worker. Raises UserError if there is none in time."""
-        while not self._has_workers():
-            self._refuse_absence()
+        while self.check():
             time.sleep(0.2)
 
-    def check(self) -> None:
-        """Raise UserError if there has been no worker for some time."""
-        if self._has_workers():
-            self._seen = time.monotonic()
-        else:
-            self._refuse_absence()
+    def check(self) -> bool:
+        """Return whether no worker answers now. Raises UserError if none has for some time."""
+        heard = self._ask()
+        if set((heard or {}).items()) - set(self._heard.items()):
+            self._absent_since = None
+        elif self._absent_since is None:
+            self._absent_since = time.monotonic()
+        elif time.monotonic() - self._absent_since > _ABSENT_SECONDS:
+            lacks = "doesn't answer; start it" if heard is None else "has no workers that answer; start one"
+            raise UserError(f"{self._address}: the Dask scheduler {lacks}, then run the same command again")
+        self._heard = heard or {}
+        return self._absent_since is not None
 
-    def _has_workers(self) -> bool:
-        return self._client.status == "running" and bool(self._client.scheduler_info(n_workers=-1)["workers"])
-
-    def _refuse_absence(self) -> None:
-        if time.monotonic() - self._seen > _ABSENT_SECONDS:
-            lacks = "has no workers" if self._client.status == "running" else "doesn't answer any more"
-            raise UserError(f"{self._address}: the Dask scheduler {lacks}; start it, then run the same command again")
+    def _ask(self) -> dict[str, float] | None:
+        """Return when the scheduler last heard from each worker, in its seconds; None if it doesn't answer."""
+        try:
+            about = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_ANSWER_SECONDS)
+        except (OSError, AttributeError):  # without a connection, the client has no `scheduler`
+            return None
+        return {worker: each["last_seen"] for worker, each in about["workers"].items()}
 
 
 def _check_versions(client: Any, address: str) -> None:

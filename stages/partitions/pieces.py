@@ -2,18 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Future
-from concurrent.futures import TimeoutError as NotYetError
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from stages.entry import log
 from stages.errors import UserError
-from stages.partitions.executors import Pool, Spread, get_shared, open_pool
+from stages.partitions.executors import Spread, get_shared, open_pool
 
 _LOSSES: Final = 3
 """How many times in a row workers may be lost before a piece is done."""
-_POLL_SECONDS: Final = 2.0
 
 Shared = TypeVar("Shared")
 Piece = TypeVar("Piece")
@@ -23,7 +21,7 @@ Result = TypeVar("Result")
 @dataclass(slots=True)
 class _Task(Generic[Piece]):
     piece: Piece
-    future: "Future[Any] | None" = None
+    future: Future[Any]
 
 
 def map_pieces(
@@ -46,7 +44,7 @@ def map_pieces(
                         tasks.append(_Task(new[0], pool.executor.submit(_call, function, argument, new[0])))
                     if not tasks:
                         return
-                    result = _wait(tasks[0], pool)
+                    result = pool.wait_for(tasks[0].future)
                     tasks.popleft()
                     losses = 0
                     yield result
@@ -61,16 +59,3 @@ def map_pieces(
 
 def _call(function: Callable[[Any, Any], Any], argument: Any, piece: Any) -> Any:
     return function(get_shared(argument), piece)
-
-
-def _wait(task: _Task[Any], pool: Pool) -> Any:
-    assert task.future  # noqa: S101  # each task in the deque has been submitted
-    while True:
-        try:
-            return task.future.result(_POLL_SECONDS)
-        except NotYetError:
-            if task.future.done():
-                raise
-            pool.check()
-        except CancelledError:
-            raise UserError("the Dask scheduler is gone; start it, then run the same command again") from None

@@ -85,10 +85,8 @@ class _Batch:
         index = self._running.pop(future)
         try:
             result = future.result()
-        except (BrokenExecutor, KeyboardInterrupt):
+        except (BrokenExecutor, CancelledError):
             raise
-        except CancelledError:
-            raise UserError("the Dask scheduler is gone; start it, then run the same command again") from None
         except Exception as error:  # noqa: BLE001  # raised when those before are done
             self._errors[index] = error
         else:

@@ -9,7 +9,7 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Final
 
@@ -36,24 +36,20 @@ def run_experiments(wanted: Sequence[list[str]], scheduler: str) -> Iterator[tup
     cache = str(_cache())
     orders = [Order(tuple(settings), _name(commit, settings), cache) for settings in wanted]
     with open_pool(Spread(scheduler=scheduler)) as pool:
-        repository = pool.client.submit(bytes, _pack(), pure=False)  # sent once
+        repository = pool.share(_pack())
         pending = {pool.executor.submit(run_in_clone, repository, each): place for place, each in enumerate(orders)}
         while pending:
             for future in wait(pending, _POLL_SECONDS, FIRST_COMPLETED).done:
-                yield pending.pop(future), _take(future, scheduler)
+                yield pending.pop(future), _take(future, pool.lost)
             pool.check()
 
 
-def _take(future: Future[Outcome], scheduler: str) -> Outcome:
+def _take(future: Future[Outcome], lost: tuple[type[Exception], ...]) -> Outcome:
     """Return an outcome, once its experiment is in this repository."""
-    from distributed import KilledWorker  # noqa: PLC0415  # a package that only clusters need
-
     try:
         outcome = future.result()
-    except KilledWorker as error:
+    except lost as error:
         return Outcome(1, str(error))
-    except CancelledError:
-        raise UserError(f"{scheduler}: the Dask scheduler is gone; start it, and run the same command again") from None
     if outcome.bundle:
         with tempfile.NamedTemporaryFile(suffix=".bundle") as file:
             file.write(outcome.bundle)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from stages.errors import UserError
 from stages.estimators import folds
 from stages.params.params import Params
 from stages.params.search import Settings
-from stages.partitions.executors import Spread, open_pool
+from stages.partitions.executors import Spread, get_shared, open_pool
 from stages.schema import Schema
 from stages.scores.metrics import main_score
 
@@ -45,7 +46,7 @@ class Scoring:
     """Starts to score settings on a fold."""
     slots: int
     """How many folds are scored at a time."""
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], object] = lambda: None
     """Raises UserError if nobody is there to score."""
     lost: tuple[type[Exception], ...] = ()
     """What `start`'s future raises if each worker that scores this fold is lost."""
@@ -55,25 +56,13 @@ class Scoring:
 def scoring(scorer: Scorer, spread: Spread) -> Iterator[Scoring]:
     """Yield what scores: this process, others, or the workers of a cluster, which get the rows once."""
     with open_pool(spread) as pool:
-        submit = pool.executor.submit
-        if pool.client:
-            from distributed import KilledWorker  # noqa: PLC0415  # a package that only clusters need
-
-            # As the result of a task, the rows are made again if the worker that has them is lost.
-            rows = pool.client.submit(_same, scorer, pure=False)
-            slots = sum(pool.client.nthreads().values())
-            yield Scoring(lambda *which: submit(_score, rows, *which), slots, pool.check, (KilledWorker,))
-            return
+        submit, shared = pool.executor.submit, pool.share(scorer)
         try:
-            yield Scoring(lambda *which: submit(_score, scorer, *which), spread.workers)
+            yield Scoring(lambda *which: submit(_score, shared, *which), pool.slots, pool.check, pool.lost)
         except BrokenExecutor:
             remedy = "use fewer jobs, and the search goes on"
             raise UserError(f"a process died, probably for lack of memory; {remedy}") from None
 
 
-def _same(scorer: Scorer) -> Scorer:
-    return scorer
-
-
-def _score(scorer: Scorer, settings: Settings, fold: int) -> float:
-    return scorer.score(settings, fold)
+def _score(scorer: Any, settings: Settings, fold: int) -> float:
+    return float(get_shared(scorer).score(settings, fold))

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -108,7 +108,7 @@ class Search:
     folds: int
     seed: int
     metric: str
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], object] = lambda: None
     """Raises UserError if nobody is there to score."""
     lost: tuple[type[Exception], ...] = ()
     """Errors of a fold after which only its trial has failed, as after a UserError."""
@@ -176,8 +176,6 @@ class Search:
         failures: tuple[type[Exception], ...] = (UserError, *self.lost)
         try:
             score = future.result()
-        except CancelledError:
-            raise UserError("the Dask scheduler is gone; start it, and the same command goes on") from None
         except failures as error:
             log(f"trial {running.trial.number} failed: {error}")
             running.failed = True

@@ -3,26 +3,22 @@
 import contextlib
 import os
 import pickle
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
-from types import FrameType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Final
 
 import joblib
 import numpy as np
+from joblib.parallel import ParallelBackendBase
 from sklearn.ensemble._forest import BaseForest
 from sklearn.pipeline import Pipeline
 
 from stages.entry import log
-from stages.errors import UserError
 from stages.estimators import fitting
 from stages.partitions.executors import Pool, Spread, open_pool
 
 _FORESTS: Final = ("random_forest", "extra_trees")
-_POLL_SECONDS: Final = 2.0
 
 
 @contextlib.contextmanager
@@ -39,74 +35,53 @@ def spreading(model: str) -> Iterator[None]:
         return
     with open_pool(Spread(scheduler=address)) as pool:
         log(f"trees are fitted by the workers of the Dask cluster at {address}")
-        token = fitting.BACKEND.set(lambda: _backend(pool, address))
+        token = fitting.BACKEND.set(lambda: joblib.parallel_config(_Backend(pool), n_jobs=-1))
         try:
             yield
         finally:
             fitting.BACKEND.reset(token)
 
 
-@contextlib.contextmanager
-def _backend(pool: Pool, address: str) -> Iterator[None]:
-    try:
-        with _watched(pool), joblib.parallel_config("dask", client=_Client(pool.client)):
-            yield
-    except CancelledError:  # the connection was interrupted
-        remedy = "start it if it is gone, then run the same command again"
-        raise UserError(f"{address}: the Dask scheduler has lost this work; {remedy}") from None
+class _Backend(ParallelBackendBase):  # type: ignore[misc]
+    """Runs joblib's tasks on a pool; joblib's own backend for Dask waits for ever if the scheduler is gone."""
+
+    supports_retrieve_callback = False
+    """The main thread waits, and sees that the cluster is gone."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self._pool = pool
+        self._shared: dict[int, tuple[Any, Any]] = {}
+
+    def effective_n_jobs(self, _: int | None) -> int:
+        return self._pool.at_once
+
+    def submit(self, func: Any, callback: Callable[[Future[Any]], None]) -> Future[Any]:
+        tasks = [
+            (task, [self._share(each) for each in given], {name: self._share(each) for name, each in named.items()})
+            for task, given, named in func.items
+        ]
+        future = self._pool.executor.submit(_run, tasks)
+        future.add_done_callback(lambda done: None if done.cancelled() else callback(done))  # it submits the next one
+        return future
+
+    def _share(self, argument: Any) -> Any:
+        """Send an array only once, however many tasks have it."""
+        if not isinstance(argument, np.ndarray):
+            return argument
+        if id(argument) not in self._shared:
+            self._shared[id(argument)] = argument, self._pool.share(argument)
+        return self._shared[id(argument)][1]
+
+    def stop_call(self) -> None:
+        self._shared.clear()
+
+    def retrieve_result(self, future: Future[Any], timeout: float | None = None) -> Any:  # noqa: ARG002
+        return self._pool.wait_for(future)
 
 
-class _Client:
-    """A Dask client for joblib, whose data survives the loss of a worker.
-
-    Data that is scattered is gone with the worker that has it. As the result of a task it is sent once, too, but the
-    scheduler has the task, and another worker runs it again.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def ncores(self) -> dict[str, int]:
-        """Return twice the threads of each worker, so that the next task is there; for one, joblib would use none."""
-        return {worker: 2 * threads for worker, threads in self._client.nthreads().items()}
-
-    async def scatter(self, data: Any, **_: Any) -> Any:
-        return self._client.submit(_same, data, pure=False)
-
-
-def _same(data: Any) -> Any:
-    return data
-
-
-@contextlib.contextmanager
-def _watched(pool: Pool) -> Iterator[None]:
-    """End the block with a UserError if the cluster has been gone for some time; joblib would wait for ever."""
-    over, lost = threading.Event(), list[UserError]()
-
-    def watch() -> None:
-        while not over.wait(_POLL_SECONDS):
-            try:
-                pool.check()
-            except UserError as error:
-                lost.append(error)
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-                return
-
-    def end(_: int, __: FrameType | None) -> None:
-        raise lost[0]
-
-    before = signal.signal(signal.SIGUSR1, end)
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        signal.signal(signal.SIGUSR1, before)
+def _run(tasks: Sequence[tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]]) -> list[Any]:
+    return [task(*given, **named) for task, given, named in tasks]
 
 
 def separate_trees(pipeline: Pipeline) -> Pipeline:

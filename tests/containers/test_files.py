@@ -95,6 +95,7 @@ def test_only_the_trainer_and_the_cluster_itself_reach_scheduler_and_workers() -
 
     assert inside == ["trainer", "scheduler", "worker"]
     assert services["scheduler"]["networks"] == ["cluster"]
+    assert services["scheduler"]["environment"] == {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"}
     assert COMPOSE["networks"]["cluster"] == {"internal": True}
     assert not [name for name in ("scheduler", "worker") if "ports" in services[name]]
 

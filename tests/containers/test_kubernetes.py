@@ -140,9 +140,11 @@ def test_the_training_uses_the_scheduler_of_its_cluster(rendered: list[Resource]
     for service in (each for each in rendered if each["metadata"]["name"] == "scheduler" and each["kind"] == "Service"):
         (port,) = service["spec"]["ports"]
         address = find(rendered, "ConfigMap", "training")["data"]["DASK_SCHEDULER_ADDRESS"]
+        scheduler = find(rendered, "Deployment", "scheduler")["spec"]["template"]["spec"]["containers"][0]
         allowed = [rule for rule in find(rendered, "NetworkPolicy", "training")["spec"]["egress"] if "to" in rule]
 
         assert address == f"tcp://scheduler:{port['port']}"
+        assert {"name": "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", "value": "10s"} in scheduler["env"]
         assert allowed[0]["to"][0]["podSelector"]["matchLabels"].items() >= service["spec"]["selector"].items()
 
 
