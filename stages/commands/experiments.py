@@ -1,17 +1,15 @@
-"""List the experiments in few columns, the best by cross-validation first.
+"""List the experiments of `dvc exp show` in few columns, the best by cross-validation first.
 
-The columns are the metrics to choose by, the test metric with its interval, and the parameters that differ.
+The columns are the metric to choose by, the test metric with its interval, and the parameters that differ.
 Test metrics don't count for the order: if you choose by the test rows, none are left to test on.
 
 Example: make experiments
 """
 
 import json
-import os
-import re
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stages import files
@@ -21,60 +19,103 @@ from stages.params.dotted import dotted
 from stages.scores.gate import main_metric
 
 MOST_COLUMNS = 12
-_WITHOUT_TERMINAL = "200"
-"""Characters of a line in a file or pipe."""
+_LONGEST = 30
+"""Characters of a value in the table."""
 
 
-def show(columns: Iterable[str], *options: str) -> None:
-    """Print these columns of `dvc exp show`, the best experiment by cross-validation first."""
-    crossed = [name for name in metric_names() if name.startswith("cv_")]
-    best_first = ["--sort-by", crossed[0], "--sort-order", "desc"] if crossed else []
-    kept = ["--drop", ".*", "--keep", f"^({'|'.join(map(re.escape, columns))})$"]
-    command = ["dvc", "exp", "show", "--no-pager", *kept, *best_first, *options]
-    wide = {} if sys.stdout.isatty() else {"COLUMNS": _WITHOUT_TERMINAL}
-    subprocess.run(command, check=False, env=os.environ | wide)
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The workspace, a commit, or an experiment below it."""
+
+    name: str
+    created: str
+    state: str
+    """Of an experiment that is queued, runs or failed."""
+    metrics: Mapping[str, Any]
+    params: Mapping[str, Any]
+    """With dotted names."""
+
+    def metric(self, name: str) -> str:
+        """Return a metric with its deviation or interval."""
+        value, low, high, deviation = (self.metrics.get(f"{name}{end}") for end in ("", "_low", "_high", "_std"))
+        if value is None:
+            return "-"
+        interval = f" ({low:.4f} to {high:.4f})" if low is not None and high is not None else ""
+        return f"{value:.4f}{interval}" + (f" ± {deviation:.2g}" if deviation is not None else "")
 
 
-def metric_names() -> list[str]:
-    """Return the names of the main metric: by cross-validation, then of the test rows with its interval."""
-    metrics = json.loads(files.METRICS.read_text(encoding="utf-8")) if files.METRICS.exists() else {}
-    main = next((main_metric(task) for task in ("binary", "regression") if main_metric(task) in metrics), "")
-    names = (f"cv_{main}", f"cv_{main}_std", main, f"{main}_low", f"{main}_high")
-    return [name for name in names if name in metrics]
+def read() -> list[Listed]:
+    """Ask DVC for the workspace, the commit and its experiments, the best of them first.
 
-
-def changed(shown: list[dict[str, Any]]) -> list[str]:
-    """Return the parameters that differ among the experiments of `dvc exp show --json`, in the order of params.yaml."""
-    found: dict[str, set[str]] = {}
-    for state in _states(shown):
-        params = ((state.get("data") or {}).get("params") or {}).get(str(files.PARAMS)) or {}
-        for name, value in dotted(params.get("data") or {}):
-            found.setdefault(name, set()).add(json.dumps(value, sort_keys=True))
-    return [name for name, values in found.items() if len(values) > 1]
-
-
-def _states(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for each in shown:
-        yield each
-        for experiment in each.get("experiments") or []:
-            yield from experiment["revs"]
-
-
-def _are_waiting(shown: list[dict[str, Any]]) -> bool:
-    """Return whether an experiment is queued, runs or failed."""
-    return any(experiment.get("executor") for each in shown for experiment in each.get("experiments") or [])
-
-
-def main() -> None:
-    """Ask DVC which parameters differ, and list the experiments."""
+    Raises UserError if DVC fails.
+    """
     done = subprocess.run(["dvc", "exp", "show", "--json"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise UserError(f"dvc exp show: {done.stderr.strip().rpartition('ERROR: ')[2]}")
-    experiments = json.loads(done.stdout)
-    differ = changed(experiments)
-    columns = ["Experiment", "Created", *(["State"] if _are_waiting(experiments) else []), *metric_names()]
-    shown = differ[: MOST_COLUMNS - len(columns)]
-    show([*columns, *shown])
+    found = []
+    for each in json.loads(done.stdout or "[]"):
+        found.append(_listed(each["name"] or each["rev"][:9], each))
+        below = [_experiment(experiment) for experiment in each.get("experiments") or []]
+        found += sorted(below, key=lambda one: -float(one.metrics.get(f"cv_{_main(found + below)}") or -1e9))
+    return found
+
+
+def _experiment(experiment: Mapping[str, Any]) -> Listed:
+    first = experiment["revs"][0]
+    name = f"  {first['name'] or ''} [{first['rev'][:7]}]"
+    return _listed(name, first, (experiment.get("executor") or {}).get("state") or "")
+
+
+def _listed(name: str, state: Mapping[str, Any], executor: str = "") -> Listed:
+    data = state.get("data") or {}
+    params, metrics = (
+        ((data.get(kind) or {}).get(str(path)) or {}).get("data") or {}
+        for kind, path in (("params", files.PARAMS), ("metrics", files.METRICS))
+    )
+    created = (data.get("timestamp") or "-").replace("T", " ")[:16]
+    flat = {each: value for each, value in dotted(params) if value != {}}
+    return Listed(name, created, "failed" if state.get("error") else executor, metrics, flat)
+
+
+def _main(listed: Iterable[Listed]) -> str:
+    """Return the name of the main metric."""
+    known = {name for each in listed for name in each.metrics}
+    names = (main_metric(task) for task in ("binary", "regression"))
+    return next((name for name in names if {name, f"cv_{name}"} & known), "")
+
+
+def changed(listed: Iterable[Listed]) -> list[str]:
+    """Return the parameters that differ, in the order of params.yaml; one that is missing differs from any value."""
+    known = [each.params for each in listed if each.params]
+    names = dict.fromkeys(name for params in known for name in params)
+    return [name for name in names if len({json.dumps(params.get(name), sort_keys=True) for params in known}) > 1]
+
+
+def table(listed: list[Listed], params: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a table: the header, and a line for each."""
+    main, params = _main(listed), list(params)
+    metrics = [name for name in (f"cv_{main}", main) if any(name in each.metrics for each in listed)]
+    states = ["State"] if any(each.state for each in listed) else []
+    rows = [["Experiment", "Created", *states, *metrics, *params]]
+    for each in listed:
+        values = (_shorten(each.params[name]) if name in each.params else "-" for name in params)
+        rows.append([each.name, each.created, *([each.state] if states else []), *map(each.metric, metrics), *values])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _shorten(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def main() -> None:
+    """List the experiments."""
+    listed = read()
+    differ = changed(listed)
+    shown = differ[: MOST_COLUMNS - 5]
+    print(*table(listed, shown), sep="\n")
     if len(differ) > len(shown):
         log(f"more parameters differ: {', '.join(differ[len(shown) :])}; `dvc exp show --only-changed` has all columns")
 

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from stages.commands.experiments import metric_names, show
+from stages.commands.experiments import read, table
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.progress import describe_duration
@@ -56,8 +56,8 @@ def main(settings: list[str], scheduler: str | None) -> None:
     except KeyboardInterrupt:
         log("stopped; `dvc exp show` lists what is done")
         raise SystemExit(130) from None
-    crossed = [name for name in metric_names() if name.startswith("cv_")]
-    show(["Experiment", *crossed, *(setting.partition("=")[0] for setting in settings)], "--hide-workspace")
+    commits = [each for each in read() if each.name != "workspace"]
+    print(*table(commits, dict.fromkeys(setting.partition("=")[0] for setting in settings)), sep="\n")
     if failed:
         raise UserError(f"{len(failed)} of {len(wanted)} failed: {'; '.join(failed)}; see above")
     log("all done; compare them by cv_…, which uses only training rows; `make experiments` lists all")
