@@ -77,11 +77,21 @@ def score_fold(  # noqa: PLR0913  # as above
 
     Returns probabilities of shape (rows, classes), or values of shape (rows,).
     """
-    fitted, held_out = fold
-    stopped = stopping.limit_rounds(rows.iloc[fitted], contract, split, params, size)
-    pipeline = fitting.fit(rows.iloc[fitted], contract, stopped, size=size)
+    return predict_held_out(fit_fold(rows, fold, contract, split, params, size=size), rows.iloc[fold[1]], contract)
+
+
+def fit_fold(  # noqa: PLR0913  # as above
+    rows: pd.DataFrame, fold: Fold, contract: Contract, split: Split, params: Params, *, size: int
+) -> Pipeline:
+    """Fit `params.model` on one side of the fold; `size` as in `fitting.fit`."""
+    stopped = stopping.limit_rounds(rows.iloc[fold[0]], contract, split, params, size)
+    return fitting.fit(rows.iloc[fold[0]], contract, stopped, size=size)
+
+
+def predict_held_out(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Floats:
+    """Return probabilities of shape (rows, classes), or values of shape (rows,)."""
     with threadpool_limits(1):  # a sum over more threads depends on their number
-        return _score(pipeline, rows.iloc[held_out], contract)
+        return _score(pipeline, rows, contract)
 
 
 def _score(pipeline: Pipeline, rows: pd.DataFrame, contract: Contract) -> Floats:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from service.contract import Contract
 from stages import files
-from stages.estimators import folds
+from stages.estimators import folds, rounds
+from stages.estimators.rounds import Point
 from stages.params.params import Params
 from stages.progress import track
 from stages.schema import Split
@@ -17,6 +18,7 @@ from stages.stored import StoredTable
 
 _VALUE = "value"
 _PROBABILITY = "probability_"
+_ROUNDS = "rounds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class OutOfFold:
     """The fold of each prediction, ascending from 0; shape (rows,)."""
     scores: Floats
     """Probabilities of shape (rows, classes), or values of shape (rows,)."""
+    rounds: tuple[Point, ...] = ()
+    """The learning curve; empty for a model that has none."""
 
     def outcomes(self, train: pd.DataFrame, contract: Contract) -> list[Outcome]:
         """Return each fold's predictions with the true values from `train`."""
@@ -47,6 +51,8 @@ class OutOfFold:
             else {f"{_PROBABILITY}{place}": column for place, column in enumerate(self.scores.T)}
         )
         table = pd.DataFrame({"row": self.places, "fold": self.folds, **columns})
+        if self.rounds:
+            table.attrs[_ROUNDS] = self.rounds
         with files.replacing(path) as beside:
             table.to_parquet(beside, index=False)
 
@@ -57,16 +63,17 @@ def predict(train: pd.DataFrame, contract: Contract, split: Split, params: Param
     `auto` in the hyperparameters is resolved from the number of all training rows.
     """
     rows, drawn = folds.draw_folds(train, contract, split, params)
-    scores = [
-        folds.score_fold(rows, fold, contract, split, params, size=len(train))
-        for fold in track(drawn, len(drawn), "fold")
-    ]
+    scores, losses = [], []
+    for fold in track(drawn, len(drawn), "fold"):
+        pipeline = folds.fit_fold(rows, fold, contract, split, params, size=len(train))
+        scores.append(folds.predict_held_out(pipeline, rows.iloc[fold[1]], contract))
+        losses.append(rounds.losses(pipeline, rows, fold, contract))
     places = folds.draw_places(len(train), params.random_state)
     parts = [
         OutOfFold(places[held_out], np.full(len(held_out), fold), each)
         for fold, ((_, held_out), each) in enumerate(zip(drawn, scores, strict=True))
     ]
-    return _join(contract, parts)
+    return replace(_join(contract, parts), rounds=rounds.average(losses))
 
 
 def nothing(contract: Contract) -> OutOfFold:
@@ -89,7 +96,10 @@ def read(path: Path) -> OutOfFold:
     table = pd.read_parquet(path)
     scores = table.drop(columns=["row", "fold"]).to_numpy(np.float64)
     return OutOfFold(
-        table["row"].to_numpy(np.intp), table["fold"].to_numpy(np.intp), scores[:, 0] if _VALUE in table else scores
+        table["row"].to_numpy(np.intp),
+        table["fold"].to_numpy(np.intp),
+        scores[:, 0] if _VALUE in table else scores,
+        tuple((int(count), *losses) for count, *losses in table.attrs.get(_ROUNDS, [])),
     )
 
 

@@ -25,7 +25,7 @@ from stages.evaluate.coverage import apply_levels, describe_coverage, describe_l
 from stages.evaluate.groups import compute_groups, worst_differences
 from stages.evaluate.importance import compute_importance
 from stages.evaluate.interactions import compute_interactions
-from stages.evaluate.plots import plot_candidates, plot_contributions, plots, uncalibrated_curves
+from stages.evaluate.plots import plot_candidates, plot_contributions, plot_rounds, plots, uncalibrated_curves
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
@@ -205,7 +205,9 @@ def main() -> None:
         tables.plots["calibration"] = pd.concat([tables.plots["calibration"], uncalibrated_curves(before)])
     contributions = explain_rows(served, rows, found.get("threshold", DEFAULT), spread)
     together = compute_interactions(model, rows, contributions.means()["feature"].tolist())
-    tables.plots.update(plot_contributions(contributions, together) | plot_candidates(candidates))
+    tables.plots.update(
+        plot_contributions(contributions, together) | plot_candidates(candidates) | plot_rounds(predicted.rounds)
+    )
     about = (
         schema,
         params,

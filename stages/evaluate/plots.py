@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stages.estimators.rounds import Point
 from stages.evaluate import coverage, decisions, interactions
 from stages.evaluate.contributions import Contributions
 from stages.params.choice import Candidate
@@ -35,6 +36,7 @@ COLUMNS = {
     "costs": ["threshold", "cost", "class"],
     "lift": ["share", "lift", "class"],
     "interactions": interactions.COLUMNS,
+    "rounds": ["round", "loss", "class"],
 }
 """The columns of metrics/plots/NAME.csv."""
 MOST_POINTS = 1_000
@@ -77,6 +79,14 @@ def plot_candidates(candidates: Sequence[Candidate]) -> dict[str, pd.DataFrame]:
     rows = [(each.name, each.score, each.deviation, each.weight) for each in candidates]
     columns = COLUMNS["candidates"]
     return {"candidates": _tidy(pd.DataFrame(rows, columns=columns) if rows else None, columns)}
+
+
+def plot_rounds(rounds: Sequence[Point]) -> dict[str, pd.DataFrame]:
+    """Return the table of the learning curve, by name."""
+    sides = enumerate(("rows that were fitted", "held-out rows"), 1)
+    rows = [(point[0], point[place], side) for place, side in sides for point in rounds]
+    columns = COLUMNS["rounds"]
+    return {"rounds": _tidy(pd.DataFrame(rows, columns=columns) if rows else None, columns)}
 
 
 def uncalibrated_curves(before: Classified) -> pd.DataFrame:

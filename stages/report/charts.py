@@ -145,6 +145,13 @@ _KINDS = {
         drawing.bars("score", "candidate", "cross-validated score"),
         drawing.as_tall_as_bars,
     ),
+    "rounds": _Kind(
+        "Learning curve",
+        "The loss after each round (log loss, or the root of the mean squared error), of models that are fitted on "
+        "folds of the training rows. Where that of held-out rows rises, fewer rounds or smaller trees do better; where "
+        "it still falls, more rounds do.",
+        drawing.curves("round", "loss", ("rounds", "loss")),
+    ),
     "importance": _Kind(
         "Permutation importance",
         "How much worse the predictions get when the column is shuffled.",
