@@ -67,7 +67,7 @@ class StoredTable:
         # On one thread, because a thread that lacks the memory to start ends the process.
         wanted = [names] if isinstance(names, str) else names
         frame: pd.DataFrame = self._file.read(wanted, use_threads=False).select(wanted).to_pandas(split_blocks=True)
-        return frame[names]
+        return frame[names] if isinstance(names, str) else frame
 
     def batches(
         self, names: Sequence[str] | None = None, rows: int = BATCH, groups: Sequence[int] | None = None

@@ -62,6 +62,16 @@ def split_table(
     `validate` has checked that the target has two values in enough rows, and that the split's column exists.
     Raises UserError where the target cannot be learnt or the rows cannot be split.
     """
+    train, test, counts, schema = _split(table, params, reading, store)
+    # The masks and hashes that `_split` needed for each row are no longer in memory.
+    findings = review(counts, train, test, schema.contract, schema.split)
+    return train, test, schema.model_copy(update={"findings": findings})
+
+
+def _split(
+    table: Table, params: Params, reading: Reading, store: Callable[[Pairs], tuple[Stored, Stored]]
+) -> tuple[Stored, Stored, pd.Series | None, Schema]:
+    """Do all that `split_table` does except the review; return the number of rows of each class too."""
     name = params.data.target
     known = Subset(table, table[name].notna().to_numpy())
     check_weights(known, params.data)
@@ -80,7 +90,7 @@ def split_table(
         raise UserError(f"{params.data.path}: no test row is left, as all have rare classes; change split.test_size")
     train, test = known.only(is_train), known.only(is_test)
     hashes = hashes[is_test]  # a split by content needs those of all rows
-    train_target, test_target = resolved.target[is_train], resolved.target[is_test]
+    train_target, test_target = (pd.Series(resolved.target.array[mask], name=name) for mask in (is_train, is_test))
     contract, left_out = _decide(train, test, train_target, params, classification=classification)
     check_task(params, contract)
     contract = _complete(contract, incomplete, left_out, params, reading)
@@ -110,11 +120,10 @@ def split_table(
         ),
         split=split,
         rare_classes=resolved.about,
-        findings=review(counts, *stored, contract, split),
         contract=contract,
         left_out=left_out,
     )
-    return *stored, schema
+    return *stored, counts, schema
 
 
 def _existing(groups: list[str], table: Table) -> list[str]:

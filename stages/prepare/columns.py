@@ -90,7 +90,7 @@ def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
         return _boolean(column)
     if types.is_datetime64_any_dtype(column.dtype):
         return _date(column, later)
-    after = None if later is None else later.dropna()
+    after = later.dropna() if later is not None and later.hasnans else later
     if types.is_numeric_dtype(column.dtype):
         return _reason_against_number(known, after) or describe_number(column)
     return _reason_against_text(known.astype("str"), after) or _category(column)
@@ -99,7 +99,7 @@ def _decide(column: pd.Series, later: pd.Series | None) -> Feature | str:
 def _reason_against_number(known: pd.Series, later: pd.Series | None) -> str | None:
     """Return why a number is left out. Identifiers are whole and unique, and named so or running numbers."""
     values = known.to_numpy(np.float64)
-    if len(known) >= _MIN_ROWS_FOR_IDENTIFIER and np.all(values % 1 == 0) and known.is_unique:
+    if len(known) >= _MIN_ROWS_FOR_IDENTIFIER and np.all(values % 1 == 0) and _all_differ(values):
         words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", str(known.name))
         if any(word.lower() in _IDENTIFIER_WORDS for word in words):
             return "identifier: whole numbers that differ in every row, and a name of identifiers"
@@ -113,6 +113,12 @@ def _reason_against_number(known: pd.Series, later: pd.Series | None) -> str | N
     return (
         f"{beyond:.0%} of the later values lie beyond training's {low:g} to {high:g}" if beyond > _MOST_BEYOND else None
     )
+
+
+def _all_differ(values: npt.NDArray[np.float64]) -> bool:
+    """Return whether no number occurs twice; sorting takes a fraction of the memory of a hash table."""
+    ordered = np.sort(values)
+    return bool(np.all(ordered[1:] != ordered[:-1]))
 
 
 def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | None:
@@ -136,8 +142,10 @@ def _count_different(texts: pd.Series) -> int:
     """Return the number of different texts, or of their 64-bit hashes if nearly all of the first ones differ."""
     if len(texts) <= BATCH or 2 * texts.iloc[:BATCH].nunique() < BATCH:
         return texts.nunique()
-    pieces = (texts.iloc[start : start + BATCH].to_numpy(object) for start in range(0, len(texts), BATCH))
-    hashes = np.concatenate([pd.util.hash_array(piece, categorize=False) for piece in pieces])
+    hashes = np.empty(len(texts), dtype=np.uint64)
+    for start in range(0, len(texts), BATCH):
+        piece = texts.iloc[start : start + BATCH].to_numpy(object)
+        hashes[start : start + len(piece)] = pd.util.hash_array(piece, categorize=False)
     hashes.sort()
     return 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1]))
 

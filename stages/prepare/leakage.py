@@ -23,7 +23,7 @@ Codes = npt.NDArray[np.intp]
 
 def choose(rows: int) -> Codes:
     """Return the places of at most 10,000 rows, in a random order; `find` takes so many, in this order."""
-    return np.random.default_rng(0).permutation(rows)[:_MOST_ROWS]
+    return np.random.default_rng(0).permutation(rows)[:_MOST_ROWS].copy()  # a view would keep all
 
 
 def find(rows: pd.DataFrame, names: Iterable[str], contract: Contract) -> Iterator[tuple[str, float]]:

@@ -114,10 +114,10 @@ class Cells:
         return values, None
 
     def floats(self) -> npt.NDArray[np.float64]:
-        """Return plain numbers, NaN where a value is missing."""
+        """Return numbers, or plain numbers in text; NaN where a value is missing."""
         values, start = np.empty(len(self.texts)), 0
         for chunk in self.texts.chunks:
-            values[start : start + len(chunk)] = pc.cast(chunk, pa.float64()).to_numpy(zero_copy_only=False)
+            values[start : start + len(chunk)] = pc.cast(chunk, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             start += len(chunk)
         return values
 

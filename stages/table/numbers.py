@@ -148,7 +148,7 @@ def find_thousands(columns: Sequence[Numbers], decimal: Decimal) -> str:
 
 def report_unfit(cells: Cells, numbers: np.ndarray[Any, Any]) -> bool:
     """Report the first number that is beyond float32, or is whole and beyond what float64 holds exactly."""
-    for row in np.flatnonzero(np.abs(numbers) > _LARGEST_EXACT - 1).tolist():
+    for row in np.flatnonzero((numbers > _LARGEST_EXACT - 1) | (numbers < 1 - _LARGEST_EXACT)).tolist():
         text = plain_marks(cells.show(row))
         if abs(numbers[row]) > LARGEST:
             cells.report(row, "is beyond 3.4e38, the largest number a feature can have", f"correct it, or {LEAVE_OUT}")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from service.cells import Reading
@@ -75,7 +74,7 @@ def read_native(cells: Cells) -> pd.Series:
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         series = read_moments(cells, column)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        numbers = pc.cast(column, pa.float64(), safe=False).to_numpy()  # NaN where missing
+        numbers = cells.floats()
         whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
         fits = report_unfit(cells, numbers)
         series = pd.Series(numbers.astype(np.int64) if whole and fits and not column.null_count else numbers)
