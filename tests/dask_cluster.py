@@ -15,16 +15,16 @@ SECONDS = 60.0
 
 @dataclass
 class Cluster:
-    """A scheduler and its workers, which import the code in `root` and write into `folder`."""
+    """A scheduler and its workers, started in `clone` as the documentation says; they write into `folder`."""
 
-    root: Path
+    clone: Path
     folder: Path
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+    variables: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._file = self.folder / "scheduler.json"
-        self.scheduler = self._start("dask_scheduler", "--port", "0")
+        self.scheduler = self._start("scheduler", "--port", "0")
         deadline = time.monotonic() + SECONDS
         while not (self._file.exists() and self._file.read_text("utf-8").endswith("}")):
             assert self.scheduler.poll() is None
@@ -35,7 +35,7 @@ class Cluster:
     def add_worker(self) -> subprocess.Popen[str]:
         """Start a worker with one thread."""
         options = "--no-nanny", "--nthreads", "1", "--local-directory", str(self.folder)
-        self.workers.append(self._start("dask_worker", *options))
+        self.workers.append(self._start("worker", *options))
         return self.workers[-1]
 
     def worker_seconds(self) -> float:
@@ -47,21 +47,22 @@ class Cluster:
             found += (int(numbers[11]) + int(numbers[12])) / ticks
         return found
 
-    def _start(self, module: str, *options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", f"distributed.cli.{module}", "--scheduler-file", str(self._file), *options]
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dask", kind, "--scheduler-file", str(self._file), *options]
         return subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--no-dashboard"],
-            cwd=self.folder,
-            env=self.environment | {"PYTHONPATH": str(self.root)},
+            cwd=self.clone,
+            env=os.environ | self.variables,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
         )
 
 
 @contextmanager
-def running_cluster(root: Path, folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """Start a cluster; at the end of the block nothing of it is left."""
-    made = Cluster(root, folder)
+def running_cluster(clone: Path, folder: Path, workers: int = 2, **variables: str) -> Iterator[Cluster]:
+    """Start a cluster with `variables` in its environment; at the end of the block nothing of it is left."""
+    made = Cluster(clone, folder, variables)
     try:
         for _ in range(workers):
             made.add_worker()

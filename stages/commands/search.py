@@ -11,7 +11,6 @@ Example: make search TRIALS=50 JOBS=2
 import argparse
 import fcntl
 import math
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from stages.errors import UserError
 from stages.estimators.sample import read_sample
 from stages.params.loading import load_params
 from stages.params.search import Settings
+from stages.partitions.arguments import add_scheduler, positive
 from stages.partitions.executors import Spread
 from stages.progress import showing, timed
 from stages.runs import tracking
@@ -44,27 +44,15 @@ _FOLDER = Path("build/search")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument(
-        "--trials", type=_positive, default=30, help="number of trials, with those of earlier runs (default: 30)"
+        "--trials", type=positive, default=30, help="number of trials, with those of earlier runs (default: 30)"
     )
-    parser.add_argument("--seconds", type=_positive, help="start no trial after this many seconds (default: no limit)")
+    parser.add_argument("--seconds", type=positive, help="start no trial after this many seconds (default: no limit)")
     parser.add_argument(
         "--jobs",
-        type=_positive,
+        type=positive,
         help="trials at a time; the same number finds the same again (default: 1, or the threads of the cluster)",
     )
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
-        help="a Dask scheduler, such as tcp://host:8786, whose workers score (default: DASK_SCHEDULER_ADDRESS)",
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    add_scheduler(parser, "score")
 
 
 @dataclass(frozen=True, slots=True)

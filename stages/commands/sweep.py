@@ -9,13 +9,13 @@ Example: make sweep SET='n_estimators=50,100 max_depth=8,12'
 
 import argparse
 import itertools
-import os
 import time
 from collections.abc import Iterator
 
 from stages.commands.experiments import read, table
 from stages.entry import log, run
 from stages.errors import UserError
+from stages.partitions.arguments import add_scheduler
 from stages.progress import describe_duration
 from stages.search import cluster
 from stages.search.experiments import run_experiment
@@ -40,12 +40,7 @@ def combinations(settings: list[str]) -> Iterator[list[str]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     parser.add_argument("settings", nargs="+", metavar="KEY=VALUE,VALUE", help="a parameter and the values to try")
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
-        help="a Dask scheduler, such as tcp://host:8786, whose workers run them (default: DASK_SCHEDULER_ADDRESS)",
-    )
+    add_scheduler(parser, "run them")
 
 
 def main(settings: list[str], scheduler: str | None) -> None:

@@ -33,6 +33,7 @@ from service.model import ArtifactError, from_bytes
 from stages.entry import log, run
 from stages.errors import UserError
 from stages.partitions import storage
+from stages.partitions.arguments import add_scheduler, positive
 from stages.partitions.executors import Spread
 from stages.partitions.parts import MANIFEST, About
 from stages.partitions.run import run_partitions
@@ -54,13 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output", metavar="OUTPUT", help="a file that ends in .csv or .parquet, a folder, or an s3:// URL"
     )
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="number of processes (default: 1)")
-    parser.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        default=os.environ.get("DASK_SCHEDULER_ADDRESS") or None,
-        help="a Dask scheduler, such as tcp://host:8786, whose workers score (default: DASK_SCHEDULER_ADDRESS)",
-    )
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="number of processes (default: 1)")
+    add_scheduler(parser, "score")
     parser.add_argument("--explain", action="store_true", help="add what each feature contributes to the score")
     parser.add_argument(
         "--coverage",
@@ -75,12 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="columns to copy, separated by commas (default: those that the model doesn't use, except the target)",
     )
     parser.add_argument("--errors", metavar="FILE", help="leave rows with errors out, and list them in this CSV file")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
 
 
 def _level(text: str) -> float:

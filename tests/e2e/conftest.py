@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,27 @@ from ruamel.yaml import YAML
 
 TABLE = "data/small.csv"
 _YAML = YAML()  # keeps the comments
+
+
+@dataclass
+class Running:
+    """A command that runs, with the lines that it has printed to both outputs."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    def read_until(self, text: str) -> None:
+        """Return when a line contains the text; fail the test if the command ends before."""
+        for line in self.process.stdout or ():
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError("".join(self.lines))
+
+    def finish(self) -> int:
+        """Read the other lines; return the exit status."""
+        self.lines += self.process.stdout or ()
+        return self.process.wait()
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,20 @@ class Project:
             timeout=timeout,
             check=False,
         )
+
+    @contextmanager
+    def start(self, *args: str, **environment: str) -> Iterator[Running]:
+        """Start a command, as `run`, in a process group of its own; wait for its end."""
+        with subprocess.Popen(
+            args,
+            cwd=self.path,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            yield Running(process)
 
     def ok(self, *args: str, timeout: float = 900, **environment: str) -> str:
         """Run a command; fail the test if it fails, and return its standard output."""

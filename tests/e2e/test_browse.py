@@ -1,7 +1,6 @@
 """`make mlflow` leads people to their runs, in a real browser."""
 
 import signal
-import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -18,17 +17,10 @@ def test_the_printed_addresses_show_runs_and_the_history_of_releases(trained: Ca
     project = trained()
     project.ok("python", "-m", "stages.commands.promote", "--reason", "the first for our callers")
     port = free_port()
-    with subprocess.Popen(
-        [*COMMAND, "--port", str(port)],
-        cwd=project.path,
-        env=project.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    ) as server:
-        assert server.stdout
-        runs, model = (server.stdout.readline().split()[-1] for _ in range(2))
+    with project.start(*COMMAND, "--port", str(port)) as server:
+        for _ in range(2):
+            server.read_until("http://")
+        runs, model = (line.split()[-1] for line in server.lines if "http://" in line)
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
@@ -41,8 +33,9 @@ def test_the_printed_addresses_show_runs_and_the_history_of_releases(trained: Ca
                     timeout=60_000
                 )
         finally:
-            server.send_signal(signal.SIGINT)
-    assert server.returncode == 0
+            server.process.send_signal(signal.SIGINT)
+        status = server.finish()
+    assert status == 0
     assert f"http://127.0.0.1:{port}/#/experiments/" in runs
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -50,21 +49,11 @@ def test_a_search_finds_the_same_as_on_one_machine_though_a_worker_is_killed(
     made.commit("Prepare the rows")
     made.ok(*command)
     expected = trials(made)
-    with subprocess.Popen(
-        [*command, "--scheduler", cluster.address],
-        cwd=made.path,
-        env=made.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as search:
-        assert search.stderr
-        lines = []
-        for line in search.stderr:
-            lines.append(line)
-            if "trial 2:" in line:
-                cluster.workers[0].kill()
-    assert search.returncode == 0, lines
+    with made.start(*command, "--scheduler", cluster.address) as search:
+        search.read_until("trial 2:")
+        cluster.workers[0].kill()
+        status = search.finish()
+    assert status == 0, search.lines
     assert trials(made) == expected
 
 
@@ -81,20 +70,15 @@ def test_a_sweep_brings_experiments_though_one_fails_and_a_worker_is_killed(
     made = trained()
     made.ok("dvc", "exp", "run", "--temp", "--name", "sweep-here", "--set-param", "n_estimators=7")
     command = [sys.executable, "-m", "stages.commands.sweep", "n_estimators=6,7,0", "--scheduler", cluster.address]
-    with subprocess.Popen(
-        command, cwd=made.path, env=made.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as sweep:
-        deadline = time.monotonic() + 60
-        while len(list(cluster.folder.glob("**/clone-*/models/model.joblib"))) < 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with made.start(*command) as sweep:
+        wait_until(lambda: any(cluster.folder.glob("**/clone-*/models/model.joblib")))
         cluster.workers[0].kill()
-        output, _ = sweep.communicate(timeout=120)
+        status = sweep.finish()
     found = {row["n_estimators"]: row for row in shown(made).values() if row["Experiment"] != "sweep-here"}
     here = shown(made)["sweep-here"]
 
-    assert sweep.returncode == 1
-    assert "1 of 3 failed: n_estimators=0" in output.splitlines()[-1]
+    assert status == 1
+    assert "1 of 3 failed: n_estimators=0" in sweep.lines[-1]
     assert set(found) == {"6", "7"}
     assert [found["7"][name] for name in ("roc_auc", "cv_roc_auc")] == [
         here[name] for name in ("roc_auc", "cv_roc_auc")
@@ -114,7 +98,7 @@ def test_a_sweep_of_changed_files_is_refused(trained: Callable[[], Project]) -> 
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -3,10 +3,9 @@
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -89,39 +88,17 @@ def test_neither_dvc_nor_git_sees_what_a_killed_stage_leaves(ran: Project, leave
     assert status[1] == ""
 
 
-def begin(project: Project, output: IO[str], stage: str) -> subprocess.Popen[str]:
-    """Start `dvc repro` of one stage; all output goes into one file."""
-    command = ["dvc", "repro", "--force", "--no-run-cache", "--single-item", stage]
-    environment = project.environment | {"PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, cwd=project.path, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for(path: Path, text: str, process: subprocess.Popen[str]) -> None:
-    """Wait until the file contains the text, which the process has to write before it ends."""
-    while text not in path.read_text(encoding="utf-8"):
-        assert process.poll() is None, path.read_text(encoding="utf-8")
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Iterator[IO[str]]:
-    with (tmp_path / "output").open("w", encoding="utf-8") as file:
-        yield file
-
-
-def test_a_second_repro_at_once_names_the_first_and_a_killed_one_is_repaired(ran: Project, output: IO[str]) -> None:
+def test_a_second_repro_at_once_names_the_first_and_a_killed_one_is_repaired(ran: Project) -> None:
     before = lock(ran)
-    first = begin(ran, output, "train")
-    wait_for(Path(output.name), "train     fitting", first)
-    second = ran.run("dvc", "repro", "--force", "--single-item", "train")
-    first.kill()
-    first.wait()
+    command = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
+    with ran.start(*command) as first:
+        first.read_until("train     fitting")
+        second = ran.run(*command)
+        first.process.kill()
     ran.ok("dvc", "repro", "train")
 
     assert second.returncode
-    assert f"(PID {first.pid}): " in second.stderr
+    assert f"(PID {first.process.pid}): " in second.stderr
     assert "is busy, it is being blocked by" in second.stderr
     assert lock(ran) == before
 

@@ -161,20 +161,8 @@ def test_an_interrupt_ends_two_processes_in_one_line(
 
 def end_at(project: Project, text: str, number: signal.Signals, *options: str) -> tuple[int, list[str]]:
     """Start a search, send it a signal once it prints `text`; return its exit status and its lines."""
-    with subprocess.Popen(
-        [*SEARCH, "--trials", str(TRIALS), *options],
-        cwd=project.path,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as search:
-        assert search.stderr
-        lines = []
-        for line in search.stderr:
-            lines.append(line)
-            if text in line:
-                search.send_signal(number)
-                break
-        lines += search.stderr.readlines()
-    return search.returncode, lines
+    with project.start(*SEARCH, "--trials", str(TRIALS), *options) as search:
+        search.read_until(text)
+        search.process.send_signal(number)
+        status = search.finish()
+    return status, search.lines

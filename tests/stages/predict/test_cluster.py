@@ -1,62 +1,23 @@
 """On a Dask cluster the bytes are those of one process, also if workers are killed or frozen."""
 
-import contextlib
-import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.stages.predict.running import Scoring, stopped_in_one_line, wait_for
+from tests.dask_cluster import Cluster, running_cluster
+from tests.stages.predict.running import Scoring, stopped_in_one_line
 
 pytestmark = pytest.mark.slow
 
 
-@dataclass
-class Cluster:
-    address: str
-    scheduler: subprocess.Popen[str]
-    workers: list[subprocess.Popen[str]]
-
-
-@contextlib.contextmanager
-def running(folder: Path, clone: Path, workers: int = 2, **variables: str) -> Iterator[Cluster]:
-    """Start a scheduler, which gives up a silent worker after 3 s, and workers, as the documentation says."""
-    file = folder / "scheduler.json"
-
-    def start(kind: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dask", kind, "--scheduler-file", str(file), "--host", "127.0.0.1"]
-        return subprocess.Popen(
-            [*command, "--no-dashboard", *options],
-            env=os.environ | variables,
-            cwd=clone,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    scheduler = start("scheduler", "--port", "0", DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s")
-    wait_for(file.exists, scheduler)
-    options = "--no-nanny", "--nthreads", "1", "--local-directory", str(folder)
-    made = [start("worker", *options, **variables) for _ in range(workers)]
-    try:
-        yield Cluster(json.loads(file.read_text("utf-8"))["address"], scheduler, made)
-    finally:
-        for each in (scheduler, *made):
-            each.kill()
-            each.wait()
-
-
 @pytest.fixture
 def cluster(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Return a Dask scheduler with two workers."""
-    with running(tmp_path_factory.mktemp("dask"), root) as made:
+    """Return a cluster with two workers, whose scheduler gives up a silent one after 3 s."""
+    folder = tmp_path_factory.mktemp("dask")
+    with running_cluster(root, folder, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s") as made:
         yield made
 
 
@@ -102,7 +63,7 @@ def test_other_packages_or_no_code_on_the_cluster_are_one_line(
     folder, packages = tmp_path_factory.mktemp("dask"), tmp_path_factory.mktemp("packages")
     (packages / "numpy-0.0.1.dist-info").mkdir()
     (packages / "numpy-0.0.1.dist-info/METADATA").write_text("Name: numpy\nVersion: 0.0.1\n")
-    with running(folder, root if has_code else folder, 1, PYTHONPATH=str(packages)) as made:
+    with running_cluster(root if has_code else folder, folder, 1, PYTHONPATH=str(packages)) as made:
         done = scoring.run("--scheduler", made.address)
 
     assert done.returncode == 1

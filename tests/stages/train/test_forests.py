@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -82,29 +81,16 @@ def prepared(project: Callable[..., Project]) -> tuple[Project, str]:
 
 def train_until(project: Project, cluster: Cluster, interrupt: Callable[[], None]) -> tuple[int, str, float]:
     """Train on the cluster, interrupt once workers fit trees; return status, output and the seconds since then."""
-    environment = project.environment | {"DASK_SCHEDULER_ADDRESS": cluster.address}
-    with subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
-        cwd=project.path,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "fitting random_forest" in line:
-                break
+    with project.start(sys.executable, "-m", "stages.train", DASK_SCHEDULER_ADDRESS=cluster.address) as training:
+        training.read_until("fitting random_forest")
         before = cluster.worker_seconds()
         while cluster.worker_seconds() < before + 0.5:
-            assert process.poll() is None, lines
+            assert training.process.poll() is None, training.lines
             time.sleep(0.01)
         interrupt()
         begin = time.monotonic()
-        lines += process.stderr.readlines()
-    return process.returncode, "".join(lines), time.monotonic() - begin
+        status = training.finish()
+    return status, "".join(training.lines), time.monotonic() - begin
 
 
 @pytest.mark.long
