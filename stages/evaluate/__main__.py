@@ -29,6 +29,7 @@ from stages.evaluate.plots import plot_candidates, plot_contributions, plot_roun
 from stages.evaluate.slices import compute_slices, describe_worst, neighbours_correlation
 from stages.evaluate.spreadsheet import write_csv
 from stages.evaluate.threshold import DEFAULT, choose
+from stages.evaluate.worst import find_worst
 from stages.features.parts import Parts, cut
 from stages.params.choice import apply_choice, read_candidates
 from stages.params.costs import cost_matrix, errors_beyond
@@ -107,9 +108,12 @@ def evaluate(  # noqa: PLR0913  # what it scores, and with what
     split = split or Split(method="random", column=None)
     levels, coverage_parts = apply_levels(model, scores, scored), find_parts(scored, split, rows)
     coverage, covered = describe_coverage(levels, coverage_parts, units, seed)
-    return rounded(found | coverage), Tables(
-        slices, importance, groups, plots(scored, importance, covered, costs), correlation
-    )
+    drawn = plots(scored, importance, covered, costs)
+    if params.evaluate.worst_rows:
+        names = {feature.name for feature in contract.features}
+        features = [name for name in importance["feature"] if name in names]
+        drawn["worst"] = find_worst(scored, rows, features, params.evaluate.worst_rows)
+    return rounded(found | coverage), Tables(slices, importance, groups, drawn, correlation)
 
 
 def _outcome(model: Model, y_true: pd.Series, scores: Scores, threshold: float) -> Outcome:

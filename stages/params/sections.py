@@ -165,6 +165,7 @@ class EvaluateParams(Section):
     folds: Annotated[Literal[0], _NOT_BOOLEAN] | Annotated[int, Field(ge=2, le=20)] | None = expect(
         "0 (off) or 2 to 20", 5
     )
+    worst_rows: Annotated[int, Field(ge=0, le=100), _NOT_BOOLEAN] = 0
 
     @property
     def coverage_levels(self) -> tuple[float, ...]:

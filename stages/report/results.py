@@ -18,6 +18,7 @@ _TEXT = {
     "groups": ("column", "group", "class", "metric", "note"),
     "confusion": ("actual", "predicted"),
 }
+_AS_TEXT = "worst"
 _OF_PLOTS = ("class", "feature", "value", "pair", "part", "by")
 HASHED = (files.TRAIN, files.TEST, files.SCHEMA, files.MODEL, files.ONNX, files.METRICS)
 
@@ -64,8 +65,9 @@ def read_results(params: Params) -> Results:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file that `evaluate` wrote; text such as NA stays text, and an empty number is NaN."""
     text = _TEXT.get(path.stem, _OF_PLOTS)
-    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
-    for name in table.columns.intersection(list(text)):
+    types = str if path.stem == _AS_TEXT else dict.fromkeys(text, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    for name in table.columns if path.stem == _AS_TEXT else table.columns.intersection(list(text)):
         # Spreadsheets need the apostrophe.
         table[name] = table[name].fillna("").str.replace(r"^'(?=[=+\-@])", "", regex=True)
     return table

@@ -29,6 +29,7 @@ from stages.train import __main__ as train
 HOSTILE = "<script>alert(1)</script> $x_{'\"&"
 LARGEST = 3_000_000
 COSTS = {"false_positive": 1, "false_negative": 5}
+ALL: dict[str, Any] = {"groups": ["旗"], "threshold": "auto", "costs": COSTS, "folds": 2, "worst_rows": 3}
 NO_FOLDS: dict[str, Any] = {"threshold": 0.5, "costs": None, "groups": [], "folds": 0}
 
 
@@ -124,9 +125,7 @@ def test_a_report_is_one_small_file_that_asks_for_no_other_and_runs_nothing(
 def test_a_report_is_readable_on_a_phone_in_the_dark_printed_and_by_a_screen_reader(
     report: Callable[..., str], chromium: Browser, tmp_path: Path
 ) -> None:
-    (tmp_path / "report.html").write_text(
-        report(small("binary"), evaluate={"groups": ["旗"], "threshold": "auto", "costs": COSTS, "folds": 2}), "utf-8"
-    )
+    (tmp_path / "report.html").write_text(report(small("binary"), evaluate=ALL), "utf-8")
     for width, scheme in ((1280, "light"), (390, "dark")):
         context = chromium.new_context(offline=True, color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
         page = context.new_page()
@@ -137,6 +136,7 @@ def test_a_report_is_readable_on_a_phone_in_the_dark_printed_and_by_a_screen_rea
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.get_by_role("img", name="Cost by threshold").is_visible()
         assert page.get_by_role("rowheader", name="2013", exact=True).is_visible()
+        assert page.get_by_role("table").filter(has_text="probability of actual").get_by_role("row").count() == 1 + 3
         dates = page.get_by_role("row", name="last 2020-").locator("xpath=ancestor::table").get_by_role("row").all()
         head, first, last = (row.bounding_box() for row in dates)
         assert head
