@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,14 @@ class Running:
             if text in line:
                 return
         raise AssertionError("".join(self.lines))
+
+    def wait_for(self, holds: Callable[[], bool]) -> None:
+        """Return when something holds; fail the test if the command ends before."""
+        while not holds():
+            if self.process.poll() is not None:
+                self.finish()
+                raise AssertionError("".join(self.lines))
+            time.sleep(0.01)
 
     def finish(self) -> int:
         """Read the other lines; return the exit status."""

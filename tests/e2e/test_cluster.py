@@ -71,7 +71,7 @@ def test_a_sweep_brings_experiments_though_one_fails_and_a_worker_is_killed(
     made.ok("dvc", "exp", "run", "--temp", "--name", "sweep-here", "--set-param", "n_estimators=7")
     command = [sys.executable, "-m", "stages.commands.sweep", "n_estimators=6,7,0", "--scheduler", cluster.address]
     with made.start(*command) as sweep:
-        wait_until(lambda: any(cluster.folder.glob("**/clone-*/models/model.joblib")))
+        sweep.wait_for(lambda: any(cluster.folder.glob("**/clone-*/models/model.joblib")))
         cluster.workers[0].kill()
         status = sweep.finish()
     found = {row["n_estimators"]: row for row in shown(made).values() if row["Experiment"] != "sweep-here"}

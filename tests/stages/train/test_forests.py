@@ -84,9 +84,7 @@ def train_until(project: Project, cluster: Cluster, interrupt: Callable[[], None
     with project.start(sys.executable, "-m", "stages.train", DASK_SCHEDULER_ADDRESS=cluster.address) as training:
         training.read_until("fitting random_forest")
         before = cluster.worker_seconds()
-        while cluster.worker_seconds() < before + 0.5:
-            assert training.process.poll() is None, training.lines
-            time.sleep(0.01)
+        training.wait_for(lambda: cluster.worker_seconds() > before + 0.5)
         interrupt()
         begin = time.monotonic()
         status = training.finish()
