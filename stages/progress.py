@@ -4,7 +4,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 from stages.entry import log
@@ -24,6 +24,7 @@ class Progress:
         self._what = what
         self._start = time.perf_counter()
         self._bar = _open_bar(what) if sys.stderr.isatty() else None
+        self._lock = threading.RLock()
         self.begin(0, "")
 
     @property
@@ -36,10 +37,22 @@ class Progress:
         """Units a second."""
         return self.count / max(self.seconds, 1e-9)
 
-    def begin(self, size: float, unit: str) -> None:
-        """Begin steps of this size altogether, counted in this unit; 0 if it isn't known."""
+    @property
+    def is_counting(self) -> bool:
+        """Whether steps are counted."""
+        return bool(self._size)
+
+    def begin(self, size: float, unit: str, poll: Callable[[], int] | None = None) -> None:
+        """Begin steps of this size altogether, counted in this unit; 0 if it isn't known.
+
+        `poll` returns how many are done, for steps that nobody adds.
+        """
+        with self._lock:
+            self._begin(size, unit, poll)
+
+    def _begin(self, size: float, unit: str, poll: Callable[[], int] | None) -> None:
         self._begun, self._size, self._done, self._unit = time.perf_counter(), size, 0.0, unit
-        self.count, self._line = 0, ""
+        self.count, self._line, self._poll = 0, "", poll
         if self._bar is not None:
             self._bar.bar_format = "{desc}: {percentage:3.0f}% {bar}" if size else "{desc}: {elapsed}"
             self._bar.reset(size or None)
@@ -62,10 +75,15 @@ class Progress:
 
     def show(self) -> None:
         """Draw the bar again, or log a line."""
-        if self._bar is not None:
-            self._bar.refresh()
-        else:
-            log(f"{self._what}: {self._line or f'{time.perf_counter() - self._start:.0f} s'}")
+        with self._lock:
+            new = self._poll() - self.count if self._poll else 0
+            if new:
+                self.add(new, new)
+            if self._bar is not None:
+                self._bar.refresh()
+                return
+            line = self._line or f"{time.perf_counter() - self._start:.0f} s"
+        log(f"{self._what}: {line}")
 
     def end(self) -> None:
         """Remove the bar."""
@@ -135,6 +153,20 @@ def track(items: Iterable[Item], size: int, unit: str, each: int = 1) -> Iterato
         yield item
         progress.add(each, min(each, size - progress.count))
     progress.begin(0, "")
+
+
+@contextlib.contextmanager
+def watching(poll: Callable[[], int], size: int, unit: str) -> Iterator[None]:
+    """Show in the block how many of `size` units are done, as `poll` says, unless other steps are counted."""
+    progress = _active[-1] if _active else None
+    if progress is None or progress.is_counting:
+        yield
+        return
+    progress.begin(size, unit, poll)
+    try:
+        yield
+    finally:
+        progress.begin(0, "")
 
 
 def count_units(count: int, unit: str) -> str:

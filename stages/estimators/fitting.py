@@ -25,6 +25,7 @@ from stages.errors import UserError
 from stages.estimators import boosters, factories, kinds
 from stages.params.choice import AveragedParams
 from stages.params.params import Params
+from stages.progress import watching
 
 FAR_FROM_ZERO = 100.0
 """A target whose mean is more than this many standard deviations from zero is standardised."""
@@ -79,7 +80,7 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
     `size` is the number of rows from which `auto` is resolved; None means the number of `rows`.
     """
     given = prepare(rows, contract, params, size)
-    with controlled(), BACKEND.get()():
+    with controlled(), BACKEND.get()(), _showing_rounds(given, params):
         try:
             given.pipeline.fit(given.X, given.y, **{f"estimator__{name}": each for name, each in given.options.items()})
         except Exception as error:
@@ -88,6 +89,23 @@ def fit(rows: pd.DataFrame, contract: Contract, params: Params, size: int | None
             raise factories.explain_error(params.model, "can't be fitted", error) from error
     factories.check_fitted(given.pipeline, contract, params.model)
     return given.pipeline
+
+
+def _showing_rounds(given: Prepared, params: Params) -> contextlib.AbstractContextManager[None]:
+    """Show how many rounds are done, if the library tells while it fits."""
+    rounds = list[int]()
+    if params.model == "lightgbm":
+        given.options["callbacks"] = [lambda state: rounds.append(state.iteration)]
+    elif params.model == "hist_gradient_boosting":
+        return watching(lambda: _count_predictors(given.pipeline["estimator"]), params.n_estimators, "round")
+    else:
+        return contextlib.nullcontext()
+    return watching(lambda: len(rounds), params.n_estimators, "round")
+
+
+def _count_predictors(estimator: Any) -> int:
+    """Return how many rounds scikit-learn's booster has done; it keeps the trees in this attribute as it fits."""
+    return len(getattr(getattr(estimator, "regressor_", estimator), "_predictors", ()))
 
 
 @contextlib.contextmanager
