@@ -26,9 +26,6 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
-# Before OpenMP is loaded: its threads would spin while they wait, and take the cores from each other on a busy machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 GROUPS = ("catboost", "skl2onnx", "xgboost")
 """Packages that are installed only if params.yaml's model needs them; each has a lock file of its name."""
 

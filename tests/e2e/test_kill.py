@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("kill"),  # all share one project
 ]
-KILLS = ["prepare:1,2,3", "train:1", "evaluate:1,2,11", "register:1,3"]
+KILLS = ["prepare:1,3", "train:1", "evaluate:11", "register:1,3"]
 """The renames at which each stage is killed: of its own files and, in `register`, of MLflow's."""
 LAUNCHER = Path(__file__).with_name("killed.py")
 OUTPUTS = {"prepare": "data/prepared/test.parquet", "export": "models/model.onnx", "evaluate": "metrics/metrics.json"}

@@ -141,6 +141,7 @@ def test_a_killed_search_goes_on_and_finds_the_same(
     assert trials(made) == trials(searched[0])
 
 
+@pytest.mark.long
 def test_an_interrupt_ends_two_processes_in_one_line(
     searched: tuple[Project, subprocess.CompletedProcess[str]],
 ) -> None:

@@ -14,7 +14,7 @@ from service.scoring.serving import shortest
 from tests.e2e.conftest import small_table
 from tests.service.processes import Service
 
-CLIENTS = 4
+CLIENTS = 2
 Answer = tuple[tuple[float, ...], ...]
 
 
