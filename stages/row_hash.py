@@ -76,6 +76,11 @@ def seeded(hashes: Hashes, seed: int | Hashes) -> Hashes:
     return _mix(hashes ^ _mix(np.atleast_1d(np.asarray(seed, np.uint64))))
 
 
+def count_different(ordered: Hashes) -> int:
+    """Return the number of different hashes, which are sorted; a hash table would take much more memory."""
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(len(ordered))
+
+
 def _bits(column: pd.Series, *, exact: bool = False) -> Hashes:
     match kind(column):
         case "date":

@@ -1,7 +1,7 @@
 """Decide from the training rows which columns become features, and of which type."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from pandas.api import types
 
 from service.contract import BooleanFeature, CategoryFeature, DateFeature, Feature, NumberFeature
 from service.encoding import DatePart, encode_dates
+from stages import row_hash
 from stages.bins import BINS, find_edges, shares
 from stages.prepare import tail as _tail
 from stages.schema import LeftOut
@@ -123,19 +124,25 @@ def _all_differ(values: npt.NDArray[np.float64]) -> bool:
 
 def _reason_against_text(known: pd.Series, later: pd.Series | None) -> str | None:
     distinct = _count_different(known)
-    is_long = known.str.len().mean() > _TEXT_LENGTH
+    is_long = _average(known, lambda texts: texts.str.len()) > _TEXT_LENGTH
     if distinct < _UNIQUE_SHARE * len(known) and distinct <= max(MAX_CATEGORIES, len(known) // 2):
         if is_long and distinct > max(BINS * 2, _REPEATING_SHARE * len(known)):
             return f"free text: long values, {distinct:,} different ones in {len(known):,} rows"
     elif len(known) >= _MIN_ROWS_FOR_IDENTIFIER:
-        spaced = is_long and known.str.contains(r"\s").mean() > _UNIQUE_SHARE
-        if spaced or known.str.count(r"\s").mean() >= _TEXT_WORDS - 1:
+        spaced = is_long and _average(known, lambda texts: texts.str.contains(r"\s")) > _UNIQUE_SHARE
+        if spaced or _average(known, lambda texts: texts.str.count(r"\s")) >= _TEXT_WORDS - 1:
             return f"free text: {distinct:,} different texts of several words in {len(known):,} rows"
         return f"identifier: {distinct:,} different values in {len(known):,} rows"
     unseen = 0.0 if later is None else _mean(~later.isin(known.unique()))
     return (
         f"{unseen:.0%} of the later values are categories that are not in training" if unseen > _MOST_BEYOND else None
     )
+
+
+def _average(texts: pd.Series, measure: Callable[[pd.Series], pd.Series]) -> float:
+    """Return the mean of what `measure` returns for texts; in pieces, because pandas makes an object of each text."""
+    pieces = (texts.iloc[start : start + BATCH] for start in range(0, len(texts), BATCH))
+    return float(sum(int(measure(piece).sum()) for piece in pieces) / len(texts))
 
 
 def _count_different(texts: pd.Series) -> int:
@@ -147,7 +154,7 @@ def _count_different(texts: pd.Series) -> int:
         piece = texts.iloc[start : start + BATCH].to_numpy(object)
         hashes[start : start + len(piece)] = pd.util.hash_array(piece, categorize=False)
     hashes.sort()
-    return 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1]))
+    return row_hash.count_different(hashes)
 
 
 def describe_number(column: pd.Series) -> NumberFeature:

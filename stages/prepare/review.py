@@ -124,8 +124,10 @@ def _duplicates(test: _Seen, train: _Seen, split: Split) -> Iterator[str]:
     same = _count_common(test.features, train.features)
     rows = len(test.features) + len(train.features)
     if not same:
-        different = len(np.unique(test.features)) + len(np.unique(train.features))
-        if split.method == "random" and split.column is None and different < _FEW_DIFFERENT * rows:
+        if split.method != "random" or split.column is not None:
+            return
+        different = row_hash.count_different(test.features) + row_hash.count_different(train.features)
+        if different < _FEW_DIFFERENT * rows:
             yield (
                 f"{rows:,} rows have only {different:,} combinations of features, and equal rows stay together, so "
                 "no test row has features seen in training; if equal rows are separate observations, name a "
