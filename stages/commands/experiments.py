@@ -63,7 +63,8 @@ def read() -> list[Listed]:
 def _experiment(experiment: Mapping[str, Any]) -> Listed:
     first = experiment["revs"][0]
     name = f"  {first['name'] or ''} [{first['rev'][:7]}]"
-    return _listed(name, first, (experiment.get("executor") or {}).get("state") or "")
+    state = (experiment.get("executor") or {}).get("state") or ""
+    return _listed(name, first, "" if state == "success" else state)
 
 
 def _listed(name: str, state: Mapping[str, Any], executor: str = "") -> Listed:

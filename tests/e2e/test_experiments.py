@@ -119,7 +119,7 @@ def test_experiments_are_listed_in_at_most_12_columns_the_best_by_cross_validati
     names, rows = header.split(), [re.split(r"  +", line.strip()) for line in lines if re.search(r"\[.*\]", line)]
 
     assert len(names) <= 12
-    assert {"Experiment", "State", "cv_roc_auc", "roc_auc", "n_estimators"} <= set(names)
+    assert {"Experiment", "cv_roc_auc", "roc_auc", "n_estimators"} <= set(names)
     assert {row[names.index("n_estimators") - len(names)] for row in rows} >= {"5", "10"}
     areas = [float(row[names.index("cv_roc_auc") - len(names)].split()[0]) for row in rows]
     assert areas == sorted(areas, reverse=True)

@@ -38,7 +38,7 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def show(listed: Path, capsys: pytest.CaptureFixture[str], *below: dict[str, Any]) -> list[str]:
-    runs = [{"name": each["name"], "revs": [each], "executor": None} for each in below]
+    runs = [{"name": each["name"], "revs": [each], "executor": each.get("executor")} for each in below]
     commit = state("main", 0.65, depth=3, same=1, features={}) | {"experiments": runs}
     listed.write_text(json.dumps([commit]), encoding="utf-8")
     experiments.main()
@@ -59,6 +59,15 @@ def test_a_parameter_that_only_some_have_differs(listed: Path, capsys: pytest.Ca
     assert header.split()[-1] == "features.speed"
     assert main.endswith(" -")
     assert run.endswith("  distance / maximum(minutes, 1…")
+
+
+def test_only_an_unfinished_experiment_has_a_state(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done, waits = (state(each, 0.7) | {"executor": {"state": each}} for each in ("success", "queued"))
+    assert "State" not in show(listed, capsys, done)[0]
+    header, *lines = show(listed, capsys, done, waits)
+
+    place = header.index("State")
+    assert [line[place : place + 6].strip() for line in lines] == ["", "", "queued"]
 
 
 def test_there_are_at_most_12_columns(
