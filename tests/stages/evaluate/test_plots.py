@@ -1,5 +1,6 @@
 """The tables behind `dvc plots show`: the same files and columns for every task, small, and harmless in a page."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,20 @@ def test_every_plot_of_dvc_yaml_has_its_file_and_names_its_columns(root: Path) -
         assert list(settings["y"]) == [f"metrics/plots/{name}.csv"]
         assert {settings["x"], *settings["y"].values()} <= set(plots.COLUMNS[name])
     assert {name for plot in declared for name in plot} == set(plots.COLUMNS)
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_the_rows_of_a_curve_ascend_because_vega_joins_them_in_this_order(root: Path, case: str) -> None:
+    declared = YAML(typ="safe", pure=True).load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    curves = {name: each["x"] for plot in declared for name, each in plot.items() if each["template"] == "curve"}
+    drawn = plots.plots(OUTCOMES[case], IMPORTANCE) | plots.plot_rounds(
+        [(each, 1 / each, 1.0) for each in range(1, 12)]
+    )
+
+    for name, x in curves.items():
+        assert all(curve[x].is_monotonic_increasing for _, curve in drawn[name].groupby("class")), name
+    # DVC gives Vega text, of which 10 comes before 2.
+    assert json.loads((root / ".dvc/plots/curve.json").read_text(encoding="utf-8"))["encoding"]["order"] is None
 
 
 @settings(max_examples=10)
