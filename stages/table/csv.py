@@ -25,8 +25,10 @@ from stages.table.text_columns import TextColumns
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 1 << 20
 _SAMPLE_ROWS = 1000
-_BLOCK = 1 << 25
-"""The bytes of a block for parsing, and of the longest row."""
+_BLOCK = 1 << 22
+"""The bytes of a block for parsing; Arrow reads up to 32 blocks ahead."""
+_LONGEST = 1 << 25
+"""The bytes of the longest row."""
 _MOST_RAGGED = 20
 _LONGEST_HINT = 1000
 _HINT = re.compile(rb'"?sep=(.)"?[ \t,;]*(\r\n|\r|\n)')
@@ -42,6 +44,8 @@ class CsvFile:
     delimiter: str
     first_line: int
     """The header's line: 2 if the first line is Excel's ``sep=``."""
+    block: int = _BLOCK
+    """The bytes that are parsed at a time; a row must fit."""
 
     def rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yield the first line (from 1) and the cells of each row that is not empty, the header first.
@@ -136,13 +140,15 @@ def _parse(file: CsvFile, text: Text, width: int, path: Path, findings: Findings
         with file.open() as content:
             batches = pyarrow.csv.open_csv(
                 content,
-                pyarrow.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
+                pyarrow.csv.ReadOptions(column_names=names, block_size=file.block, use_threads=False),
                 options,
                 pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
             )
             columns = TextColumns.write(batches, path)
     except pa.ArrowInvalid as error:
         deque(file.rows(strict=True), maxlen=0)
+        if file.block < _LONGEST:  # a row may be longer than a block
+            return _parse(replace(file, block=_LONGEST), text, width, path, findings)
         raise UserError(f"{file.path}: {error}") from None
     lines = text.newlines or text.returns
     if text.quotes and lines - columns.rows not in {0, 1}:  # a cell has line breaks: check its quotes

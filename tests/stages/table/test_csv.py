@@ -103,6 +103,14 @@ def test_a_packed_table_is_unpacked(read: Read) -> None:
     assert read(packed, "t.csv.gz")["a"].tolist() == [1, 2]
 
 
+def test_a_row_may_be_longer_than_the_blocks_that_are_read(read: Read) -> None:
+    long = "p" * 9_000_000
+
+    frame = read(f"x,a,y\n1.5,{long},no\n2.5,q,yes\n", categorical=["a"])
+
+    assert frame["a"].tolist() == [long, "q"]
+
+
 def test_columns_may_have_any_name(read: Read, tmp_path: Path) -> None:
     pd.DataFrame([range(len(NAMES) + 1)] * 2, columns=[*NAMES, "y"]).to_csv(tmp_path / "t.csv", index=False)
 
