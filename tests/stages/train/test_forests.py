@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -67,7 +69,7 @@ def test_the_bytes_are_those_of_one_machine_and_the_work_is_on_the_workers(
     here, there = time.process_time() - here, cluster.worker_seconds() - there
 
     assert one == two == expected
-    assert there > here  # of a larger fit much more: docs/explanation/performance.md
+    assert there > here  # of a larger fit much more: docs/how-to/cluster.md
 
 
 @pytest.fixture(scope="module")
@@ -79,39 +81,58 @@ def prepared(project: Callable[..., Project]) -> tuple[Project, str]:
     return made, files.md5(made.path / files.MODEL)
 
 
-def train_until(project: Project, cluster: Cluster, interrupt: Callable[[], None]) -> tuple[int, str, float]:
+def train_until(
+    project: Project, cluster: Cluster, interrupt: Callable[[subprocess.Popen[str]], None]
+) -> tuple[int, str, float]:
     """Train on the cluster, interrupt once workers fit trees; return status, output and the seconds since then."""
     with project.start(sys.executable, "-m", "stages.train", DASK_SCHEDULER_ADDRESS=cluster.address) as training:
         training.read_until("fitting random_forest")
         before = cluster.worker_seconds()
         training.wait_for(lambda: cluster.worker_seconds() > before + 0.5)
-        interrupt()
+        interrupt(training.process)
         begin = time.monotonic()
         status = training.finish()
     return status, "".join(training.lines), time.monotonic() - begin
 
 
 @pytest.mark.long
-def test_after_a_worker_is_killed_the_bytes_are_the_same(
-    prepared: tuple[Project, str], root: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_after_a_worker_is_killed_or_frozen_the_bytes_are_the_same(
+    prepared: tuple[Project, str], root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     made, expected = prepared
     (made.path / files.MODEL).unlink()
-    with running_cluster(root, tmp_path) as cluster:
-        status, output, _ = train_until(made, cluster, cluster.workers[0].kill)
+    with running_cluster(root, tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="10s") as cluster:
+        status, output, _ = train_until(made, cluster, lambda _: cluster.workers[0].send_signal(number))
 
     assert status == 0, output
     assert files.md5(made.path / files.MODEL) == expected
 
 
 @pytest.mark.long
-def test_after_the_scheduler_is_killed_the_stage_ends_in_one_line_and_the_model_stays(
+def test_after_the_command_is_killed_the_next_run_on_the_cluster_gives_the_same_bytes(
     prepared: tuple[Project, str], root: Path, tmp_path: Path
+) -> None:
+    made, expected = prepared
+    (made.path / files.MODEL).write_bytes(b"the model before")
+    with running_cluster(root, tmp_path) as cluster:
+        train_until(made, cluster, lambda process: process.kill())
+        left = [each.read_bytes() for each in (made.path / files.MODEL).parent.glob("*.joblib*")]
+        made.ok(sys.executable, "-m", "stages.train", DASK_SCHEDULER_ADDRESS=cluster.address)
+
+    assert left == [b"the model before"]
+    assert files.md5(made.path / files.MODEL) == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_after_the_scheduler_is_killed_or_frozen_the_stage_ends_in_one_line_and_the_model_stays(
+    prepared: tuple[Project, str], root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     made, _ = prepared
     (made.path / files.MODEL).write_bytes(b"the model before")
     with running_cluster(root, tmp_path) as cluster:
-        status, output, seconds = train_until(made, cluster, cluster.scheduler.kill)
+        status, output, seconds = train_until(made, cluster, lambda _: cluster.scheduler.send_signal(number))
 
     assert status == 1
     assert seconds < 30
