@@ -101,6 +101,7 @@ def test_every_run_has_the_metrics_of_metrics_json_and_latencies(fresh: Project)
         assert run.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_a_sweep_runs_every_combination_and_reports_what_failed(fresh: Project) -> None:
     known = len(runs(fresh))
     done = fresh.run("python", "-m", "stages.commands.sweep", "register.tolerance=0.9,-1")

@@ -135,10 +135,3 @@ def test_mlflow_s_model_loads_without_the_repository(made: Project, tmp_path_fac
     )
 
     assert printed.count("yes") + printed.count("no") == 300
-
-
-def test_a_wrong_expression_stops_before_anything_runs(made: Project) -> None:
-    done = made.run("dvc", "exp", "run", "-S", "features.positive='a > speeed'")
-
-    assert done.returncode != 0
-    assert "prepare: error: params.yaml: features.positive: character 5: no column 'speeed'" in done.stderr
