@@ -137,7 +137,8 @@ def _parse(file: CsvFile, text: Text, width: int, path: Path, findings: Findings
 
     options = pyarrow.csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True, invalid_row_handler=skip)
     try:
-        with file.open() as content:
+        with pa.OSFile(str(text.path)) as content:  # not Python's file, whose blocks would break up the heap
+            content.seek(text.start)
             batches = pyarrow.csv.open_csv(
                 content,
                 pyarrow.csv.ReadOptions(column_names=names, block_size=file.block, use_threads=False),

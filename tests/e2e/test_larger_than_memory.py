@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from tests.peak_memory import run_stage
 
-ROWS, BOUND = 1_000_000, 800_000_000
+ROWS, BOUND = 1_000_000, 620_000_000
 
 
 @pytest.fixture
