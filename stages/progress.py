@@ -1,4 +1,4 @@
-"""Show how far long work is: by a bar of tqdm on a terminal, by a line every few seconds elsewhere."""
+"""Show how much of long work is done: by a bar of tqdm on a terminal, by a line every few seconds elsewhere."""
 
 import contextlib
 import sys
@@ -13,7 +13,7 @@ _EVERY: Final = 5.0
 """Seconds between two lines, if the output is no terminal."""
 _EVERY_ON_TERMINAL: Final = 1.0
 _FAST: Final = 10
-"""Units a second; below, the rate is given as seconds a unit."""
+"""Units a second; below, the rate is given as seconds a unit, with two digits up to so many."""
 Item = TypeVar("Item")
 
 
@@ -64,14 +64,17 @@ class Progress:
         """Add a step that is done: its size, and how many units it has."""
         self._done = min(self._done + size, self._size)
         self.count += count
+        if self._bar is not None:
+            self._bar.update(size)
+        if not (self._done and self.count):
+            return
         left = self.seconds * (self._size - self._done) / self._done
         fast = f"{self.rate:,.0f} {self._unit}s/s"
-        rate = fast if self.rate >= _FAST else f"{1 / self.rate:.2g} s a {self._unit}"
+        rate = fast if self.rate >= _FAST else f"{_describe_step(1 / self.rate)} a {self._unit}"
         steps = f"{count_units(self.count, self._unit)}, {rate}, {describe_duration(left)} left"
         self._line = f"{self._done / self._size:.0%}, {steps}"
         if self._bar is not None:
             self._bar.bar_format = f"{{desc}}: {{percentage:3.0f}}% {{bar}} {steps}"
-            self._bar.update(size)
 
     def show(self) -> None:
         """Draw the bar again, or log a line."""
@@ -172,6 +175,10 @@ def watching(poll: Callable[[], int], size: int, unit: str) -> Iterator[None]:
 def count_units(count: int, unit: str) -> str:
     """Return a number with its unit, such as `1 row` and `2,000 rows`."""
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def _describe_step(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < _FAST else describe_duration(seconds)
 
 
 def describe_duration(seconds: float) -> str:

@@ -7,9 +7,11 @@ Example: make experiments
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stages import files
@@ -56,8 +58,13 @@ def read() -> list[Listed]:
     for each in json.loads(done.stdout or "[]"):
         found.append(_listed(each["name"] or each["rev"][:9], each))
         below = [_experiment(experiment) for experiment in each.get("experiments") or []]
-        found += sorted(below, key=lambda one: -float(one.metrics.get(f"cv_{_main(found + below)}") or -1e9))
+        found += sorted(below, key=partial(_score, name=f"cv_{_main(found + below)}"), reverse=True)
     return found
+
+
+def _score(listed: Listed, name: str) -> float:
+    value = listed.metrics.get(name)
+    return -math.inf if value is None else float(value)
 
 
 def _experiment(experiment: Mapping[str, Any]) -> Listed:
@@ -67,15 +74,15 @@ def _experiment(experiment: Mapping[str, Any]) -> Listed:
     return _listed(name, first, "" if state == "success" else state)
 
 
-def _listed(name: str, state: Mapping[str, Any], executor: str = "") -> Listed:
-    data = state.get("data") or {}
+def _listed(name: str, entry: Mapping[str, Any], state: str = "") -> Listed:
+    data = entry.get("data") or {}
     params, metrics = (
         ((data.get(kind) or {}).get(str(path)) or {}).get("data") or {}
         for kind, path in (("params", files.PARAMS), ("metrics", files.METRICS))
     )
     created = (data.get("timestamp") or "-").replace("T", " ")[:16]
     flat = {each: value for each, value in dotted(params) if value != {}}
-    return Listed(name, created, "failed" if state.get("error") else executor, metrics, flat)
+    return Listed(name, created, "failed" if entry.get("error") else state, metrics, flat)
 
 
 def _main(listed: Iterable[Listed]) -> str:
@@ -89,7 +96,11 @@ def changed(listed: Iterable[Listed]) -> list[str]:
     """Return the parameters that differ, in the order of params.yaml; one that is missing differs from any value."""
     known = [each.params for each in listed if each.params]
     names = dict.fromkeys(name for params in known for name in params)
-    return [name for name in names if len({json.dumps(params.get(name), sort_keys=True) for params in known}) > 1]
+    return [name for name in names if len({_text(params, name) for params in known}) > 1]
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    return json.dumps(params[name], sort_keys=True) if name in params else ""
 
 
 def table(listed: list[Listed], params: Iterable[str]) -> Iterator[str]:
@@ -107,7 +118,7 @@ def table(listed: list[Listed], params: Iterable[str]) -> Iterator[str]:
 
 
 def _shorten(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

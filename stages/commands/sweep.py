@@ -73,8 +73,8 @@ def _run_here(wanted: list[list[str]]) -> list[str]:
 
 def _describe_end(done: int, of: int, name: str, status: int, start: float) -> str:
     took = time.perf_counter() - start
-    left = f"; {describe_duration(took / done * (of - done))} left" if done < of else ""
-    return f"{done} of {of}: {name}: {'failed' if status else 'done'} after {describe_duration(took)}{left}"
+    left = f", {describe_duration(took / done * (of - done))} left" if done < of else ""
+    return f"{done} of {of}: {name}: {'failed' if status else 'done'}; {describe_duration(took)} so far{left}"
 
 
 def _run_there(wanted: list[list[str]], scheduler: str) -> list[str]:

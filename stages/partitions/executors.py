@@ -136,10 +136,9 @@ class _SharedFile:
 
 
 def _write_shared(folder: Path, value: Any) -> _SharedFile:
-    path = folder / "shared"
-    with path.open("wb") as file:
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
-    return _SharedFile(path, files.md5(path))
+    return _SharedFile(Path(file.name), files.md5(Path(file.name)))
 
 
 @lru_cache(1)

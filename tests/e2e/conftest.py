@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +22,40 @@ from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
 TABLE = "data/small.csv"
+PATIENCE = 600
+"""Timeout in seconds for what a started command does, on a busy machine."""
 _YAML = YAML()  # keeps the comments
 
 
-@dataclass
+@dataclass(frozen=True)
 class Running:
-    """A command that runs, with the lines that it has printed to both outputs."""
+    """A command that runs, and the file that gets what it prints to both outputs."""
 
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The whole lines that it has printed."""
+        return [line for line in self.output.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
 
     def read_until(self, text: str) -> None:
         """Return when a line contains the text; fail the test if the command ends before."""
-        for line in self.process.stdout or ():
-            self.lines.append(line)
-            if text in line:
-                return
-        raise AssertionError("".join(self.lines))
+        self.wait_for(lambda: any(text in line for line in self.lines))
 
     def wait_for(self, holds: Callable[[], bool]) -> None:
-        """Return when something holds; fail the test if the command ends before."""
+        """Return when something holds; fail the test if the command ends before, or after some minutes."""
+        deadline = time.monotonic() + PATIENCE
         while not holds():
             if self.process.poll() is not None:
-                self.finish()
-                raise AssertionError("".join(self.lines))
+                assert holds(), "".join(self.lines)
+                return
+            assert time.monotonic() < deadline, "".join(self.lines)
             time.sleep(0.01)
 
     def finish(self) -> int:
-        """Read the other lines; return the exit status."""
-        self.lines += self.process.stdout or ()
-        return self.process.wait()
+        """Wait for the end; return the exit status."""
+        return self.process.wait(PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -74,17 +79,23 @@ class Project:
 
     @contextmanager
     def start(self, *args: str, **environment: str) -> Iterator[Running]:
-        """Start a command, as `run`, in a process group of its own; wait for its end."""
-        with subprocess.Popen(
-            args,
-            cwd=self.path,
-            env=self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            yield Running(process)
+        """Start a command, as `run`, in a process group of its own; kill it if it still runs after the block."""
+        output = Path(tempfile.mkdtemp(prefix="output-", dir=self.path.parent)) / "lines"
+        with (
+            output.open("wb") as file,
+            subprocess.Popen(
+                args,
+                cwd=self.path,
+                env=self.environment | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                yield Running(process, output)
+            finally:
+                process.kill()
 
     def ok(self, *args: str, timeout: float = 900, **environment: str) -> str:
         """Run a command; fail the test if it fails, and return its standard output."""

@@ -18,8 +18,7 @@ def test_the_printed_addresses_show_runs_and_the_history_of_releases(trained: Ca
     project.ok("python", "-m", "stages.commands.promote", "--reason", "the first for our callers")
     port = free_port()
     with project.start(*COMMAND, "--port", str(port)) as server:
-        for _ in range(2):
-            server.read_until("http://")
+        server.wait_for(lambda: sum("http://" in line for line in server.lines) == 2)
         runs, model = (line.split()[-1] for line in server.lines if "http://" in line)
         try:
             with sync_playwright() as playwright:

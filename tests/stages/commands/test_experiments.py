@@ -22,7 +22,7 @@ def state(name: str, score: float | None = None, **params: Any) -> dict[str, Any
     data = {
         "timestamp": "2026-11-29T15:00:34",
         "params": {"params.yaml": {"data": params}},
-        "metrics": {"metrics/metrics.json": {"data": metrics if score else {}}},
+        "metrics": {"metrics/metrics.json": {"data": {} if score is None else metrics}},
     }
     return {"name": name, "rev": "0123456789", "data": data, "error": None}
 
@@ -59,6 +59,21 @@ def test_a_parameter_that_only_some_have_differs(listed: Path, capsys: pytest.Ca
     assert header.split()[-1] == "features.speed"
     assert main.endswith(" -")
     assert run.endswith("  distance / maximum(minutes, 1…")
+
+
+def test_a_score_of_zero_is_a_score(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = show(listed, capsys, state("worse", -0.5), state("none"), state("zero", 0.0))
+
+    assert [line.split()[0] for line in lines[2:]] == ["zero", "worse", "none"]
+
+
+def test_null_differs_from_missing_and_a_text_stays_on_its_line(
+    listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, _, run = show(listed, capsys, state("run", 0.7, depth=3, same=1, text="a\nb", cut=None))
+
+    assert header.split()[-2:] == ["text", "cut"]
+    assert run.endswith("a b   null")
 
 
 def test_only_an_unfinished_experiment_has_a_state(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,13 @@ def test_wrong_rows_go_to_a_side_file_and_the_others_are_scored(
     ]
 
 
+def test_if_all_rows_are_wrong_the_output_has_a_header_only(csv: Path, predict: Predict, tmp_path: Path) -> None:
+    header = csv.read_text("utf-8").partition("\n")[0]
+    csv.write_text(f"{header}\n002,large,,one,one,maybe,2020-13-01,да\n", "utf-8")
+
+    assert scored(predict, csv, errors=str(tmp_path / "wrong.csv")).count("\n") == 1
+
+
 def test_a_wrong_value_in_parquet_is_named_by_its_row(predict: Predict, rows: pd.DataFrame, tmp_path: Path) -> None:
     rows.loc[4, "size"] = float("inf")
     rows.to_parquet(tmp_path / "rows.parquet")

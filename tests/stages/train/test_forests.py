@@ -82,7 +82,7 @@ def prepared(project: Callable[..., Project]) -> tuple[Project, str]:
 
 
 def train_until(
-    project: Project, cluster: Cluster, interrupt: Callable[[subprocess.Popen[str]], None]
+    project: Project, cluster: Cluster, interrupt: Callable[[subprocess.Popen[bytes]], None]
 ) -> tuple[int, str, float]:
     """Train on the cluster, interrupt once workers fit trees; return status, output and the seconds since then."""
     with project.start(sys.executable, "-m", "stages.train", DASK_SCHEDULER_ADDRESS=cluster.address) as training:
