@@ -273,7 +273,12 @@ class _Watch:
 def _check_versions(client: Any, address: str) -> None:
     """Raise UserError if the scheduler or a worker lacks this code, or a worker has other packages or code."""
     here = _installed()
-    found = {f"worker {each}": about for each, about in client.run(_installed, on_error="return").items()}
+    try:
+        installed = client.run(_installed, on_error="return", callback_timeout=_ABSENT_SECONDS)
+    except TimeoutError:
+        remedy = "start it, then run the same command again"
+        raise UserError(f"{address}: the Dask scheduler or one of its workers doesn't answer; {remedy}") from None
+    found = {f"worker {each}": about for each, about in installed.items()}
     try:
         client.run_on_scheduler(versions)
     except Exception as error:  # noqa: BLE001  # the scheduler's, of any kind
