@@ -144,6 +144,15 @@ class Cells:
         """Return the cell as text."""
         return str(self.texts[row].cast(pa.string()).as_py())
 
+    def show_rows(self, rows: npt.NDArray[np.intp]) -> Iterator[tuple[int, str]]:
+        """Yield each of these rows, which rise, with its cell as text."""
+        start = 0
+        for chunk in self.texts.chunks if len(rows) else ():
+            here = rows[slice(*np.searchsorted(rows, [start, start + len(chunk)]))]
+            texts = chunk.take(pa.array(here - start)).cast(pa.large_string()).to_pylist()
+            yield from zip(here.tolist(), texts, strict=True)
+            start += len(chunk)
+
     def as_text(self) -> pd.Series:
         """Return the texts as they are."""
         series: pd.Series[Any] = self.texts.cast(pa.large_string()).to_pandas().astype("str").rename(self.name)

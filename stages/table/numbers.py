@@ -148,11 +148,11 @@ def find_thousands(columns: Sequence[Numbers], decimal: Decimal) -> str:
 
 def report_unfit(cells: Cells, numbers: np.ndarray[Any, Any]) -> bool:
     """Report the first number that is beyond float32, or is whole and beyond what float64 holds exactly."""
-    for row in np.flatnonzero((numbers > _LARGEST_EXACT - 1) | (numbers < 1 - _LARGEST_EXACT)).tolist():
-        text = plain_marks(cells.show(row))
+    most = LARGEST if pa.types.is_floating(cells.texts.type) else _LARGEST_EXACT - 1  # floats are rounded already
+    for row, text in cells.show_rows(np.flatnonzero((numbers > most) | (numbers < -most))):
         if abs(numbers[row]) > LARGEST:
             cells.report(row, "is beyond 3.4e38, the largest number a feature can have", f"correct it, or {LEAVE_OUT}")
-        elif _WHOLE.fullmatch(text) and abs(int(re.sub("[., ']", "", text))) > _LARGEST_EXACT:
+        elif _WHOLE.fullmatch(plain := plain_marks(text)) and abs(int(re.sub("[., ']", "", plain))) > _LARGEST_EXACT:
             cells.report(row, "is a whole number beyond 2^53 and would be rounded", f"if it is a code, {LEAVE_OUT}")
         else:
             continue

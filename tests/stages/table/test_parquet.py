@@ -23,6 +23,7 @@ COLUMNS: dict[str, tuple[pa.Array, list[Any]]] = {
     "uint8": (pa.array([1, 2], pa.uint8()), [1, 2]),
     "uint64": (pa.array([1, 2], pa.uint64()), [1, 2]),
     "decimal": (pa.array([decimal.Decimal("1.25"), decimal.Decimal("-2.50")]), [1.25, -2.5]),
+    "floats beyond 2^53, which are exact": (pa.array([2.0**53 + 2, 1e17]), [2.0**53 + 2, 1e17]),
     "whole decimal": (pa.array([5, 6], pa.int64()).cast(pa.decimal128(20, 0)), [5, 6]),
     "category": (pa.array(["2", "1"]).dictionary_encode(), ["2", "1"]),
     "category of numbers": (pa.array([2, 1]).dictionary_encode(), [2, 1]),
@@ -46,7 +47,10 @@ GAPS = [
 ]
 UNFIT = {
     "infinity": (pa.array([1.0, np.inf]), "row 3, column 'a': 'inf' is beyond 3.4e38"),
-    "a wide integer": (pa.array([1, 2**53 + 1]), "row 3, column 'a': '9007199254740993' is a whole number beyond 2^53"),
+    "a wide integer": (
+        pa.array([-(2**53), 2**53 + 1]),
+        "row 3, column 'a': '9007199254740993' is a whole number beyond 2^53",
+    ),
     "a wide unsigned one": (pa.array([1, 2**64 - 1], pa.uint64()), "beyond 2^53"),
     "lists": (pa.array([[1], [2]]), "column 'a' holds list<"),
     "bytes": (pa.array([b"1", b"2"]), "column 'a' holds binary"),
