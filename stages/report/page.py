@@ -62,11 +62,10 @@ class Interval:
         return cls(value, low, high, reference, Scale.around(known))
 
     def verdict(self, *, is_loss: bool) -> str:
-        """Return whether the value is certainly better or worse than the reference; "" if neither is."""
-        low, high = self.value if self.low is None else self.low, self.value if self.high is None else self.high
-        if self.reference is None or low <= self.reference <= high:
+        """Return whether the value is certainly better or worse than the reference; "" if neither is certain."""
+        if self.reference is None or self.low is None or self.high is None or self.low <= self.reference <= self.high:
             return ""
-        return "worse" if (low > self.reference) == is_loss else "better"
+        return "worse" if (self.low > self.reference) == is_loss else "better"
 
 
 @dataclass(frozen=True, slots=True)
