@@ -127,9 +127,8 @@ class Params(Section):
     def _roles_fit(self) -> Self:
         split = self.split
         roles = {f"split.{name}": getattr(split, name) for name in ("time_column", "group_column", "key")}
-        needed = {"time": "split.time_column", "group": "split.group_column"}.get(split.method)
-        if needed and roles[needed] is None:
-            raise ValueError(f"{needed}: got null; split.method {split.method} needs the name of a column")
+        if split.method != "random" and split.column is None:
+            raise ValueError(f"{split.setting}: got null; split.method {split.method} needs the name of a column")
         for key, names in (("data.ignore", self.data.ignore), ("data.strict", self.data.strict)):
             if self.data.target in names:
                 raise ValueError(f"{key}: names the target {self.data.target!r}; take it out of the list")
@@ -140,7 +139,7 @@ class Params(Section):
         for key, column in roles.items():
             if column == self.data.target:
                 raise ValueError(f"{key}: got {column!r}, which is data.target; name another column")
-            if key in {needed, "split.key", "data.weight"} and column in self.data.ignore:
+            if key in {split.setting, "split.key", "data.weight"} and column in self.data.ignore:
                 raise ValueError(f"data.ignore: names {column!r}, which {key} needs; take it out of the list")
         return self
 

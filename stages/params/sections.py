@@ -111,6 +111,11 @@ class SplitParams(Section):
         """The column that decides which rows are test rows; None if the row's content does."""
         return {"time": self.time_column, "group": self.group_column, "random": self.key}[self.method]
 
+    @property
+    def setting(self) -> str:
+        """The setting that names `column`."""
+        return {"time": "split.time_column", "group": "split.group_column", "random": "split.key"}[self.method]
+
 
 class ValidateParams(Section):
     """The Great Expectations suite, in addition to the structural expectations."""

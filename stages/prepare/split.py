@@ -34,9 +34,8 @@ def split_rows(table: Table, content: Hashes, params: SplitParams) -> Mask:
     Raises UserError where the table does not allow the split.
     """
     if params.method == "time":
-        return _by_time(_column(table, params.time_column, "split.time_column"), params.test_size)
-    column, key = params.column, "split.group_column" if params.method == "group" else "split.key"
-    hashes = content if column is None else row_hash.keys(_column(table, column, key))
+        return _by_time(_column(table, params), params.test_size)
+    hashes = content if params.column is None else row_hash.keys(_column(table, params))
     test = row_hash.below(hashes, params.test_size)
     share = float(test.mean())
     if not min(SMALLEST_SHARE, params.test_size / 2) <= share <= LARGEST_SHARE or test.all() or not test.any():
@@ -135,11 +134,12 @@ def _content(ours: Split, theirs: Split, rows: pd.DataFrame) -> Hashes:
     return hashes
 
 
-def _column(table: Table, name: str | None, key: str) -> pd.Series:
-    column = table[str(name)]
+def _column(table: Table, params: SplitParams) -> pd.Series:
+    column = table[str(params.column)]
     missing = int(column.isna().sum())
     if missing:
-        raise UserError(f"params.yaml: {key}: {missing:,} rows have no value in {name!r}; fill them or split otherwise")
+        problem = f"{missing:,} rows have no value in {params.column!r}; fill them or split otherwise"
+        raise UserError(f"params.yaml: {params.setting}: {problem}")
     return column
 
 

@@ -67,7 +67,7 @@ def structural(rows: int, params: Params) -> list[Entry]:
         numbers = {"column": target, "type_list": NUMBERS}
         claims.append((f"The target {target} holds numbers", "column_values_to_be_in_type_list", numbers))
     if split.column is not None:
-        sentence = f"{split.column} is in the table: params.yaml names it in split.{split.method}_column"
+        sentence = f"{split.column} is in the table: params.yaml names it in {split.setting}"
         claims.append((sentence, "column_to_exist", {"column": split.column}))
     return [{"type": f"expect_{kind}", "kwargs": kwargs, "description": text} for text, kind, kwargs in claims]
 

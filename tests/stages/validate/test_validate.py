@@ -49,6 +49,15 @@ def test_what_no_model_can_learn_from_is_refused(
     assert expected in failed(change(table), params(data=data))
 
 
+@pytest.mark.parametrize(("method", "setting"), [("random", "key"), ("group", "group_column"), ("time", "time_column")])
+def test_a_column_of_the_split_that_is_not_there_is_named_with_its_setting(
+    table: pd.DataFrame, params: Make, method: str, setting: str
+) -> None:
+    split = {"method": method, "test_size": 0.3, setting: "id"}
+
+    assert failed(table, params(split=split)) == [f"id is in the table: params.yaml names it in split.{setting}"]
+
+
 @pytest.mark.parametrize("width", ["int8", "float32", "int64"])
 def test_a_regression_target_may_be_stored_as_any_number(table: pd.DataFrame, params: Make, width: str) -> None:
     numbers = table.assign(y=np.arange(len(table)).astype(width) % 100)
