@@ -6,6 +6,7 @@ from pandas.api import types
 from stages.errors import UserError
 from stages.params.sections import DataParams
 from stages.prepare.subset import Subset
+from stages.table.findings import FIRST_ROW
 
 REASON = "is the weight of each row (data.weight)"
 """Why the column is no feature."""
@@ -24,7 +25,7 @@ def check_weights(table: Subset, data: DataParams) -> None:
     values = column.to_numpy(np.float64, na_value=np.nan)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if len(wrong):
-        row, value = np.flatnonzero(table.marked)[wrong[0]] + 1, values[wrong[0]]
+        row, value = np.flatnonzero(table.marked)[wrong[0]] + FIRST_ROW, values[wrong[0]]
         got = "no value" if np.isnan(value) else f"{value:g}"
         more = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
         raise _refuse(

@@ -34,10 +34,10 @@ def test_other_weights_move_no_row_to_the_other_side(table: pd.DataFrame, params
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (0.0, "table.csv: row 8: 'w' has 0; expected a number above 0: correct it or leave the row out"),
-        (-1.5, "row 8: 'w' has -1.5; expected a number above 0"),
-        (np.nan, "row 8: 'w' has no value; expected a number above 0"),
-        (np.inf, "row 8: 'w' has inf; expected a number above 0"),
+        (0.0, "table.csv: row 9: 'w' has 0; expected a number above 0: correct it or leave the row out"),
+        (-1.5, "row 9: 'w' has -1.5; expected a number above 0"),
+        (np.nan, "row 9: 'w' has no value; expected a number above 0"),
+        (np.inf, "row 9: 'w' has inf; expected a number above 0"),
         ("x", "'w' holds 1.0; expected a number above 0 in every row"),
     ],
 )
@@ -53,5 +53,5 @@ def test_a_weight_that_is_no_number_above_0_is_refused(
 
 
 def test_several_wrong_weights_are_counted(table: pd.DataFrame, params: Make) -> None:
-    with pytest.raises(UserError, match="row 1 and 199 more: 'w' has 0"):
+    with pytest.raises(UserError, match="row 2 and 199 more: 'w' has 0"):
         prepare.prepare(table.assign(w=0), params(data={"weight": "w"}))
