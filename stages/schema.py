@@ -57,16 +57,19 @@ class RareClasses(_Frozen):
 
     def names(self) -> str:
         """Return the first classes with their rows, as text."""
-        shown = [
-            f"{name!r} {rows:,} row{'s' if rows > 1 else ''}" for name, rows in list(self.classes.items())[:_SHOWN]
-        ]
+        shown = [f"{name!r} {_count(rows, 'row', 'rows')}" for name, rows in list(self.classes.items())[:_SHOWN]]
         return ", ".join(shown) + (", …" if len(self.classes) > _SHOWN else "")
 
     def describe(self) -> str:
         """Return a sentence about the classes and what was done with them."""
         done = f"joined into the class {self.into!r}" if self.joined else "left out"
         done += " instead of joined, as all are test rows" if self.setting == "join" and not self.joined else ""
-        return f"{len(self.classes):,} rare classes ({self.names()}): {self.joined or self.left_out:,} rows {done}"
+        rare = _count(len(self.classes), "rare class", "rare classes")
+        return f"{rare} ({self.names()}): {_count(self.joined or self.left_out, 'row', 'rows')} {done}"
+
+
+def _count(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 class Split(_Frozen):

@@ -191,7 +191,7 @@ def test_warnings_come_first_if_there_are_any(table: pd.DataFrame, facts: Make) 
 def test_it_counts_rare_classes(table: pd.DataFrame, facts: Make) -> None:
     table.loc[:1, "y"] = "rare"
     text = section(_card.card(facts(table, data={"rare_classes": "drop"})), "What it was trained on")
-    assert "1 rare classes ('rare' 2 rows): 2 rows left out (`data.rare_classes: drop`)" in text
+    assert "1 rare class ('rare' 2 rows): 2 rows left out (`data.rare_classes: drop`)" in text
 
 
 def test_the_card_of_a_split_by_time_says_the_moments(table: pd.DataFrame, facts: Make) -> None:

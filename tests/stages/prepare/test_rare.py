@@ -39,6 +39,13 @@ def test_rows_that_cannot_be_joined_are_left_out_and_the_reason_is_given() -> No
     assert resolved.about.describe().endswith(": 3 rows left out instead of joined, as all are test rows")
 
 
+def test_one_class_and_one_row_are_told_in_the_singular() -> None:
+    resolved = rare.resolve(TARGET[TARGET != "d"], TEST[TARGET != "d"], data("join"))
+
+    assert resolved.about
+    assert resolved.about.describe() == "1 rare class ('c' 1 row): 1 row joined into the class 'other'"
+
+
 @pytest.mark.parametrize(("taken", "expected"), [("b", "other"), ("other", "other_2")])
 def test_joined_rows_become_one_class_of_a_free_name(taken: str, expected: str) -> None:
     resolved = rare.resolve(TARGET.replace("b", taken), TEST, data("join"))
