@@ -1,5 +1,6 @@
 """Open what runs the work: this process, several processes, or the workers of a Dask cluster."""
 
+import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -13,18 +14,16 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from importlib import metadata
+from functools import lru_cache, partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from stages import files
 from stages.errors import UserError
-from stages.partitions.parts import versions
 from stages.partitions.server import start_server
+from stages.partitions.workers import check_versions
 
-_PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn", "scipy")
 _CONNECT_SECONDS: Final = 10
 _POLL_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 2.0
@@ -198,6 +197,8 @@ def _cluster(address: str) -> Iterator[Pool]:
         import dask  # noqa: PLC0415  # packages that only clusters need
         from distributed import Client, KilledWorker  # noqa: PLC0415
         from distributed.client import ClosedClientError  # noqa: PLC0415
+        from distributed.comm.core import connect  # noqa: PLC0415
+        from distributed.security import Security  # noqa: PLC0415
     except ModuleNotFoundError:
         raise UserError("a Dask cluster needs the package distributed; run `make .venv/.dask`") from None
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
@@ -205,16 +206,19 @@ def _cluster(address: str) -> Iterator[Pool]:
         if name.partition(".")[0] in {"distributed", "asyncio", "tornado"}:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
+        # A client would wait for ever for the first answer of a scheduler that is frozen.
+        first = connect(address, _CONNECT_SECONDS, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
+        asyncio.run(asyncio.wait_for(first, _CONNECT_SECONDS)).abort()
         with warnings.catch_warnings(action="ignore"):  # of other versions, which are checked below
             client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{address}: no Dask scheduler answers ({error}); start one, or leave --scheduler out"
+            f"{address}: no Dask scheduler answers ({str(error) or 'not in time'}); start one, or leave --scheduler out"
         ) from None
     try:
         watch = _Watch(client, address)
         watch.wait_for_workers()
-        _check_versions(client, address)
+        check_versions(client, address, _ABSENT_SECONDS)
         # Data that is scattered is lost with the worker that has it; a task runs again.
         share = partial(client.submit, _same, pure=False)
         yield Pool(
@@ -268,36 +272,3 @@ class _Watch:
         except (OSError, AttributeError):  # without a connection, the client has no `scheduler`
             return None
         return {worker: each["last_seen"] for worker, each in about["workers"].items()}
-
-
-def _check_versions(client: Any, address: str) -> None:
-    """Raise UserError if the scheduler or a worker lacks this code, or a worker has other packages or code."""
-    here = _installed()
-    try:
-        installed = client.run(_installed, on_error="return", callback_timeout=_ABSENT_SECONDS)
-    except TimeoutError:
-        remedy = "start it, then run the same command again"
-        raise UserError(f"{address}: the Dask scheduler or one of its workers doesn't answer; {remedy}") from None
-    found = {f"worker {each}": about for each, about in installed.items()}
-    try:
-        client.run_on_scheduler(versions)
-    except Exception as error:  # noqa: BLE001  # the scheduler's, of any kind
-        found = {"scheduler": error} | found
-    for who, there in found.items():
-        if isinstance(there, Exception):
-            remedy = "; start schedulers and workers by `python -m dask` in a clone of the same commit"
-            raise UserError(f"{address}: the {who} fails: {there}{remedy if 'No module named' in str(there) else ''}")
-        for name, version in here.items():
-            if there[name] != version:
-                remedy = "start it again in a clone of the same commit, with the packages of its lock files"
-                raise UserError(f"{address}: the {who} has {name} {there[name]}, this process {version}; {remedy}")
-
-
-@cache
-def _installed() -> dict[str, str]:
-    """Return the versions of what makes the bytes, with an MD5 of this project's code."""
-    root = Path(__file__).parents[2]
-    code = (each for folder in ("service", "stages") for each in sorted((root / folder).rglob("*.py")))
-    content = b"".join(str(each.relative_to(root)).encode() + each.read_bytes() for each in code)
-    found = {name: metadata.version(name) for name in _PACKAGES}
-    return versions() | found | {"the code": files.md5_of(content)}

@@ -50,6 +50,18 @@ def test_without_a_scheduler_the_command_stops_in_one_line(scoring: Scoring) -> 
     assert scoring.left() == []
 
 
+def test_a_scheduler_that_was_frozen_before_ends_the_command_in_one_line(
+    scoring: Scoring, root: Path, tmp_path: Path
+) -> None:
+    with running_cluster(root, tmp_path) as cluster:
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        done = scoring.run("--scheduler", cluster.address)
+        cluster.scheduler.kill()
+
+    assert done.returncode == 1
+    assert "no Dask scheduler answers (not in time)" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("has_code", "message"),
     [
