@@ -65,6 +65,7 @@ def served(trained: Callable[[], Project]) -> Project:
     store = f"sqlite:///{made.path.parent}/server.db"
     command = ["mlflow", "server", "--backend-store-uri", store, "--artifacts-destination", str(made.path.parent / "a")]
     made.environment["MLFLOW_TRACKING_URI"] = uri
+    made.environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes, which outlive the server
     with running(made, *command, "--port", str(port), "--workers", "1", url=f"{uri}/health"):
         made.ok("dvc", "repro", "--force", "--single-item", "train", "register")
         made.ok("python", "-m", "stages.commands.promote", RELEASES="models/releases")

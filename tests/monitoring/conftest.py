@@ -39,18 +39,21 @@ def artifact(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Root
     return make_artifact(tmp_path_factory.mktemp("artifact"), root)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def service(artifact: tuple[Root, Contract]) -> Iterator[Service]:
     """Return a service with two workers."""
     with running(artifact[0], WORKERS="2") as made:
         yield made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def watched(
     artifact: tuple[Root, Contract], service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    """Return a service after traffic, and a Prometheus that has scraped all of it, with production's drift windows."""
+    """Return a service after traffic, and a Prometheus that has scraped all of it, with production's drift windows.
+
+    Not for longer: its many rules and scrapes take a tenth of a core.
+    """
     program("prometheus")
     token = service.client.headers["Authorization"].removeprefix("Bearer ")
     caller = Caller(f"http://127.0.0.1:{service.port}", token)
