@@ -207,10 +207,10 @@ def _cluster(address: str) -> Iterator[Pool]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         # A client would wait for ever for the first answer of a scheduler that is frozen.
-        first = connect(address, _CONNECT_SECONDS, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
+        first = connect(address, _CONNECT_SECONDS, **Security().get_connection_args("client"))
         asyncio.run(asyncio.wait_for(first, _CONNECT_SECONDS)).abort()
         with warnings.catch_warnings(action="ignore"):  # of other versions, which are checked below
-            client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+            client: Any = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{address}: no Dask scheduler answers ({str(error) or 'not in time'}); start one, or leave --scheduler out"

@@ -90,7 +90,7 @@ def _signature(pipeline: Pipeline, contract: Contract, example: pd.DataFrame) ->
     MLflow refuses an integer for a double and a category for a string; the pipeline's first step
     accepts both.
     """
-    untyped = AnyType()  # type: ignore[no-untyped-call]
+    untyped = AnyType()
     inputs = Schema([ColSpec(untyped, feature.name, required=not feature.nullable) for feature in contract.features])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about whole numbers, which are classes here

@@ -31,7 +31,7 @@ _POLL_SECONDS: Final = 2.0
 Score = Callable[[Settings, int], Future[float]]
 
 
-class FoldPruner(optuna.pruners.BasePruner):
+class FoldPruner(optuna.pruners.BasePruner):  # type: ignore[misc]
     """Stop a trial whose mean over its folds is below the median of the complete trials over the same folds.
 
     Optuna's MedianPruner compares a trial's best fold with the others' latest one, and folds differ in difficulty.

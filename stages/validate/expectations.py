@@ -46,7 +46,7 @@ with importing(), without("boto3", "botocore", "google", "rfc3987_syntax", "sqla
     from great_expectations.validator.validator import Validator
 
 
-class _Engine(PandasExecutionEngine):
+class _Engine(PandasExecutionEngine):  # type: ignore[misc]
     """Filters rows by the one condition of a group once, not for each metric, and in pieces, which take less memory."""
 
     _filtered: pd.DataFrame | None = None

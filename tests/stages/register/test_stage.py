@@ -191,7 +191,7 @@ def test_the_run_holds_the_results_and_what_a_release_needs(run_stage: Run, down
         *("test/tables", "test/roc.svg", "test/drift.svg")
     }
     assert run.data.tags["mlflow.note.content"] == "# Model card\n"
-    inputs = run.inputs.dataset_inputs  # type: ignore[union-attr]
+    inputs = run.inputs.dataset_inputs
     found = {each.tags[0].value: (each.dataset.name, each.dataset.digest, each.dataset.profile) for each in inputs}
     for context, path in (("training", files.TRAIN), ("test", files.TEST)):
         rows = f'{{"num_rows": {pq.read_metadata(path).num_rows}}}'

@@ -83,7 +83,7 @@ def log(folder: Path, table: pd.DataFrame, params: Callable[..., Params]) -> Log
 
 
 def uri(run: Run) -> str:
-    return f"models:/{run.outputs.model_outputs[0].model_id}"  # type: ignore[union-attr]
+    return f"models:/{run.outputs.model_outputs[0].model_id}"
 
 
 @pytest.mark.parametrize(
