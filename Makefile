@@ -139,7 +139,7 @@ docs: $(VENV)/.dev models/model.onnx ## build the documentation's site without t
 	@python -m docs.reference_pages
 	@zensical build --strict
 
-test-long: $(VENV)/.dev ## run the tests that take minutes, such as searches on a Dask cluster
+test-long: $(VENV)/.dev ## run the tests that take minutes, such as searches, sweeps and clusters
 	@pytest -m long
 
 test-compose: $(VENV)/.dev ## test the containers in a second system (needs Docker)

@@ -19,6 +19,7 @@ from tests.e2e.conftest import Project
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("experiments"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
@@ -101,7 +102,6 @@ def test_every_run_has_the_metrics_of_metrics_json_and_latencies(fresh: Project)
         assert run.info.status == "FINISHED"
 
 
-@pytest.mark.long
 def test_a_sweep_runs_every_combination_and_reports_what_failed(fresh: Project) -> None:
     known = len(runs(fresh))
     done = fresh.run("python", "-m", "stages.commands.sweep", "register.tolerance=0.9,-1")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow-server")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("mlflow-server")]
 PATIENCE = 120
 """Timeout in seconds for the start of a server on a busy machine."""
 

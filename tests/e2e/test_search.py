@@ -20,6 +20,7 @@ from tests.e2e.conftest import Project
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("search"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
@@ -126,7 +127,6 @@ def test_a_plot_is_written(searched: tuple[Project, subprocess.CompletedProcess[
     assert "importance" in plot.read_text("utf-8")
 
 
-@pytest.mark.long
 def test_a_killed_search_goes_on_and_finds_the_same(
     searched: tuple[Project, subprocess.CompletedProcess[str]], project: Callable[..., Project]
 ) -> None:
@@ -141,7 +141,6 @@ def test_a_killed_search_goes_on_and_finds_the_same(
     assert trials(made) == trials(searched[0])
 
 
-@pytest.mark.long
 def test_an_interrupt_ends_two_processes_in_one_line(
     searched: tuple[Project, subprocess.CompletedProcess[str]],
 ) -> None:

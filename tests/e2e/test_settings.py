@@ -17,6 +17,7 @@ from tests.e2e.conftest import TABLE, Project, small_table
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.xdist_group("settings"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]
@@ -99,7 +100,6 @@ def test_a_model_whose_groups_differ_too_much_is_refused(made: Project) -> None:
     assert "above register.max_difference 0.1" in promoted.stderr.splitlines()[-1]
 
 
-@pytest.mark.long
 def test_another_folder_and_hash_seed_give_the_same_bytes(made: Project, tmp_path: Path) -> None:
     clone = made.clone(tmp_path / "elsewhere")
     clone.ok("dvc", "repro", "--force", "--no-run-cache", "export", PYTHONHASHSEED="7", OMP_NUM_THREADS="1")
