@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from starlette.exceptions import HTTPException
 
-from service.http.tracing import current_trace
-
 if TYPE_CHECKING:
     from starlette.responses import Response
 
@@ -53,6 +51,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's own word
     def response(self) -> "Response":
         """Return the response with the JSON document, which has the request's trace if there is one."""
         from starlette.responses import Response  # noqa: PLC0415  # problems are also used without a server
+
+        from service.http.tracing import current_trace  # noqa: PLC0415
 
         document: dict[str, Any] = {
             "type": self.type,

@@ -20,7 +20,7 @@ from stages.errors import UserError
 from stages.params.dotted import dotted
 from stages.scores.gate import main_metric
 
-MOST_COLUMNS = 12
+_MOST_COLUMNS = 12
 _LONGEST = 30
 """Characters of a value in the table."""
 
@@ -105,16 +105,23 @@ def _text(params: Mapping[str, Any], name: str) -> str:
 
 def table(listed: list[Listed], params: Iterable[str]) -> Iterator[str]:
     """Yield the lines of a table: the header, and a line for each."""
-    main, params = _main(listed), list(params)
-    metrics = [name for name in (f"cv_{main}", main) if any(name in each.metrics for each in listed)]
-    states = ["State"] if any(each.state for each in listed) else []
+    metrics, states, params = _metrics(listed), _states(listed), list(params)
     rows = [["Experiment", "Created", *states, *metrics, *params]]
     for each in listed:
         values = (_shorten(each.params[name]) if name in each.params else "-" for name in params)
-        rows.append([each.name, each.created, *([each.state] if states else []), *map(each.metric, metrics), *values])
+        rows.append([each.name, each.created, *(each.state for _ in states), *map(each.metric, metrics), *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _metrics(listed: list[Listed]) -> list[str]:
+    main = _main(listed)
+    return [name for name in (f"cv_{main}", main) if any(name in each.metrics for each in listed)]
+
+
+def _states(listed: Iterable[Listed]) -> list[str]:
+    return ["State"] if any(each.state for each in listed) else []
 
 
 def _shorten(value: object) -> str:
@@ -126,7 +133,7 @@ def main() -> None:
     """List the experiments."""
     listed = read()
     differ = changed(listed)
-    shown = differ[: MOST_COLUMNS - 5]
+    shown = differ[: _MOST_COLUMNS - 2 - len(_states(listed)) - len(_metrics(listed))]
     print(*table(listed, shown), sep="\n")
     if len(differ) > len(shown):
         log(f"more parameters differ: {', '.join(differ[len(shown) :])}; `dvc exp show --only-changed` has all columns")

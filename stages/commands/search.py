@@ -28,7 +28,7 @@ from stages.params.loading import load_params
 from stages.params.search import Settings
 from stages.partitions.arguments import add_scheduler, positive
 from stages.partitions.executors import Spread
-from stages.progress import showing, timed
+from stages.progress import showing, timed, track
 from stages.runs import tracking
 from stages.schema import read_schema
 from stages.scores.gate import main_metric
@@ -117,12 +117,11 @@ def _search(search: Search, present: Settings, runs: TrialRuns, budget: _Budget)
             current = mean(search.current(present))
         for trial in done:
             runs.log(trial, search.settings_of(trial), search.metric)
-        with showing("searching", every=30) as progress:
-            progress.begin(budget.trials - len(done), "trial")
-            for trial in search.run(budget.trials, budget.deadline, budget.jobs):
+        with showing("searching", every=30):
+            new = search.run(budget.trials, budget.deadline, budget.jobs)
+            for trial in track(new, budget.trials - len(done), "trial"):
                 runs.log(trial, search.settings_of(trial), search.metric)
                 log(_describe(trial, search))
-                progress.add(1, 1)
         complete = True
     except KeyboardInterrupt:
         log(f"stopped; {_found(search)}; the same command goes on")

@@ -1,6 +1,5 @@
 """Open what runs the work: this process, several processes, or the workers of a Dask cluster."""
 
-import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -193,8 +192,10 @@ def _is_stopped(process: BaseProcess) -> bool:
 
 @contextlib.contextmanager
 def _cluster(address: str) -> Iterator[Pool]:
+    import asyncio  # noqa: PLC0415  # as the packages below: only clusters need it
+
     try:
-        import dask  # noqa: PLC0415  # packages that only clusters need
+        import dask  # noqa: PLC0415
         from distributed import Client, KilledWorker  # noqa: PLC0415
         from distributed.client import ClosedClientError  # noqa: PLC0415
         from distributed.comm.core import connect  # noqa: PLC0415
