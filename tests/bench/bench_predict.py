@@ -1,8 +1,9 @@
-"""Measure `make predict`: `python tests/bench/bench_predict.py [--rows 3000000] [--rounds 2]`.
+"""Measure `make predict`: `python tests/bench/bench_predict.py [--rows 10000000] [--rounds 2]`.
 
 The floor is a loop that only runs ONNX Runtime over rows that are encoded already, in this process, before and after
 each measurement. Every row of the table has another time stamp. Rates are by processor time of all processes, their
-start included, because they hold on a machine that others use too; of several rounds the least counts. Writes
+start included, because they hold on a machine that others use too; of several rounds the least counts. One process is
+compared with 2 and 4 processes, and with a Dask cluster of 2 workers, without the time of its scheduler. Writes
 build/bench-predict.{md,json}.
 """
 
@@ -29,6 +30,7 @@ from stages.params.loading import load_params  # noqa: E402
 from stages.predict.choice import choose  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
 from tests.bench.tables import repeat  # noqa: E402
+from tests.dask_cluster import Cluster, running_cluster  # noqa: E402
 
 # A small process, because what starts another counts its own memory for it. The workers aren't its children, but those
 # of a process that it waits for as their "subreaper" (36) when the command has ended.
@@ -60,19 +62,22 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A model, its encoded rows for the floor, and a folder with tables."""
+    """A model, its encoded rows for the floor, a folder with tables, and a cluster."""
 
     model: Model
     matrix: Matrix
     folder: Path
+    cluster: Cluster
 
-    def run(self, source: str, form: str, workers: int) -> Figures:
+    def run(self, source: str, form: str, *options: str) -> Figures:
         """Run the command, and the floor before and after it."""
         before, out = self.floor(), self.folder / f"out.{form}"
-        command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out), "--workers"]
-        launch, start = [sys.executable, "-c", LAUNCH, *command, str(workers)], time.perf_counter()
+        before_on_cluster = self.cluster.worker_seconds()
+        command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out)]
+        launch, start = [sys.executable, "-c", LAUNCH, *command, *options], time.perf_counter()
         printed = subprocess.run(launch, check=True, stdout=subprocess.PIPE, text=True).stdout
         seconds, (processor, largest) = time.perf_counter() - start, map(float, printed.split())
+        processor += self.cluster.worker_seconds() - before_on_cluster
         return Figures(seconds, processor, largest, (before + self.floor()) / 2, files.md5(out))
 
     def floor(self) -> float:
@@ -89,7 +94,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -102,7 +107,8 @@ def main() -> None:
         repeat(source, folder / "few.parquet", options.rows // 10, key="id")
         write_csv(folder / "few.parquet", folder / "few.csv")
         matrix = model.contract.encode(pq.read_table(folder / "few.parquet").slice(0, FLOOR_ROWS).to_pandas())
-        rows = measure(Bench(model, matrix, folder), options.rows, options.rounds)
+        with running_cluster(ROOT, folder) as cluster:
+            rows = measure(Bench(model, matrix, folder, cluster), options.rows, options.rounds)
     write(rows, "predict")
 
 
@@ -115,24 +121,37 @@ def write_csv(source: Path, target: Path) -> None:
 
 def measure(bench: Bench, rows: int, rounds: int) -> list[Row]:
     """Return the lines of the report. Ends the program if the answers depend on the number of workers."""
-    by_workers = {workers: list[Figures]() for workers in (1, 2)}
+    engines = {f"{number} workers": ("--workers", str(number)) for number in (1, 2, 4)}
+    engines["2 workers of a Dask cluster"] = ("--scheduler", bench.cluster.address)
+    found = {engine: list[Figures]() for engine in engines}
     for _ in range(rounds):  # in turns, so that a busy moment doesn't hit only one of them
-        for workers, found in by_workers.items():
-            found.append(bench.run("rows.parquet", "parquet", workers))
-    four, few = bench.run("rows.parquet", "parquet", 4), bench.run("few.parquet", "parquet", 2)
-    if len({each.md5 for each in [four, *by_workers[1], *by_workers[2]]}) > 1:
-        sys.exit("1, 2 and 4 workers give different bytes")
-    one, two = (min(found, key=lambda each: each.processor) for found in by_workers.values())
-    clock, clock_of_two = (min(each.seconds for each in found) for found in by_workers.values())
+        for engine, figures in found.items():
+            figures.append(bench.run("rows.parquet", "parquet", *engines[engine]))
+    few = bench.run("few.parquet", "parquet", *engines["2 workers"])
+    if len({each.md5 for figures in found.values() for each in figures}) > 1:
+        sys.exit("1, 2 and 4 workers and a Dask cluster give different bytes")
+    one, *others = found
+    processor = {engine: min(each.processor for each in figures) for engine, figures in found.items()}
+    clock = {engine: min(each.seconds for each in figures) for engine, figures in found.items()}
+    bounds = {"2 workers": (0.9, 1.6)}
     return [
-        rate("Parquet to Parquet", one, rows, 0.6),
-        rate("Parquet to CSV", bench.run("rows.parquet", "csv", 1), rows),
-        rate("CSV to CSV", bench.run("few.csv", "csv", 1), rows // 10),
-        Row("2 workers: processor time of 1 / of 2", one.processor, two.processor, "s", 0.9, least=True),
-        Row("2 workers: time of 1 / of 2", clock, clock_of_two, "s", 1.6, least=True),
+        rate("Parquet to Parquet", min(found[one], key=lambda each: each.processor), rows, 0.6),
+        rate("Parquet to CSV", bench.run("rows.parquet", "csv"), rows),
+        rate("CSV to CSV", bench.run("few.csv", "csv"), rows // 10),
         *(
-            Row(f"largest process of {workers} workers, {count:,} rows", each.megabytes, WORKER_MEGABYTES, "MB", 1.0)
-            for workers, count, each in [(2, rows // 10, few), (2, rows, two), (4, rows, four)]
+            Row(f"{engine}: {what} of 1 / of these", took[one], took[engine], "s", bound, least=True)
+            for engine in others
+            for what, took, bound in zip(
+                ("processor time", "time"), (processor, clock), bounds.get(engine, (None, None)), strict=True
+            )
+        ),
+        *(
+            Row(f"largest process of {engine}, {count:,} rows", each.megabytes, WORKER_MEGABYTES, "MB", 1.0)
+            for engine, count, each in [
+                ("2 workers", rows // 10, few),
+                ("2 workers", rows, found["2 workers"][0]),
+                ("4 workers", rows, found["4 workers"][0]),
+            ]
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""Measure how time and memory of each stage grow: `python tests/bench/growth.py [--times 1 3 10 30]`.
+"""Measure how time and memory of each stage grow: `python tests/bench/growth.py [--times 1 3]`.
 
 Works in a clone of HEAD in a temporary folder, on the demo's 336,776 rows so many times, each with another second. The
 fit is on 200,000 rows (`train.sample`). Processor seconds are of all processes of the command, the memory is of the
@@ -76,7 +76,7 @@ def markdown(found: dict[int, dict[str, Cost]]) -> str:
 def main() -> None:
     """Measure each size, print and save the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 3, 10, 30])
     times = sorted(set(parser.parse_args().times))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         clone, table = make_clone(Path(folder))
