@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": "test@example.org",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-_FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "DASK_", "OTEL_")
+_FOREIGN = ("AWS_", "DVC_", "MLFLOW_", "MODEL_", "SECRET_KEY", "DATABASE_URL", "DASK_", "OTEL_", "MIMALLOC_")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ from stages.partitions.server import start_server
 
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # another thread would only wait, and take 0.1 s to do so
-    if os.environ["MIMALLOC_PURGE_DELAY"] == "0":  # as the package sets it
+    if os.environ.get("MIMALLOC_PURGE_DELAY") == "0":  # as the package sets it
         os.environ["MIMALLOC_PURGE_DELAY"] = "10000"  # Arrow keeps freed memory for the next batch: 8 % less time
     if "--workers" in sys.argv[:-1] and sys.argv[sys.argv.index("--workers") + 1] != "1":
         start_server(["stages.predict.__main__"])  # which imports while this process does
