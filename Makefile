@@ -61,7 +61,7 @@ predict: $(PIPELINE) ## score INPUT=table OUTPUT=file or folder, no server neede
 	  $(if $(EXPLAIN),--explain) $(if $(COVERAGE),--coverage '$(COVERAGE)') \
 	  $(if $(KEEP),--keep '$(KEEP)') $(if $(ERRORS),--errors '$(ERRORS)')
 
-TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)
+TRACED := $(OTEL_EXPORTER_OTLP_ENDPOINT)$(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)$(shell sed -n 's/^OTEL_EXPORTER_OTLP_\(TRACES_\)*ENDPOINT=//p' .env 2>/dev/null)
 RELEASES ?= $(shell sed -n 's/^RELEASES=//p' .env 2>/dev/null)
 RELEASED = $(or $(RELEASES),models/releases)/current/release.json
 serve: $(VENV)/.service $(if $(TRACED),$(VENV)/.tracing) ## serve the current release on http://127.0.0.1:8000: HOST PORT WORKERS

@@ -38,6 +38,18 @@ COMMANDS: Final = {
     "Service": ["service.serve", "service.users", "service.users key", "service.lineage"],
 }  # fmt: skip
 
+PIPELINE_VARIABLES: Final = (
+    ("`MLFLOW_TRACKING_URI`", "`sqlite:///mlflow.db`", "Where runs and the registry are: a file or a server."),
+    ("`RELEASES`", "`models/releases`", "The folder of releases."),
+    ("`DASK_SCHEDULER_ADDRESS`", "none", "A Dask scheduler whose workers share the work (docs/how-to/cluster.md)."),
+    (
+        "`WORKERS`",
+        "`1`",
+        "Processes of this machine for `export` and `evaluate` (docs/explanation/larger-than-memory.md).",
+    ),
+    ("`AWS_ENDPOINT_URL` and AWS's others", "none", "Credentials and server of `s3://` (docs/how-to/storage.md)."),
+)
+
 
 def main() -> None:
     """Write the pages into docs/reference/. Exits with status 1 if nothing has been released."""
@@ -95,12 +107,18 @@ def _parameter(group: CommentedMap, name: str, prefix: str = "") -> tuple[str, s
 def _environment() -> Iterator[str]:
     yield "# Environment"
     yield ""
-    yield "The service's settings: environment variables, or lines of `.env`, which the first start writes. A name with"
-    yield "`_FILE` (for secrets) names a file that has the value. Durations are in seconds, sizes in bytes."
+    yield "## The service"
+    yield ""
+    yield "Environment variables, or lines of `.env`, which the first start writes. A name with `_FILE` (for secrets)"
+    yield "names a file that has the value. Durations are in seconds, sizes in bytes."
     yield ""
     rows = ((f"`{name.upper()}`", _default(field), field.description) for name, field in Settings.model_fields.items())
     yield from _table("variable", "default", "meaning", rows=rows)
-    yield "`.env.example` lists the variables of the pipeline, of Compose and of S3."
+    yield "## The pipeline"
+    yield ""
+    yield from _table("variable", "default", "meaning", rows=PIPELINE_VARIABLES)
+    yield "Only `RELEASES` and, for `make push` and `make pull`, AWS's variables are also read from `.env`."
+    yield "`.env.example` lists the variables of S3 and of Compose."
 
 
 def _default(field: Any) -> str:

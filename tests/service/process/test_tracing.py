@@ -15,6 +15,7 @@ import pytest
 
 from service.http import tracing
 from service.settings import SettingsError
+from tests.conftest import ROOT
 from tests.service.artifacts import Root, written
 from tests.service.collector import Collector, collecting
 from tests.service.processes import BODY, Service, environment, fails, free_port, running, wait_for
@@ -158,3 +159,18 @@ def _predicts(service: Service) -> bool:
 def _senders(collector: Collector) -> set[int]:
     """Return the processes that sent a prediction."""
     return {span.resource["process.pid"] for span in collector.server_spans() if span.name == "POST /predict"}
+
+
+@pytest.mark.parametrize("line", [f"{ENDPOINT}=http://127.0.0.1:4318", f"#{ENDPOINT}=http://127.0.0.1:4318"])
+def test_make_serve_installs_the_packages_if_the_file_env_asks_for_traces(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(line, encoding="utf-8")
+    for name in ("requirements", "params.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+
+    done = subprocess.run(
+        ["make", "--dry-run", "--file", str(ROOT / "Makefile"), "serve"],
+        check=False, cwd=tmp_path, env=variables, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert ("requirements/tracing.txt" in done.stdout) == (not line.startswith("#")), done.stderr
