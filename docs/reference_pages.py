@@ -69,8 +69,14 @@ def _table(*header: str, rows: Iterable[Iterable[object]]) -> Iterator[str]:
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:
-        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in row)} |"
+        yield f"| {' | '.join(map(_cell, row))} |"
     yield ""
+
+
+def _cell(value: object) -> str:
+    """Return the text of a cell; a page of the docs that it names becomes a link."""
+    text = str(value).replace("|", r"\|").replace("\n", " ")
+    return re.sub(r"docs/([a-z-]+/([a-z-]+)\.md)", r"[\2](../\1)", text)
 
 
 # --- parameters

@@ -71,6 +71,12 @@ def test_every_parameter_target_and_alert_is_listed() -> None:
 
 
 @pytest.mark.usefixtures("_site")
+@pytest.mark.parametrize("page", ["parameters", "environment"])
+def test_the_pages_that_a_parameter_or_setting_names_are_links(page: str) -> None:
+    assert "docs/" not in words_of(f"reference/{page}")
+
+
+@pytest.mark.usefixtures("_site")
 @pytest.mark.parametrize("text", ["POST /predict", "GET /model-info", "POST /token", "explain"])
 def test_the_api_is_described(text: str) -> None:
     assert text in words_of("reference/api")
