@@ -11,5 +11,5 @@ def with_interval(metrics: Mapping[str, Any], name: str) -> str:
     low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     if low is None or high is None:
         return f"{metrics[name]:.4f}"
-    over = f" over {metrics['interval_units']} {metrics['interval_unit']}s" if "interval_unit" in metrics else ""
+    over = f" over {metrics['interval_units']:,} {metrics['interval_unit']}s" if "interval_unit" in metrics else ""
     return f"{metrics[name]:.4f} ({low:.4f} to {high:.4f}{over})"
