@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.process import BaseProcess
@@ -20,7 +21,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from stages import files
 from stages.errors import UserError
-from stages.partitions.server import start_server
+from stages.partitions.server import killing_frozen, start_server
 from stages.partitions.workers import check_versions
 
 _CONNECT_SECONDS: Final = 10
@@ -58,7 +59,7 @@ class Pool:
     executor: Executor
     slots: int
     check: Callable[[], object] = lambda: None
-    """Called while no task ends. Ends workers that hang; raises UserError if nobody is there to run the tasks."""
+    """Called while no task ends. Raises UserError if nobody is there to run the tasks."""
     share: Callable[[Any], Any] = lambda value: value
     """Sends a value to each worker once, and returns an argument of tasks, which `get_shared` changes back to it."""
     lost: tuple[type[Exception], ...] = ()
@@ -116,15 +117,25 @@ def _processes(workers: int) -> Iterator[Pool]:
     def find_started() -> set[BaseProcess]:
         return set(multiprocessing.active_children()) - before
 
-    executor = ProcessPoolExecutor(workers, context, _begin, (dict(os.environ),))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Pool(executor, workers, _Frozen(find_started).end, partial(_write_shared, Path(folder)))
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in find_started():
-            process.kill()
-            process.join()
+    executor = _Processes(workers, context, _begin, (dict(os.environ),))
+    with killing_frozen(find_started), tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Pool(executor, workers, share=partial(_write_shared, Path(folder)))
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in find_started():
+                process.kill()
+                process.join()
+
+
+class _Processes(ProcessPoolExecutor):
+    def submit(
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Future[Result]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except (EOFError, ConnectionError):
+            raise BrokenProcessPool("the fork server has ended") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,29 +178,6 @@ def _begin(environment: Mapping[str, str]) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-class _Frozen:
-    """Ends workers that somebody has stopped (SIGSTOP), so that others do their work."""
-
-    def __init__(self, find: Callable[[], set[BaseProcess]]) -> None:
-        self._find = find
-        self._stopped: set[BaseProcess] = set()
-
-    def end(self) -> None:
-        """End the workers that are stopped now and were stopped the last time; a job in the shell may be resumed."""
-        stopped = set(filter(_is_stopped, self._find()))
-        for process in stopped & self._stopped:
-            process.kill()
-        self._stopped = stopped
-
-
-def _is_stopped(process: BaseProcess) -> bool:
-    try:
-        about = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8")
-    except OSError:  # it has just ended, or the system isn't Linux
-        return False
-    return about.rpartition(")")[2].split()[0] == "T"
-
-
 @contextlib.contextmanager
 def _cluster(address: str) -> Iterator[Pool]:
     import asyncio  # noqa: PLC0415  # as the packages below: only clusters need it
@@ -219,12 +207,15 @@ def _cluster(address: str) -> Iterator[Pool]:
     try:
         watch = _Watch(client, address)
         watch.wait_for_workers()
-        check_versions(client, address, _ABSENT_SECONDS)
+        try:
+            check_versions(client, address, _ABSENT_SECONDS)
+            threads = sum(client.nthreads(callback_timeout=_ABSENT_SECONDS).values())
+        except OSError:
+            remedy = "start it, then run the same command again"
+            raise UserError(f"{address}: the Dask scheduler or one of its workers doesn't answer; {remedy}") from None
         # Data that is scattered is lost with the worker that has it; a task runs again.
         share = partial(client.submit, _same, pure=False)
-        yield Pool(
-            client.get_executor(pure=False), sum(client.nthreads().values()), watch.check, share, (KilledWorker,)
-        )
+        yield Pool(client.get_executor(pure=False), max(threads, 1), watch.check, share, (KilledWorker,))
     except KilledWorker as error:
         raise UserError(f"{address}: {error}") from None
     except (CancelledError, ClosedClientError):

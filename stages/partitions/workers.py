@@ -15,17 +15,15 @@ _PACKAGES: Final = ("distributed", "joblib", "lightgbm", "pandas", "scikit-learn
 def check_versions(client: Any, address: str, seconds: float) -> None:
     """Raise UserError if the scheduler or a worker lacks this code, or a worker has other packages or code.
 
-    It waits so many seconds for their answers.
+    Raises OSError if they don't answer within so many seconds. A worker that is lost meanwhile is left out.
     """
     here = _installed()
+    installed = client.run(_installed, on_error="return", callback_timeout=seconds)
+    found = {f"worker {each}": about for each, about in installed.items() if not isinstance(about, OSError)}
     try:
-        installed = client.run(_installed, on_error="return", callback_timeout=seconds)
-    except TimeoutError:
-        remedy = "start it, then run the same command again"
-        raise UserError(f"{address}: the Dask scheduler or one of its workers doesn't answer; {remedy}") from None
-    found = {f"worker {each}": about for each, about in installed.items()}
-    try:
-        client.run_on_scheduler(versions)
+        client.run_on_scheduler(versions, callback_timeout=seconds)
+    except OSError:
+        raise
     except Exception as error:  # noqa: BLE001  # the scheduler's, of any kind
         found = {"scheduler": error} | found
     for who, there in found.items():

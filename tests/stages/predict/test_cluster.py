@@ -62,6 +62,31 @@ def test_a_scheduler_that_was_frozen_before_ends_the_command_in_one_line(
     assert "no Dask scheduler answers (not in time)" in done.stderr.splitlines()[-1]
 
 
+LOST = """
+import os
+def dask_setup(scheduler):
+    scheduler.handlers["{request}"] = lambda **_: os.kill(os.getpid(), {number})
+"""
+
+
+@pytest.mark.parametrize(
+    ("request_", "number"),
+    [("broadcast", signal.SIGKILL), ("run_function", signal.SIGKILL), ("run_function", signal.SIGSTOP)],
+)
+def test_a_scheduler_that_is_lost_while_versions_are_compared_is_one_line(
+    scoring: Scoring, root: Path, tmp_path_factory: pytest.TempPathFactory, request_: str, number: signal.Signals
+) -> None:
+    folder = tmp_path_factory.mktemp("dask")
+    (folder / "lost.py").write_text(LOST.format(request=request_, number=int(number)))
+    with running_cluster(root, folder, 1, DASK_DISTRIBUTED__SCHEDULER__PRELOAD=str(folder / "lost.py")) as made:
+        done = scoring.run("--scheduler", made.address)
+
+    assert done.returncode == 1
+    line = f"predict: error: {made.address}: the Dask scheduler or one of its workers doesn't answer; start it, "
+    assert done.stderr.splitlines()[-1].startswith(line), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("has_code", "message"),
     [

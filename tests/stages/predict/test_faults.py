@@ -30,6 +30,21 @@ def test_a_killed_or_frozen_worker_s_part_is_made_again(
     assert_ended(pids)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_server_that_starts_workers_may_be_killed_or_frozen(
+    scoring: Scoring, expected: str, number: signal.Signals
+) -> None:
+    process = scoring.start("--workers", "2")
+    pids = [*children(process.pid), *workers(process)]
+    os.kill(next(pid for pid in pids if children(pid)), number)
+
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert scoring.md5() == expected
+    assert scoring.left() == ["out.csv"]
+    assert_ended(pids)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_after_a_kill_no_worker_is_left_and_the_same_command_goes_on(
     scoring: Scoring, expected: str, number: signal.Signals
