@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -90,6 +91,10 @@ def run(main: Callable[..., None], add_arguments: Callable[[argparse.ArgumentPar
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     try:
         main(**arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except UserError as error:
         _fail(stage, *map(str, error.args), status=error.status)
     except ModuleNotFoundError as error:

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from getpass import getuser
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -106,8 +108,9 @@ def remove(name: str) -> None:
 
 def run_git(*arguments: str, content: str | None = None, **environment: str) -> str:
     """Run Git and return its output. Raises UserError with Git's first line if it fails."""
+    environment = {"EMAIL": f"{getuser()}@{gethostname()}"} | os.environ | environment  # as DVC, if Git knows no author
     done = subprocess.run(
-        ["git", *arguments], input=content, env=os.environ | environment, capture_output=True, text=True, check=False
+        ["git", *arguments], input=content, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise UserError(

@@ -30,14 +30,15 @@ TRIALS = 8
 
 @pytest.fixture(scope="module")
 def searched(project: Callable[..., Project]) -> tuple[Project, subprocess.CompletedProcess[str]]:
-    """Return a project with a finished search, and how it ended; its test rows were damaged before."""
+    """Return a project with a finished search, and how it ended; its test rows were damaged, Git knew no author."""
     made = project(evaluate={"folds": 3})
     made.ok("dvc", "repro", "prepare")
     made.commit("Prepare the rows")
     test_rows = made.path / "data/prepared/test.parquet"
     content = test_rows.read_bytes()
     replace(test_rows, b"x" * len(content))
-    done = made.run(*SEARCH, "--trials", str(TRIALS))
+    author = [f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]
+    done = made.run("env", *(f"--unset={name}" for name in author), *SEARCH, "--trials", str(TRIALS))
     assert test_rows.read_bytes().startswith(b"xxxx")
     replace(test_rows, content)
     assert not made.ok("git", "status", "--short")

@@ -1,6 +1,7 @@
 """The service with real releases under load: promote and rollback change the model in service, DVC and Git never do."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -237,6 +238,13 @@ def test_an_alias_moved_by_hand_is_reported_and_moved_back(served: Served) -> No
     assert f"somebody moved the alias champion of flights from {version} to" in done.stderr
     assert "moved by hand" in done.stdout
     assert served.state() == before
+
+
+def test_a_reader_that_ends_early_is_no_error(served: Served) -> None:
+    history = "python -m stages.commands.history | head -0; exit ${PIPESTATUS[0]}"
+    done = served.project.run("bash", "-c", history)
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_dvc_gc_deletes_no_release(served: Served) -> None:
