@@ -72,12 +72,13 @@ def _load(releases: Path, history: dict[str, Release], name: str) -> Earlier | N
 
 
 def _champions(releases: Path, history: dict[str, Release], name: str) -> Iterator[Earlier]:
-    """Yield the newest release under a name, then the best one if it is another."""
+    """Yield the newest release under a name, then the best one if it has another model."""
     named = [each for each, release in history.items() if release.name == name]
     if not named:
         return
     newest = named[-1]
-    for each in dict.fromkeys([newest, history[newest].best or newest]):
+    best = history[newest].best or newest
+    for each in [newest] if history[best].onnx_md5 == history[newest].onnx_md5 else [newest, best]:
         earlier = _load(releases, history, each)
         if earlier:
             yield earlier

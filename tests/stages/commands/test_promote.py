@@ -160,6 +160,18 @@ def test_an_override_makes_the_model_the_best_one(workspace: Workspace) -> None:
     assert workspace.history()[1].reason.count("roc_auc") == 1  # it says once what was overridden
 
 
+def test_a_model_that_is_in_service_again_is_compared_once(workspace: Workspace) -> None:
+    workspace.promote()
+    workspace.write(4)
+    workspace.promote("champion", reason="the others are wrong")
+    workspace.rollback(reason="they were right")
+    workspace.write(2)
+
+    with pytest.raises(RefusedError) as refusal:
+        workspace.promote()
+    assert str(refusal.value).count("roc_auc 0.8900 against 0.9000") == 1
+
+
 def test_the_best_model_outlasts_the_older_ones(workspace: Workspace) -> None:
     workspace.promote()
     best = find_current(workspace.releases).name
