@@ -91,7 +91,7 @@ def make_bucket(variables: dict[str, str], process: subprocess.Popen[bytes], log
     while True:
         try:
             client.create_bucket(Bucket=BUCKET)
-        except client.exceptions.BucketAlreadyExists:
+        except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
             return
         except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ClientError):
             printed = log.read_text(encoding="utf-8")[-2000:]

@@ -1,5 +1,6 @@
 """Files on this machine, or under a URL such as s3://bucket/folder; each is written completely or not at all."""
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -17,7 +18,14 @@ from stages.errors import UserError
 
 _PIECE: Final = 1 << 20
 _S3_CONFIG: Final = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
+_CALL_SECONDS: Final = 22.0
+"""More than two attempts to read take, and what a piece of 8 MB needs on a slow line."""
+_DISCARD_SECONDS: Final = 2.0
 UNFINISHED: Final = ".tmp"
+
+
+class StoreError(UserError):
+    """A store refuses or doesn't answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,24 @@ def filesystem(scheme: str) -> Any:
     """Return the client of a store, which gives up within seconds if the store doesn't answer."""
     if scheme != "s3":
         raise UserError(f"{scheme}:// is no place for tables; name a path or a URL such as s3://bucket/folder")
-    import fsspec  # noqa: PLC0415  # takes a tenth of the time that a worker needs to start
+    from botocore.exceptions import ReadTimeoutError  # noqa: PLC0415
+    from fsspec.asyn import sync_wrapper  # noqa: PLC0415  # takes a tenth of the time that a worker needs to start
+    from s3fs import S3FileSystem  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    store = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, config_kwargs=_S3_CONFIG)
-    store.retries = 1  # botocore repeats requests itself
-    return store
+    class Store(S3FileSystem):  # type: ignore[misc]
+        """Bounds the time of each call; botocore doesn't bound that of sending."""
+
+        retries = 1  # botocore repeats requests itself
+
+        async def _call_s3(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await asyncio.wait_for(super()._call_s3(*args, **kwargs), _CALL_SECONDS)
+            except TimeoutError:
+                raise ReadTimeoutError(endpoint_url=f"s3://{kwargs.get('Bucket')}/{kwargs.get('Key', '')}") from None
+
+        call_s3 = sync_wrapper(_call_s3)
+
+    return Store(use_listings_cache=False, skip_instance_cache=True, config_kwargs=_S3_CONFIG)
 
 
 def _split(url: str) -> tuple[Any, str]:
@@ -92,7 +113,7 @@ def _split(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def errors_as_line(path: str) -> Iterator[None]:
-    """Convert a store's errors to UserError."""
+    """Convert a store's errors to StoreError."""
     if not is_url(path):
         yield
         return
@@ -105,7 +126,7 @@ def errors_as_line(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.filename:  # a file of this machine
             raise
         remedy = "check the URL, and AWS_ENDPOINT_URL and the credentials in the environment"
-        raise UserError(f"{path}: {error or type(error).__name__}; {remedy}") from None
+        raise StoreError(f"{path}: {error or type(error).__name__}; {remedy}") from None
 
 
 def is_folder(path: str) -> bool:
@@ -177,9 +198,23 @@ def writing(path: str) -> Iterator[HashedFile]:
     try:
         yield HashedFile(target)
     except BaseException:
-        target.discard()
+        _discard(store, target)
         raise
     target.close()
+
+
+def _discard(store: Any, target: Any) -> None:
+    """Remove an unfinished upload, unless the store doesn't answer soon."""
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # as fsspec
+    from fsspec.asyn import sync  # noqa: PLC0415
+
+    upload, target.mpu = target.mpu, None
+    target.discard()
+    target.closed = True  # else it would try to write the rest
+    if upload:
+        parts = target.bucket, target.key, upload["UploadId"]
+        with contextlib.suppress(OSError, BotoCoreError):
+            sync(store.loop, store._abort_mpu, *parts, timeout=_DISCARD_SECONDS)  # noqa: SLF001
 
 
 @contextlib.contextmanager

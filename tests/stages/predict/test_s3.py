@@ -1,7 +1,11 @@
 """Tables in an S3 store, scored into it."""
 
 import signal
+import socket
+import subprocess
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +68,48 @@ def test_a_store_that_refuses_or_is_gone_is_one_line(
     with pytest.raises(UserError, match=f"{bucket}/in: .*credentials"):
         predict(f"{bucket}/in", tmp_path / "out.csv")
     storage.filesystem.cache_clear()
+
+
+def test_a_store_that_takes_no_more_bytes_is_one_line(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    monkeypatch.setattr(storage, "_CALL_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        storage.filesystem.cache_clear()
+        url = f"{bucket}/large"
+        message = f'{url}: Read timeout on endpoint URL: "{url}"; check the URL'
+        with pytest.raises(storage.StoreError, match=message), storage.errors_as_line(url):
+            storage.write(url, bytes(7 << 20))
+    storage.filesystem.cache_clear()
+
+
+def _has(folder: str, path: str) -> bool:
+    return any(each.path.startswith(path) for each in storage.find(folder))
+
+
+@pytest.mark.long
+def test_a_store_that_freezes_before_the_first_part_or_in_a_large_object_stops_the_command_in_time(
+    bucket: str, server: Server, scoring: Scoring
+) -> None:
+    scoring.environment |= server.variables
+    folder, stopped = f"{bucket}/frozen/.out.csv.parts", []
+    for wanted in (f"{folder}/_model-", f"{folder}/part-"):
+        process = subprocess.Popen(
+            scoring.command("--workers", "2", out=f"{bucket}/frozen/out.csv"),
+            env=scoring.environment,
+            cwd=scoring.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        scoring.started.append(process)
+        wait_for(partial(_has, folder, wanted), process)
+        server.process.send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        output, _ = process.communicate(timeout=60)
+        stopped.append((time.monotonic() - begin < 30, f"predict: error: {bucket}/" in output, output))
+        server.process.send_signal(signal.SIGCONT)
+
+    assert [each[:2] for each in stopped] == [(True, True)] * 2, stopped
 
 
 @pytest.mark.long
