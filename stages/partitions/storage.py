@@ -49,6 +49,8 @@ class HashedFile:
 
     def write(self, content: Any) -> int:
         """Write bytes; return their number."""
+        if self._file.closed:  # after an error, when a writer of Parquet is collected
+            return len(content)
         self._hash.update(content)
         self._size += len(content)
         return self._file.write(content)

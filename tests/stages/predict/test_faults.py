@@ -1,14 +1,23 @@
 """Killed, frozen, restarted or without space: the bytes are the same, and nothing is left."""
 
+import contextlib
+import gc
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from stages.errors import UserError
+from stages.partitions import storage
+from stages.predict.output import open_writer
+from stages.predict.results import merging
+from stages.predict.work import Task
 from tests.stages.predict.running import FILES, ROWS, Scoring, assert_ended, children, stopped_in_one_line, workers
 
 pytestmark = pytest.mark.slow
@@ -104,6 +113,25 @@ def test_a_file_that_cannot_grow_stops_the_command_in_one_line(scoring: Scoring,
     assert not list(scoring.folder.rglob("*.tmp"))
     assert scoring.run().returncode == 0
     assert scoring.md5() == expected
+
+
+def test_an_error_after_parts_of_a_parquet_file_are_written_prints_no_traceback(tmp_path: Path) -> None:
+    tasks = [Task(None, "part", "arrow", with_header=True)]  # type: ignore[arg-type]
+    with storage.writing(str(tmp_path / "part")) as part:
+        writer = open_writer("arrow", part)
+        writer.write({"prediction": pa.array(["one"])})
+        writer.close()
+    unraisable: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        with contextlib.suppress(UserError), merging("parquet", "out.parquet", str(tmp_path), tasks) as merge:
+            merge.add(0)
+            raise UserError("lost")
+        del merge
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert not unraisable
 
 
 FULL = """
