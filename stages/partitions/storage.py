@@ -1,6 +1,5 @@
 """Files on this machine, or under a URL such as s3://bucket/folder; each is written completely or not at all."""
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -46,10 +45,12 @@ class HashedFile:
         self._hash = hashlib.md5(usedforsecurity=False)
         self._size = 0
         self.closed = False
+        self.is_discarded = False
+        """Whether it is given up: what a writer of Parquet still writes when it is collected goes nowhere."""
 
     def write(self, content: Any) -> int:
         """Write bytes; return their number."""
-        if self._file.closed:  # after an error, when a writer of Parquet is collected
+        if self.is_discarded:
             return len(content)
         self._hash.update(content)
         self._size += len(content)
@@ -88,8 +89,10 @@ def filesystem(scheme: str) -> Any:
     """Return the client of a store, which gives up within seconds if the store doesn't answer."""
     if scheme != "s3":
         raise UserError(f"{scheme}:// is no place for tables; name a path or a URL such as s3://bucket/folder")
+    import asyncio  # noqa: PLC0415  # all of them take a tenth of the time that a worker needs to start
+
     from botocore.exceptions import ReadTimeoutError  # noqa: PLC0415
-    from fsspec.asyn import sync_wrapper  # noqa: PLC0415  # takes a tenth of the time that a worker needs to start
+    from fsspec.asyn import sync_wrapper  # noqa: PLC0415
     from s3fs import S3FileSystem  # type: ignore[import-untyped]  # noqa: PLC0415
 
     class Store(S3FileSystem):  # type: ignore[misc]
@@ -198,11 +201,22 @@ def writing(path: str) -> Iterator[HashedFile]:
     store, name = _split(path)
     target = store.open(name, "wb", block_size=8 * _PIECE)
     try:
-        yield HashedFile(target)
+        with _hashing(target) as hashed:
+            yield hashed
     except BaseException:
         _discard(store, target)
         raise
     target.close()
+
+
+@contextlib.contextmanager
+def _hashing(file: IO[bytes]) -> Iterator[HashedFile]:
+    hashed = HashedFile(file)
+    try:
+        yield hashed
+    except BaseException:
+        hashed.is_discarded = True
+        raise
 
 
 def _discard(store: Any, target: Any) -> None:
@@ -224,7 +238,8 @@ def _writing_here(path: Path) -> Iterator[HashedFile]:
     # Another worker may write the same part, if this one was thought dead.
     own = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}{UNFINISHED}"
     with files.replacing(path, own) as beside, beside.open("wb") as file:
-        yield HashedFile(file)
+        with _hashing(file) as hashed:
+            yield hashed
         file.flush()
         os.fsync(file.fileno())
 

@@ -63,7 +63,7 @@ def resumable(folder: str, progress: Progress) -> Iterator[None]:
                 each.unlink(missing_ok=True)
         if progress.count:
             log(f"{count_units(progress.count, 'row')} done and kept in {folder}; the same command goes on from there")
-        elif not storage.is_url(folder) or type(error) is UserError:  # otherwise the store may not answer
+        elif not storage.is_url(folder) or (isinstance(error, UserError) and not isinstance(error, storage.StoreError)):
             storage.remove_folder(folder)
         raise
 
