@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from stages import files
 from stages.errors import UserError
 from stages.params.search import Settings
 from stages.runs import git
+from stages.search.interrupts import finishing
 
 _WIDTH = 10_000
 """Lines of params.yaml are never wrapped."""
@@ -28,15 +28,10 @@ def run_experiment(settings: list[str], name: str | None = None) -> int:
 
     It runs in a temporary copy, so params.yaml stays as it is. Ctrl-C takes effect once DVC has tidied up.
     """
-    interrupts: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     options = [part for setting in settings for part in ("--set-param", setting)]
     named = ["--name", name] if name else []
-    status = subprocess.run(["dvc", "exp", "run", "--temp", *named, *options], check=False).returncode
-    signal.signal(signal.SIGINT, before)
-    if interrupts:
-        raise KeyboardInterrupt
-    return status
+    with finishing():
+        return subprocess.run(["dvc", "exp", "run", "--temp", *named, *options], check=False).returncode
 
 
 def ref_of(name: str) -> str:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stages.params.search import Settings
 from stages.runs import tracking
+from stages.search.interrupts import finishing
 
 STUDY = "search.study"
 """Tag: the study that a run belongs to."""
@@ -36,6 +37,7 @@ class TrialRuns:
         run = self._client.create_run(self._experiment, start_time=start_ms, tags=tracking.lineage() | own | tags)
         return str(run.info.run_id)
 
+    @finishing()  # a transaction that is cut would lock the database for all others
     def log(self, trial: FrozenTrial, settings: Settings, metric: str) -> None:
         """Log a finished trial: its settings, its score on each fold and their mean if it is complete."""
         number = str(trial.number)

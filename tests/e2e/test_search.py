@@ -153,7 +153,7 @@ def test_an_interrupt_ends_two_processes_in_one_line(
     for path in set((made.path / "build/search").iterdir()) - known:
         path.unlink()
 
-    assert status == 130
+    assert status == 130, lines
     assert re.search(
         r"stopped; \d+ trials are done, best trial \d+: cv_roc_auc 0\.\d+; .*the same command goes on", lines[-1]
     )
