@@ -109,7 +109,7 @@ def table(listed: list[Listed], params: Iterable[str]) -> Iterator[str]:
     rows = [["Experiment", "Created", *states, *metrics, *params]]
     for each in listed:
         values = (_shorten(each.params[name]) if name in each.params else "-" for name in params)
-        rows.append([each.name, each.created, *(each.state for _ in states), *map(each.metric, metrics), *values])
+        rows.append([each.name, each.created, *([each.state] if states else []), *map(each.metric, metrics), *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

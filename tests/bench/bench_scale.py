@@ -2,8 +2,8 @@
 
 Example: python tests/bench/bench_scale.py --seconds 2
 
-Takes less than a minute. Needs wrk, nginx and what `dvc repro` makes. Writes build/bench-scale.md;
-docs/explanation/scale.md has the figures of a run, and the formulas.
+Takes less than a minute. Needs wrk, nginx and what `dvc repro` makes. Writes build/bench-scale.md; docs/scale.md has
+the figures of a run, and the formulas.
 """
 
 import argparse

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -93,15 +92,7 @@ def test_a_store_that_freezes_before_the_first_part_or_in_a_large_object_stops_t
     scoring.environment |= server.variables
     folder, stopped = f"{bucket}/frozen/.out.csv.parts", []
     for wanted in (f"{folder}/_model-", f"{folder}/part-"):
-        process = subprocess.Popen(
-            scoring.command("--workers", "2", out=f"{bucket}/frozen/out.csv"),
-            env=scoring.environment,
-            cwd=scoring.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        scoring.started.append(process)
+        process = scoring.start("--workers", "2", out=f"{bucket}/frozen/out.csv")
         wait_for(partial(_has, folder, wanted), process)
         server.process.send_signal(signal.SIGSTOP)
         begin = time.monotonic()
