@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from service.cells import LARGEST, Reading
 from service.contract import DateFeature, Feature
-from service.encoding import DatePart, Matrix
+from service.encoding import encode_dates
 from service.inputs.layout import training_range
 from service.inputs.readers import InvalidValueError, Reader
 from stages.errors import UserError
@@ -25,13 +25,13 @@ _END_SECOND: Final = 253_402_300_800
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 Mask = npt.NDArray[np.bool_]
+Columns = npt.NDArray[np.float32]
+"""Columns of the model's matrix, shape (columns, rows)."""
 
 
-class Encoded(NamedTuple):
-    """A column as the model sees it."""
+class Doubts(NamedTuple):
+    """Rows of a column whose value needs a warning or is refused."""
 
-    numbers: Matrix
-    """Shape (rows, the feature's columns of the matrix)."""
     outside: Mask | None = None
     """The rows whose value training didn't have; None if there are none."""
     wrong: Mask | None = None
@@ -48,69 +48,67 @@ class ColumnEncoder:
         self._missing = pa.array(sorted(reading.missing_texts(feature.name)), pa.string())
         self._plain = reading.decimal == "."
         self._iso = feature.name not in reading.dates
-        self._width = len(feature.columns)
-        # The last part is compared with the range in training, unless every date is inside.
-        watched: tuple[DatePart, ...] = () if self._high == np.float32(LARGEST) else ("days",)
-        self._moments = Moments((*feature.parts, *watched) if isinstance(feature, DateFeature) else ())
+        self._moments = Moments(feature.parts if isinstance(feature, DateFeature) else ())
+        self._has_days = self._high != np.float32(LARGEST)
+        """Whether a date's days are compared with those in training."""
         self._texts: _Texts | None = None
 
-    def encode(self, column: pa.Array) -> Encoded:
-        """Encode a column of any type; a value that the feature doesn't accept is marked as wrong."""
+    def encode(self, column: pa.Array, numbers: Columns) -> Doubts:
+        """Encode a column of any type into `numbers`, the feature's columns of the model's matrix."""
         kind, wanted = column.type, self.feature.type
         if wanted == "number" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            return self._encode_numbers(column)
+            return self._encode_numbers(column, numbers)
         if wanted == "date" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-            return self._encode_moments(column)
+            return self._encode_moments(column, numbers)
         if wanted == "boolean" and pa.types.is_boolean(kind):
-            return self._encode_numbers(column.cast(pa.float64()))
+            return self._encode_numbers(column.cast(pa.float64()), numbers)
         if pa.types.is_null(kind):
-            return self._encode_texts(pa.array([""] * len(column)))
+            return self._encode_texts(pa.array([""] * len(column)), numbers)
         if pa.types.is_dictionary(kind):
-            return self._encode_texts(column)
+            return self._encode_texts(column, numbers)
         texts = self._to_text(column)
-        return self._encode_cells(texts) or self._encode_texts(texts)
+        return self._encode_cells(texts, numbers) or self._encode_texts(texts, numbers)
 
-    def _encode_numbers(self, column: pa.Array) -> Encoded:
+    def _encode_numbers(self, column: pa.Array, numbers: Columns) -> Doubts:
         if column.null_count and column.type == pa.float64():
             column = pc.fill_null(column, np.nan)  # in half the time of what follows
         values = column.to_numpy(zero_copy_only=False)  # NaN where a value is missing
         if values.dtype != np.float64:
             values = values.astype(np.float64)
         with np.errstate(over="ignore"):
-            numbers = values.astype(np.float32)
+            numbers[0] = values
         wrong = None if self.feature.nullable else _if_any(np.isnan(values))
-        outside = self._find_outside(numbers)
+        outside = self._find_outside(numbers[0])
         if outside is not None:
             too_large = _if_any(np.abs(values) > LARGEST)
             wrong = too_large if wrong is None else wrong if too_large is None else wrong | too_large
-        return Encoded(numbers.reshape(-1, 1), outside, wrong)
+        return Doubts(outside, wrong)
 
-    def _encode_moments(self, column: pa.Array) -> Encoded:
+    def _encode_moments(self, column: pa.Array, numbers: Columns) -> Doubts:
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp(column.type.unit))  # in UTC, without a zone
             first, last = pc.min_max(column.cast(pa.int64())).values()
             one = _PER_SECOND[column.type.unit]
             if first.is_valid and not (first.as_py() >= _FIRST_SECOND * one and last.as_py() < _END_SECOND * one):
-                return self._encode_texts(column.cast(pa.string()))
-        moments = column.cast(pa.timestamp("us"), safe=False)
-        encoded = self._moments.encode(moments)
-        wrong = None
-        if moments.null_count and not self.feature.nullable:
-            wrong = moments.is_null().to_numpy(zero_copy_only=False)
-        outside = self._find_outside(encoded[:, -1]) if encoded.shape[1] > self._width else None
-        return Encoded(encoded[:, : self._width], outside, wrong)
+                return self._encode_texts(column.cast(pa.string()), numbers)
+        in_microseconds = column.cast(pa.timestamp("us"), safe=False)
+        moments = in_microseconds.to_numpy(zero_copy_only=False).astype("datetime64[us]", copy=False)
+        self._moments.encode(moments, numbers)
+        wrong = None if self.feature.nullable else _if_any(np.isnat(moments))
+        outside = self._find_outside(encode_dates(moments, ["days"])[:, 0]) if self._has_days else None
+        return Doubts(outside, wrong)
 
-    def _encode_cells(self, column: pa.Array) -> Encoded | None:
+    def _encode_cells(self, column: pa.Array, numbers: Columns) -> Doubts | None:
         """Encode text with numbers or ISO dates; return None if it has other cells."""
         if self.feature.type == "number" and self._plain:
-            numbers = self._cast(column, pa.float64())
-            if numbers is not None and pc.all(pc.is_finite(numbers), min_count=0).as_py() is not False:
-                return self._encode_numbers(numbers)
+            values = self._cast(column, pa.float64())
+            if values is not None and pc.all(pc.is_finite(values), min_count=0).as_py() is not False:
+                return self._encode_numbers(values, numbers)
         if self.feature.type == "date" and self._iso:
             for zone in (None, "UTC"):
                 moments = self._cast(column, pa.timestamp("us", zone))
                 if moments is not None:
-                    return self._encode_moments(moments)
+                    return self._encode_moments(moments, numbers)
         return None
 
     def _cast(self, column: pa.Array, kind: pa.DataType) -> pa.Array | None:
@@ -122,7 +120,7 @@ class ColumnEncoder:
         except pa.ArrowInvalid:
             return None
 
-    def _encode_texts(self, column: pa.Array) -> Encoded:
+    def _encode_texts(self, column: pa.Array, numbers: Columns) -> Doubts:
         """Encode text through the service's reader, once for each different text."""
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
@@ -131,21 +129,22 @@ class ColumnEncoder:
             self._texts = known = self._read(column.dictionary)
         indices = column.indices.fill_null(len(column.dictionary)) if column.null_count else column.indices
         places = indices.to_numpy(zero_copy_only=False)
-        encoded = known.encoded[places]
-        wrong = _if_any(known.refused[places]) if known.refused.any() else None
-        return Encoded(encoded[:, : self._width], self._find_outside(encoded[:, -1]), wrong)
+        for encoded, numbers_of_texts in zip(numbers, known.numbers, strict=False):  # the last ones may be days
+            np.take(numbers_of_texts, places, out=encoded, mode="clip")  # other modes copy the output
+        return Doubts(*(_if_any(mask[places]) if mask.any() else None for mask in (known.outside, known.wrong)))
 
     def _read(self, texts: pa.Array) -> "_Texts":
         values: list[Any] = []
-        refused = []
+        wrong = []
         for text in [*self._to_text(texts).to_pylist(), ""]:  # the last one is for null
             try:
                 values.append(self.reader.cell(text or ""))
-                refused.append(False)
+                wrong.append(False)
             except InvalidValueError:
                 values.append(None)
-                refused.append(True)
-        return _Texts(texts, self.reader.encode(values), np.array(refused))
+                wrong.append(True)
+        numbers = np.ascontiguousarray(self.reader.encode(values).T)
+        return _Texts(texts, numbers, self._is_outside(numbers[-1]), np.array(wrong))
 
     def _to_text(self, column: pa.Array) -> pa.Array:
         """Return the column as text. Raises UserError if it holds lists or the like, or bytes that are no text."""
@@ -161,16 +160,21 @@ class ColumnEncoder:
             and np.fmax.reduce(watched, initial=self._high) <= self._high
         ):
             return None
-        return _if_any((watched < self._low) | (watched > self._high))
+        return _if_any(self._is_outside(watched))
+
+    def _is_outside(self, watched: npt.NDArray[np.float32]) -> Mask:
+        outside: Mask = (watched < self._low) | (watched > self._high)
+        return outside
 
 
 class _Texts(NamedTuple):
     """Different texts of a column, encoded."""
 
     texts: pa.Array
-    encoded: Matrix
-    """A row for each text, and one for a missing value."""
-    refused: Mask
+    numbers: Columns
+    """For each text, and last for a missing value."""
+    outside: Mask
+    wrong: Mask
 
 
 def _if_any(mask: Mask) -> Mask | None:

@@ -5,9 +5,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from service.encoding import DatePart, Matrix, encode_dates
+from service.encoding import DatePart, encode_dates
 
 _BY_HOUR: Final = {"month", "day", "weekday", "hour", "dayofyear", "date"}
 _HOUR: Final = 3_600_000_000
@@ -20,41 +19,38 @@ class Moments:
 
     def __init__(self, parts: Sequence[DatePart]) -> None:
         self._parts = tuple(parts)
-        self._by_hour = [part in _BY_HOUR for part in parts]
         self._low = 0
-        self._table: Matrix = np.empty((0, sum(self._by_hour)), np.float32)
+        self._hours = dict.fromkeys((part for part in parts if part in _BY_HOUR), np.empty(0, np.float32))
+        """Each part's numbers by hour, from the hour `_low` on."""
+        self._end = 0
 
-    def encode(self, column: pa.Array) -> Matrix:
-        """Return the parts of timestamps in microseconds, shape (rows, parts); NaN where one is missing."""
-        moments = column.to_numpy(zero_copy_only=False).astype("datetime64[us]", copy=False)
-        missing = np.isnat(moments) if column.null_count else None
-        microseconds = moments.view(np.int64) if missing is None else np.where(missing, 0, moments.view(np.int64))
+    def encode(self, moments: npt.NDArray[np.datetime64], numbers: npt.NDArray[np.float32]) -> None:
+        """Write the parts of moments in microseconds to `numbers`, shape (parts, rows); NaN where one is missing."""
+        missing = np.isnat(moments)
+        is_any_missing = missing.any()
+        microseconds = np.where(missing, 0, moments.view(np.int64)) if is_any_missing else moments.view(np.int64)
         hours = microseconds // _HOUR
         if not len(hours) or not self._cover(int(hours.min()), int(hours.max())):
-            return encode_dates(moments, self._parts)
-        encoded: Matrix = self._table[hours - self._low]
-        if not all(self._by_hour):
-            others = [part for part, each in zip(self._parts, self._by_hour, strict=True) if not each]
-            joined: Matrix = np.empty((len(hours), len(self._parts)), np.float32)
-            joined[:, self._by_hour] = encoded
-            joined[:, np.logical_not(self._by_hour)] = encode_dates(moments, others)
-            encoded = joined
-        if missing is not None:
-            encoded[missing] = np.nan
-        return encoded
+            numbers[:] = encode_dates(moments, self._parts).T
+            return
+        hours -= self._low
+        for part, encoded in zip(self._parts, numbers, strict=True):
+            if part in self._hours:
+                np.take(self._hours[part], hours, out=encoded, mode="clip")  # other modes copy the output
+            else:
+                encoded[:] = encode_dates(moments, [part])[:, 0]
+        if is_any_missing:
+            numbers[:, missing] = np.nan
 
     def _cover(self, low: int, high: int) -> bool:
         """Extend the table to these hours; return False if it would be too large."""
-        if self._low <= low and high < self._low + len(self._table):
+        if self._low <= low and high < self._end:
             return True
-        if len(self._table):
-            low, high = min(low, self._low), max(high, self._low + len(self._table) - 1)
+        if self._low < self._end:
+            low, high = min(low, self._low), max(high, self._end - 1)
         if high - low >= _MOST_HOURS:
             return False
-        parts = [part for part, each in zip(self._parts, self._by_hour, strict=True) if each]
-        hours: npt.NDArray[np.int64] = np.arange(low, high + 1) * _HOUR
-        self._table = (
-            encode_dates(hours.view("datetime64[us]"), parts) if parts else np.empty((len(hours), 0), np.float32)
-        )
-        self._low = low
+        hours = (np.arange(low, high + 1) * _HOUR).view("datetime64[us]")
+        self._hours = {part: encode_dates(hours, [part])[:, 0] for part in self._hours}
+        self._low, self._end = low, high + 1
         return True

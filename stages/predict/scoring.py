@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -11,18 +12,19 @@ import pyarrow as pa
 from service.cells import Reading
 from service.contract import class_name
 from service.coverage import intervals, sets
-from service.encoding import Matrix
 from service.inputs import explain
 from service.inputs.layout import warning_kind
 from service.model import Model
 from service.shapley import Explainer
-from stages.predict.columns import ColumnEncoder, Encoded, Mask, show
+from stages.predict.columns import ColumnEncoder, Columns, Doubts, Mask, show
 
 _ROWS: Final = 1 << 16
 _CELLS: Final = 2_000_000
 """Most rows and cells that are encoded at once; with fewer rows, calls of small functions take a third of the time."""
 _AT_ONCE: Final = 2048
 """Most rows that are scored at once."""
+_APART: Final = 16
+"""Numbers, a line of the processor's cache, between the columns of encoded rows."""
 
 SUM: Final = ""
 """The name under which `Scored.counts` has the sum of the values."""
@@ -77,6 +79,9 @@ class Scorer:
         self._explainer = explainer
         self._contract = model.contract
         self._encoders = [ColumnEncoder(feature, reading) for feature in model.contract.features]
+        ends = list(accumulate(len(feature.columns) for feature in model.contract.features))
+        self._places = [slice(*each) for each in pairwise([0, *ends])]
+        self._numbers: Columns = np.empty((0, 0), np.float32)
         self._no_scores = model.scores(np.zeros((1, len(model.contract.columns)), np.float32))[:0]
 
     def rows_at_once(self, columns: int) -> int:
@@ -90,16 +95,18 @@ class Scorer:
         """
         empty = pa.nulls(rows)
         arrays = [columns.get(encoder.feature.name, empty) for encoder in self._encoders]
-        encoded = [encoder.encode(array) for encoder, array in zip(self._encoders, arrays, strict=True)]
-        outside = [each.outside for each in encoded]
-        errors = self._wrong(encoded, arrays, are_cells=are_cells) + self._too_far(outside, arrays)
+        numbers = self._prepare(rows)
+        places = zip(self._encoders, arrays, self._places, strict=True)
+        doubts = [encoder.encode(array, numbers[place]) for encoder, array, place in places]
+        outside = [each.outside for each in doubts]
+        errors = self._wrong(doubts, arrays, are_cells=are_cells) + self._too_far(outside, arrays)
         good = np.ones(rows, np.bool_)
         good[[error.row for error in errors]] = False
-        numbers = [each.numbers[good] if errors else each.numbers for each in encoded]
-        matrix, scores = self._run(numbers, int(good.sum()))
-        explained = self._explain(matrix, scores)
-        endless = _endless(scores) | _endless(explained[:, :-1])
-        if endless.any():
+        numbers = numbers[:, good] if errors else numbers
+        scores = self._run(numbers)
+        explained = self._explain(numbers, scores)
+        if not (np.isfinite(scores).all() and np.isfinite(explained[:, :-1]).all()):
+            endless = _endless(scores) | _endless(explained[:, :-1])
             endless_rows = np.flatnonzero(good)[endless].tolist()
             errors += [RowError(row, None, *_NOT_FINITE) for row in endless_rows]
             good[endless_rows] = False
@@ -111,15 +118,22 @@ class Scorer:
         answers |= {} if self._bound is None else self._cover(scores, self._bound)
         return Scored(answers, counts, sorted(errors, key=lambda error: error.row), good if errors else None)
 
-    def _explain(self, matrix: Matrix, scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def _prepare(self, rows: int) -> Columns:
+        """Return where to encode so many rows."""
+        if self._numbers.shape[1] < rows:
+            # Columns a power of two apart would compete for the same lines of the processor's cache.
+            self._numbers = np.empty((len(self._contract.columns), rows + _APART), np.float32)
+        return self._numbers[:, :rows]
+
+    def _explain(self, numbers: Columns, scores: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the base value, each feature's contribution and the error, shape (rows, features + 2)."""
         if self._explainer is None:
             return np.empty((len(scores), 0))
         labels = self._model.labels(scores, self._threshold) if self._contract.classes else [None] * len(scores)
-        each_row = zip(matrix, scores.reshape(len(scores), -1), labels, strict=True)
+        each_row = zip(np.ascontiguousarray(numbers.T), scores.reshape(len(scores), -1), labels, strict=True)
         found = [self._explainer.explain(*each) for each in each_row]
-        numbers = [[each.base_value, *each.contributions.tolist(), each.error] for each in found]
-        return np.array(numbers).reshape(len(matrix), len(self._encoders) + 2)
+        lines = [[each.base_value, *each.contributions.tolist(), each.error] for each in found]
+        return np.array(lines).reshape(len(scores), len(self._encoders) + 2)
 
     def _explanations(self, explained: npt.NDArray[np.float64]) -> dict[str, pa.Array]:
         if self._explainer is None:
@@ -135,28 +149,16 @@ class Scorer:
         found = sets(scores, self._contract.classes, bound)
         return {"set": pa.array(found, pa.list_(pa.infer_type(self._contract.classes)))}
 
-    def _run(self, columns: Sequence[Matrix], rows: int) -> tuple[Matrix, npt.NDArray[Any]]:
-        """Return the rows for the model if they are to be explained, and their scores.
+    def _run(self, numbers: Columns) -> npt.NDArray[Any]:
+        """Return the scores. A few rows at a time are put together and scored, because a core's cache holds them."""
+        parts = (numbers[:, first : first + _AT_ONCE].T for first in range(0, numbers.shape[1], _AT_ONCE))
+        scores = (self._model.scores(np.ascontiguousarray(part)) for part in parts)
+        return np.concatenate([self._no_scores, *scores])
 
-        A few rows at a time are put together and scored, because a core's cache holds them.
-        """
-        at_once = rows if self._explainer else min(rows, _AT_ONCE)
-        matrix: Matrix = np.empty((at_once, len(self._contract.columns)), np.float32)
-        ends = np.cumsum([column.shape[1] for column in columns]).tolist()
-        places = [slice(end - column.shape[1], end) for end, column in zip(ends, columns, strict=True)]
-        scores = [self._no_scores]
-        for first in range(0, rows, _AT_ONCE):
-            count = min(_AT_ONCE, rows - first)
-            part = matrix[first : first + count] if self._explainer else matrix[:count]
-            for place, column in zip(places, columns, strict=True):
-                part[:, place] = column[first : first + count]
-            scores.append(self._model.scores(part))
-        return matrix, np.concatenate(scores)
-
-    def _wrong(self, encoded: Sequence[Encoded], arrays: Sequence[pa.Array], *, are_cells: bool) -> list[RowError]:
+    def _wrong(self, doubts: Sequence[Doubts], arrays: Sequence[pa.Array], *, are_cells: bool) -> list[RowError]:
         """Describe the values that the features don't accept."""
         errors = []
-        for encoder, each, array in zip(self._encoders, encoded, arrays, strict=True):
+        for encoder, each, array in zip(self._encoders, doubts, arrays, strict=True):
             if each.wrong is None:
                 continue
             feature = encoder.feature

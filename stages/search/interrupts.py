@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def finishing() -> Iterator[None]:
-    """Finish the block before Ctrl-C takes effect; in the main thread only."""
+    """Finish the block before Ctrl-C takes effect, whatever that is; in the main thread only."""
     interrupts: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
@@ -15,4 +15,4 @@ def finishing() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if interrupts:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,7 @@ def test_a_second_repro_at_once_names_the_first_and_a_killed_one_is_repaired(ran
     command = ("dvc", "repro", "--force", "--no-run-cache", "--single-item", "train")
     with ran.start(*command) as first:
         first.read_until("train     fitting")
+        first.process.send_signal(signal.SIGSTOP)  # on a slow machine the second would begin when the first has ended
         second = ran.run(*command)
         first.process.kill()
     ran.ok("dvc", "repro", "train")

@@ -88,8 +88,8 @@ def start_page(serve: Any, release: Callable[..., Artifact], tmp_path: Path) -> 
         yield start
 
 
-def token_for(url: str) -> str:
-    form = {"username": "anna", "password": PASSWORD}
+def token_for(url: str, name: str = "anna") -> str:
+    form = {"username": name, "password": PASSWORD}
     return str(httpx.post(f"{url}token", data=form, trust_env=False).json()["access_token"])
 
 

@@ -14,6 +14,7 @@ from tests.proxy.conftest import proxying
 from tests.service.api.conftest import PASSWORD
 from tests.service.api.page.conftest import predict, sign_in, token_for
 from tests.service.auth.provider import CLIENT, providing
+from tests.service.processes import wait_for
 
 HEAD = "id,size,a b,shop,kind,flag,when,y\n"
 TABLE = HEAD + '7,0.1,3,"x|y",one,true,2020-02-03,да\n8,2.5,,<script>,two,false,2020-02-04 05:06:07,"a ""b""\n c"\n'
@@ -110,7 +111,10 @@ def test_a_sign_in_that_has_ended_is_asked_for_again(start_page: Any, open_page:
         admin.headers["Authorization"] = f"Bearer {token_for(url)}"
         admin.post("/admin/users", json={"username": "bert", "password": PASSWORD}).raise_for_status()
         sign_in(page, "bert")
+        bert = {"Authorization": f"Bearer {token_for(url, 'bert')}"}
         admin.delete("/admin/users/bert").raise_for_status()
+        # A worker notices when it looks at the database the next time.
+        wait_for(lambda: admin.post("/predict", headers=bert).status_code == 401, "the end of the token")
     page.get_by_role("button", name="Predict", exact=True).click()
 
     expect(page.get_by_role("alert").filter(has_text="Your sign-in has ended")).to_be_visible()
