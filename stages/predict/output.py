@@ -99,9 +99,13 @@ class _Parquet(Writer):
         """Return a writer. Categories are written quickly, but their type is that of the values, such as text."""
         self._schema = pa.schema([pa.field(each.name, plain_type(each.type)) for each in schema])
         # A dictionary of numbers that hardly recur takes five times as long.
-        pairs = zip(schema, self._schema.types, strict=True)
-        recurring = [each.name for each, kind in pairs if each.type != kind or is_text(kind)]
-        return pyarrow.parquet.ParquetWriter(self._out, schema, use_dictionary=recurring, store_schema=False)
+        categories = {each.name for each in schema if pa.types.is_dictionary(each.type)}
+        recurring = [each.name for each in schema if each.name in categories or is_text(each.type)]
+        # The least and greatest category help no reader, and take as long as all other statistics.
+        compared = [each.name for each in schema if each.name not in categories]
+        return pyarrow.parquet.ParquetWriter(
+            self._out, schema, use_dictionary=recurring, write_statistics=compared, store_schema=False
+        )
 
 
 class _Arrow(Writer):
