@@ -9,6 +9,7 @@ build/bench-predict.{md,json}.
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,8 @@ except ChildProcessError:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"""
 FLOOR_ROWS, BATCHES = 200_000, (1024, 4096)
+PASSES = 8
+"""Over the rows of the floor. The command takes many seconds, so short measurements would find a faster machine."""
 WORKER_MEGABYTES = 350.0
 
 
@@ -89,7 +92,8 @@ class Bench:
                 self.model.session.run(None, {"X": self.matrix[first : first + size]})
             return (time.process_time() - start) / len(self.matrix)
 
-        return min(map(take, BATCHES))
+        passes = [[take(size) for size in BATCHES] for _ in range(PASSES)]
+        return min(map(statistics.fmean, zip(*passes, strict=True)))
 
 
 def main() -> None:
