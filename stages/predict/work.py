@@ -29,6 +29,8 @@ ERRORS: Final = "_errors"
 """The folder of the errors, beside the parts."""
 SHOWN: Final = 20
 """Most errors in one message."""
+_FORM: Final = 2
+"""The form of parts: those of an interrupted run of an older version of this project can't be used if it differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def score_partition(job: Job, task: Task) -> About:
     source = {
         "input": fingerprint,
         "model": job.md5,
-        "settings": md5_of(repr((replace(job, folder="", model=""), task)).encode()),
+        "settings": md5_of(repr((_FORM, replace(job, folder="", model=""), task)).encode()),
     }
     with storage.errors_as_line(job.folder):  # here, because not every error of a client can be sent to another process
         return make_part(job.folder, task.name, source, partial(_score, job, task))

@@ -1,4 +1,4 @@
-"""A body that holds more than a request may is refused within a second, in little memory."""
+"""A body that holds more than a request may is refused soon, in little memory."""
 
 import os
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from tests.service.processes import Service, running
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("extent")]
 
 MEGABYTES = 30 * 1024 * 1024
-SECONDS = 1.0
-"""Of processor time: other programs may be busy."""
+SECONDS = 3.0
+"""Of processor time, at most 0.7 on a quiet machine. A slow machine on which others are busy may need three times that."""
 MEMORY_KIB = 150 * 1024
 
 
