@@ -202,9 +202,13 @@ def attempt(command: list[str], workspace: Path) -> int:
 def run(command: list[str], folder: Path) -> int:
     """Run `command` until it ends; pass SIGTERM on to it."""
     with subprocess.Popen(command, cwd=folder) as process:
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal signals the command itself too
-        return process.wait()
+        on_sigterm = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        on_sigint = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal signals the command itself too
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
+            signal.signal(signal.SIGINT, on_sigint)
 
 
 def adopt(releases: Path) -> None:

@@ -1,6 +1,7 @@
 """The trainer's entry point, with real Git and folders in place of volumes."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,14 @@ def put_on_path(program: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def test_signals_mean_the_same_before_and_after_a_command(trainer: ModuleType, tmp_path: Path) -> None:
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.getsignal(number) for number in numbers]
+
+    assert trainer.run(["false"], tmp_path) == 1
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_an_empty_workspace_becomes_a_clean_checkout(trainer: ModuleType, source: Path, workspace: Path) -> None:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("extent")]
 
 MEGABYTES = 30 * 1024 * 1024
 SECONDS = 3.0
-"""Of processor time, at most 0.7 on a quiet machine. A slow machine on which others are busy may need three times that."""
+"""Of processor time, at most 0.7 on a quiet machine; on a slow one with others at work three times that."""
 MEMORY_KIB = 150 * 1024
 
 
