@@ -115,7 +115,7 @@ def test_a_huge_token_is_refused_before_it_is_parsed(access: Access) -> None:
     start = time.perf_counter()
 
     assert refused(access, huge).detail == "The token is longer than 8192 bytes"
-    assert time.perf_counter() - start < 5.0
+    assert time.perf_counter() - start < 1.0
 
 
 def test_a_token_without_the_scope_is_forbidden_and_stays_so(access: Access, token: dict[bytes, bytes]) -> None:

@@ -129,11 +129,11 @@ def test_what_pandas_writes_is_read_back(rows: list[tuple[float, str, bool, str]
 
 @given(ANY_BYTES)
 @settings(max_examples=100, phases=[Phase.explicit, Phase.generate])
-def test_any_bytes_give_a_table_or_one_line_soon(content: bytes) -> None:
+def test_any_bytes_give_a_table_or_one_line_within_a_second(content: bytes) -> None:
     start = time.perf_counter()
     with contextlib.suppress(UserError):
         assert "y" in read(content)[0]
-    assert time.perf_counter() - start < 10  # some milliseconds on a quiet machine
+    assert time.perf_counter() - start < 1
 
 
 @given(st.binary(max_size=300))
