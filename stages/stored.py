@@ -1,7 +1,7 @@
 """A table in a Parquet file that may be larger than memory: read by columns or by batches, written by row groups."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -11,12 +11,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages import files
-
 ROW_GROUP = 1 << 20
-"""The rows of a row group, as Arrow's default."""
+"""The most rows of a row group, as Arrow's default."""
+ROW_GROUP_BYTES = 1 << 27
+"""A row group also ends after the batch with which it reaches these bytes in memory, so that many columns fit."""
 BATCH = 1 << 16
 """The rows of a batch: its numbers fit into a processor's cache, or nearly."""
+_BATCH_CELLS = 1 << 22
+"""The most cells of a batch: with more than 64 columns, it has fewer rows."""
 READ_AHEAD = 1 << 18
 """The bytes that are read at a time from a column; else Arrow keeps the columns of all row groups that it has read."""
 _TAKEN_AT_ONCE = 1 << 14
@@ -70,13 +72,14 @@ class StoredTable:
         return frame[names] if isinstance(names, str) else frame
 
     def batches(
-        self, names: Sequence[str] | None = None, rows: int = BATCH, groups: Sequence[int] | None = None
+        self, names: Sequence[str] | None = None, rows: int | None = None, groups: Sequence[int] | None = None
     ) -> Iterator[pd.DataFrame]:
-        """Yield these columns (all: None) as frames of up to `rows` rows, in the file's order; each counts from 0.
+        """Yield these columns (all: None) as frames, in the file's order; each counts from 0.
 
-        `groups` are the row groups to read (all: None).
+        A frame has up to `rows` rows (None: a batch). `groups` are the row groups to read (all: None).
         """
         wanted = self.columns if names is None else list(names)
+        rows = rows or _batch_rows(len(wanted))
         pa.default_memory_pool().release_unused()
         for batch in self._file.iter_batches(rows, groups, columns=wanted, use_threads=False):
             yield pa.Table.from_batches([batch]).select(wanted).to_pandas(split_blocks=True)
@@ -97,8 +100,13 @@ class StoredTable:
         return rows if np.array_equal(wanted, places) else rows.take(inverse.reshape(-1)).reset_index(drop=True)
 
 
-def batches(table: Table, rows: int = BATCH) -> Iterator[pd.DataFrame]:
-    """Yield the rows of a table, whether it is in memory or not, as frames of up to `rows` rows."""
+def _batch_rows(columns: int) -> int:
+    return max(1, min(BATCH, _BATCH_CELLS // columns)) if columns else BATCH
+
+
+def batches(table: Table, rows: int | None = None) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a table, whether it is in memory or not, as frames of up to `rows` rows (None: a batch)."""
+    rows = rows or _batch_rows(len(table.columns))
     if isinstance(table, StoredTable):
         yield from table.batches(rows=rows)
     else:
@@ -127,7 +135,7 @@ def every_nth(table: Table, most: int) -> pd.DataFrame:
 
 
 class Writer:
-    """Writes frames as row groups; the bytes are those of `DataFrame.to_parquet` for all rows at once."""
+    """Writes frames as row groups; the bytes of small ones are those of `DataFrame.to_parquet`."""
 
     def __init__(self, path: Path, metadata: dict[bytes, bytes]) -> None:
         self._path = path
@@ -150,6 +158,9 @@ class Writer:
             # An empty rest would hold the memory of the whole.
             self._waiting = [whole.slice(ROW_GROUP)] if len(whole) > ROW_GROUP else []
             self._write(whole.slice(0, ROW_GROUP))
+        if sum(piece.nbytes for piece in self._waiting) >= ROW_GROUP_BYTES:
+            self._write(pa.concat_tables(self._waiting))
+            self._waiting = []
 
     def _write(self, rows: pa.Table) -> None:
         if self._file is not None and len(rows):
@@ -180,10 +191,3 @@ def writing(path: Path, metadata: dict[bytes, bytes] | None = None) -> Iterator[
     except BaseException:
         writer.abandon()
         raise
-
-
-def write(path: Path, frames: Iterable[pd.DataFrame]) -> None:
-    """Write the rows of all frames, completely or not at all."""
-    with files.replacing(path) as beside, writing(beside) as writer:
-        for rows in frames:
-            writer.add(rows)

@@ -23,8 +23,8 @@ from service.settings import Settings, SettingsError
 from service.users.database import DatabaseUrlError
 from service.users.rules import AccountError
 
-_LINGER_SECONDS: Final = 0.25
-"""During shutdown: how long open connections can still deliver a request that the client has sent."""
+_LINGER_SECONDS: Final = 1.0
+"""During shutdown: how long an idle connection stays open, because a request may be on its way."""
 _HANG_SECONDS: Final = 30.0
 """A worker whose event loop hangs for this long prints a traceback and ends; the supervisor replaces it."""
 _FORWARDED: Final = {b"x-forwarded-for", b"x-forwarded-proto"}
@@ -157,7 +157,10 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(_LINGER_SECONDS)
+        for _ in range(round(_LINGER_SECONDS / 0.05)):
+            await asyncio.sleep(0.05)  # then those are known, too, that were just accepted
+            if self.force_exit or not self.server_state.connections:
+                break
         await super().shutdown(sockets)
         await self._lifespan.aclose()
 

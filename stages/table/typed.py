@@ -9,9 +9,11 @@ import pyarrow.ipc
 
 from service.cells import Reading
 from stages.errors import UserError
-from stages.stored import ROW_GROUP, StoredTable, writing
+from stages.stored import StoredTable, writing
 
 _RULES = b"reading"
+_PIECE = 1 << 14
+"""The rows of all columns that are in memory at once."""
 
 
 class TypedColumns:
@@ -30,8 +32,8 @@ class TypedColumns:
         cells = pa.Table.from_pandas(column.to_frame(), preserve_index=False, nthreads=1)
         with self._path.open("ab") as file:
             self._places[name] = [
-                (file.tell(), file.write(_one_batch(cells.slice(start, ROW_GROUP)).serialize()))
-                for start in range(0, len(cells), ROW_GROUP)
+                (file.tell(), file.write(_one_batch(cells.slice(start, _PIECE)).serialize()))
+                for start in range(0, len(cells), _PIECE)
             ]
 
     def write(self, names: list[str], reading: Reading, path: Path) -> None:

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browse")]
 COMMAND = ("python", "-m", "stages.commands.browse")
 
 
+@pytest.mark.long
 def test_the_printed_addresses_show_runs_and_the_history_of_releases(trained: Callable[[], Project]) -> None:
     project = trained()
     project.ok("python", "-m", "stages.commands.promote", "--reason", "the first for our callers")

@@ -68,6 +68,7 @@ def failed(project: Project, stage: str, *before: str) -> str:
     return str(done.stderr.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_stages_killed_at_their_writes_are_repaired_by_the_next_run(ran: Project) -> None:
     before = forget(ran, *(each.partition(":")[0] for each in KILLS))
     killed = ran.ok("python", str(LAUNCHER), *KILLS).splitlines()[-1].split()

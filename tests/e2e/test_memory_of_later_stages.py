@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages import files, stored
+from stages import files
 from stages.params.params import Params
 from stages.params.sample_use import SampleUse, write_sample_use
 from stages.prepare import __main__ as prepare
+from stages.stored import writing
 from stages.train import __main__ as train
 from tests.peak_memory import run_stage
 
@@ -51,8 +52,10 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     rows, test, schema = prepare.prepare(tile(), params)
     for path in (files.TRAIN, files.MODEL):
         path.parent.mkdir(parents=True, exist_ok=True)
-    stored.write(files.TRAIN, repeat(rows))
-    stored.write(files.TEST, repeat(test))
+    for path, part in ((files.TRAIN, rows), (files.TEST, test)):
+        with writing(path) as writer:
+            for more in repeat(part):
+                writer.add(more)
     files.write_json(files.SCHEMA, schema.model_dump(mode="json"))
     joblib.dump(train.train(rows, schema.contract, params), files.MODEL)
     train.predict_out_of_fold(rows, schema, params).write(files.OUT_OF_FOLD)

@@ -79,6 +79,7 @@ def test_the_settings_are_the_tables_and_keep_their_explanations(made: Project, 
     assert text.count("  # ") > 0.9 * before.count("  # ")
 
 
+@pytest.mark.long
 def test_the_first_run_of_the_pipeline_gives_a_release(reproduced: Project) -> None:
     reproduced.ok("python", "-m", "stages.commands.promote")
 
@@ -89,6 +90,7 @@ def test_the_first_run_of_the_pipeline_gives_a_release(reproduced: Project) -> N
     assert "Data and pipelines are up to date" in reproduced.ok("dvc", "status")
 
 
+@pytest.mark.long
 def test_its_own_tests_know_its_pipeline(reproduced: Project) -> None:
     reproduced.ok("ruff", "check", "--quiet")
     reproduced.ok(

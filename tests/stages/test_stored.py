@@ -1,13 +1,22 @@
 """A table in a Parquet file reads and writes as pandas does with the whole table in memory."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from stages.stored import ROW_GROUP, StoredTable, batches, write, writing
+from stages import files, stored
+from stages.stored import ROW_GROUP, StoredTable, batches, writing
+
+
+def write(path: Path, frames: Iterable[pd.DataFrame]) -> None:
+    with files.replacing(path) as beside, writing(beside) as writer:
+        for rows in frames:
+            writer.add(rows)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +43,20 @@ def test_batches_of_any_size_give_the_bytes_of_the_whole_table(large: pd.DataFra
     write(tmp_path / "batches.parquet", batches(large, 300_007))
 
     assert (tmp_path / "batches.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_row_group_ends_when_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        stored, "ROW_GROUP_BYTES", 3_000_000
+    )  # three batches of 1,000 rows with 100 columns take 2.4 MB
+    numbers = np.arange(900_000, dtype=np.float64).reshape(-1, 100)
+    frame = pd.DataFrame(numbers, columns=[f"x{place}" for place in range(100)])
+
+    write(tmp_path / "t.parquet", batches(frame, 1000))
+
+    metadata = pq.read_metadata(tmp_path / "t.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [4000, 4000, 1000]
+    pd.testing.assert_frame_equal(StoredTable(tmp_path / "t.parquet")[frame.columns.tolist()], frame)
 
 
 def test_columns_and_batches_read_as_pandas_reads_them(large: pd.DataFrame, tmp_path: Path) -> None:
