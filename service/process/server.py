@@ -14,11 +14,11 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service import memory
 from service.app import Api, create_app
 from service.model import ArtifactError
 from service.process import BACKLOG, StartError
 from service.release import ReleaseError
-from service.scoring import memory
 from service.settings import Settings, SettingsError
 from service.users.database import DatabaseUrlError
 from service.users.rules import AccountError

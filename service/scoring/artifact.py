@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 
-from service import model, release
+from service import memory, model, release
 from service.model import Model
 from service.release import DAMAGED, MODEL_FILE, RELEASE_FILE, Release, ReleaseError
-from service.scoring import memory
 from service.settings import Settings
 
 DEFAULT_THRESHOLD = 0.5

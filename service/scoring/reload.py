@@ -8,11 +8,11 @@ import asyncio
 import logging
 from pathlib import Path
 
-from service import release
+from service import memory, release
 from service.instruments.registry import Instruments
 from service.model import ArtifactError
 from service.release import MODEL_FILE, RELEASE_FILE, ReleaseError
-from service.scoring import artifact, memory
+from service.scoring import artifact
 from service.scoring.serving import Serving
 from service.settings import Settings
 

@@ -165,16 +165,19 @@ def _estimate(measured: Measure, whole: Estimate, rows: Codes, units: Units) -> 
     """Return the values of `_ESTIMATED` for a slice, from sums of influences over units (Obuchowski 1997)."""
     value, influence = measured.estimate(rows)
     codes = units.codes[rows]
-    sums = np.bincount(codes, influence, units.count)
     count = int(np.count_nonzero(np.bincount(codes)))
     if count < FEWEST or np.isnan(value):
         return value, np.nan, np.nan, np.nan, count
     # Units such as days are in the slice and in the whole; what both have in common is no difference.
-    squares, shared = sums**2, (sums - whole[1]) ** 2
-    floor = least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
-    errors = (max(floor, np.sqrt(each.sum() * count / (count - 1))) for each in (squares, shared))
+    # In place, because there may be as many units as rows.
+    shared: Floats = np.bincount(codes, influence, units.count).astype(np.float64, copy=False)
+    squares = shared**2
+    shared -= whole[1]
     total = squares.sum()
-    freedom = min(count - 1, 3 * total**2 / (squares**2).sum()) if total > 0 else count - 1
+    floor = least_error(value, len(rows)) if measured.name == "accuracy" else 0.0
+    totals = total, np.square(shared, out=shared).sum()
+    errors = (max(floor, np.sqrt(each * count / (count - 1))) for each in totals)
+    freedom = min(count - 1, 3 * total**2 / np.square(squares, out=squares).sum()) if total > 0 else count - 1
     return value, *errors, freedom, count
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from stages.scores.metrics import Classified, Codes, Floats
 from stages.scores.units import Units, compress
@@ -48,10 +49,14 @@ def calibration_metrics(of: Classified, units: Units) -> dict[str, float]:
     if units.too_few:
         return found
     residuals = actual - predicted - differences[bins.places]
-    cells = bins.places * units.count + units.codes
-    sums = np.bincount(cells, residuals, minlength=len(bins.rows) * units.count).reshape(len(bins.rows), units.count)
-    errors = np.sqrt((sums**2).sum(axis=1)) / bins.rows
+    errors = np.sqrt([_squares(residuals, bins.places == place, units) for place in range(len(bins.rows))]) / bins.rows
     return found | {"expected_calibration_error_by_chance": float(shares @ errors * np.sqrt(2 / np.pi))}
+
+
+def _squares(residuals: Floats, chosen: npt.NDArray[np.bool_], units: Units) -> float:
+    """Return the sum over units of the square of the sum of its chosen rows' residuals."""
+    sums = np.bincount(units.codes[chosen], residuals[chosen], units.count)
+    return float((sums**2).sum())
 
 
 def _of_one_class(of: Classified) -> tuple[Floats, Floats]:

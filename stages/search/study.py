@@ -136,7 +136,7 @@ class Search:
         """
         lag = 1 if jobs == 1 else 2 * jobs
         self.study.pruner = FoldPruner(lag)
-        interrupted = [each for each in self.study.trials if each.state == TrialState.RUNNING]
+        interrupted = [each for each in self.study.trials if not each.state.is_finished()]
         pending: dict[Future[float], _Running] = {}
         ended: dict[int, _Running] = {}
         while True:
@@ -224,16 +224,25 @@ class Search:
         return len(self.study.get_trials(deepcopy=False))
 
     def _ask(self) -> _Running:
-        self._reseed(self._count())
-        trial = self.study.ask()
+        """Choose settings from the trials so far and record all of them at once, so that a kill can't divide them.
+
+        The sampler's seed depends on the trial's number, so a search in several runs tries the same as one.
+        """
+        sampler = optuna.samplers.TPESampler(seed=(self.seed + 7919 * self._count()) % 2**32)
+        chooser = optuna.create_study(direction="maximize", sampler=sampler)
+        chooser.add_trials(self.study.get_trials(deepcopy=False))
+        chosen = chooser.ask()
+        suggest(chosen, self.space)
+        self.study.enqueue_trial(chosen.params)
+        return self._start()
+
+    def _start(self) -> _Running:
+        trial = self.study.ask()  # what was recorded
         return _Running(trial, suggest(trial, self.space))
 
     def _continue(self, frozen: FrozenTrial) -> _Running:
-        self._reseed(frozen.number)
+        if frozen.state == TrialState.WAITING:
+            return self._start()
         trial = optuna.Trial(self.study, frozen._trial_id)  # noqa: SLF001  # there is no public way to go on with one
         scores = [frozen.intermediate_values[step] for step in sorted(frozen.intermediate_values)]
         return _Running(trial, suggest(trial, self.space), scores)
-
-    def _reseed(self, number: int) -> None:
-        """Seed the sampler by the trial's number, so that a search in several runs tries the same as one."""
-        self.study.sampler = optuna.samplers.TPESampler(seed=(self.seed + 7919 * number) % 2**32)

@@ -90,6 +90,22 @@ def test_a_search_that_died_goes_on_where_it_was(search: Make, calls: int) -> No
     assert calls + len(scored) == sum(len(scores) for *_, scores in content(whole))
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_search_that_was_killed_after_any_line_of_its_file_finds_the_same(
+    search: Make, tmp_path: Path, jobs: int
+) -> None:
+    whole = search(name="whole")
+    run(whole, 9, jobs=jobs)
+    lines = (tmp_path / "whole.log").read_bytes().splitlines(keepends=True)
+
+    for count in range(len(lines)):
+        # A study is named after its file.
+        (tmp_path / f"{count}.log").write_bytes(b"".join(lines[:count]).replace(b'"whole"', f'"{count}"'.encode()))
+        run(search(name=f"{count}"), 9, jobs=jobs)
+        assert content(search(name=f"{count}")) == content(whole), lines[count - 1]
+    assert len(lines) > 9 * (FOLDS - 1)
+
+
 @pytest.mark.parametrize("jobs", [2, 5])
 def test_it_does_not_matter_which_of_several_folds_is_scored_first(search: Make, jobs: int) -> None:
     found = []

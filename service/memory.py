@@ -1,4 +1,4 @@
-"""Return memory that a worker doesn't need any more to the system.
+"""Return memory that a process doesn't need any more to the system.
 
 A worker needs far more memory while it starts, loads a model or checks a password than while it answers. By default
 glibc and the kernel leave it with the process. These functions do nothing unless the system is Linux with glibc.

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothi
 # Each runs in a process of its own, for it changes how the process takes memory.
 _SIZE = """
 from pathlib import Path
-from service.scoring import memory
+from service import memory
 def size(kind):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(kind)) // 1024
@@ -28,7 +28,7 @@ def take(megabytes):
 
 
 def _run(program: str) -> list[int]:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", _SIZE + program], cwd=root, capture_output=True, text=True, check=True)
     return [int(word) for word in done.stdout.split()]
 
