@@ -148,7 +148,6 @@ def check_that_nothing_changes(served: Served, command: str) -> None:
     assert served.state() == before
 
 
-@pytest.mark.long
 def test_the_same_model_in_another_experiment_in_a_temporary_copy_has_its_own_run(served: Served) -> None:
     check_that_nothing_changes(served, "dvc exp run --temp -n lenient -S register.tolerance=0.9 register")
     run, committed = served.run("lenient"), served.run("-", n_estimators="9")
@@ -158,7 +157,6 @@ def test_the_same_model_in_another_experiment_in_a_temporary_copy_has_its_own_ru
     assert run.info.run_name == "lenient"
 
 
-@pytest.mark.long
 def test_an_experiment_in_the_workspace_has_one_run(served: Served) -> None:
     check_that_nothing_changes(served, "dvc exp run -n lucky -S n_estimators=7 register")
     run, project = served.run("lucky"), served.project
@@ -172,7 +170,6 @@ def test_an_experiment_in_the_workspace_has_one_run(served: Served) -> None:
     assert "roc_auc" in project.ok("dvc", "metrics", "diff", "HEAD")
 
 
-@pytest.mark.long
 def test_a_failed_experiment_says_what_restores_the_workspace(served: Served) -> None:
     project, before = served.project, served.state()
     project.ok("git", "checkout", "--quiet", "--force", "main")
