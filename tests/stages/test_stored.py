@@ -46,9 +46,8 @@ def test_batches_of_any_size_give_the_bytes_of_the_whole_table(large: pd.DataFra
 
 
 def test_a_row_group_ends_when_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        stored, "ROW_GROUP_BYTES", 3_000_000
-    )  # three batches of 1,000 rows with 100 columns take 2.4 MB
+    # Three batches of 1,000 rows with 100 columns take 2.4 MB.
+    monkeypatch.setattr(stored, "ROW_GROUP_BYTES", 3_000_000)
     numbers = np.arange(900_000, dtype=np.float64).reshape(-1, 100)
     frame = pd.DataFrame(numbers, columns=[f"x{place}" for place in range(100)])
 
