@@ -1,20 +1,23 @@
 """Measure `make predict`: `python tests/bench/bench_predict.py [--rows 10000000] [--rounds 2]`.
 
-The floor is a loop that only runs ONNX Runtime over rows that are encoded already, in this process, before and after
-each measurement. Every row of the table has another time stamp. Rates are by processor time of all processes, their
-start included, because they hold on a machine that others use too; of several rounds the least counts. One process is
-compared with 2 and 4 processes, and with a Dask cluster of 2 workers, without the time of its scheduler. Writes
-build/bench-predict.{md,json}.
+The floor is a loop that only runs ONNX Runtime over rows that are encoded already, in this process. It takes turns with
+the command, which is stopped meanwhile, because a machine that others use too can be a third slower from one second to
+the next. Every row of the table has another time stamp. Rates are by processor time of all processes, their start
+included. One process is compared with 2 and 4 processes, and with a Dask cluster of 2 workers, without the time of its
+scheduler; of several rounds the least counts. Writes build/bench-predict.{md,json}.
 """
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,8 +47,8 @@ except ChildProcessError:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)"""
 FLOOR_ROWS, BATCHES = 200_000, (1024, 4096)
-PASSES = 8
-"""Over the rows of the floor. The command takes many seconds, so short measurements would find a faster machine."""
+TURN_SECONDS = 0.3
+"""How long the command runs before the floor's next turn, which takes about as long."""
 WORKER_MEGABYTES = 350.0
 
 
@@ -58,8 +61,6 @@ class Figures:
     """Seconds of processor time of all processes."""
     megabytes: float
     """Of the largest process."""
-    floor: float
-    """Seconds of processor time of the floor, for a row."""
     md5: str
 
 
@@ -72,28 +73,39 @@ class Bench:
     folder: Path
     cluster: Cluster
 
-    def run(self, source: str, form: str, *options: str) -> Figures:
-        """Run the command, and the floor before and after it."""
-        before, out = self.floor(), self.folder / f"out.{form}"
-        before_on_cluster = self.cluster.worker_seconds()
-        command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out)]
-        launch, start = [sys.executable, "-c", LAUNCH, *command, *options], time.perf_counter()
-        printed = subprocess.run(launch, check=True, stdout=subprocess.PIPE, text=True).stdout
+    def run(self, source: str, form: str, *options: str, in_turn: Callable[[], None] | None = None) -> Figures:
+        """Run the command, in turns with `in_turn`."""
+        before_on_cluster, out = self.cluster.worker_seconds(), self.folder / f"out.{form}"
+        command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out), *options]
+        launch, start = [sys.executable, "-c", LAUNCH, *command], time.perf_counter()
+        with subprocess.Popen(launch, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+            while in_turn and process.poll() is None:
+                time.sleep(TURN_SECONDS)
+                os.killpg(process.pid, signal.SIGSTOP)
+                in_turn()
+                os.killpg(process.pid, signal.SIGCONT)
+            printed, _ = process.communicate()
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} has failed")
         seconds, (processor, largest) = time.perf_counter() - start, map(float, printed.split())
         processor += self.cluster.worker_seconds() - before_on_cluster
-        return Figures(seconds, processor, largest, (before + self.floor()) / 2, files.md5(out))
+        return Figures(seconds, processor, largest, files.md5(out))
 
-    def floor(self) -> float:
-        """Return the processor time of a row that ONNX Runtime alone takes, with the best size of batches."""
+    def rate(self, what: str, source: str, form: str, rows: int, least: float | None = None) -> Row:
+        """Return the rows of a second of processor time, compared with the floor's."""
+        seconds = {size: list[float]() for size in BATCHES}
+        sizes = cycle(BATCHES)
 
-        def take(size: int) -> float:
-            start = time.process_time()
+        def floor() -> None:
+            size, start = next(sizes), time.process_time()
             for first in range(0, len(self.matrix), size):
                 self.model.session.run(None, {"X": self.matrix[first : first + size]})
-            return (time.process_time() - start) / len(self.matrix)
+            seconds[size].append(time.process_time() - start)
 
-        passes = [[take(size) for size in BATCHES] for _ in range(PASSES)]
-        return min(map(statistics.fmean, zip(*passes, strict=True)))
+        processor = self.run(source, form, in_turn=floor).processor
+        best = min(map(statistics.fmean, seconds.values()))
+        name = f"{what}, {rows:,} rows: rows by second of processor / ONNX Runtime alone"
+        return Row(name, rows / processor, len(self.matrix) / best, "rows/s", least, least=True)
 
 
 def main() -> None:
@@ -139,9 +151,9 @@ def measure(bench: Bench, rows: int, rounds: int) -> list[Row]:
     clock = {engine: min(each.seconds for each in figures) for engine, figures in found.items()}
     bounds = {"2 workers": (0.9, 1.6)}
     return [
-        rate("Parquet to Parquet", min(found[one], key=lambda each: each.processor), rows, 0.6),
-        rate("Parquet to CSV", bench.run("rows.parquet", "csv"), rows),
-        rate("CSV to CSV", bench.run("few.csv", "csv"), rows // 10),
+        bench.rate("Parquet to Parquet", "rows.parquet", "parquet", rows, 0.6),
+        bench.rate("Parquet to CSV", "rows.parquet", "csv", rows),
+        bench.rate("CSV to CSV", "few.csv", "csv", rows // 10),
         *(
             Row(f"{engine}: {what} of 1 / of these", took[one], took[engine], "s", bound, least=True)
             for engine in others
@@ -158,12 +170,6 @@ def measure(bench: Bench, rows: int, rounds: int) -> list[Row]:
             ]
         ),
     ]
-
-
-def rate(what: str, figures: Figures, rows: int, least: float | None = None) -> Row:
-    """Return the rows of a second of processor time, compared with the floor's."""
-    name = f"{what}, {rows:,} rows: rows by second of processor / ONNX Runtime alone"
-    return Row(name, rows / figures.processor, 1 / figures.floor, "rows/s", least, least=True)
 
 
 if __name__ == "__main__":
