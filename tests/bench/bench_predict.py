@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from stages.params.loading import load_params  # noqa: E402
 from stages.predict.choice import choose  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
 from tests.bench.tables import repeat  # noqa: E402
-from tests.dask_cluster import Cluster, running_cluster  # noqa: E402
+from tests.dask_cluster import running_cluster  # noqa: E402
 
 # A small process, because what starts another counts its own memory for it. The workers aren't its children, but those
 # of a process that it waits for as their "subreaper" (36) when the command has ended.
@@ -50,6 +50,7 @@ FLOOR_ROWS, BATCHES = 200_000, (1024, 4096)
 TURN_SECONDS = 0.3
 """How long the command runs before the floor's next turn, which takes about as long."""
 WORKER_MEGABYTES = 350.0
+ON_CLUSTER = "2 workers of a Dask cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,15 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A model, its encoded rows for the floor, a folder with tables, and a cluster."""
+    """A model, its encoded rows for the floor, and a folder with tables."""
 
     model: Model
     matrix: Matrix
     folder: Path
-    cluster: Cluster
 
     def run(self, source: str, form: str, *options: str, in_turn: Callable[[], None] | None = None) -> Figures:
         """Run the command, in turns with `in_turn`."""
-        before_on_cluster, out = self.cluster.worker_seconds(), self.folder / f"out.{form}"
+        out = self.folder / f"out.{form}"
         command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out), *options]
         launch, start = [sys.executable, "-c", LAUNCH, *command], time.perf_counter()
         with subprocess.Popen(launch, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -88,8 +88,16 @@ class Bench:
         if process.returncode:
             sys.exit(f"{' '.join(command)} has failed")
         seconds, (processor, largest) = time.perf_counter() - start, map(float, printed.split())
-        processor += self.cluster.worker_seconds() - before_on_cluster
         return Figures(seconds, processor, largest, files.md5(out))
+
+    def run_on_cluster(self, source: str, form: str) -> Figures:
+        """Run the command on 2 workers of Dask that have imported their packages before."""
+        # Not longer, because idle workers take processor time.
+        with tempfile.TemporaryDirectory() as folder, running_cluster(ROOT, Path(folder)) as cluster:
+            self.run("few.parquet", form, "--scheduler", cluster.address)
+            before = cluster.worker_seconds()
+            found = self.run(source, form, "--scheduler", cluster.address)
+            return replace(found, processor=found.processor + cluster.worker_seconds() - before)
 
     def rate(self, what: str, source: str, form: str, rows: int, least: float | None = None) -> Row:
         """Return the rows of a second of processor time, compared with the floor's."""
@@ -123,8 +131,7 @@ def main() -> None:
         repeat(source, folder / "few.parquet", options.rows // 10, key="id")
         write_csv(folder / "few.parquet", folder / "few.csv")
         matrix = model.contract.encode(pq.read_table(folder / "few.parquet").slice(0, FLOOR_ROWS).to_pandas())
-        with running_cluster(ROOT, folder) as cluster:
-            rows = measure(Bench(model, matrix, folder, cluster), options.rows, options.rounds)
+        rows = measure(Bench(model, matrix, folder), options.rows, options.rounds)
     write(rows, "predict")
 
 
@@ -137,13 +144,13 @@ def write_csv(source: Path, target: Path) -> None:
 
 def measure(bench: Bench, rows: int, rounds: int) -> list[Row]:
     """Return the lines of the report. Ends the program if the answers depend on the number of workers."""
-    engines = {f"{number} workers": ("--workers", str(number)) for number in (1, 2, 4)}
-    engines["2 workers of a Dask cluster"] = ("--scheduler", bench.cluster.address)
-    found = {engine: list[Figures]() for engine in engines}
+    workers = {f"{number} workers": number for number in (1, 2, 4)}
+    found = {engine: list[Figures]() for engine in (*workers, ON_CLUSTER)}
     for _ in range(rounds):  # in turns, so that a busy moment doesn't hit only one of them
-        for engine, figures in found.items():
-            figures.append(bench.run("rows.parquet", "parquet", *engines[engine]))
-    few = bench.run("few.parquet", "parquet", *engines["2 workers"])
+        for engine, number in workers.items():
+            found[engine].append(bench.run("rows.parquet", "parquet", "--workers", str(number)))
+        found[ON_CLUSTER].append(bench.run_on_cluster("rows.parquet", "parquet"))
+    few = bench.run("few.parquet", "parquet", "--workers", "2")
     if len({each.md5 for figures in found.values() for each in figures}) > 1:
         sys.exit("1, 2 and 4 workers and a Dask cluster give different bytes")
     one, *others = found
