@@ -153,26 +153,25 @@ class Writer:
             schema = rows.schema.with_metadata({**(rows.schema.metadata or {}), **self._metadata})
             self._file = pq.ParquetWriter(self._path, schema)
         self._waiting.append(rows)
-        while sum(map(len, self._waiting)) >= ROW_GROUP:
-            whole = pa.concat_tables(self._waiting)
-            # An empty rest would hold the memory of the whole.
-            self._waiting = [whole.slice(ROW_GROUP)] if len(whole) > ROW_GROUP else []
-            self._write(whole.slice(0, ROW_GROUP))
-        if sum(piece.nbytes for piece in self._waiting) >= ROW_GROUP_BYTES:
-            self._write(pa.concat_tables(self._waiting))
-            self._waiting = []
+        while (
+            sum(map(len, self._waiting)) >= ROW_GROUP or sum(each.nbytes for each in self._waiting) >= ROW_GROUP_BYTES
+        ):
+            self._end_group(self._file)
 
-    def _write(self, rows: pa.Table) -> None:
-        if self._file is not None and len(rows):
-            self._file.write_table(rows, ROW_GROUP)
-            del rows
-            pa.default_memory_pool().release_unused()
+    def _end_group(self, file: pq.ParquetWriter) -> None:
+        """Write the rows that wait as a row group, or as many as one may have."""
+        rows = pa.concat_tables(self._waiting)
+        # An empty rest would hold the memory of all rows.
+        self._waiting = [rows.slice(ROW_GROUP)] if len(rows) > ROW_GROUP else []
+        file.write_table(rows.slice(0, ROW_GROUP), ROW_GROUP)
+        del rows
+        pa.default_memory_pool().release_unused()
 
     def close(self) -> None:
         """Write the rows that are left, and the end of the file."""
-        if self._waiting:
-            self._write(pa.concat_tables(self._waiting))
         if self._file is not None:
+            if sum(map(len, self._waiting)):
+                self._end_group(self._file)
             self._file.close()
 
     def abandon(self) -> None:
