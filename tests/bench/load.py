@@ -1,6 +1,7 @@
 """Load on a server, from its own core, by wrk."""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 def on_core(core: str, command: list[str]) -> str:
-    """Run a program on some cores; return its output."""
+    """Run a program on some cores; return its output. Ends the program if it isn't installed."""
+    if shutil.which(command[0]) is None:
+        raise SystemExit(f"{command[0]} isn't installed; on Debian and Ubuntu: apt install {command[0]}")
     return subprocess.run(["taskset", "-c", core, *command], capture_output=True, text=True, check=True).stdout
 
 
