@@ -79,20 +79,26 @@ class Bench:
         command = [sys.executable, "-m", "stages.predict", str(self.folder / source), str(out), *options]
         launch, start = [sys.executable, "-c", LAUNCH, *command], time.perf_counter()
         with subprocess.Popen(launch, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-            while in_turn and process.poll() is None:
-                time.sleep(TURN_SECONDS)
-                os.killpg(process.pid, signal.SIGSTOP)
-                in_turn()
-                os.killpg(process.pid, signal.SIGCONT)
-            printed, _ = process.communicate()
+            try:
+                while in_turn and process.poll() is None:
+                    time.sleep(TURN_SECONDS)
+                    os.killpg(process.pid, signal.SIGSTOP)
+                    in_turn()
+                    os.killpg(process.pid, signal.SIGCONT)
+                printed, _ = process.communicate()
+            except BaseException:  # Ctrl-C doesn't reach a session of its own
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         if process.returncode:
             sys.exit(f"{' '.join(command)} has failed")
         seconds, (processor, largest) = time.perf_counter() - start, map(float, printed.split())
         return Figures(seconds, processor, largest, files.md5(out))
 
     def run_on_cluster(self, source: str, form: str) -> Figures:
-        """Run the command on 2 workers of Dask that have imported their packages before."""
-        # Not longer, because idle workers take processor time.
+        """Run the command on 2 workers of Dask that have imported their packages before.
+
+        The cluster ends with it, because idle workers take processor time, which would count elsewhere.
+        """
         with tempfile.TemporaryDirectory() as folder, running_cluster(ROOT, Path(folder)) as cluster:
             self.run("few.parquet", form, "--scheduler", cluster.address)
             before = cluster.worker_seconds()
