@@ -30,7 +30,7 @@ from service.auth.watch import UNREAD, Snapshot, read_snapshot  # noqa: E402
 from service.settings import Settings  # noqa: E402
 from service.users.database import REVISION, Database  # noqa: E402
 from tests.bench.bodies import make_records, make_rows, write_script  # noqa: E402
-from tests.bench.load import flat_out  # noqa: E402
+from tests.bench.load import flat_out, require_wrk  # noqa: E402
 from tests.bench.report import BUILD  # noqa: E402
 from tests.bench.servers import Server, Servers  # noqa: E402
 from tests.proxy.conftest import proxying  # noqa: E402
@@ -187,6 +187,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    require_wrk()
     return parser.parse_args()
 
 

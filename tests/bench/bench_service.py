@@ -10,7 +10,6 @@ that validates the same body with Pydantic and returns a constant. Needs `wrk` a
 import argparse
 import itertools
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -29,7 +28,7 @@ sys.path.insert(0, str(ROOT))  # run as a program, from wherever
 from service import model  # noqa: E402
 from tests.bench.bodies import make_records, make_rows, write_script  # noqa: E402
 from tests.bench.forest import make_forest  # noqa: E402
-from tests.bench.load import Figures, flat_out, on_core, wrong_logins  # noqa: E402
+from tests.bench.load import Figures, flat_out, on_core, require_wrk, wrong_logins  # noqa: E402
 from tests.bench.report import Row, write  # noqa: E402
 from tests.bench.servers import Server, Servers, wait  # noqa: E402
 
@@ -221,8 +220,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=ROOT / "models/model.onnx")
     parser.add_argument("--rows", type=Path, default=ROOT / "data/prepared/train.parquet")
     parser.add_argument("--all", action="store_true", help="measure memory, CSV, cold start and two workers as well")
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is not installed; on Debian and Ubuntu: apt install wrk")
+    require_wrk()
     return parser.parse_args()
 
 

@@ -18,10 +18,14 @@ wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
+def require_wrk() -> None:
+    """End the program if wrk isn't installed."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed; on Debian and Ubuntu: apt install wrk")
+
+
 def on_core(core: str, command: list[str]) -> str:
-    """Run a program on some cores; return its output. Ends the program if it isn't installed."""
-    if shutil.which(command[0]) is None:
-        raise SystemExit(f"{command[0]} isn't installed; on Debian and Ubuntu: apt install {command[0]}")
+    """Run a program on some cores; return its output."""
     return subprocess.run(["taskset", "-c", core, *command], capture_output=True, text=True, check=True).stdout
 
 
